@@ -1,0 +1,205 @@
+//! A consumer's read records: which messages it read, and when.
+//!
+//! Single reads are runs of consecutive seqs with a time each, four bytes: microseconds since the run began. A batch is
+//! one record, whatever its length. Records go when the messages they speak of have left the queue.
+
+use std::collections::VecDeque;
+
+/// Reads in one run of singles at the most: what is trimmed in one piece.
+const RUN: usize = 1000;
+/// Batches shorter than this are cheaper as single reads.
+const SHORTEST_BATCH: u64 = 12;
+/// Unread seqs that a run of singles bridges, rather than begin anew.
+const LONGEST_GAP: u64 = 8;
+/// The offset of a seq that was bridged.
+const BRIDGED: u32 = u32::MAX;
+
+/// Consecutive seqs that were read.
+#[derive(Debug)]
+struct Run {
+    /// The first seq.
+    first: u64,
+    /// When the first was read: microseconds since the epoch.
+    at: u64,
+    /// How they were read.
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// One by one: for each, microseconds after `at`.
+    Singles(Vec<u32>),
+    /// So many at once.
+    Batch(u64),
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.first
+            + match &self.kind {
+                Kind::Singles(offsets) => offsets.len() as u64,
+                Kind::Batch(count) => *count,
+            }
+    }
+
+    /// When a seq was read, if it was, in microseconds since the epoch.
+    fn get(&self, seq: u64) -> Option<u64> {
+        if seq < self.first || seq >= self.end() {
+            return None;
+        }
+        match &self.kind {
+            Kind::Batch(_) => Some(self.at),
+            Kind::Singles(offsets) => match offsets[(seq - self.first) as usize] {
+                BRIDGED => None,
+                offset => Some(self.at + u64::from(offset)),
+            },
+        }
+    }
+}
+
+/// The records of one consumer, in the order of its reads.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    runs: VecDeque<Run>,
+    /// Heap bytes of the offsets of all runs.
+    offsets: usize,
+}
+
+impl Reads {
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.offsets + self.runs.capacity() * size_of::<Run>()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Records that a message was read by itself. `at` is in nanoseconds since the epoch.
+    #[inline]
+    pub(crate) fn single(&mut self, seq: u64, at: u64) {
+        let at = at / 1000;
+        if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut()
+            && offsets.len() < offsets.capacity()
+            && *first + offsets.len() as u64 == seq
+            && let passed = at.saturating_sub(*began)
+            && passed < u64::from(BRIDGED)
+        {
+            offsets.push(passed as u32);
+            return;
+        }
+        self.single_slowly(seq, at);
+    }
+
+    #[cold]
+    fn single_slowly(&mut self, seq: u64, at: u64) {
+        if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut() {
+            let end = *first + offsets.len() as u64;
+            let passed = at.saturating_sub(*began);
+            if end <= seq && seq - end <= LONGEST_GAP && offsets.len() < RUN && passed < u64::from(BRIDGED) {
+                let before = offsets.capacity();
+                let needed = (seq - end) as usize + 1;
+                if before - offsets.len() < needed {
+                    // Grown by half, so that a record is at most 4 · 1.5 bytes.
+                    offsets.reserve_exact(needed.max(offsets.len() / 2));
+                }
+                self.offsets += (offsets.capacity() - before) * size_of::<u32>();
+                offsets.extend((end..seq).map(|_| BRIDGED));
+                offsets.push(passed as u32);
+                return;
+            }
+        }
+        let mut offsets = Vec::with_capacity(4);
+        offsets.push(0);
+        self.offsets += offsets.capacity() * size_of::<u32>();
+        self.push(Run { first: seq, at, kind: Kind::Singles(offsets) });
+    }
+
+    /// Records that consecutive messages were read at once. `at` is in nanoseconds since the epoch.
+    pub(crate) fn batch(&mut self, first: u64, count: u64, at: u64) {
+        if count < SHORTEST_BATCH {
+            (first..first + count).for_each(|seq| self.single(seq, at));
+        } else {
+            self.push(Run { first, at: at / 1000, kind: Kind::Batch(count) });
+        }
+    }
+
+    fn push(&mut self, run: Run) {
+        if self.runs.len() == self.runs.capacity() {
+            self.runs.reserve_exact(1 + self.runs.len() / 2);
+        }
+        self.runs.push_back(run);
+    }
+
+    /// Forgets what speaks only of messages before `head`, and, where a consumer goes over the same messages again and
+    /// again, the oldest readings of them: so that there are at most `most` bytes, the newest run aside.
+    pub(crate) fn trim(&mut self, head: u64, most: usize) {
+        while let Some(run) = self.runs.front()
+            && (run.end() <= head || self.bytes() > most && self.runs.len() > 1)
+        {
+            if let Kind::Singles(offsets) = &run.kind {
+                self.offsets -= offsets.capacity() * size_of::<u32>();
+            }
+            self.runs.pop_front();
+            if self.runs.capacity() > 8 + 2 * self.runs.len() {
+                self.runs.shrink_to(self.runs.len() + self.runs.len() / 2);
+            }
+        }
+        if self.runs.is_empty() {
+            self.runs = VecDeque::new();
+        }
+    }
+
+    /// When a message was read: microseconds since the epoch, once for each reading.
+    pub(crate) fn of(&self, seq: u64) -> impl Iterator<Item = u64> {
+        self.runs.iter().filter_map(move |run| run.get(seq))
+    }
+
+    /// The last `limit` readings of messages from `head` on, oldest first: seq and microseconds since the epoch.
+    pub(crate) fn last(&self, head: u64, limit: usize) -> Vec<(u64, u64)> {
+        let newest_first =
+            self.runs.iter().rev().flat_map(|run| {
+                (run.first.max(head)..run.end()).rev().filter_map(|seq| run.get(seq).map(|at| (seq, at)))
+            });
+        let mut last: Vec<_> = newest_first.take(limit).collect();
+        last.reverse();
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_read_costs_at_most_eight_bytes_and_a_batch_the_same_whatever_its_length() {
+        for count in [100u64, 513, 1000, 1001, 10_000, 100_000] {
+            let mut reads = Reads::default();
+            (0..count).for_each(|seq| reads.single(seq, seq * 1000));
+            assert!(reads.bytes() <= 8 * count as usize, "{} bytes for {count}", reads.bytes());
+            let before = reads.bytes();
+            reads.batch(count, 1_000_000, count * 1000);
+            assert!(reads.bytes() - before <= size_of::<Run>() * (2 + count as usize / 1000));
+        }
+    }
+
+    #[test]
+    fn each_reading_is_found_again_with_its_time() {
+        let mut reads = Reads::default();
+        reads.single(3, 5_000);
+        reads.single(4, 6_999);
+        reads.single(9, 8_000); // 5 to 8 never read
+        reads.batch(10, 20, 9_000);
+        reads.single(4, 12_000); // once more
+        assert_eq!(reads.of(3).collect::<Vec<_>>(), [5]);
+        assert_eq!(reads.of(4).collect::<Vec<_>>(), [6, 12]);
+        assert_eq!(reads.of(6).count(), 0);
+        assert_eq!(reads.of(29).collect::<Vec<_>>(), [9]);
+        assert_eq!(reads.of(30).count(), 0);
+        assert_eq!(reads.last(4, 3), [(28, 9), (29, 9), (4, 12)]);
+        assert_eq!(reads.last(4, 100).len(), 23);
+        reads.trim(31, 1000);
+        assert_eq!(reads.bytes(), 0);
+        assert!(reads.is_empty());
+    }
+}

@@ -1,0 +1,98 @@
+//! The limits: admit, give back, adjust.
+
+use crate::error::{Full, Limit};
+
+/// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
+pub const MESSAGE_OVERHEAD: u64 = 40;
+
+/// What the queue holds, against what it may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    /// Bytes held: payloads and overhead.
+    bytes: u64,
+    /// Messages held.
+    items: u64,
+    /// Hard limit on `bytes`.
+    pub(crate) max_bytes: u64,
+    /// Hard limit on `items`.
+    pub(crate) max_items: Option<u64>,
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Messages.
+    pub items: u64,
+}
+
+impl Need {
+    /// The need of one message.
+    pub fn one(size: u64) -> Self {
+        Need { bytes: size, items: 1 }
+    }
+
+    /// What is charged for it: the payloads and their overhead.
+    pub fn charge(self) -> u64 {
+        self.bytes.saturating_add(self.items.saturating_mul(MESSAGE_OVERHEAD))
+    }
+}
+
+impl Budget {
+    pub(crate) fn new(max_bytes: u64, max_items: Option<u64>) -> Self {
+        Budget { bytes: 0, items: 0, max_bytes, max_items }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Whether it fits now.
+    #[inline]
+    pub(crate) fn check(&self, need: Need) -> Result<(), Full> {
+        let charge = need.charge();
+        if need.items == 0 {
+            return Ok(());
+        }
+        if self.bytes.saturating_add(charge) > self.max_bytes {
+            return Err(Full { limit: Limit::Memory, current: self.bytes, max: self.max_bytes, needed: charge });
+        }
+        match self.max_items {
+            Some(max) if self.items + need.items > max => {
+                Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it would not fit into an empty queue either.
+    pub(crate) fn check_ever(&self, need: Need) -> Result<(), Full> {
+        match self.check(need) {
+            Err(full) if full.is_hopeless() => Err(full),
+            // It may be over the other limit, too, which `check` did not come to.
+            _ => match self.max_items {
+                Some(max) if need.items > max => {
+                    Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items })
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn charge(&mut self, need: Need) {
+        self.bytes += need.charge();
+        self.items += need.items;
+    }
+
+    #[inline]
+    pub(crate) fn give_back(&mut self, need: Need) {
+        self.bytes -= need.charge();
+        self.items -= need.items;
+    }
+}

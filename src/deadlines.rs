@@ -1,0 +1,35 @@
+//! The messages with a time to live of their own, by the moment at which it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// Deadline (monotonic nanoseconds) and seq.
+    by_time: BTreeSet<(u64, u64)>,
+    /// Seq and deadline.
+    by_seq: BTreeMap<u64, u64>,
+}
+
+impl Deadlines {
+    pub(crate) fn insert(&mut self, seq: u64, deadline: u64) {
+        self.by_time.insert((deadline, seq));
+        self.by_seq.insert(seq, deadline);
+    }
+
+    /// Forgets a message that left, for whatever reason.
+    pub(crate) fn remove(&mut self, seq: u64) {
+        if let Some(deadline) = self.by_seq.remove(&seq) {
+            self.by_time.remove(&(deadline, seq));
+        }
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        *self = Deadlines::default();
+    }
+
+    /// The next moment at which one ends, and the seq.
+    pub(crate) fn first(&self) -> Option<(u64, u64)> {
+        self.by_time.first().copied()
+    }
+}

@@ -1,0 +1,68 @@
+//! What can go wrong, as values.
+
+use std::fmt;
+
+/// Which limit a message or batch does not fit into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `max_bytes`: the figures are bytes, overhead included.
+    Memory,
+    /// `max_items`: the figures are messages.
+    Items,
+}
+
+/// The figures of a refusal. Nothing was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// The limit that was reached.
+    pub limit: Limit,
+    /// What the queue holds now.
+    pub current: u64,
+    /// The limit itself.
+    pub max: u64,
+    /// What the call asked for.
+    pub needed: u64,
+}
+
+impl Full {
+    /// Whether it could not fit into an empty queue either, so that waiting is no use.
+    pub fn is_hopeless(&self) -> bool {
+        self.needed > self.max
+    }
+}
+
+/// Why a call on a queue or a consumer failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The message or batch does not fit.
+    Full(Full),
+    /// The queue is closed (and, for a read, nothing is left).
+    Closed,
+    /// The consumer was removed from its queue.
+    ConsumerClosed,
+    /// This many messages left before the consumer read them. Told once; the next read goes on.
+    Missed(u64),
+    /// A position beyond the next message; the value is the queue's next seq.
+    BeyondEnd(u64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Full(full) => {
+                let unit = match full.limit {
+                    Limit::Memory => "bytes",
+                    Limit::Items => "messages",
+                };
+                let Full { current, max, needed, .. } = full;
+                write!(f, "the queue is full: it holds {current} of {max} {unit}, and {needed} more do not fit")
+            }
+            Error::Closed => f.write_str("the queue is closed"),
+            Error::ConsumerClosed => f.write_str("the consumer was removed from its queue"),
+            Error::Missed(count) => write!(f, "{count} messages left before this consumer read them"),
+            Error::BeyondEnd(next) => write!(f, "the position is beyond the next message, {next}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

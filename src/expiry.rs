@@ -1,0 +1,148 @@
+//! The expiration thread: one for the process, a shell around what queues do at a given moment.
+//!
+//! It sleeps until the next deadline that a queue has told it of; an earlier one reaches it through its channel. It
+//! starts when it is first needed. Queues that are gone take their entry along.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Weak;
+use std::thread;
+
+use crossbeam_channel::{RecvTimeoutError, Sender, unbounded};
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::state::NEVER;
+use crate::sync::{Threads, hold, lock, release};
+
+/// Something that has to be looked at, at certain moments.
+pub(crate) trait Serviced: Send + Sync {
+    /// Does what is due, and says when it has to be looked at next (monotonic nanoseconds), or NEVER.
+    fn service(&self) -> u64;
+
+    /// Lets go of the last reference to it, wherever that has to be done.
+    fn release(self: std::sync::Arc<Self>);
+}
+
+enum Command {
+    /// Look at this one at that moment.
+    Arm(u64, u64, Weak<dyn Serviced>),
+    /// This one is gone.
+    Forget(u64),
+    /// Something to do that nobody should wait for.
+    Run(Box<dyn FnOnce() + Send>),
+    /// End.
+    Stop,
+}
+
+#[derive(Debug)]
+enum Thread {
+    /// Not needed yet.
+    Idle,
+    /// At work.
+    Running(Sender<Command>, thread::JoinHandle<()>),
+    /// The process ends: nothing starts it again.
+    Stopped,
+}
+
+static THREAD: Mutex<Thread> = Mutex::new(Thread::Idle);
+
+/// Sends a command; false where there is no thread and none can be started.
+fn send(command: Command) -> bool {
+    let mut state = lock::<Threads, _>(&THREAD);
+    if let Thread::Idle = *state {
+        let (sender, receiver) = unbounded();
+        let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || run(&receiver));
+        let Ok(handle) = started else { return false };
+        *state = Thread::Running(sender, handle);
+    }
+    match &*state {
+        Thread::Running(sender, _) => sender.send(command).is_ok(),
+        _ => false,
+    }
+}
+
+/// Asks for a look at `id` at the given moment.
+pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) -> bool {
+    send(Command::Arm(id, at, target))
+}
+
+/// Forgets `id`.
+pub(crate) fn forget(id: u64) {
+    if let Thread::Running(sender, _) = &*lock::<Threads, _>(&THREAD) {
+        let _ = sender.send(Command::Forget(id));
+    }
+}
+
+/// Runs something on the expiration thread. False: it can't, and the command was dropped.
+pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) -> bool {
+    send(Command::Run(command))
+}
+
+/// Ends the thread for good, and waits until it has ended.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn stop() {
+    let before = std::mem::replace(&mut *lock::<Threads, _>(&THREAD), Thread::Stopped);
+    if let Thread::Running(sender, handle) = before {
+        let _ = sender.send(Command::Stop);
+        let _ = handle.join();
+    }
+}
+
+/// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn before_fork() {
+    hold::<Threads, _>(&THREAD);
+}
+
+/// Lets go of the state again; a child has no such thread, and starts its own when it needs one.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn after_fork(in_child: bool) {
+    release(&THREAD);
+    let mut state = lock::<Threads, _>(&THREAD);
+    if in_child && let Thread::Running(sender, handle) = std::mem::replace(&mut *state, Thread::Idle) {
+        // The parent's: its other end is a thread that does not exist here, perhaps in the middle of something.
+        std::mem::forget(sender);
+        std::mem::forget(handle);
+    }
+}
+
+fn run(commands: &crossbeam_channel::Receiver<Command>) {
+    let mut targets: HashMap<u64, (u64, Weak<dyn Serviced>)> = HashMap::new();
+    let mut moments: BTreeSet<(u64, u64)> = BTreeSet::new();
+    loop {
+        let command = match moments.first() {
+            Some(&(at, _)) => commands.recv_deadline(clock::instant(at)),
+            None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match command {
+            Ok(Command::Arm(id, at, target)) => {
+                if let Some((before, _)) = targets.insert(id, (at, target)) {
+                    moments.remove(&(before, id));
+                }
+                moments.insert((at, id));
+            }
+            Ok(Command::Forget(id)) => {
+                if let Some((at, _)) = targets.remove(&id) {
+                    moments.remove(&(at, id));
+                }
+            }
+            Ok(Command::Run(command)) => command(),
+            Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                let Some((at, id)) = moments.pop_first() else { continue };
+                if at > clock::Clock::System.now().mono {
+                    moments.insert((at, id));
+                    continue;
+                }
+                let Some((_, target)) = targets.remove(&id) else { continue };
+                let Some(queue) = target.upgrade() else { continue };
+                let next = queue.service();
+                queue.release();
+                if next != NEVER {
+                    targets.insert(id, (next, target));
+                    moments.insert((next, id));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! An in-process, thread-safe, byte-bounded broadcast log: every consumer reads every message at its own pace.
+
+mod audit;
+mod budget;
+mod chunk;
+mod clock;
+mod cursor;
+mod deadlines;
+mod error;
+mod expiry;
+mod log;
+mod queue;
+mod state;
+mod sync;
+mod wait;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use budget::{MESSAGE_OVERHEAD, Need};
+pub use chunk::CHUNK_SIZE;
+pub use clock::{Clock, ManualClock, Now};
+pub use error::{Error, Full, Limit};
+pub use queue::{
+    Consumer, ConsumerStats, DEFAULT_MAX_BYTES, DEFAULT_TTL, Delivery, Lifetime, MissedPolicy, Options, Overflow,
+    Queue, QueueStats, Retention, Start,
+};
+pub use sync::{Host, Threads};

@@ -1,0 +1,459 @@
+//! The messages: a doubly linked list of chunks. Append, read by seq, remove; it returns what it removed and drops nothing.
+//!
+//! Seqs are gapless from 0. A message that leaves from the middle leaves a *hole*; a chunk with nothing but holes is
+//! unlinked, wherever it stands. Everything that counts messages works without visiting them: it costs O(1) while there
+//! are no holes, O(chunks) while there are some.
+
+use slab::Slab;
+
+use crate::budget::Need;
+use crate::chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
+
+/// What left the log, kept together so that it can be dropped elsewhere.
+#[derive(Debug)]
+pub(crate) struct Removed<T> {
+    /// Payloads that left one by one.
+    pub(crate) payloads: Vec<T>,
+    /// The slots of chunks that left whole.
+    pub(crate) chunks: Vec<Vec<Slot<T>>>,
+}
+
+impl<T> Removed<T> {
+    pub(crate) fn new() -> Self {
+        Removed { payloads: Vec::new(), chunks: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.payloads.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Drops up to a chunk's worth; false when nothing is left.
+    pub(crate) fn drop_some(&mut self) -> bool {
+        if self.chunks.pop().is_some() {
+            return true;
+        }
+        let keep = self.payloads.len().saturating_sub(CHUNK_SIZE);
+        self.payloads.truncate(keep);
+        keep > 0
+    }
+}
+
+/// A message in place.
+#[derive(Debug)]
+pub(crate) struct Found<'a, T> {
+    pub(crate) seq: u64,
+    pub(crate) payload: &'a T,
+    pub(crate) size: u64,
+    pub(crate) stamp: Stamp,
+    pub(crate) wall: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Log<T> {
+    /// The chunks, by key.
+    chunks: Slab<Chunk<T>>,
+    /// Key of the oldest chunk, or NIL.
+    front: usize,
+    /// Key of the newest chunk, or NIL.
+    back: usize,
+    /// Seq of the oldest message held; `next` when there is none.
+    head: u64,
+    /// Seq of the next message to be enqueued.
+    next: u64,
+    /// Bytes of all payloads ever enqueued.
+    through: u64,
+    /// Messages held.
+    len: u64,
+    /// Payload bytes held.
+    bytes: u64,
+    /// The slots of a chunk that emptied, for the next one.
+    spare: Vec<Slot<T>>,
+}
+
+impl<T> Log<T> {
+    pub(crate) fn new() -> Self {
+        Log {
+            chunks: Slab::new(),
+            front: NIL,
+            back: NIL,
+            head: 0,
+            next: 0,
+            through: 0,
+            len: 0,
+            bytes: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Seq of the oldest message held; [`next`](Self::next) when there is none.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Seq of the next message to be enqueued, which is also how many were enqueued ever.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Messages held.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Chunks held.
+    #[cfg(test)]
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Adds a message at the end and returns its seq.
+    #[inline]
+    pub(crate) fn append(&mut self, payload: T, size: u64, stamp: Stamp, wall: u64) -> u64 {
+        if self.chunks.get(self.back).is_none_or(|chunk| chunk.slots.len() == CHUNK_SIZE) {
+            self.append_chunk();
+        }
+        self.through += size;
+        let chunk = &mut self.chunks[self.back];
+        chunk.slots.push(Slot { payload: Some(payload), through: self.through, stamp, wall });
+        chunk.live += 1;
+        chunk.own += u32::from(stamp.has_own_ttl());
+        self.len += 1;
+        self.bytes += size;
+        let seq = self.next;
+        self.next += 1;
+        seq
+    }
+
+    #[cold]
+    fn append_chunk(&mut self) {
+        let mut slots = std::mem::take(&mut self.spare);
+        slots.reserve_exact(CHUNK_SIZE);
+        let key = self.chunks.insert(Chunk {
+            base: self.next,
+            prev: self.back,
+            next: NIL,
+            before: self.through,
+            live: 0,
+            own: 0,
+            slots,
+        });
+        match self.chunks.get_mut(self.back) {
+            Some(back) => back.next = key,
+            None => self.front = key,
+        }
+        self.back = key;
+    }
+
+    /// Key of the first chunk that ends after `seq` (NIL: there is none), walking from whichever of the hint and the two
+    /// ends is nearest.
+    pub(crate) fn chunk_at(&self, seq: u64, hint: usize) -> usize {
+        if seq >= self.next || self.len == 0 {
+            return NIL;
+        }
+        let mut key = hint;
+        match self.chunks.get(hint) {
+            Some(chunk) if chunk.base <= seq && seq < chunk.end() => return hint,
+            hinted => {
+                let distance = |key: usize| self.chunks.get(key).map_or(u64::MAX, |chunk| chunk.base.abs_diff(seq));
+                let hinted = hinted.map_or(u64::MAX, |chunk| chunk.base.abs_diff(seq));
+                if distance(self.front) < hinted {
+                    key = self.front;
+                }
+                if distance(self.back) < hinted.min(distance(self.front)) {
+                    key = self.back;
+                }
+            }
+        }
+        while let Some(chunk) = self.chunks.get(key)
+            && chunk.end() <= seq
+        {
+            key = chunk.next;
+        }
+        if key == NIL {
+            return NIL;
+        }
+        while let Some(before) = self.chunks.get(self.chunks[key].prev)
+            && before.end() > seq
+        {
+            key = self.chunks[key].prev;
+        }
+        key
+    }
+
+    /// The first message held at or after `seq`. The hint is a chunk key, and becomes that of the message.
+    #[inline]
+    pub(crate) fn first_at(&self, seq: u64, hint: &mut usize) -> Option<Found<'_, T>> {
+        let mut seq = seq.max(self.head);
+        if let Some(chunk) = self.chunks.get(*hint)
+            && chunk.base <= seq
+            && let index = (seq - chunk.base) as usize
+            && let Some(Slot { payload: Some(payload), stamp, wall, .. }) = chunk.slots.get(index)
+        {
+            return Some(Found { seq, payload, size: chunk.size(index), stamp: *stamp, wall: *wall });
+        }
+        let mut key = self.chunk_at(seq, *hint);
+        while let Some(chunk) = self.chunks.get(key) {
+            seq = seq.max(chunk.base);
+            let from = chunk.index(seq);
+            if let Some(offset) = chunk.slots[from..].iter().position(|slot| slot.payload.is_some()) {
+                let index = from + offset;
+                let slot = &chunk.slots[index];
+                *hint = key;
+                return slot.payload.as_ref().map(|payload| Found {
+                    seq: chunk.base + index as u64,
+                    payload,
+                    size: chunk.size(index),
+                    stamp: slot.stamp,
+                    wall: slot.wall,
+                });
+            }
+            key = chunk.next;
+        }
+        None
+    }
+
+    /// Messages and payload bytes held at or after `seq`.
+    pub(crate) fn live_from(&self, seq: u64, hint: usize) -> (u64, u64) {
+        if seq >= self.next || self.len == 0 {
+            return (0, 0);
+        }
+        if seq <= self.head {
+            return (self.len, self.bytes);
+        }
+        let key = self.chunk_at(seq, hint);
+        let Some(chunk) = self.chunks.get(key) else { return (0, 0) };
+        let from = chunk.index(seq.max(chunk.base));
+        if self.has_no_holes() {
+            return (self.next - seq, self.through - chunk.through_before(from));
+        }
+        let (mut count, mut bytes) = chunk.live_from(from);
+        let mut key = chunk.next;
+        while let Some(chunk) = self.chunks.get(key) {
+            let (more, more_bytes) = chunk.live_from(0);
+            count += more;
+            bytes += more_bytes;
+            key = chunk.next;
+        }
+        (count, bytes)
+    }
+
+    /// Messages held at or after `seq`: the count alone, O(1) without a look at the chunks while there are no holes.
+    #[inline]
+    pub(crate) fn count_from(&self, seq: u64, hint: usize) -> u64 {
+        if self.has_no_holes() {
+            return self.next - seq.clamp(self.head, self.next);
+        }
+        self.live_from(seq, hint).0
+    }
+
+    fn has_no_holes(&self) -> bool {
+        self.len == self.next - self.head
+    }
+
+    /// Seq of the first message held that was created at or after a wall time; `next` when there is none.
+    pub(crate) fn seq_at(&self, wall: u64) -> u64 {
+        let mut key = self.front;
+        while let Some(chunk) = self.chunks.get(key) {
+            // Wall times of one queue never run backwards.
+            if chunk.slots.last().is_some_and(|slot| slot.wall >= wall) {
+                let index = chunk.slots.partition_point(|slot| slot.wall < wall);
+                let mut hint = key;
+                let from = chunk.base + index as u64;
+                return self.first_at(from, &mut hint).map_or(self.next, |found| found.seq);
+            }
+            key = chunk.next;
+        }
+        self.next
+    }
+
+    /// Takes one message out, wherever it stands.
+    pub(crate) fn remove(&mut self, seq: u64, hint: usize, removed: &mut Removed<T>) -> Option<Need> {
+        if seq < self.head {
+            return None;
+        }
+        let key = self.chunk_at(seq, hint);
+        let chunk = self.chunks.get_mut(key)?;
+        if seq < chunk.base {
+            return None;
+        }
+        let index = chunk.index(seq);
+        let payload = chunk.slots[index].payload.take()?;
+        removed.payloads.push(payload);
+        chunk.live -= 1;
+        chunk.own -= u32::from(chunk.slots[index].stamp.has_own_ttl());
+        let need = Need::one(chunk.size(index));
+        self.len -= 1;
+        self.bytes -= need.bytes;
+        self.tidy(key, removed);
+        Some(need)
+    }
+
+    /// Takes out, oldest first, from `from` on, every message for which `leaves` says so, up to the first for which it
+    /// says None. Chunks of which every message leaves by `whole` go in one piece. At most `slice` chunks are visited.
+    ///
+    /// Returns what it took, the seq up to which it came, and whether it came to its end.
+    pub(crate) fn sweep(
+        &mut self,
+        from: u64,
+        slice: usize,
+        removed: &mut Removed<T>,
+        mut whole: impl FnMut(&Chunk<T>) -> bool,
+        mut leaves: impl FnMut(u64, &Slot<T>) -> Option<bool>,
+    ) -> Swept {
+        let mut swept = Swept { need: Need { bytes: 0, items: 0 }, upto: from.max(self.head), done: true };
+        let mut key = self.chunk_at(swept.upto, self.front);
+        for visited in 0.. {
+            let Some(chunk) = self.chunks.get_mut(key) else { break };
+            if visited == slice {
+                swept.done = false;
+                break;
+            }
+            let following = chunk.next;
+            if swept.upto <= chunk.base && chunk.own == 0 && chunk.live as usize == chunk.slots.len() && whole(chunk) {
+                let bytes = chunk.slots.last().map_or(0, |slot| slot.through - chunk.before);
+                swept.need.items += u64::from(chunk.live);
+                swept.need.bytes += bytes;
+                swept.upto = chunk.end();
+                self.len -= u64::from(chunk.live);
+                self.bytes -= bytes;
+                self.unlink(key, removed);
+                key = following;
+                continue;
+            }
+            let mut ended = false;
+            for index in chunk.index(swept.upto.max(chunk.base))..chunk.slots.len() {
+                let seq = chunk.base + index as u64;
+                let slot = &chunk.slots[index];
+                match slot.payload.as_ref().map_or(Some(false), |_| leaves(seq, slot)) {
+                    None => {
+                        ended = true;
+                        break;
+                    }
+                    Some(false) => {}
+                    Some(true) => {
+                        let size = chunk.size(index);
+                        swept.need.items += 1;
+                        swept.need.bytes += size;
+                        self.len -= 1;
+                        self.bytes -= size;
+                        chunk.live -= 1;
+                        chunk.own -= u32::from(chunk.slots[index].stamp.has_own_ttl());
+                        removed.payloads.extend(chunk.slots[index].payload.take());
+                    }
+                }
+                swept.upto = seq + 1;
+            }
+            self.tidy(key, removed);
+            if ended {
+                break;
+            }
+            key = following;
+        }
+        self.find_head();
+        swept
+    }
+
+    /// Unlinks a chunk that holds nothing any more (unless it is still to be filled), and moves the head on.
+    fn tidy(&mut self, key: usize, removed: &mut Removed<T>) {
+        let chunk = &self.chunks[key];
+        if chunk.live == 0 && (key != self.back || chunk.slots.len() == CHUNK_SIZE || self.len == 0) {
+            self.unlink(key, removed);
+        }
+        self.find_head();
+    }
+
+    fn find_head(&mut self) {
+        if self.len == 0 {
+            self.head = self.next;
+            return;
+        }
+        let mut hint = self.front;
+        let (head, mut key) = (self.head, self.front);
+        // Chunks in front of the head's hold nothing else: they were unlinked when they emptied.
+        while let Some(chunk) = self.chunks.get(key) {
+            if chunk.live > 0 {
+                break;
+            }
+            key = chunk.next;
+        }
+        if let Some(chunk) = self.chunks.get(key) {
+            let from = chunk.index(head.max(chunk.base));
+            hint = key;
+            if let Some(offset) =
+                chunk.slots.get(from..).and_then(|slots| slots.iter().position(|s| s.payload.is_some()))
+            {
+                self.head = chunk.base + (from + offset) as u64;
+                return;
+            }
+        }
+        debug_assert!(false, "no live message from {head} in chunk {hint} on, but {} held", self.len);
+    }
+
+    fn unlink(&mut self, key: usize, removed: &mut Removed<T>) {
+        let chunk = self.chunks.remove(key);
+        match self.chunks.get_mut(chunk.prev) {
+            Some(prev) => prev.next = chunk.next,
+            None => self.front = chunk.next,
+        }
+        match self.chunks.get_mut(chunk.next) {
+            Some(next) => next.prev = chunk.prev,
+            None => self.back = chunk.prev,
+        }
+        if chunk.live > 0 {
+            removed.chunks.push(chunk.slots);
+        } else if self.spare.capacity() == 0 {
+            self.spare = chunk.slots;
+            self.spare.clear(); // nothing but holes: no payload is dropped here
+        }
+    }
+
+    /// Every payload held.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = &T> {
+        let mut key = self.front;
+        std::iter::from_fn(move || {
+            let chunk = self.chunks.get(key)?;
+            key = chunk.next;
+            Some(chunk.slots.iter().filter_map(|slot| slot.payload.as_ref()))
+        })
+        .flatten()
+    }
+
+    /// Checks everything that must hold between operations.
+    #[doc(hidden)]
+    pub(crate) fn check(&self) {
+        let (mut key, mut prev, mut end, mut before) = (self.front, NIL, 0, 0);
+        let (mut len, mut bytes, mut head, mut chunks) = (0, 0, None, 0);
+        while let Some(chunk) = self.chunks.get(key) {
+            assert_eq!(chunk.prev, prev, "links agree");
+            assert!(chunk.base >= end && chunk.before >= before, "chunks in order");
+            assert!(chunk.slots.len() <= CHUNK_SIZE && !chunk.slots.is_empty());
+            let live: Vec<_> = (0..chunk.slots.len()).filter(|&i| chunk.slots[i].payload.is_some()).collect();
+            assert_eq!(live.len(), chunk.live as usize);
+            assert_eq!(live.iter().filter(|&&i| chunk.slots[i].stamp.has_own_ttl()).count(), chunk.own as usize);
+            assert!(!live.is_empty() || key == self.back, "only the chunk being filled may hold nothing");
+            head = head.or(live.first().map(|&i| chunk.base + i as u64));
+            len += live.len() as u64;
+            bytes += live.iter().map(|&i| chunk.size(i)).sum::<u64>();
+            (end, before) = (chunk.end(), chunk.slots.last().map_or(0, |slot| slot.through));
+            prev = key;
+            key = chunk.next;
+            chunks += 1;
+        }
+        assert_eq!(prev, self.back);
+        assert_eq!(chunks, self.chunks.len(), "no chunk outside the list");
+        assert_eq!((len, bytes), (self.len, self.bytes));
+        assert_eq!(head.unwrap_or(self.next), self.head);
+        assert!(end <= self.next);
+    }
+}
+
+/// What [`Log::sweep`] did.
+#[derive(Debug)]
+pub(crate) struct Swept {
+    /// What left.
+    pub(crate) need: Need,
+    /// The seq that it came to.
+    pub(crate) upto: u64,
+    /// Whether it came to its end, or was stopped by its slice.
+    pub(crate) done: bool,
+}

@@ -1,0 +1,86 @@
+//! The locks and atomics of the engine, and how a contended lock is waited for.
+//!
+//! Every critical section of the engine is short (a slice of expiry, the longest, stays near 100 µs), takes no
+//! other lock and never waits. So a contended lock is *tried* again, with a pause that the [`Host`] knows how to
+//! make, and nobody is ever parked inside the lock. That keeps the lock's whole state in its one word, which is what
+//! lets a process `fork()` at any moment: there is no list of parked threads that the child would inherit.
+
+pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+use crossbeam_utils::Backoff;
+
+/// What the engine asks of the world that it runs in.
+pub trait Host: Send + Sync + 'static {
+    /// Lets other threads run while a lock is contended. Called without any lock held.
+    fn pause();
+
+    /// Drops payloads that have left a queue. Called without any lock held, from any thread; `run` drops the next
+    /// few of them and says whether there are more.
+    fn dispose(run: &mut dyn FnMut() -> bool);
+}
+
+/// The host of plain Rust threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Threads;
+
+impl Host for Threads {
+    fn pause() {
+        std::thread::yield_now();
+    }
+
+    fn dispose(run: &mut dyn FnMut() -> bool) {
+        while run() {}
+    }
+}
+
+/// Takes the lock, at once where it is free.
+#[inline]
+pub(crate) fn lock<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.try_lock() {
+        Some(guard) => guard,
+        None => lock_contended::<H, T>(mutex),
+    }
+}
+
+#[cold]
+fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Spinning pays only while the holder runs on another core; past a few hundred cycles it does not.
+    const SPINS: u32 = 6;
+    let backoff = Backoff::new();
+    for _ in 0..SPINS {
+        backoff.spin();
+        if let Some(guard) = mutex.try_lock() {
+            return guard;
+        }
+    }
+    loop {
+        H::pause();
+        if let Some(guard) = mutex.try_lock() {
+            return guard;
+        }
+    }
+}
+
+/// Takes the lock for longer than a scope: over a fork. [`release`] lets go of it.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn hold<H: Host, T>(mutex: &Mutex<T>) {
+    std::mem::forget(lock::<H, T>(mutex));
+}
+
+/// Lets go of a lock that this thread [`hold`]s.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn release<T>(mutex: &Mutex<T>) {
+    assert!(mutex.is_locked(), "released without having been held");
+    // SAFETY: the lock is held, by a guard that `hold` forgot: the two come in pairs, before and after a fork, in the
+    // thread that forks (see `python/lifecycle.rs`). So nobody believes to have the lock once it is free.
+    unsafe { mutex.force_unlock(parking_lot::lock_api::GuardNoSend::new()) };
+}
+
+/// Looks at what a lock guards that this thread [`hold`]s.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn held<T, R>(mutex: &Mutex<T>, look: impl FnOnce(&T) -> R) -> R {
+    assert!(mutex.is_locked(), "looked at without having been held");
+    // SAFETY: the lock is held by a guard that `hold` forgot, so nobody else has a reference to what it guards, and
+    // between `hold` and `release` this function, which shares it, is the only way to it.
+    look(unsafe { &*mutex.data_ptr() })
+}

@@ -1,0 +1,104 @@
+//! Who waits for what, until when, and who wakes them.
+//!
+//! A waiter is a [`Waker`]: a parked thread, or a task of some event loop. It enters its list under the queue's lock,
+//! after one more look, and whoever changes what it waits for takes it out under the same lock: so no wake-up is lost.
+//! The wakers themselves are called after the lock is let go.
+//!
+//! A waiter that was woken and leaves without taking what it was woken for (its time was up, it was cancelled) hands the
+//! wake-up on: see [`State::leave`](crate::state::State::leave).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crate::budget::Need;
+
+/// One entry of a list.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    /// Which waiting it is.
+    pub(crate) ticket: u64,
+    /// How to wake it.
+    pub(crate) waker: Waker,
+}
+
+/// Waiters in the order they came.
+#[derive(Debug, Default)]
+pub(crate) struct WaitList {
+    waiters: VecDeque<Waiter>,
+}
+
+impl WaitList {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, waiter: Waiter) {
+        self.waiters.push_back(waiter);
+    }
+
+    /// Takes out the first `count`.
+    pub(crate) fn wake(&mut self, count: u64, wakers: &mut Vec<Waker>) {
+        let count = self.waiters.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+        wakers.extend(self.waiters.drain(..count).map(|waiter| waiter.waker));
+    }
+
+    /// Takes one out; None if it was taken out already, which means that it was woken.
+    pub(crate) fn remove(&mut self, ticket: u64) -> Option<Waker> {
+        let index = self.waiters.iter().position(|waiter| waiter.ticket == ticket)?;
+        self.waiters.remove(index).map(|waiter| waiter.waker)
+    }
+
+    /// Takes all out, without waking anyone.
+    pub(crate) fn take(&mut self) -> Vec<Waker> {
+        self.waiters.drain(..).map(|waiter| waiter.waker).collect()
+    }
+}
+
+/// A producer that waits for space. It keeps its place until it has got in or goes away.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    pub(crate) waiter: Waiter,
+    /// What it needs.
+    pub(crate) need: Need,
+}
+
+/// A parked thread.
+#[derive(Debug)]
+pub(crate) struct Parker {
+    thread: Thread,
+    notified: AtomicBool,
+}
+
+impl Parker {
+    /// A parker for the current thread.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Parker { thread: thread::current(), notified: AtomicBool::new(false) })
+    }
+
+    /// Parks the current thread until it is woken, at most for `limit`. Returns whether it was woken.
+    pub(crate) fn park(&self, limit: Option<Duration>) -> bool {
+        if self.notified.swap(false, Ordering::Acquire) {
+            return true;
+        }
+        match limit {
+            None => thread::park(),
+            Some(limit) => thread::park_timeout(limit),
+        }
+        self.notified.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.notified.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}

@@ -1,0 +1,282 @@
+//! The engine's promises, one rule a test. A hand-driven clock owns the time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use mpmc_queue::{
+    CHUNK_SIZE, Clock, Error, Limit, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options, Overflow, Queue,
+    Retention, Start,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn manual(options: Options) -> (Queue<u64>, Arc<ManualClock>) {
+    let clock = ManualClock::at(Now { mono: SECOND, wall: 1_700_000_000 * SECOND });
+    (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
+}
+
+fn queue() -> Queue<u64> {
+    manual(Options::default()).0
+}
+
+fn consumer(queue: &Queue<u64>) -> mpmc_queue::Consumer<u64> {
+    queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap()
+}
+
+fn read_all(consumer: &mpmc_queue::Consumer<u64>) -> Vec<u64> {
+    std::iter::from_fn(|| consumer.read().unwrap_or(None)).collect()
+}
+
+#[test]
+fn every_consumer_reads_everything_in_order() {
+    let queue = queue();
+    let (a, b) = (consumer(&queue), consumer(&queue));
+    for n in 0..2500 {
+        assert_eq!(queue.enqueue(n, 8), Ok(n));
+        if n % 3 == 0 {
+            assert_eq!(a.read(), Ok(Some(n / 3)));
+        }
+    }
+    queue.check();
+    assert_eq!(read_all(&b), (0..2500).collect::<Vec<_>>());
+    assert_eq!(read_all(&a).last(), Some(&2499));
+}
+
+#[test]
+fn what_expires_is_missed_by_each_cursor_exactly() {
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let (early, late) = (consumer(&queue), consumer(&queue));
+    for n in 0..CHUNK_SIZE as u64 + 500 {
+        queue.enqueue(n, 1).unwrap();
+    }
+    (0..7).for_each(|n| assert_eq!(early.read(), Ok(Some(n))));
+    clock.advance(5 * SECOND);
+    queue.enqueue(9999, 1).unwrap();
+    clock.advance(5 * SECOND);
+    assert_eq!(early.missed(), Ok(CHUNK_SIZE as u64 + 500 - 7));
+    assert_eq!(late.missed(), Ok(CHUNK_SIZE as u64 + 500));
+    assert_eq!(late.take_missed(), Ok(Some(CHUNK_SIZE as u64 + 500)));
+    assert_eq!(late.take_missed(), Ok(None));
+    assert_eq!((early.read(), late.read()), (Ok(Some(9999)), Ok(Some(9999))));
+    queue.check();
+    assert_eq!(queue.len(), 1);
+    clock.advance(5 * SECOND);
+    assert_eq!((queue.len(), queue.memory_usage()), (0, 0));
+    queue.check();
+}
+
+#[test]
+fn what_is_past_its_time_is_never_delivered_unless_expiration_is_off() {
+    let (queue, clock) = manual(Options { ttl: Some(SECOND), ..Options::default() });
+    let consumer = consumer(&queue);
+    queue.enqueue(1, 1).unwrap();
+    queue.set_expires(false);
+    clock.advance(5 * SECOND);
+    assert_eq!((consumer.unread(), queue.force_expiration()), (Ok(1), 0));
+    queue.set_expires(true);
+    assert_eq!(consumer.read(), Ok(None));
+    assert_eq!(queue.stats().expired, 1);
+}
+
+#[test]
+fn a_change_of_ttl_applies_to_what_is_held() {
+    let (queue, clock) = manual(Options::default());
+    queue.enqueue(1, 1).unwrap();
+    clock.advance(10 * SECOND);
+    queue.enqueue(2, 1).unwrap();
+    queue.set_ttl(Some(5 * SECOND));
+    assert_eq!(queue.len(), 1);
+    queue.set_ttl(None);
+    clock.advance(1000 * SECOND);
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
+fn the_limits_are_hard_and_their_errors_carry_the_figures() {
+    let (queue, _) =
+        manual(Options { max_bytes: 3 * (MESSAGE_OVERHEAD + 10), max_items: Some(5), ..Options::default() });
+    for n in 0..3 {
+        queue.enqueue(n, 10).unwrap();
+    }
+    let Err(Error::Full(full)) = queue.enqueue(3, 10) else { panic!() };
+    assert_eq!((full.limit, full.current, full.max), (Limit::Memory, queue.memory_usage(), queue.max_bytes()));
+    assert_eq!(full.needed, MESSAGE_OVERHEAD + 10);
+    queue.set_max_bytes(1 << 20);
+    assert_eq!(queue.enqueue_batch(vec![(3, 1), (4, 1)]), Ok(3));
+    let Err(Error::Full(full)) = queue.enqueue_batch(vec![(5, 1), (6, 1)]) else { panic!() };
+    assert_eq!((full.limit, full.current, full.max, full.needed), (Limit::Items, 5, 5, 2));
+    assert_eq!((queue.len(), queue.stats().rejected), (5, 3));
+}
+
+#[test]
+fn drop_oldest_makes_just_enough_room() {
+    let (queue, _) = manual(Options { max_items: Some(3), overflow: Overflow::DropOldest, ..Options::default() });
+    let consumer = consumer(&queue);
+    (0..10).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    assert_eq!((queue.len(), queue.stats().dropped, consumer.missed()), (3, 7, Ok(7)));
+    assert!(queue.enqueue_batch((0..4).map(|n| (n, 1)).collect()).is_err());
+    assert_eq!(read_all(&consumer), [7, 8, 9]);
+    queue.check();
+}
+
+#[test]
+fn with_interest_a_message_leaves_when_all_have_read_it() {
+    let (queue, _) = manual(Options { retention: Retention::Interest, ..Options::default() });
+    (0..3).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    let (a, b) = (consumer(&queue), consumer(&queue));
+    assert_eq!(read_all(&a), [0, 1, 2]);
+    assert_eq!(queue.len(), 3);
+    b.read().unwrap();
+    assert_eq!(queue.len(), 2);
+    assert!(b.close());
+    assert_eq!((queue.len(), queue.memory_usage()), (0, 0));
+    assert_eq!(a.missed(), Ok(0));
+}
+
+#[test]
+fn seeking_backwards_counts_nothing_as_missed_and_forwards_counts_as_read() {
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let consumer = consumer(&queue);
+    (0..5).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    clock.advance(5 * SECOND);
+    (5..10).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    assert_eq!(read_all(&consumer).len(), 10);
+    clock.advance(5 * SECOND);
+    consumer.seek(Start::Seq(0)).unwrap();
+    assert_eq!((consumer.position(), consumer.missed()), (Ok(5), Ok(0)));
+    consumer.seek(Start::Seq(8)).unwrap();
+    assert_eq!((consumer.unread(), consumer.stats().unwrap().read), (Ok(2), 13));
+    assert_eq!(consumer.seek(Start::Seq(11)), Err(Error::BeyondEnd(10)));
+}
+
+#[test]
+fn a_gap_is_told_once_where_asked_for() {
+    let (queue, clock) = manual(Options { ttl: Some(SECOND), ..Options::default() });
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Tell).unwrap();
+    queue.enqueue_batch((0..4).map(|n| (n, 1)).collect()).unwrap();
+    clock.advance(2 * SECOND);
+    queue.enqueue(4, 1).unwrap();
+    assert_eq!(consumer.read(), Err(Error::Missed(4)));
+    assert_eq!(consumer.read(), Ok(Some(4)));
+}
+
+#[test]
+fn closing_lets_consumers_drain_unless_immediate() {
+    let (a, b) = (queue(), queue());
+    for queue in [&a, &b] {
+        queue.enqueue(1, 1).unwrap();
+    }
+    let (of_a, of_b) = (consumer(&a), consumer(&b));
+    a.close(false);
+    b.close(true);
+    assert_eq!(a.enqueue(2, 1), Err(Error::Closed));
+    assert_eq!((of_a.read(), of_a.read()), (Ok(Some(1)), Err(Error::Closed)));
+    assert_eq!((of_b.read(), of_b.missed(), b.memory_usage()), (Err(Error::Closed), Ok(0), 0));
+}
+
+#[test]
+fn a_payload_that_panics_in_clone_is_read_again_by_the_next() {
+    struct Touchy(Arc<AtomicUsize>);
+    impl Clone for Touchy {
+        fn clone(&self) -> Self {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first time");
+            Touchy(self.0.clone())
+        }
+    }
+    let queue = Queue::<Touchy>::new(&Options::default());
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    queue.enqueue(Touchy(Arc::default()), 1).unwrap();
+    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| consumer.read().is_ok()));
+    assert!(attempt.is_err());
+    assert!(consumer.read().unwrap().is_some());
+    queue.check();
+}
+
+#[test]
+fn payloads_are_dropped_once_and_not_under_the_lock() {
+    struct Counted(Arc<AtomicUsize>, Option<Queue<Counted>>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            if let Some(queue) = &self.1 {
+                let _ = queue.len(); // would hang under the lock
+            }
+        }
+    }
+    let drops = Arc::new(AtomicUsize::new(0));
+    let queue = Queue::<Counted>::new(&Options { ttl: None, max_bytes: 1 << 30, ..Options::default() });
+    for _ in 0..10 * CHUNK_SIZE + 7 {
+        queue.enqueue(Counted(drops.clone(), Some(queue.clone())), 1).unwrap();
+    }
+    queue.close(true);
+    assert_eq!(drops.load(Ordering::SeqCst), 10 * CHUNK_SIZE + 7);
+}
+
+#[test]
+fn a_blocked_reader_wakes_for_a_message_a_close_and_its_time() {
+    let queue = Queue::<u64>::new(&Options::default());
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    assert_eq!(consumer.read_within(Some(Duration::from_millis(5))), Ok(None));
+    let reader = {
+        let consumer = consumer.clone();
+        thread::spawn(move || (consumer.read_within(None), consumer.read_within(None)))
+    };
+    queue.enqueue(7, 1).unwrap();
+    while consumer.unread() != Ok(0) {
+        thread::yield_now();
+    }
+    queue.close(false);
+    assert_eq!(reader.join().unwrap(), (Ok(Some(7)), Err(Error::Closed)));
+}
+
+#[test]
+fn a_blocked_producer_wakes_for_space() {
+    let queue = Queue::<u64>::new(&Options { max_items: Some(1), ttl: None, ..Options::default() });
+    queue.enqueue(1, 1).unwrap();
+    assert!(matches!(queue.enqueue_within(2, 1, Some(Duration::from_millis(5))), Err(Error::Full(_))));
+    let producer = {
+        let queue = queue.clone();
+        thread::spawn(move || queue.enqueue_within(2, 1, None))
+    };
+    queue.set_max_items(Some(2));
+    assert_eq!(producer.join().unwrap(), Ok(1));
+    assert_eq!(queue.stats().rejected, 1);
+}
+
+#[test]
+fn the_expiration_thread_comes_by_itself() {
+    let queue = Queue::<u64>::new(&Options { ttl: Some(20_000_000), ..Options::default() });
+    let dropped = {
+        struct Last(std::sync::mpsc::Sender<()>);
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let queue = Queue::<Last>::new(&Options { ttl: Some(20_000_000), ..Options::default() });
+        queue.enqueue(Last(sender), 1).unwrap();
+        let dropped = receiver.recv_timeout(Duration::from_secs(10));
+        assert_eq!(queue.len(), 0);
+        dropped
+    };
+    assert_eq!(dropped, Ok(()));
+    drop(queue);
+}
+
+#[test]
+fn a_join_ends_when_everyone_has_read_everything() {
+    let queue = Queue::<u64>::new(&Options::default());
+    assert!(queue.join(None));
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    queue.enqueue(1, 1).unwrap();
+    assert!(!queue.join(Some(Duration::from_millis(5))));
+    let joiner = {
+        let queue = queue.clone();
+        thread::spawn(move || queue.join(None))
+    };
+    consumer.read().unwrap();
+    assert!(joiner.join().unwrap());
+}
