@@ -1,0 +1,310 @@
+//! What callers pass, checked. Each error names the argument and the value.
+
+use std::time::Duration;
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{
+    PyBool, PyBoolMethods, PyDateTime, PyDelta, PyDeltaAccess, PyFloat, PyInt, PyIterator, PyString, PyTzInfo,
+    PyTzInfoAccess,
+};
+
+use crate::Start;
+
+/// Positions and limits end here, so that sums of two of them still fit.
+const LARGEST: u64 = i64::MAX as u64;
+
+fn type_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let kind = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+    PyTypeError::new_err(format!("{name} must be {expected}, not {kind}"))
+}
+
+fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
+    let shown: String = shown.chars().take(80).collect();
+    PyValueError::new_err(format!("{name} must be {expected}, not {shown}"))
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timeout {
+    After(Duration),
+    Never,
+}
+
+impl Timeout {
+    pub(super) const NOW: Self = Timeout::After(Duration::ZERO);
+
+    pub(super) fn is_zero(self) -> bool {
+        self == Timeout::NOW
+    }
+}
+
+/// Seconds as a duration; None: for ever.
+fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
+    if value.is_instance_of::<PyBool>() {
+        return Err(type_error(name, "a number of seconds", value));
+    }
+    let seconds = if let Ok(float) = value.cast::<PyFloat>() {
+        float.value()
+    } else if value.is_instance_of::<PyInt>() || value.hasattr("__index__")? || value.hasattr("__float__")? {
+        match value.extract::<f64>() {
+            Ok(seconds) => seconds,
+            // An int too large for a float.
+            Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => match value.lt(0)? {
+                true => f64::NEG_INFINITY,
+                false => f64::INFINITY,
+            },
+            Err(error) => return Err(error),
+        }
+    } else {
+        return Err(type_error(name, "a number of seconds", value));
+    };
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(value_error(name, "a number of seconds that is not negative", value));
+    }
+    // What cannot be represented is for ever; what is shorter than the clock can tell is as short as it can tell.
+    let shortest = Duration::from_nanos(u64::from(seconds > 0.0));
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|d| d.as_nanos() < u128::from(LARGEST));
+    Ok(duration.map(|duration| duration.max(shortest)))
+}
+
+impl<'py> FromPyObject<'_, 'py> for Timeout {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Timeout::Never);
+        }
+        if let Ok(float) = value.cast_exact::<PyFloat>()
+            && float.value() == 0.0
+        {
+            return Ok(Timeout::NOW);
+        }
+        Ok(seconds("timeout", &value)?.map_or(Timeout::Never, Timeout::After))
+    }
+}
+
+/// A time to live in nanoseconds; None: for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ttl(pub(super) Option<u64>);
+
+impl<'py> FromPyObject<'_, 'py> for Ttl {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(Ttl(None));
+        }
+        span("ttl", &value).map(Ttl)
+    }
+}
+
+/// A span above zero, of seconds or a timedelta, in nanoseconds; None: for ever.
+pub(super) fn span(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    let duration = match value.cast::<PyDelta>() {
+        Ok(delta) => match delta_nanoseconds(delta) {
+            nanoseconds if nanoseconds < 0 => {
+                return Err(value_error(name, "more than zero", value));
+            }
+            nanoseconds => u64::try_from(nanoseconds).ok().filter(|&n| n <= LARGEST).map(Duration::from_nanos),
+        },
+        Err(_) if value.is_instance_of::<PyBool>() || value.is_instance_of::<PyString>() => {
+            return Err(type_error(name, "a number of seconds or a timedelta", value));
+        }
+        Err(_) => match seconds(name, value) {
+            Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => {
+                return Err(type_error(name, "a number of seconds or a timedelta", value));
+            }
+            other => other?,
+        },
+    };
+    match duration.map(|duration| duration.as_nanos() as u64) {
+        Some(0) => Err(value_error(name, "more than zero", value)),
+        nanoseconds => Ok(nanoseconds),
+    }
+}
+
+fn delta_nanoseconds(delta: &Bound<'_, PyDelta>) -> i128 {
+    let seconds = i128::from(delta.get_days()) * 86_400 + i128::from(delta.get_seconds());
+    (seconds * 1_000_000 + i128::from(delta.get_microseconds())) * 1000
+}
+
+/// A whole number from `least` on, such as a limit.
+pub(super) fn whole(name: &str, least: u64, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    if value.is_instance_of::<PyBool>() || value.is_instance_of::<PyFloat>() {
+        return Err(type_error(name, "an int", value));
+    }
+    match value.extract::<i128>() {
+        Ok(number) if number < i128::from(least) => Err(value_error(name, &format!("at least {least}"), value)),
+        Ok(number) => {
+            u64::try_from(number).ok().filter(|&number| number <= LARGEST).ok_or_else(|| too_large(name, value))
+        }
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => match value.lt(0)? {
+            true => Err(value_error(name, &format!("at least {least}"), value)),
+            false => Err(too_large(name, value)),
+        },
+        Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => Err(type_error(name, "an int", value)),
+        Err(error) => Err(error),
+    }
+}
+
+fn too_large(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
+    let shown: String = shown.chars().take(40).collect();
+    PyOverflowError::new_err(format!("{name} must be below 2**63, not {shown}"))
+}
+
+/// How many messages a batch may have at the most.
+pub(super) struct Count(pub(super) usize);
+
+impl<'py> FromPyObject<'_, 'py> for Count {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        whole("limit", 1, &value).map(|count| Count(usize::try_from(count).unwrap_or(usize::MAX)))
+    }
+}
+
+/// `max_bytes`.
+pub(super) struct MaxBytes(pub(super) u64);
+
+impl<'py> FromPyObject<'_, 'py> for MaxBytes {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        whole("max_bytes", 1, &value).map(MaxBytes)
+    }
+}
+
+/// `max_items`; None: no limit.
+pub(super) struct MaxItems(pub(super) Option<u64>);
+
+impl<'py> FromPyObject<'_, 'py> for MaxItems {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_none() {
+            return Ok(MaxItems(None));
+        }
+        whole("max_items", 1, &value).map(|max| MaxItems(Some(max)))
+    }
+}
+
+/// Where to begin to read. `name`: the argument, `start` or `to`.
+fn start(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Start> {
+    const EXPECTED: &str = "'earliest', 'latest', a seq or an aware datetime";
+    if let Ok(word) = value.cast::<PyString>() {
+        return match &*word.to_cow()? {
+            "earliest" => Ok(Start::Earliest),
+            "latest" => Ok(Start::Latest),
+            _ => Err(value_error(name, EXPECTED, value)),
+        };
+    }
+    if let Ok(moment) = value.cast::<PyDateTime>() {
+        if moment.get_tzinfo().is_none() || moment.call_method0("utcoffset")?.is_none() {
+            return Err(value_error(name, "an aware datetime (this one is naive: give it a tzinfo)", value));
+        }
+        let utc = PyTzInfo::utc(value.py())?;
+        let epoch = PyDateTime::new(value.py(), 1970, 1, 1, 0, 0, 0, 0, Some(&utc))?;
+        let since = moment.sub(epoch)?;
+        let nanoseconds = delta_nanoseconds(since.cast::<PyDelta>()?).max(0);
+        return Ok(Start::Time(u64::try_from(nanoseconds).unwrap_or(u64::MAX)));
+    }
+    match whole(name, 0, value) {
+        Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => Err(type_error(name, EXPECTED, value)),
+        seq => seq.map(Start::Seq),
+    }
+}
+
+/// The argument `start`.
+pub(super) struct StartAt(pub(super) Start);
+
+impl<'py> FromPyObject<'_, 'py> for StartAt {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        start("start", &value).map(StartAt)
+    }
+}
+
+/// The argument `to`.
+pub(super) struct SeekTo(pub(super) Start);
+
+impl<'py> FromPyObject<'_, 'py> for SeekTo {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        start("to", &value).map(SeekTo)
+    }
+}
+
+/// A position past the end, as Python's error.
+pub(super) fn beyond_end(name: &str, at: Start, next: u64) -> PyErr {
+    let shown = if let Start::Seq(seq) = at { seq.to_string() } else { format!("{at:?}") };
+    PyValueError::new_err(format!("{name} must be at most {next}, the seq of the next message, not {shown}"))
+}
+
+/// The argument `on_missed`.
+pub(super) enum OnMissed {
+    Skip,
+    Raise,
+    Call(Py<PyAny>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for OnMissed {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        const EXPECTED: &str = "'skip', 'raise' or a callable";
+        if value.is_callable() {
+            return Ok(OnMissed::Call(value.to_owned().unbind()));
+        }
+        match value.cast::<PyString>() {
+            Ok(word) if word == "skip" => Ok(OnMissed::Skip),
+            Ok(word) if word == "raise" => Ok(OnMissed::Raise),
+            Ok(_) => Err(value_error("on_missed", EXPECTED, &value)),
+            Err(_) => Err(type_error("on_missed", EXPECTED, &value)),
+        }
+    }
+}
+
+/// The argument `audit`.
+pub(super) struct Audit(pub(super) bool);
+
+impl<'py> FromPyObject<'_, 'py> for Audit {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let flag = value.cast::<PyBool>().map_err(|_| type_error("audit", "a bool", &value))?;
+        Ok(Audit(flag.is_true()))
+    }
+}
+
+/// What can be iterated over.
+pub(super) fn iterate<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    value.try_iter().map_err(|error| match error.is_instance_of::<PyTypeError>(value.py()) && !has_iter(value) {
+        true => type_error(name, "an iterable", value),
+        false => error,
+    })
+}
+
+fn has_iter(value: &Bound<'_, PyAny>) -> bool {
+    value.get_type().hasattr("__iter__").unwrap_or(false)
+}
+
+/// A callable, or nothing.
+pub(super) fn callable(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
+    match value {
+        Some(value) if !value.is_callable() => Err(type_error(name, "callable", value)),
+        other => Ok(other.map(|value| value.clone().unbind())),
+    }
+}
+
+/// A name.
+pub(super) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    match value.cast::<PyString>() {
+        Ok(text) => Ok(text.to_str()?.to_owned()),
+        Err(_) => Err(type_error(name, "a str", value)),
+    }
+}

@@ -1,0 +1,150 @@
+//! Fork and exit: what a process may do to us at any moment.
+//!
+//! **Exit.** While the interpreter is torn down, a thread that comes back to it is killed on the spot, in the middle of
+//! whatever it does. So from our exit hook on no thread of ours comes back: those that wait stay outside for good, and the
+//! hook waits for those that are on their way in. The expiration thread ends.
+//!
+//! **Fork.** The thread that forks takes every lock of every queue first, so that none is in the middle of anything in
+//! the child, and lets go of them afterwards on both sides.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::waiting::Interpreter;
+use crate::sync::{Mutex, Threads, hold, lock, release};
+use crate::{clock, expiry, queue};
+
+/// A queue as the registry knows it.
+pub(super) type Registered = queue::WeakQueue<Py<PyAny>, Interpreter>;
+
+/// Every queue of the process, by number.
+static QUEUES: Mutex<BTreeMap<u64, Registered>> = Mutex::new(BTreeMap::new());
+/// The queues held over a fork.
+static HELD: Mutex<Vec<super::queue::Engine>> = Mutex::new(Vec::new());
+/// Whether a fork is under way, with every lock held.
+static FORKING: AtomicBool = AtomicBool::new(false);
+
+/// The interpreter's main thread, the only one that handles signals.
+static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
+
+/// Whether the exit hook has run, and in which thread.
+static EXITING: AtomicBool = AtomicBool::new(false);
+static EXIT_THREAD: AtomicU64 = AtomicU64::new(0);
+/// Threads between their last look at `EXITING` and their return to the interpreter.
+static RETURNING: AtomicUsize = AtomicUsize::new(0);
+
+fn this_thread() -> u64 {
+    // SAFETY: it takes nothing, and may be called from any thread at any time.
+    unsafe { pyo3::ffi::PyThread_get_thread_ident() as u64 }
+}
+
+/// Whether this is the thread that handles signals.
+pub(super) fn is_main_thread() -> bool {
+    MAIN_THREAD.load(Ordering::Relaxed) == this_thread()
+}
+
+/// Whether a fork is under way: then this process's only running thread holds every lock.
+pub(super) fn is_forking() -> bool {
+    FORKING.load(Ordering::Relaxed)
+}
+
+/// Runs `f` without the interpreter. Every such stay outside goes through here.
+pub(super) fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
+    let result = py.detach(|| {
+        let result = f();
+        RETURNING.fetch_add(1, Ordering::SeqCst);
+        if EXITING.load(Ordering::SeqCst) && EXIT_THREAD.load(Ordering::SeqCst) != this_thread() {
+            RETURNING.fetch_sub(1, Ordering::SeqCst);
+            loop {
+                std::thread::park();
+            }
+        }
+        result
+    });
+    RETURNING.fetch_sub(1, Ordering::SeqCst);
+    result
+}
+
+/// Lets other threads have the interpreter for a moment.
+pub(super) fn breathe(py: Python<'_>) {
+    detach(py, std::thread::yield_now);
+}
+
+pub(super) fn register(number: u64, queue: Registered) {
+    lock::<Interpreter, _>(&QUEUES).insert(number, queue);
+}
+
+pub(super) fn unregister(number: u64) {
+    drop(lock::<Interpreter, _>(&QUEUES).remove(&number));
+}
+
+#[pyfunction]
+fn before_fork() {
+    hold::<Interpreter, _>(&QUEUES);
+    // The registry is ours alone now; it is only read.
+    let queues: Vec<_> = crate::sync::held(&QUEUES, |queues| queues.values().filter_map(Registered::upgrade).collect());
+    for queue in &queues {
+        queue.before_fork();
+    }
+    expiry::before_fork();
+    *lock::<Threads, _>(&HELD) = queues;
+    FORKING.store(true, Ordering::SeqCst);
+}
+
+fn after_fork(in_child: bool) {
+    FORKING.store(false, Ordering::SeqCst);
+    expiry::after_fork(in_child);
+    if in_child {
+        clock::reset_after_fork();
+        MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
+        RETURNING.store(0, Ordering::SeqCst);
+    }
+    let queues = std::mem::take(&mut *lock::<Threads, _>(&HELD));
+    for queue in &queues {
+        queue.after_fork(in_child);
+    }
+    release(&QUEUES);
+}
+
+#[pyfunction]
+fn after_fork_in_parent() {
+    after_fork(false);
+}
+
+#[pyfunction]
+fn after_fork_in_child() {
+    after_fork(true);
+}
+
+#[pyfunction]
+fn at_exit(py: Python<'_>) {
+    EXIT_THREAD.store(this_thread(), Ordering::SeqCst);
+    EXITING.store(true, Ordering::SeqCst);
+    detach(py, || {
+        expiry::stop();
+        // Our own return is not among them yet.
+        while RETURNING.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    });
+}
+
+/// Called once, when the module is first imported.
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    let main = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?.extract::<u64>()?;
+    MAIN_THREAD.store(main, Ordering::Relaxed);
+    py.import("atexit")?.call_method1("register", (wrap_pyfunction!(at_exit, py)?,))?;
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let hooks = PyDict::new(py);
+        hooks.set_item("before", wrap_pyfunction!(before_fork, py)?)?;
+        hooks.set_item("after_in_parent", wrap_pyfunction!(after_fork_in_parent, py)?)?;
+        hooks.set_item("after_in_child", wrap_pyfunction!(after_fork_in_child, py)?)?;
+        os.call_method("register_at_fork", (), Some(&hooks))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Asking an object for its size: the part of an estimate that may run Python code.
+
+use std::ffi::CStr;
+use std::slice;
+
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::Estimate;
+use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
+
+impl<'py> Estimate<'py> {
+    /// Counts an object as its type says.
+    pub(super) fn ask(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = object.py();
+        let kind = object.get_type();
+        let answer = kind.getattr(intern!(py, "__sizeof__"))?.call1((object,))?;
+        let mut overflow = 0;
+        // SAFETY: both are live objects, and the number is converted only if it is an int.
+        let (is_int, size, flags) = unsafe {
+            let is_int = ffi::PyLong_Check(answer.as_ptr()) != 0;
+            let size = if is_int { ffi::PyLong_AsLongLongAndOverflow(answer.as_ptr(), &mut overflow) } else { 0 };
+            (is_int, size, ffi::PyType_GetFlags(kind.as_type_ptr()))
+        };
+        if !is_int {
+            let (kind, answer) = (kind.name()?, answer.get_type().name()?);
+            return Err(PyTypeError::new_err(format!("{kind}.__sizeof__() returned {answer}, not int")));
+        }
+        if overflow < 0 || overflow == 0 && size < 0 {
+            return Err(PyValueError::new_err(format!("{}.__sizeof__() returned a negative number", kind.name()?)));
+        }
+        let size = if overflow > 0 { usize::MAX } else { size as usize };
+        self.add(size);
+        if flags & ffi::Py_TPFLAGS_HAVE_GC != 0 {
+            self.add(GC_HEADER);
+        }
+        if flags & PREHEADER_FLAGS != 0 {
+            self.add(2 * POINTER);
+        }
+        let bytes = self.buffer(object, &kind)?;
+        // SAFETY: both are live objects.
+        let (header, is_view) =
+            unsafe { ((*kind.as_type_ptr()).tp_basicsize as usize, ffi::PyMemoryView_Check(object.as_ptr()) != 0) };
+        // An array says the bytes it shows; a view of other memory, or a mapping, does not.
+        if is_view || size < bytes.saturating_add(header) {
+            self.add(bytes);
+        }
+        Ok(())
+    }
+
+    /// The bytes that `object` shows through the buffer protocol; 0 if it has no buffer, or none to show at present.
+    ///
+    /// If these are references (an array of objects), what they refer to is met.
+    fn buffer(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<usize> {
+        let py = object.py();
+        // SAFETY: `kind` is the live type of the live `object`. A view that was got keeps its memory in place until it
+        // is released, which is before this returns; what it calls `O` are references to objects.
+        unsafe {
+            let protocol = (*kind.as_type_ptr()).tp_as_buffer;
+            let says_all = ffi::PyBytes_Check(object.as_ptr()) != 0 || ffi::PyByteArray_Check(object.as_ptr()) != 0;
+            if protocol.is_null() || (*protocol).bf_getbuffer.is_none() || says_all {
+                return Ok(0);
+            }
+            let mut view = ffi::Py_buffer::new();
+            // Not every array can name its format: then without.
+            for flags in [ffi::PyBUF_FULL_RO, ffi::PyBUF_INDIRECT] {
+                if ffi::PyObject_GetBuffer(object.as_ptr(), &mut view, flags) == 0 {
+                    let is_plain = view.suboffsets.is_null() && view.itemsize == POINTER as isize;
+                    if is_plain && !view.format.is_null() && CStr::from_ptr(view.format) == c"O" {
+                        self.meet_array(py, &view);
+                    }
+                    let bytes = view.len as usize;
+                    ffi::PyBuffer_Release(&mut view);
+                    return Ok(bytes);
+                }
+                let error = PyErr::fetch(py);
+                if !error.is_instance_of::<PyException>(py) {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    /// Meets the objects in an array. Along an axis that repeats the same ones, once will do: it may be endless.
+    ///
+    /// # Safety
+    ///
+    /// The items of `view` are references. It has its shape and strides, unless they are the natural ones.
+    unsafe fn meet_array(&mut self, py: Python<'py>, view: &ffi::Py_buffer) {
+        // SAFETY: shape and strides have `ndim` items each, what they reach are references, and no Python code runs.
+        unsafe {
+            let natural = ([view.len / view.itemsize], [view.itemsize]);
+            let (shape, strides) = if view.shape.is_null() || view.strides.is_null() {
+                (&natural.0[..], &natural.1[..])
+            } else {
+                let axes = view.ndim as usize;
+                (slice::from_raw_parts(view.shape, axes), slice::from_raw_parts(view.strides, axes))
+            };
+            if view.len == 0 {
+                return;
+            }
+            let mut item = view.buf.cast::<u8>();
+            let mut index = vec![0; shape.len()];
+            loop {
+                self.meet(py, item.cast::<*mut PyObject>().read_unaligned());
+                // Like an odometer: the last axis that is not at its end moves on, those after it start again.
+                let Some(axis) = (0..index.len()).rfind(|&axis| {
+                    let can_move = strides[axis] != 0 && index[axis] + 1 < shape[axis];
+                    if !can_move {
+                        item = item.offset(-index[axis] * strides[axis]);
+                        index[axis] = 0;
+                    }
+                    can_move
+                }) else {
+                    return;
+                };
+                index[axis] += 1;
+                item = item.offset(strides[axis]);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Sizes that can be read off an object's C layout.
+//!
+//! The layouts of 3.11 to 3.14 differ in a few places. The constants below tell them apart by the sizes of PyO3's
+//! structs, which follow the interpreter this is compiled for; the Python tests compare it all with `sys.getsizeof`.
+
+use std::ffi::{c_ulong, c_void};
+use std::mem::offset_of;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use pyo3::ffi::{self, PyObject};
+
+/// What a reference costs; classes, modules, functions and singletons count as no more than that.
+pub(super) const POINTER: usize = size_of::<*mut PyObject>();
+
+/// A build without the GIL keeps a thread id, a lock and a second reference count in every object.
+const FREE_THREADED: bool = size_of::<PyObject>() > 2 * POINTER;
+
+/// Up to 3.11 a str had a `wstr`, and an int kept its sign in the sign of its length.
+const BEFORE_3_12: bool = size_of::<ffi::PyASCIIObject>() > size_of::<PyObject>() + 3 * POINTER;
+
+/// The garbage collector's links, in front of each object it tracks. Without the GIL they are part of the object.
+pub(super) const GC_HEADER: usize = if FREE_THREADED { 0 } else { 2 * POINTER };
+
+/// Type flags for two more words in front of an object, for its weak references (3.12 and up) and its `__dict__`.
+pub(super) const PREHEADER_FLAGS: c_ulong = 1 << 3 | 1 << 4;
+
+/// Where the 3 bits of the kind start in the state of a str. Before them is whether it is interned: 2 bits, or a byte
+/// of its own without the GIL.
+const STR_KIND_SHIFT: u32 = if FREE_THREADED { 8 } else { 2 };
+/// Characters are in the same block as the header.
+const STR_COMPACT: u32 = 1 << (STR_KIND_SHIFT + 3);
+/// Only ASCII: the shorter header, and no need of a UTF-8 copy.
+const STR_ASCII: u32 = 1 << (STR_KIND_SHIFT + 4);
+
+/// The start of an int, whose struct PyO3 keeps opaque.
+#[repr(C)]
+struct IntObject {
+    base: PyObject,
+    /// 3.12 and up: the number of digits, above 3 bits of flags. Before: the number of digits, or minus that.
+    tag: usize,
+    digits: [u32; 1],
+}
+
+/// See [`quick_size`](super::quick_size).
+///
+/// # Safety
+///
+/// `object` is a live object, which the caller keeps alive.
+#[inline]
+pub(super) unsafe fn quick_size_of(object: *mut PyObject) -> Option<usize> {
+    // SAFETY: the object is alive; what is read beyond its header belongs to the layout of the exact type just checked,
+    // and does not change during its life. The addresses of the static types are only compared.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        if kind == &raw mut ffi::PyUnicode_Type {
+            str_size(object)
+        } else if kind == &raw mut ffi::PyLong_Type {
+            let tag = (*object.cast::<IntObject>()).tag;
+            let digits = if BEFORE_3_12 { tag.cast_signed().unsigned_abs() } else { tag >> 3 };
+            Some(offset_of!(IntObject, digits) + digits.max(1) * size_of::<u32>())
+        } else if kind == &raw mut ffi::PyBytes_Type {
+            // A terminating zero follows.
+            Some(offset_of!(ffi::PyBytesObject, ob_sval) + ffi::Py_SIZE(object) as usize + 1)
+        } else if kind == &raw mut ffi::PyFloat_Type {
+            Some(size_of::<ffi::PyFloatObject>())
+        } else if kind == &raw mut ffi::PyBool_Type || is_singleton(object) {
+            Some(POINTER)
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether this is `None`, `Ellipsis` or `NotImplemented`.
+#[inline]
+fn is_singleton(object: *mut PyObject) -> bool {
+    // SAFETY: these only take the addresses of statics.
+    unsafe { object == ffi::Py_None() || object == ffi::Py_Ellipsis() || object == ffi::Py_NotImplemented() }
+}
+
+/// The size of an exact str, unless it is one of the rare forms of 3.11 that its own `__sizeof__` knows better.
+///
+/// # Safety
+///
+/// `object` is a live, exact `str`.
+#[inline]
+unsafe fn str_size(object: *mut PyObject) -> Option<usize> {
+    // SAFETY: an exact str starts with `PyASCIIObject`; one that is compact but not ASCII, with
+    // `PyCompactUnicodeObject`. Only `interned` (in the state) and the UTF-8 copy may change during its life: they are
+    // read atomically, as they are written, and the copy's length is written before its address.
+    unsafe {
+        if cfg!(target_endian = "big") {
+            return None; // the bits are the other way round
+        }
+        let text = object.cast::<ffi::PyASCIIObject>();
+        let state = AtomicU32::from_ptr(&raw mut (*text).state).load(Ordering::Relaxed);
+        let width = (state >> STR_KIND_SHIFT & 7) as usize;
+        // `wstr`, on 3.11 the last field; it is the text itself when the characters are as wide as a `wchar_t`.
+        let wide = BEFORE_3_12 && width < 4 && !text.add(1).cast::<*mut c_void>().sub(1).read().is_null();
+        if state & STR_COMPACT == 0 || wide {
+            return None;
+        }
+        let characters = ((*text).length as usize + 1) * width;
+        if state & STR_ASCII != 0 {
+            return Some(size_of::<ffi::PyASCIIObject>() + characters);
+        }
+        let text = object.cast::<ffi::PyCompactUnicodeObject>();
+        let utf8 = AtomicPtr::from_ptr(&raw mut (*text).utf8).load(Ordering::Acquire);
+        let copy = if utf8.is_null() { 0 } else { (*text).utf8_length as usize + 1 };
+        Some(size_of::<ffi::PyCompactUnicodeObject>() + characters + copy)
+    }
+}

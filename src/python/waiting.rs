@@ -1,0 +1,75 @@
+//! How the engine waits and drops payloads in a Python program.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use super::arguments::Timeout;
+use super::lifecycle;
+use super::queue::Engine;
+use crate::state::{Ticket, What};
+use crate::sync::Host;
+
+/// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
+/// and then nothing wakes the one that has to handle it.
+const SIGNAL_SLICE: Duration = Duration::from_millis(50);
+/// How long payloads are dropped before other threads get the interpreter.
+const DROP_SLICE: Duration = Duration::from_millis(1);
+
+/// The host of a queue in a Python program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interpreter;
+
+impl Host for Interpreter {
+    fn pause() {
+        // SAFETY: it takes nothing, and may be called from any thread at any time.
+        let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
+        // None inside the garbage collector's traversal, where the interpreter must not be let go of.
+        let paused = is_attached.then(|| Python::try_attach(|py| lifecycle::detach(py, thread::yield_now))).flatten();
+        if paused.is_none() {
+            thread::yield_now();
+        }
+    }
+
+    fn dispose(run: &mut dyn FnMut() -> bool) {
+        loop {
+            let more = Python::try_attach(|py| {
+                let began = Instant::now();
+                let mut more = run();
+                while more && began.elapsed() < DROP_SLICE {
+                    more = run();
+                }
+                if more {
+                    lifecycle::breathe(py);
+                }
+                more
+            });
+            // None: the interpreter is going down, and takes the payloads along.
+            if more != Some(true) {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for `what` until `attempt` has a result; None when the time is up. See [`crate::Queue`] for the rules of it.
+pub(super) fn block<R>(
+    py: Python<'_>,
+    engine: &Engine,
+    what: What,
+    timeout: Timeout,
+    attempt: impl FnMut(Option<&Ticket>) -> PyResult<Option<R>>,
+) -> PyResult<Option<R>> {
+    let deadline = match timeout {
+        Timeout::After(limit) => Instant::now().checked_add(limit),
+        Timeout::Never => None,
+    };
+    let slice = if lifecycle::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
+    engine.block(what, deadline, attempt, |parker, left| {
+        let limit = left.unwrap_or(Duration::MAX).min(slice);
+        let woken = lifecycle::detach(py, || parker.park(Some(limit).filter(|&limit| limit < Duration::MAX)));
+        py.check_signals()?;
+        Ok(woken)
+    })
+}
