@@ -1,0 +1,126 @@
+# `make demo` and `make test` need Rust, Python 3.11 or newer, and nothing else: what they use besides is installed into
+# virtual environments inside this directory. `make help` lists the rest.
+
+PYTHON ?= python3
+# A free-threaded interpreter: given, or the python3.14t on PATH. Without one the tests that need it are left out.
+ifndef PYTHON_FT
+PYTHON_FT := $(shell python3.14t -c 'import sys; print(sys.executable)' 2>/dev/null)
+endif
+# More arguments for pytest, such as PYTEST_ARGS="-k close -x".
+PYTEST_ARGS ?=
+
+VENV ?= .venv
+VENV_FT := .venv-ft
+# Dependency groups of pyproject.toml that the tests use.
+GROUPS ?= test lint
+
+# Where the Rust installer puts cargo, for shells that were started before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+python := $(VENV)/bin/python
+# What the interpreter calls its extension modules (.cpython-314t-x86_64-linux-gnu.so): an environment, a build directory
+# and a binary for each, so that going from one to the other rebuilds nothing.
+suffix := $(shell $(PYTHON) -c 'import sys, sysconfig; sys.version_info >= (3, 11) and print(sysconfig.get_config_var("EXT_SUFFIX"))' 2>/dev/null)
+tag := $(patsubst .%.so,%,$(suffix))
+environment := $(VENV)/.made-for-$(tag)
+groups := $(VENV)/.groups-for-$(tag)
+binary := python/mpmc_queue/_mpmc_queue$(suffix)
+target_dir := target/$(tag)
+# The environment must not be taken for the one that happens to be active.
+in_venv := env -u CONDA_PREFIX -u PYTHONHOME VIRTUAL_ENV="$(CURDIR)/$(VENV)"
+
+# An environment outlives the interpreter that it was made with: make it again then.
+$(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(VENV))
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean need-python need-rust
+
+help:
+	@echo 'make demo                 build the package and watch producers and consumers share a queue'
+	@echo 'make test                 build what is needed and run every test, Rust and Python'
+	@echo
+	@echo 'make build                build the package in release mode into $(VENV)'
+	@echo 'make test-rust            the engine, without Python'
+	@echo 'make test-python          pytest in $(VENV)'
+	@echo 'make test-types           mypy --strict, and the stub against the binary'
+	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
+	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
+	@echo 'make format               let ruff and rustfmt put the code in form'
+	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
+	@echo 'make clean                remove everything that was built or installed here'
+	@echo
+	@echo 'PYTHON=$(PYTHON)'
+	@echo 'PYTHON_FT=$(PYTHON_FT)'
+
+demo: $(binary)
+	@$(python) -m mpmc_queue demo
+
+build: $(binary)
+
+test: test-rust test-python test-types lint test-free-threaded
+	@echo 'All tests passed.'
+
+test-rust: need-rust
+	cargo test
+
+test-python: $(binary) $(groups)
+	$(python) -m pytest $(PYTEST_ARGS)
+
+test-types: $(binary) $(groups)
+	$(python) -m mypy
+	$(python) -m mypy.stubtest mpmc_queue --ignore-disjoint-bases --mypy-config-file pyproject.toml
+
+ifeq ($(PYTHON_FT),)
+test-free-threaded:
+	@echo 'Free-threaded tests left out: no python3.14t on PATH, and PYTHON_FT is not given.'
+else
+test-free-threaded:
+	@$(PYTHON_FT) -c 'import sysconfig; assert sysconfig.get_config_var("Py_GIL_DISABLED")' \
+		|| { echo 'PYTHON_FT=$(PYTHON_FT) does not run, or is not free-threaded.'; exit 1; }
+	$(MAKE) --no-print-directory test-python PYTHON='$(PYTHON_FT)' VENV=$(VENV_FT) GROUPS='test free-threaded'
+	$(VENV_FT)/bin/python -m pytest --parallel-threads=4 --skip-thread-unsafe=True $(PYTEST_ARGS)
+endif
+
+lint: need-rust $(environment) $(groups)
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --check; \
+		else echo 'rustfmt left out: it is not installed.'; fi
+	@if cargo clippy --version >/dev/null 2>&1; then set -x; cargo clippy --all-targets -- -D warnings && \
+		PYO3_PYTHON="$(CURDIR)/$(python)" cargo clippy --all-targets --features python -- -D warnings; \
+		else echo 'clippy left out: it is not installed.'; fi
+
+format: need-rust $(groups)
+	$(python) -m ruff check --fix
+	$(python) -m ruff format
+	cargo fmt
+
+wheel: need-rust $(environment)
+	$(in_venv) $(VENV)/bin/maturin build --release --interpreter $(python) --target-dir $(target_dir) --out dist
+
+clean:
+	rm -rf .venv .venv-ft target dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -f python/mpmc_queue/_mpmc_queue.*.so
+	find python tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+need-python:
+	@test -n '$(tag)' || { echo 'PYTHON=$(PYTHON) does not run, or is older than Python 3.11.'; exit 1; }
+
+need-rust:
+	@command -v cargo >/dev/null || { echo 'cargo is not on PATH: install Rust from https://rustup.rs'; exit 1; }
+
+$(environment): pyproject.toml | need-python
+	$(PYTHON) -m venv --clear $(VENV)
+	$(python) -m pip install --quiet 'pip>=25.1'
+	$(python) -m pip install --quiet --group build
+	@touch $@
+
+$(groups): $(environment)
+	$(python) -m pip install --quiet $(addprefix --group=,$(GROUPS))
+	@touch $@
+
+$(binary): $(environment) Cargo.toml Cargo.lock $(shell find src -name '*.rs') | need-python need-rust
+	$(in_venv) $(VENV)/bin/maturin develop --release --target-dir $(target_dir)
+	@touch $@

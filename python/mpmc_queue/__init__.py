@@ -1,0 +1,70 @@
+"""An in-process, memory-bounded broadcast queue: every consumer reads every message at its own pace.
+
+>>> from mpmc_queue import Queue
+>>> queue = Queue("orders", ttl=60)
+>>> billing, shipping = queue.add_consumer("billing"), queue.add_consumer("shipping")
+>>> queue.enqueue({"order": 1})
+0
+>>> billing.get(), shipping.get()
+({'order': 1}, {'order': 1})
+
+`Queue` is where to start: `help(mpmc_queue.Queue)`. `python -m mpmc_queue demo` shows one at work.
+"""
+
+from mpmc_queue._errors import (
+    ConsumerClosedError,
+    ItemLimitError,
+    MemoryLimitError,
+    MessagesMissedError,
+    QueueClosedError,
+    QueueError,
+    QueueFullError,
+)
+from mpmc_queue._mpmc_queue import (
+    CHUNK_SIZE,
+    DEFAULT_MAX_BYTES,
+    DEFAULT_TTL,
+    Consumer,
+    ConsumerStats,
+    Event,
+    Message,
+    Queue,
+    QueueStats,
+)
+
+TYPE_CHECKING = False  # typing's own is not worth importing typing for
+if TYPE_CHECKING:
+    from mpmc_queue._types import Start
+else:
+
+    def __getattr__(name):
+        """`Start` is for annotations: most programs never ask for it, so it is made when one does."""
+        if name == "Start":
+            from mpmc_queue._types import Start
+
+            return Start
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CHUNK_SIZE",
+    "DEFAULT_MAX_BYTES",
+    "DEFAULT_TTL",
+    "Consumer",
+    "ConsumerClosedError",
+    "ConsumerStats",
+    "Event",
+    "ItemLimitError",
+    "MemoryLimitError",
+    "Message",
+    "MessagesMissedError",
+    "Queue",
+    "QueueClosedError",
+    "QueueError",
+    "QueueFullError",
+    "QueueStats",
+    "Start",
+    "__version__",
+]

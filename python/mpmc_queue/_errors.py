@@ -1,0 +1,142 @@
+"""What can go wrong, as exceptions. The extension module raises these; the engine knows them as plain values.
+
+Where the standard library's `queue` has an exception for the same thing, ours is a subclass of it, so that
+`except queue.Full` goes on working. Each carries its figures as attributes, and survives `pickle` and `copy`.
+"""
+
+import queue
+import sys
+
+
+class QueueError(Exception):
+    """Base of every error this package raises.
+
+    `message` says what was wrong and what to do about it; it is also what `str()` gives.
+    """
+
+    message: str
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def _arguments(self) -> tuple[object, ...]:
+        """What the constructor takes to make an equal error again."""
+        return (self.message,)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would call the constructor with `args`, which is the message alone.
+        return type(self), self._arguments(), self.__dict__
+
+
+class QueueFullError(QueueError, queue.Full):
+    """The message (or the whole batch) does not fit. Nothing was added.
+
+    Also a `queue.Full`. `current` is what the queue held, `max` its limit, and `needed` what this call asked for:
+    bytes in a `MemoryLimitError`, messages in an `ItemLimitError`.
+    """
+
+    current: int
+    max: int
+    needed: int
+
+    def __init__(self, current: int, max: int, needed: int) -> None:
+        super().__init__(self._describe(current, max, needed))
+        self.current = current
+        self.max = max
+        self.needed = needed
+
+    @staticmethod
+    def _describe(current: int, max: int, needed: int) -> str:
+        return f"the queue is full: this call needs {needed:,}, and {current:,} of {max:,} are taken"
+
+    def _arguments(self) -> tuple[object, ...]:
+        return self.current, self.max, self.needed
+
+
+class MemoryLimitError(QueueFullError):
+    """It does not fit into `max_bytes`; the figures are bytes, overhead included."""
+
+    @staticmethod
+    def _describe(current: int, max: int, needed: int) -> str:
+        if needed > max:
+            return (
+                f"this can never fit: it needs {needed:,} bytes, overhead included, and max_bytes is {max:,} "
+                f"({current:,} are taken); raise max_bytes, or send it in smaller pieces"
+            )
+        return (
+            f"no room: this call needs {needed:,} bytes, overhead included, and {current:,} of {max:,} are taken; "
+            "wait for space with timeout=, raise max_bytes, or shorten the ttl"
+        )
+
+
+class ItemLimitError(QueueFullError):
+    """It does not fit into `max_items`; the figures are messages."""
+
+    @staticmethod
+    def _describe(current: int, max: int, needed: int) -> str:
+        if needed > max:
+            return (
+                f"this can never fit: it is {_messages(needed)}, and max_items is {max:,} ({current:,} are held); "
+                "raise max_items, or send it in smaller batches"
+            )
+        return (
+            f"no room: this call adds {_messages(needed)}, and {current:,} of {max:,} are held; "
+            "wait for space with timeout=, raise max_items, or shorten the ttl"
+        )
+
+
+class MessagesMissedError(QueueError):
+    """Messages left before this consumer read them (`on_missed="raise"`).
+
+    Raised once per gap; the next read goes on with the oldest message held. `count` is how many were missed.
+    """
+
+    count: int
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{_messages(count)} left the queue before this consumer read {'it' if count == 1 else 'them'}; "
+            "the next read goes on with the oldest message held. Read faster, or give messages a longer ttl"
+        )
+        self.count = count
+
+    def _arguments(self) -> tuple[object, ...]:
+        return (self.count,)
+
+
+if sys.version_info >= (3, 13):
+
+    class QueueClosedError(QueueError, queue.ShutDown):
+        """Enqueue on a closed queue, or read from a closed queue with nothing left. Also a `queue.ShutDown`."""
+
+else:
+
+    class QueueClosedError(QueueError):
+        """Enqueue on a closed queue, or read from a closed queue with nothing left.
+
+        Also a `queue.ShutDown` where the standard library has it (Python 3.13 and newer).
+        """
+
+
+class ConsumerClosedError(QueueError):
+    """The consumer was removed from its queue."""
+
+
+def _messages(count: int) -> str:
+    """The count as words: 1 message, 2,000 messages."""
+    return f"{count:,} message{'' if count == 1 else 's'}"
+
+
+# Tracebacks and pickles name the public place, which stays where this file may not.
+for _error in (
+    QueueError,
+    QueueFullError,
+    MemoryLimitError,
+    ItemLimitError,
+    MessagesMissedError,
+    QueueClosedError,
+    ConsumerClosedError,
+):
+    _error.__module__ = "mpmc_queue"
+del _error

@@ -1,0 +1,671 @@
+"""The extension module: the engine, in Python's hands. Import the names from `mpmc_queue`.
+
+Times are seconds, sizes are bytes, sequence numbers start at 0. `timeout=0` never waits and `timeout=None` waits for
+ever. An argument of the wrong type is a TypeError and one out of range a ValueError; nothing has changed by then.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Final, Generic, Literal, Self, TypeVar, final
+from uuid import UUID
+
+from mpmc_queue._types import Start
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+CHUNK_SIZE: Final = 1000
+"""Messages in one chunk of the list that holds them."""
+
+DEFAULT_TTL: Final = 600.0
+"""Seconds a message lives when `Queue` is not told otherwise."""
+
+DEFAULT_MAX_BYTES: Final = 1_048_576
+"""What a queue may hold when `Queue` is not told otherwise, in bytes."""
+
+@final
+class Event:
+    """One entry of a message's audit trail: that it was enqueued, or that a consumer read it.
+
+    >>> q = Queue("q")
+    >>> _ = q.enqueue("hello")
+    >>> [event.kind for event in q.add_consumer().read().events]
+    ['enqueue', 'dequeue']
+    """
+
+    @property
+    def kind(self) -> Literal["enqueue", "dequeue"]:
+        """What happened."""
+    @property
+    def timestamp(self) -> datetime:
+        """When, as an aware datetime in UTC."""
+    @property
+    def queue(self) -> str:
+        """The name of the queue."""
+    @property
+    def consumer_id(self) -> UUID | None:
+        """Who read it; None for "enqueue"."""
+
+@final
+class Message(Generic[_T_co]):
+    """One delivery: a payload and what is known about it. Immutable, and safe to share between threads.
+
+    >>> q = Queue("q")
+    >>> q.enqueue({"order": 1})
+    0
+    >>> message = q.add_consumer().read()
+    >>> message.seq, message.payload
+    (0, {'order': 1})
+
+    A message refuses `copy` and `pickle` with a TypeError: pass on its payload.
+    """
+
+    @property
+    def id(self) -> UUID:
+        """A UUIDv7, the same for every consumer, made only when asked for. Ids of one queue sort in enqueue order."""
+    @property
+    def seq(self) -> int:
+        """The position in the queue, gapless from 0 in enqueue order."""
+    @property
+    def payload(self) -> _T_co:
+        """The very object that was enqueued, not a copy: consumers share it."""
+    @property
+    def size(self) -> int:
+        """The bytes accounted for it."""
+    @property
+    def created(self) -> datetime:
+        """When it was enqueued, as an aware datetime in UTC. Never runs backwards within one queue."""
+    @property
+    def created_ns(self) -> int:
+        """The same in nanoseconds since the epoch."""
+    @property
+    def events(self) -> list[Event]:
+        """The audit trail: the enqueue, then every read so far by the consumers there are, in time order.
+
+        With `Queue(audit=False)` it is the enqueue alone.
+        """
+    @property
+    def missed(self) -> int:
+        """Messages this consumer lost just before this one, to expiry or overflow.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue("new")
+        >>> reader.read().missed
+        0
+        """
+    @property
+    def deliveries(self) -> int:
+        """How often it has been delivered: 1, or more after a redelivery by an acknowledging group."""
+
+@final
+class QueueStats:
+    """A queue's figures, all taken at the same moment.
+
+    >>> q = Queue("q", max_items=10)
+    >>> _ = q.enqueue_batch("abc")
+    >>> stats = q.stats()
+    >>> stats.total_items, stats.max_items, stats.next_seq
+    (3, 10, 3)
+    """
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+    @property
+    def total_items(self) -> int:
+        """Messages held."""
+    @property
+    def memory_usage(self) -> int:
+        """Bytes held, payloads and overhead."""
+    @property
+    def memory_percent(self) -> float:
+        """`memory_usage` in percent of `max_bytes`."""
+    @property
+    def max_bytes(self) -> int:
+        """The limit in bytes."""
+    @property
+    def max_items(self) -> int | None:
+        """The limit in messages; None when there is none."""
+    @property
+    def audit_bytes(self) -> int:
+        """Bytes held by the read records, apart from `memory_usage`."""
+    @property
+    def consumer_count(self) -> int:
+        """Consumers registered."""
+    @property
+    def created_at(self) -> datetime:
+        """When the queue was made, as an aware datetime in UTC."""
+    @property
+    def ttl(self) -> float | None:
+        """Seconds a message lives; None: for ever."""
+    @property
+    def enqueued(self) -> int:
+        """Messages enqueued since creation."""
+    @property
+    def expired(self) -> int:
+        """Messages removed by their TTL since creation."""
+    @property
+    def dropped(self) -> int:
+        """Messages removed to make room since creation."""
+    @property
+    def rejected(self) -> int:
+        """Messages refused with QueueFullError since creation; a refused batch counts each of its messages."""
+    @property
+    def first_seq(self) -> int:
+        """The oldest message held; `next_seq` when there is none."""
+    @property
+    def next_seq(self) -> int:
+        """What the next enqueue returns."""
+
+@final
+class ConsumerStats:
+    """A consumer's figures, all taken at the same moment, in O(1) however much is unread.
+
+    The books balance: `total_items_read + missed_items + unread_items` is what has been enqueued since the consumer's
+    start (until it seeks).
+
+    >>> q = Queue("q")
+    >>> reader = q.add_consumer("reader")
+    >>> _ = q.enqueue_batch("abc")
+    >>> _ = reader.get()
+    >>> stats = reader.stats()
+    >>> stats.total_items_read, stats.missed_items, stats.unread_items
+    (1, 0, 2)
+    """
+
+    @property
+    def id(self) -> UUID:
+        """The consumer's id."""
+    @property
+    def name(self) -> str | None:
+        """Its name, if it was given one."""
+    @property
+    def group(self) -> str | None:
+        """The name of its group, if it is a member of one."""
+    @property
+    def total_items_read(self) -> int:
+        """Messages read, those passed over by `read_where` or by seeking forward included."""
+    @property
+    def unread_items(self) -> int:
+        """Messages that reading on would deliver now."""
+    @property
+    def unread_bytes(self) -> int:
+        """Their size in bytes."""
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest unread message was enqueued; 0.0 when there is none."""
+    @property
+    def missed_items(self) -> int:
+        """Messages that left before this consumer read them."""
+    @property
+    def last_read_time(self) -> datetime | None:
+        """When it last read, as an aware datetime in UTC; None before the first read."""
+
+@final
+class Queue(Generic[_T]):
+    """A named, thread-safe, memory-bounded broadcast log: every consumer reads every message, at its own pace.
+
+    A message leaves when it is older than its time to live; a full queue refuses what does not fit, or waits.
+
+    name        what errors, stats and events call it.
+    ttl         seconds (or a timedelta) a message lives; None: for ever.
+    max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
+    max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
+    sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
+                containers, dataclasses and attributes.
+    audit       False: reads leave no records; `Message.events` is the enqueue alone and `history()` is empty.
+
+    Raises TypeError or ValueError for an argument that is not one of these. A queue cannot be copied or pickled.
+
+    >>> q = Queue("orders", ttl=60, max_bytes=10_000_000)
+    >>> billing = q.add_consumer("billing")
+    >>> shipping = q.add_consumer("shipping")
+    >>> q.enqueue({"order": 1})
+    0
+    >>> billing.get(), shipping.get()
+    ({'order': 1}, {'order': 1})
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        *,
+        ttl: float | timedelta | None = 600.0,
+        max_bytes: int = 1_048_576,
+        max_items: int | None = None,
+        sizer: Callable[[_T], int] | None = None,
+        audit: bool = True,
+    ) -> Self: ...
+    @property
+    def name(self) -> str:
+        """The name it was given."""
+    @property
+    def max_bytes(self) -> int:
+        """The limit in bytes, payloads and overhead.
+
+        Settable at any time, also below what is held: then nothing fits until enough has left. Raising it wakes
+        producers that wait for space. ValueError unless it is positive.
+
+        >>> q = Queue("q")
+        >>> q.max_bytes = 2_000_000
+        >>> q.max_bytes
+        2000000
+        """
+    @max_bytes.setter
+    def max_bytes(self, value: int) -> None: ...
+    @property
+    def max_items(self) -> int | None:
+        """The limit in messages; None when there is none. Settable like `max_bytes`.
+
+        >>> q = Queue("q", max_items=100)
+        >>> q.max_items = None
+        """
+    @max_items.setter
+    def max_items(self, value: int | None) -> None: ...
+    @property
+    def created_at(self) -> datetime:
+        """When the queue was made, as an aware datetime in UTC."""
+
+    # producing
+    def enqueue(self, payload: _T, *, timeout: float | None = 0.0) -> int:
+        """Adds a message and returns its seq.
+
+        timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
+
+        Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
+        QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
+
+        >>> q = Queue("q")
+        >>> q.enqueue("a"), q.enqueue("b")
+        (0, 1)
+        """
+    def enqueue_batch(self, payloads: Iterable[_T], *, timeout: float | None = 0.0) -> range:
+        """Adds all of the payloads, next to each other, or none; returns their seqs.
+
+        timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
+                    fit fails at once, an endless iterable as soon as it is past max_bytes.
+
+        Raises what `enqueue` raises, and what the iterable raised. The queue is then as it was.
+
+        >>> q = Queue("q")
+        >>> q.enqueue_batch(["a", "b", "c"])
+        range(0, 3)
+        """
+    def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
+        """`enqueue` with the signature of the standard library's `queue.Queue.put`: waits for space unless told not to.
+
+        block       False: do not wait, whatever the timeout.
+        timeout     seconds to wait for space; None: for ever (the default).
+
+        Raises what `enqueue` raises; its errors for a full queue are also `queue.Full`.
+
+        >>> q = Queue("q")
+        >>> q.put("a")
+        """
+    def put_nowait(self, item: _T) -> None:
+        """`put` without waiting.
+
+        >>> q = Queue("q", max_items=1)
+        >>> q.put_nowait("a")
+        >>> q.put_nowait("b")
+        Traceback (most recent call last):
+        mpmc_queue.ItemLimitError: ...
+        """
+
+    # consumers
+    def add_consumer(
+        self,
+        name: str | None = None,
+        *,
+        start: Start = "earliest",
+        on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
+    ) -> Consumer[_T]:
+        """A new consumer with a position of its own. It stays registered until it is closed or removed.
+
+        name        what stats call it; None: it has only its id.
+        start       "earliest": at the oldest message held (the default). "latest": at the next one enqueued.
+                    An int: at that seq, or the oldest held if it is gone; beyond `next_seq` it is a ValueError.
+                    An aware datetime: at the first message created then or later; a naive one is a ValueError.
+        on_missed   what happens when messages left unread: "skip": the read goes on, the counts tell (the default).
+                    "raise": the next read raises MessagesMissedError, once per gap. A callable: called with the
+                    count, in the reading thread, before the next message.
+
+        Works on a closed queue too, to drain it.
+
+        >>> q = Queue("q")
+        >>> _ = q.enqueue_batch(["a", "b"])
+        >>> q.add_consumer().get()
+        'a'
+        >>> q.add_consumer("tail", start="latest").read() is None
+        True
+        """
+    def get_consumer(self, id: UUID | str) -> Consumer[_T] | None:
+        """The consumer with this id, or None.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> q.get_consumer(reader.id).id == reader.id
+        True
+        """
+    def remove_consumer(self, consumer: Consumer[_T] | UUID | str) -> bool:
+        """Removes a consumer, given itself or its id; False when this queue has no such consumer.
+
+        Calls blocked on it wake with ConsumerClosedError, and its read records leave the audit trail.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> q.remove_consumer(reader), q.remove_consumer(reader)
+        (True, False)
+        """
+    @property
+    def consumers(self) -> tuple[Consumer[_T], ...]:
+        """The consumers registered now."""
+
+    # expiration
+    @property
+    def ttl(self) -> float | None:
+        """Seconds a message lives; None: for ever.
+
+        Settable; applies at once to what is already held, and to producers and readers waiting. ttl=0 is a ValueError.
+
+        >>> q = Queue("q", ttl=60)
+        >>> q.ttl = None
+        """
+    @ttl.setter
+    def ttl(self, value: float | timedelta | None) -> None: ...
+    @property
+    def expiration_enabled(self) -> bool:
+        """Whether messages expire; True until `disable_expiration`."""
+    def enable_expiration(self) -> None:
+        """Lets messages expire again. What is past its TTL by then leaves at once.
+
+        >>> q = Queue("q")
+        >>> q.disable_expiration()
+        >>> q.enable_expiration()
+        """
+    def disable_expiration(self) -> None:
+        """Keeps messages past their TTL, and delivers them, until `enable_expiration`.
+
+        >>> q = Queue("q", ttl=0.001)
+        >>> q.disable_expiration()
+        >>> q.expiration_enabled
+        False
+        """
+    def force_expiration(self) -> int:
+        """Removes what is past its TTL now, and returns how many; 0 while expiration is disabled.
+
+        Never needed for correctness: what is past its TTL is not delivered, and a thread removes it in time.
+
+        >>> Queue("q").force_expiration()
+        0
+        """
+
+    # looking
+    def stats(self) -> QueueStats:
+        """The queue's figures, all taken at the same moment.
+
+        >>> Queue("q").stats().total_items
+        0
+        """
+    def consumer_stats(self) -> list[ConsumerStats]:
+        """The figures of every consumer.
+
+        >>> q = Queue("q")
+        >>> _ = q.add_consumer("reader")
+        >>> [stats.name for stats in q.consumer_stats()]
+        ['reader']
+        """
+    def is_empty(self) -> bool:
+        """Whether no message is held. (As a truth value a queue is always True.)
+
+        >>> Queue("q").is_empty()
+        True
+        """
+    @property
+    def memory_usage(self) -> int:
+        """Bytes held, payloads and overhead: never above `max_bytes`, unless that was lowered since."""
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+    def __len__(self) -> int:
+        """Messages held."""
+    def __bool__(self) -> bool:
+        """Always True: an empty queue is still a queue."""
+
+    # ending
+    def close(self, *, immediate: bool = False) -> None:
+        """Ends the queue: producers fail from here on, and everyone who waits wakes. Once is enough.
+
+        Consumers may read what is left. With `immediate` that is discarded (which is not missed) and memory freed.
+
+        >>> q = Queue("q")
+        >>> _ = q.enqueue("last")
+        >>> q.close()
+        >>> [message.payload for message in q.add_consumer()]
+        ['last']
+        """
+    def shutdown(self, immediate: bool = False) -> None:
+        """The standard library's name for `close`.
+
+        >>> Queue("q").shutdown()
+        """
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits until every consumer has read all that is held; False when that was not so in time.
+
+        timeout     seconds to wait; None: for ever (the default).
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue("a")
+        >>> q.join(timeout=0)
+        False
+        >>> _ = reader.get()
+        >>> q.join()
+        True
+        """
+    def __enter__(self) -> Self:
+        """`with Queue(...) as q:` closes the queue on exit."""
+    def __exit__(self, *exc: object) -> None: ...
+
+@final
+class Consumer(Generic[_T]):
+    """An independent reader with a position of its own; `Queue.add_consumer` makes one. Safe to share between threads:
+    each message then goes to one of them.
+
+    Reading advances the position. Iterating waits for the next message, and ends when the queue is closed and drained:
+
+    >>> q = Queue("q")
+    >>> reader = q.add_consumer("reader")
+    >>> _ = q.enqueue_batch(["a", "b"])
+    >>> q.close()
+    >>> for message in reader:
+    ...     print(message.seq, message.payload)
+    0 a
+    1 b
+
+    Once the consumer is closed or removed, its calls raise ConsumerClosedError. Once the queue is closed and drained,
+    reading raises QueueClosedError. A consumer cannot be copied or pickled.
+    """
+
+    @property
+    def id(self) -> UUID:
+        """What `Queue.get_consumer` finds it by."""
+    @property
+    def name(self) -> str | None:
+        """The name it was given, if any."""
+    @property
+    def queue(self) -> Queue[_T]:
+        """The queue it reads. A consumer keeps its queue alive."""
+
+    # messages
+    def read(self, *, timeout: float | None = 0.0) -> Message[_T] | None:
+        """The next message, or None when there is none in time.
+
+        timeout     seconds to wait for one; 0: not at all (the default), None: for ever.
+
+        Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is
+        removed, and, as `on_missed` says, MessagesMissedError or what the callback raised; no message is lost by that.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> reader.read(timeout=0.01) is None
+        True
+        >>> _ = q.enqueue("a")
+        >>> reader.read().payload
+        'a'
+        """
+    def read_batch(self, limit: int, *, timeout: float | None = 0.0) -> list[Message[_T]]:
+        """Waits for the first message as `read` does, then takes what is there, up to `limit`; [] when there is none.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue_batch(["a", "b", "c"])
+        >>> [message.payload for message in reader.read_batch(2)]
+        ['a', 'b']
+        """
+    def read_where(
+        self, predicate: Callable[[Message[_T]], bool], *, timeout: float | None = 0.0
+    ) -> Message[_T] | None:
+        """The next message for which `predicate` holds, or None when there is none in time.
+
+        What does not match is passed over for good, and counts as read; so does a message whose predicate raised,
+        and the error leaves the call. TypeError when `predicate` is not callable. Otherwise as `read`.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue_batch([1, 2, 3])
+        >>> reader.read_where(lambda message: message.payload > 1).payload
+        2
+        >>> reader.position
+        2
+        """
+    def peek(self) -> Message[_T] | None:
+        """The message that `read` would return now, left where it is; None when there is none.
+
+        Leaves the position, the counts and the audit trail alone.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue("a")
+        >>> reader.peek().payload, reader.get()
+        ('a', 'a')
+        """
+
+    # payloads
+    def get(self, block: bool = True, timeout: float | None = None) -> _T:
+        """The next payload, with the signature of the standard library's `queue.Queue.get`: waits unless told not to.
+
+        block       False: do not wait, whatever the timeout.
+        timeout     seconds to wait for one; None: for ever (the default).
+
+        Raises `queue.Empty` when there is none in time; otherwise what `read` raises.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> q.put("a")
+        >>> reader.get()
+        'a'
+        """
+    def get_nowait(self) -> _T:
+        """`get` without waiting.
+
+        >>> Queue("q").add_consumer().get_nowait()
+        Traceback (most recent call last):
+        _queue.Empty
+        """
+    def get_batch(self, limit: int, *, timeout: float | None = 0.0) -> list[_T]:
+        """`read_batch` for payloads.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue_batch(["a", "b", "c"])
+        >>> reader.get_batch(100)
+        ['a', 'b', 'c']
+        """
+
+    # iterating
+    def __iter__(self) -> Iterator[Message[_T]]:
+        """Iterating waits for the next message, and ends when the queue is closed and drained."""
+    def __next__(self) -> Message[_T]: ...
+
+    # position
+    @property
+    def position(self) -> int:
+        """The seq of the next message to read; never below the oldest message held."""
+    @property
+    def unread_count(self) -> int:
+        """Messages that reading on would deliver now."""
+    def has_more_data(self) -> bool:
+        """Whether a read would find a message now.
+
+        >>> q = Queue("q")
+        >>> q.add_consumer().has_more_data()
+        False
+        """
+    def seek(self, to: Start) -> None:
+        """Moves the position.
+
+        to          "earliest", "latest", a seq or an aware datetime, as `start` of `Queue.add_consumer`.
+
+        Going back reads messages again; going forward counts what it skips as read. A seq below what is held means
+        the oldest held, and nothing counts as missed; one beyond `next_seq` is a ValueError.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue_batch(["a", "b"])
+        >>> reader.get(), reader.get()
+        ('a', 'b')
+        >>> reader.seek("earliest")
+        >>> reader.get()
+        'a'
+        """
+
+    # what left before this consumer read it
+    @property
+    def missed_count(self) -> int:
+        """Messages that left before this consumer read them, since it was added: exact, never lost, never twice."""
+    def take_missed(self, *, timeout: float | None = 0.0) -> int:
+        """How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
+
+        timeout     seconds to wait for one; 0: not at all (the default), None: for ever. On a closed queue with
+                    nothing to take it returns 0 at once.
+
+        >>> q = Queue("q", ttl=0.01)
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue("too late")
+        >>> reader.take_missed(timeout=None)
+        1
+        """
+    def history(self, limit: int | None = None) -> list[tuple[int, datetime]]:
+        """What this consumer has read of the messages still held, as (seq, read at), oldest first.
+
+        limit       only the last so many; None: all.
+
+        Empty with `Queue(audit=False)`.
+
+        >>> q = Queue("q")
+        >>> reader = q.add_consumer()
+        >>> _ = q.enqueue("a")
+        >>> _ = reader.get()
+        >>> [seq for seq, read_at in reader.history()]
+        [0]
+        """
+    def stats(self) -> ConsumerStats:
+        """The consumer's figures, all taken at the same moment.
+
+        >>> Queue("q").add_consumer("reader").stats().name
+        'reader'
+        """
+    def close(self) -> None:
+        """The same as `queue.remove_consumer(self)`.
+
+        >>> q = Queue("q")
+        >>> with q.add_consumer() as reader:
+        ...     pass
+        >>> q.consumers
+        ()
+        """
+    def __enter__(self) -> Self:
+        """`with queue.add_consumer() as consumer:` closes the consumer on exit."""
+    def __exit__(self, *exc: object) -> None: ...

@@ -1,0 +1,93 @@
+"""Fixtures: queues that are closed at the end of the test, and threads whose errors and hangs fail it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from helpers import PATIENCE
+from mpmc_queue import Queue
+
+STILL_WAITING = 0.05  # how long a call must have been waiting to count as blocked
+
+
+class Worker:
+    """A call in a thread of its own."""
+
+    def __init__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self._call = lambda: call(*args, **kwargs)
+        self._about_to_call = threading.Event()
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._about_to_call.wait(PATIENCE)
+
+    def _run(self) -> None:
+        self._about_to_call.set()
+        try:
+            self._result = self._call()
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self, timeout: float = PATIENCE) -> Any:
+        """Waits for the end of the call; returns what it returned, raises what it raised."""
+        self.join(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def join(self, timeout: float = PATIENCE) -> None:
+        self._thread.join(timeout)
+        assert not self._thread.is_alive(), "the call did not return in time"
+
+    def assert_waiting(self) -> None:
+        """The call is under way and does not return by itself."""
+        self._thread.join(STILL_WAITING)
+        assert self._thread.is_alive(), f"returned {self._result!r}, raised {self._error!r}"
+
+
+@pytest.fixture
+def run_thread() -> Iterator[Callable[..., Worker]]:
+    """run_thread(call, *args, **kwargs) -> Worker"""
+    workers: list[Worker] = []
+
+    def start(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Worker:
+        worker = Worker(call, *args, **kwargs)
+        workers.append(worker)
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.join()
+
+
+@pytest.fixture
+def make_queue(run_thread: Callable[..., Worker]) -> Iterator[Callable[..., Queue[Any]]]:
+    """make_queue(**arguments of Queue) -> Queue; closed before the threads of the test are joined."""
+    queues: list[Queue[Any]] = []
+
+    def make(name: str = "test", **arguments: Any) -> Queue[Any]:
+        queue: Queue[Any] = Queue(name, **arguments)
+        queues.append(queue)
+        return queue
+
+    yield make
+    for queue in queues:
+        queue.close(immediate=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "thread_unsafe(reason): not to be run by several threads at once")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.pluginmanager.hasplugin("timeout"):
+        for item in items:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(60))

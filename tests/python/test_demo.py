@@ -1,0 +1,156 @@
+"""The command line and the demo, as a person runs them."""
+
+import io
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mpmc_queue import __version__, _demo
+from mpmc_queue.__main__ import main
+
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes and sends signals")
+
+COMMAND = [sys.executable, "-m", "mpmc_queue"]
+BOOKS = re.compile(r"^  (\S+) +([\d,]+) = +([\d,]+) \+ +([\d,]+) \+ +([\d,]+)   (.*)$", re.MULTILINE)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment)
+
+
+def books(output: str) -> dict[str, tuple[int, int, int, int]]:
+    """Of each consumer in the summary: enqueued, read, missed, unread."""
+    found = {}
+    for name, *figures, verdict in BOOKS.findall(output):
+        assert verdict == "balanced"
+        enqueued, read, missed, unread = (int(figure.replace(",", "")) for figure in figures)
+        found[name] = (enqueued, read, missed, unread)
+    return found
+
+
+def test_demo_ends_with_books_that_balance():
+    result = run("demo", "--seconds", "2")
+    assert (result.returncode, result.stderr) == (0, "")
+    consumers = books(result.stdout)
+    assert list(consumers) == ["fast", "steady", "slow"]
+    for enqueued, read, missed, unread in consumers.values():
+        assert enqueued == read + missed + unread > 0
+    assert consumers["slow"][2] > 0, "the slow consumer is there to miss messages"
+    assert result.stdout.endswith("The books balance: enqueued = read + missed + unread for every consumer.\n")
+
+
+def test_demo_shows_figures_while_it_runs():
+    output = run("demo", "--seconds", "1").stdout
+    line = re.compile(r"^ +\d\.\d s +[\d,]+/s +[\d,]+/s +[\d,]+ KiB \(\d+ %\) +\d\.\d\d s +[\d,]+$", re.MULTILINE)
+    assert len(line.findall(output)) >= 4
+    assert "\x1b" not in output, "no terminal, no escape sequences"
+
+
+@pytest.mark.parametrize(("producers", "consumers"), [(1, 1), (1, 2), (5, 6)])
+def test_demo_takes_other_numbers(producers, consumers):
+    result = run("demo", "--seconds", "0.5", "--producers", str(producers), "--consumers", str(consumers))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(books(result.stdout)) == consumers
+
+
+def test_ctrl_c_ends_the_demo_with_its_summary():
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process:
+        while not re.match(r" +\d", process.stdout.readline()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    assert "Interrupted after" in output
+    assert len(books(output)) == 3
+
+
+def test_exit_code_is_1_when_the_books_do_not_balance(monkeypatch):
+    monkeypatch.setattr(_demo.Demo, "enqueued", property(lambda demo: sum(demo._enqueued) + 1))
+    out = io.StringIO()
+    assert _demo.run(seconds=0.3, producers=1, consumers=2, out=out) == 1
+    assert "off by -1" in out.getvalue()
+    assert out.getvalue().endswith("The books do not balance.\n")
+
+
+def test_exit_code_is_1_when_a_thread_fails(monkeypatch):
+    def fail(self, index, consumer):
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(_demo.Demo, "_read_slowly", fail)
+    out = io.StringIO()
+    assert _demo.run(seconds=30, producers=1, consumers=2, out=out) == 1
+    assert "A thread failed: ZeroDivisionError: on purpose" in out.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on():
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "LINES": "40", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "1"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    output, end = b"", time.monotonic() + 60
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        while time.monotonic() < end and select.select([terminal], [], [], 30)[0]:
+            try:
+                read = terminal.read(65536)
+            except OSError:  # Linux says so that the other side has closed
+                break
+            if not read:
+                break
+            output += read
+    assert process.wait(30) == 0
+    text = output.decode()
+    assert text.count("mpmc_queue demo") >= 5
+    assert re.search(r"\x1b\[\d+F", text), "goes back up to redraw"
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert "The books balance" in text
+
+
+def test_demo_copes_with_a_reader_that_leaves():
+    process = subprocess.Popen([*COMMAND, "demo", "--seconds", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""
+
+
+def test_version():
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"mpmc_queue {__version__}\n")
+
+
+def test_no_command_is_a_call_for_help():
+    result = run()
+    assert result.returncode == 0
+    assert result.stdout == run("--help").stdout
+    assert "demo" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--seconds", "0"), ("--seconds", "nan"), ("--seconds", "soon"), ("--producers", "0"), ("--consumers", "1.5")],
+)
+def test_a_bad_number_is_named(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["demo", *arguments])
+    assert caught.value.code == 2
+    assert f"argument {arguments[0]}: {arguments[1]!r} is not" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""The errors: their family, their figures, and that they survive a pickle."""
+
+import pickle
+
+import pytest
+
+from helpers import expire_all
+from mpmc_queue import (
+    ConsumerClosedError,
+    ItemLimitError,
+    MemoryLimitError,
+    MessagesMissedError,
+    QueueClosedError,
+    QueueError,
+    QueueFullError,
+)
+
+
+def too_many(make_queue):
+    queue = make_queue(max_items=2)
+    queue.enqueue("a")
+    queue.enqueue_batch(range(4))
+
+
+def too_much(make_queue):
+    make_queue(max_bytes=1).enqueue("a")
+
+
+def missed(make_queue):
+    queue = make_queue(ttl=None)
+    consumer = queue.add_consumer(on_missed="raise")
+    queue.enqueue_batch("abc")
+    expire_all(queue)
+    consumer.read()
+
+
+def closed(make_queue):
+    queue = make_queue()
+    queue.close()
+    queue.enqueue("a")
+
+
+def drained(make_queue):
+    queue = make_queue()
+    consumer = queue.add_consumer()
+    queue.close()
+    consumer.read()
+
+
+def removed(make_queue):
+    consumer = make_queue().add_consumer()
+    consumer.close()
+    consumer.read()
+
+
+RAISED = [
+    (too_many, ItemLimitError, {"current": 1, "max": 2, "needed": 4}),
+    (too_much, MemoryLimitError, {"current": 0, "max": 1}),
+    (missed, MessagesMissedError, {"count": 3}),
+    (closed, QueueClosedError, {}),
+    (drained, QueueClosedError, {}),
+    (removed, ConsumerClosedError, {}),
+]
+each = pytest.mark.parametrize(("cause", "kind", "figures"), RAISED, ids=lambda value: getattr(value, "__name__", ""))
+
+
+def raised(make_queue, cause):
+    with pytest.raises(QueueError) as caught:
+        cause(make_queue)
+    return caught.value
+
+
+@each
+def test_every_error_is_a_queue_error_with_message_and_figures(make_queue, cause, kind, figures):
+    error = raised(make_queue, cause)
+    assert type(error) is kind
+    assert type(error.message) is str
+    assert len(error.message) > 10
+    assert str(error) == error.message
+    assert {name: getattr(error, name) for name in figures} == figures
+
+
+@each
+def test_the_figures_stand_in_the_message(make_queue, cause, kind, figures):
+    error = raised(make_queue, cause)
+    for figure in figures.values():
+        assert str(figure) in error.message
+
+
+@each
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_survives_a_pickle(make_queue, cause, kind, figures, protocol):
+    error = raised(make_queue, cause)
+    copy = pickle.loads(pickle.dumps(error, protocol))
+    assert type(copy) is kind
+    assert (str(copy), copy.message, copy.args) == (str(error), error.message, error.args)
+    for name in figures:
+        assert getattr(copy, name) == getattr(error, name)
+
+
+@pytest.mark.parametrize(
+    "kind", [QueueError, *{kind for _, kind, _ in RAISED}, QueueFullError], ids=lambda k: k.__name__
+)
+def test_errors_live_in_the_package(kind):
+    assert kind.__module__ == "mpmc_queue"
+    assert issubclass(kind, QueueError)
+    assert issubclass(kind, Exception)
+
+
+def test_closed_and_missed_are_told_apart():
+    assert not issubclass(QueueClosedError, ConsumerClosedError)
+    assert not issubclass(ConsumerClosedError, QueueClosedError)
+    assert issubclass(MemoryLimitError, QueueFullError)
+    assert issubclass(ItemLimitError, QueueFullError)
+    assert not issubclass(MemoryLimitError, ItemLimitError)

@@ -1,0 +1,249 @@
+"""Uses every public name the way a program would. mypy --strict reads this file; nothing runs it."""
+
+import pickle
+import queue as stdlib_queue
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Literal, assert_type
+from uuid import UUID
+
+import mpmc_queue
+from mpmc_queue import (
+    CHUNK_SIZE,
+    DEFAULT_MAX_BYTES,
+    DEFAULT_TTL,
+    Consumer,
+    ConsumerClosedError,
+    ConsumerStats,
+    Event,
+    ItemLimitError,
+    MemoryLimitError,
+    Message,
+    MessagesMissedError,
+    Queue,
+    QueueClosedError,
+    QueueError,
+    QueueFullError,
+    QueueStats,
+    Start,
+    __version__,
+)
+
+
+def constants() -> None:
+    chunk: int = CHUNK_SIZE
+    ttl: float = DEFAULT_TTL
+    limit: int = DEFAULT_MAX_BYTES
+    version: str = __version__
+    print(chunk, ttl, limit, version, mpmc_queue.__version__)
+
+
+def making() -> None:
+    plain: Queue[str] = Queue("plain")
+    timed: Queue[bytes] = Queue("timed", ttl=timedelta(minutes=1), max_bytes=1 << 20, max_items=10, audit=False)
+    endless: Queue[object] = Queue("endless", ttl=None, max_items=None)
+    sized = Queue("sized", sizer=size_of)
+    assert_type(sized, Queue[str])
+    assert_type(plain.name, str)
+    print(timed, endless)
+
+
+def size_of(text: str) -> int:
+    return len(text)
+
+
+def producing(queue: Queue[str]) -> None:
+    assert_type(queue.enqueue("a"), int)
+    assert_type(queue.enqueue("a", timeout=None), int)
+    assert_type(queue.enqueue_batch(["a", "b"]), range)
+    assert_type(queue.enqueue_batch((letter for letter in "ab"), timeout=1), range)
+    queue.put("a")
+    queue.put("a", False)
+    queue.put("a", block=True, timeout=1.5)
+    queue.put_nowait("a")
+    queue.enqueue(1)  # type: ignore[arg-type]
+
+
+def consumers(queue: Queue[str], start: Start) -> None:
+    consumer = queue.add_consumer()
+    assert_type(consumer, Consumer[str])
+    queue.add_consumer("named", start="latest", on_missed="raise")
+    queue.add_consumer(start=17, on_missed=print)
+    queue.add_consumer(start=datetime.now(UTC), on_missed="skip")
+    queue.add_consumer(start=start)
+    queue.add_consumer(start="middle")  # type: ignore[arg-type]
+    assert_type(queue.get_consumer(consumer.id), Consumer[str] | None)
+    assert_type(queue.get_consumer(str(consumer.id)), Consumer[str] | None)
+    assert_type(queue.consumers, tuple[Consumer[str], ...])
+    assert_type(queue.remove_consumer(consumer), bool)
+    assert_type(queue.remove_consumer(consumer.id), bool)
+    assert_type(queue.remove_consumer(str(consumer.id)), bool)
+
+
+def expiration(queue: Queue[str]) -> None:
+    assert_type(queue.ttl, float | None)
+    queue.ttl = 10
+    queue.ttl = timedelta(hours=1)
+    queue.ttl = None
+    assert_type(queue.expiration_enabled, bool)
+    queue.enable_expiration()
+    queue.disable_expiration()
+    assert_type(queue.force_expiration(), int)
+
+
+def limits(queue: Queue[str]) -> None:
+    assert_type(queue.max_bytes, int)
+    assert_type(queue.max_items, int | None)
+    queue.max_bytes = 1000
+    queue.max_items = 10
+    queue.max_items = None
+    queue.name = "other"  # type: ignore[misc]
+
+
+def looking(queue: Queue[str]) -> None:
+    assert_type(queue.stats(), QueueStats)
+    assert_type(queue.consumer_stats(), list[ConsumerStats])
+    assert_type(queue.is_empty(), bool)
+    assert_type(queue.memory_usage, int)
+    assert_type(queue.closed, bool)
+    assert_type(queue.created_at, datetime)
+    assert_type(len(queue), int)
+    assert_type(bool(queue), bool)
+
+
+def ending(queue: Queue[str]) -> None:
+    assert_type(queue.join(), bool)
+    assert_type(queue.join(1.5), bool)
+    assert_type(queue.join(timeout=0), bool)
+    queue.close()
+    queue.close(immediate=True)
+    queue.shutdown()
+    queue.shutdown(True)
+    queue.shutdown(immediate=False)
+    with queue as same:
+        assert_type(same, Queue[str])
+
+
+def reading(consumer: Consumer[str]) -> None:
+    assert_type(consumer.read(), Message[str] | None)
+    assert_type(consumer.read(timeout=None), Message[str] | None)
+    assert_type(consumer.read_batch(10), list[Message[str]])
+    assert_type(consumer.read_batch(limit=10, timeout=1.0), list[Message[str]])
+    assert_type(consumer.read_where(lambda message: message.payload.startswith("a")), Message[str] | None)
+    assert_type(consumer.read_where(is_late, timeout=1.0), Message[str] | None)
+    assert_type(consumer.peek(), Message[str] | None)
+    assert_type(consumer.get(), str)
+    assert_type(consumer.get(False), str)
+    assert_type(consumer.get(block=True, timeout=1.0), str)
+    assert_type(consumer.get_nowait(), str)
+    assert_type(consumer.get_batch(10), list[str])
+    assert_type(consumer.get_batch(10, timeout=None), list[str])
+    assert_type(iter(consumer), Iterator[Message[str]])
+    assert_type(next(consumer), Message[str])
+    for message in consumer:
+        assert_type(message, Message[str])
+
+
+def is_late(message: Message[object]) -> bool:
+    return message.missed > 0
+
+
+def position(consumer: Consumer[str], start: Start) -> None:
+    assert_type(consumer.position, int)
+    assert_type(consumer.unread_count, int)
+    assert_type(consumer.has_more_data(), bool)
+    consumer.seek("earliest")
+    consumer.seek(0)
+    consumer.seek(to=datetime.now(UTC))
+    consumer.seek(start)
+
+
+def about_a_consumer(consumer: Consumer[str]) -> None:
+    assert_type(consumer.id, UUID)
+    assert_type(consumer.name, str | None)
+    assert_type(consumer.queue, Queue[str])
+    assert_type(consumer.missed_count, int)
+    assert_type(consumer.take_missed(), int)
+    assert_type(consumer.take_missed(timeout=None), int)
+    assert_type(consumer.history(), list[tuple[int, datetime]])
+    assert_type(consumer.history(10), list[tuple[int, datetime]])
+    assert_type(consumer.history(limit=None), list[tuple[int, datetime]])
+    assert_type(consumer.stats(), ConsumerStats)
+    consumer.close()
+    with consumer as same:
+        assert_type(same, Consumer[str])
+
+
+def messages(message: Message[str]) -> None:
+    assert_type(message.id, UUID)
+    assert_type(message.seq, int)
+    assert_type(message.payload, str)
+    assert_type(message.size, int)
+    assert_type(message.created, datetime)
+    assert_type(message.created_ns, int)
+    assert_type(message.events, list[Event])
+    assert_type(message.missed, int)
+    assert_type(message.deliveries, int)
+    wider: Message[object] = message  # immutable, so a message of str is one of object
+    message.seq = 1  # type: ignore[misc]
+    print(wider)
+
+
+def events(event: Event) -> None:
+    assert_type(event.kind, Literal["enqueue", "dequeue"])
+    assert_type(event.timestamp, datetime)
+    assert_type(event.queue, str)
+    assert_type(event.consumer_id, UUID | None)
+
+
+def queue_stats(stats: QueueStats) -> None:
+    assert_type(stats.name, str)
+    assert_type(stats.total_items, int)
+    assert_type(stats.memory_usage, int)
+    assert_type(stats.memory_percent, float)
+    assert_type(stats.max_bytes, int)
+    assert_type(stats.max_items, int | None)
+    assert_type(stats.audit_bytes, int)
+    assert_type(stats.consumer_count, int)
+    assert_type(stats.created_at, datetime)
+    assert_type(stats.ttl, float | None)
+    assert_type(stats.enqueued, int)
+    assert_type(stats.expired, int)
+    assert_type(stats.dropped, int)
+    assert_type(stats.rejected, int)
+    assert_type(stats.first_seq, int)
+    assert_type(stats.next_seq, int)
+
+
+def consumer_stats(stats: ConsumerStats) -> None:
+    assert_type(stats.id, UUID)
+    assert_type(stats.name, str | None)
+    assert_type(stats.group, str | None)
+    assert_type(stats.total_items_read, int)
+    assert_type(stats.unread_items, int)
+    assert_type(stats.unread_bytes, int)
+    assert_type(stats.lag, float)
+    assert_type(stats.missed_items, int)
+    assert_type(stats.last_read_time, datetime | None)
+
+
+def errors(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except MemoryLimitError as error:
+        assert_type(error.needed, int)
+    except ItemLimitError as error:
+        assert_type(error.current, int)
+    except QueueFullError as error:
+        assert_type(error.max, int)
+        full: stdlib_queue.Full = error
+        print(full)
+    except MessagesMissedError as error:
+        assert_type(error.count, int)
+    except (QueueClosedError, ConsumerClosedError) as error:
+        assert_type(error.message, str)
+    except QueueError as error:
+        assert_type(error.message, str)
+    print(pickle.dumps(QueueError("words")))
+    print(MemoryLimitError(1, 2, 3), ItemLimitError(current=1, max=2, needed=3), MessagesMissedError(count=1))
+    print(QueueClosedError("words"), ConsumerClosedError("words"))
