@@ -70,7 +70,7 @@ test-python: $(binary) $(groups)
 
 test-types: $(binary) $(groups)
 	$(python) -m mypy
-	$(python) -m mypy.stubtest mpmc_queue --ignore-disjoint-bases --mypy-config-file pyproject.toml
+	$(python) -m mypy.stubtest mpmc_queue --mypy-config-file pyproject.toml
 
 ifeq ($(PYTHON_FT),)
 test-free-threaded:

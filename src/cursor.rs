@@ -24,6 +24,8 @@ pub(crate) struct Cursor {
     delivered: i64,
     /// Messages read (in an acknowledging group: settled).
     pub(crate) read: u64,
+    /// Key of the group that shares it.
+    pub(crate) group: Option<usize>,
     /// Who waits for a message.
     pub(crate) readers: WaitList,
     /// Who waits for something to be missed.
@@ -31,7 +33,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new<T>(position: u64, log: &Log<T>) -> Self {
+    pub(crate) fn new<T>(position: u64, group: Option<usize>, log: &Log<T>) -> Self {
         let mut cursor = Cursor {
             position,
             hint: NIL,
@@ -40,6 +42,7 @@ impl Cursor {
             told: 0,
             delivered: 0,
             read: 0,
+            group,
             readers: WaitList::default(),
             missers: WaitList::default(),
         };
@@ -101,7 +104,6 @@ impl Cursor {
     pub(crate) fn deliver(&mut self) {
         self.position += 1;
         self.delivered = self.delivered.max(self.passed);
-        self.read += 1;
     }
 
     /// Takes back that a delivery told of so many.
@@ -109,15 +111,19 @@ impl Cursor {
         self.delivered -= count as i64;
     }
 
-    /// Puts the position elsewhere. What counts as missed stays what it is; what is skipped counts as read.
-    pub(crate) fn seek<T>(&mut self, to: u64, log: &Log<T>) {
+    /// Puts the position elsewhere. What counts as missed stays what it is; what is skipped counts as read, and is
+    /// returned.
+    pub(crate) fn seek<T>(&mut self, to: u64, log: &Log<T>) -> u64 {
         let missed = self.passed + self.gone(log) as i64;
-        if to > self.position {
-            self.read += log.count_from(self.position, self.hint) - log.count_from(to, NIL);
-        }
+        let skipped = match to > self.position {
+            true => log.count_from(self.position, self.hint) - log.count_from(to, NIL),
+            false => 0,
+        };
+        self.read += skipped;
         self.position = to;
         self.hint = NIL;
         self.passed = missed - self.gone(log) as i64;
+        skipped
     }
 
     /// Puts the position at the end of an emptied queue: what it held counts neither as read nor as missed.

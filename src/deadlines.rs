@@ -1,6 +1,7 @@
 //! The messages with a time to live of their own, by the moment at which it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
@@ -21,6 +22,12 @@ impl Deadlines {
         if let Some(deadline) = self.by_seq.remove(&seq) {
             self.by_time.remove(&(deadline, seq));
         }
+    }
+
+    /// Forgets what is no longer held, of those seqs.
+    pub(crate) fn forget(&mut self, seqs: Range<u64>, is_held: impl Fn(u64) -> bool) {
+        let gone: Vec<u64> = self.by_seq.range(seqs).map(|(&seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
+        gone.into_iter().for_each(|seq| self.remove(seq));
     }
 
     /// Forgets all.

@@ -42,6 +42,10 @@ pub enum Error {
     ConsumerClosed,
     /// This many messages left before the consumer read them. Told once; the next read goes on.
     Missed(u64),
+    /// The group was closed.
+    GroupClosed,
+    /// Another group of the queue has that name.
+    NameTaken,
     /// A position beyond the next message; the value is the queue's next seq.
     BeyondEnd(u64),
 }
@@ -60,6 +64,8 @@ impl fmt::Display for Error {
             Error::Closed => f.write_str("the queue is closed"),
             Error::ConsumerClosed => f.write_str("the consumer was removed from its queue"),
             Error::Missed(count) => write!(f, "{count} messages left before this consumer read them"),
+            Error::GroupClosed => f.write_str("the group was closed"),
+            Error::NameTaken => f.write_str("another group of the queue has that name"),
             Error::BeyondEnd(next) => write!(f, "the position is beyond the next message, {next}"),
         }
     }

@@ -3,11 +3,13 @@
 //! It sleeps until the next deadline that a queue has told it of; an earlier one reaches it through its channel. It
 //! starts when it is first needed. Queues that are gone take their entry along.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::clock;
@@ -16,11 +18,9 @@ use crate::sync::{Threads, hold, lock, release};
 
 /// Something that has to be looked at, at certain moments.
 pub(crate) trait Serviced: Send + Sync {
-    /// Does what is due, and says when it has to be looked at next (monotonic nanoseconds), or NEVER.
-    fn service(&self) -> u64;
-
-    /// Lets go of the last reference to it, wherever that has to be done.
-    fn release(self: std::sync::Arc<Self>);
+    /// Does what is due, and says when it has to be looked at next (monotonic nanoseconds), or NEVER. Lets go of what may
+    /// be the last reference to it.
+    fn service(self: Arc<Self>) -> u64;
 }
 
 enum Command {
@@ -38,8 +38,8 @@ enum Command {
 enum Thread {
     /// Not needed yet.
     Idle,
-    /// At work.
-    Running(Sender<Command>, thread::JoinHandle<()>),
+    /// At work; the receiver tells when it has ended.
+    Running(Sender<Command>, Receiver<()>),
     /// The process ends: nothing starts it again.
     Stopped,
 }
@@ -51,9 +51,16 @@ fn send(command: Command) -> bool {
     let mut state = lock::<Threads, _>(&THREAD);
     if let Thread::Idle = *state {
         let (sender, receiver) = unbounded();
-        let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || run(&receiver));
-        let Ok(handle) = started else { return false };
-        *state = Thread::Running(sender, handle);
+        let (end, ended) = bounded(1);
+        let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || {
+            IS_HERE.set(true);
+            run(&receiver);
+            let _ = end.send(());
+        });
+        if started.is_err() {
+            return false;
+        }
+        *state = Thread::Running(sender, ended);
     }
     match &*state {
         Thread::Running(sender, _) => sender.send(command).is_ok(),
@@ -78,14 +85,24 @@ pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) -> bool {
     send(Command::Run(command))
 }
 
-/// Ends the thread for good, and waits until it has ended.
+/// Ends the thread for good, and waits a while until it has ended.
 #[cfg_attr(not(feature = "python"), allow(dead_code))]
-pub(crate) fn stop() {
+pub(crate) fn stop(patience: Duration) {
     let before = std::mem::replace(&mut *lock::<Threads, _>(&THREAD), Thread::Stopped);
-    if let Thread::Running(sender, handle) = before {
+    if let Thread::Running(sender, ended) = before {
         let _ = sender.send(Command::Stop);
-        let _ = handle.join();
+        let _ = ended.recv_timeout(patience);
     }
+}
+
+thread_local! {
+    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the expiration thread.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn is_here() -> bool {
+    IS_HERE.get()
 }
 
 /// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
@@ -99,14 +116,14 @@ pub(crate) fn before_fork() {
 pub(crate) fn after_fork(in_child: bool) {
     release(&THREAD);
     let mut state = lock::<Threads, _>(&THREAD);
-    if in_child && let Thread::Running(sender, handle) = std::mem::replace(&mut *state, Thread::Idle) {
+    if in_child && let Thread::Running(sender, ended) = std::mem::replace(&mut *state, Thread::Idle) {
         // The parent's: its other end is a thread that does not exist here, perhaps in the middle of something.
         std::mem::forget(sender);
-        std::mem::forget(handle);
+        std::mem::forget(ended);
     }
 }
 
-fn run(commands: &crossbeam_channel::Receiver<Command>) {
+fn run(commands: &Receiver<Command>) {
     let mut targets: HashMap<u64, (u64, Weak<dyn Serviced>)> = HashMap::new();
     let mut moments: BTreeSet<(u64, u64)> = BTreeSet::new();
     loop {
@@ -137,7 +154,6 @@ fn run(commands: &crossbeam_channel::Receiver<Command>) {
                 let Some((_, target)) = targets.remove(&id) else { continue };
                 let Some(queue) = target.upgrade() else { continue };
                 let next = queue.service();
-                queue.release();
                 if next != NEVER {
                     targets.insert(id, (next, target));
                     moments.insert((next, id));

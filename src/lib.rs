@@ -8,6 +8,7 @@ mod cursor;
 mod deadlines;
 mod error;
 mod expiry;
+mod group;
 mod log;
 mod queue;
 mod state;
@@ -21,8 +22,9 @@ pub use budget::{MESSAGE_OVERHEAD, Need};
 pub use chunk::CHUNK_SIZE;
 pub use clock::{Clock, ManualClock, Now};
 pub use error::{Error, Full, Limit};
+pub use group::{DeadLetter, GroupOptions, Settle};
 pub use queue::{
-    Consumer, ConsumerStats, DEFAULT_MAX_BYTES, DEFAULT_TTL, Delivery, Lifetime, MissedPolicy, Options, Overflow,
-    Queue, QueueStats, Retention, Start,
+    Consumer, ConsumerStats, DEFAULT_MAX_BYTES, DEFAULT_TTL, Delivery, Group, GroupStats, Lifetime, MissedPolicy,
+    Options, Overflow, Queue, QueueStats, Receipt, Retention, Start,
 };
 pub use sync::{Host, Threads};

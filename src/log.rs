@@ -212,6 +212,11 @@ impl<T> Log<T> {
         None
     }
 
+    /// Whether a message is held.
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        self.first_at(seq, &mut { NIL }).is_some_and(|found| found.seq == seq)
+    }
+
     /// Messages and payload bytes held at or after `seq`.
     pub(crate) fn live_from(&self, seq: u64, hint: usize) -> (u64, u64) {
         if seq >= self.next || self.len == 0 {

@@ -1,5 +1,6 @@
 //! The handles that a user holds.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,9 @@ use crate::budget::Need;
 use crate::clock::{Clock, Now};
 use crate::error::Error;
 use crate::expiry::{self, Serviced};
-use crate::state::{ConsumerKey, Effects, NEVER, State, Ticket, What};
+use crate::group::{DeadLetter, GroupOptions, Settle};
+use crate::log::Removed;
+use crate::state::{Burial, ConsumerKey, Dying, Effects, GroupKey, NEVER, State, Ticket, What};
 use crate::sync::{Host, Mutex, MutexGuard, Threads, held, hold, lock, release};
 use crate::wait::Parker;
 
@@ -128,6 +131,35 @@ pub struct Delivery<'a, T> {
     pub missed: u64,
     /// How often it was delivered, this time included.
     pub deliveries: u32,
+    /// What to settle it with, in an acknowledging group.
+    pub receipt: Option<Receipt>,
+}
+
+/// One delivery of an acknowledging group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub(crate) group: GroupKey,
+    pub(crate) member: ConsumerKey,
+    pub(crate) seq: u64,
+    /// Which delivery of the message it is.
+    pub(crate) delivery: u32,
+}
+
+/// The figures of a group at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStats {
+    /// Deliveries that are not settled.
+    pub pending: u64,
+    /// Messages to deliver for the first time.
+    pub unread: u64,
+    /// Messages that left before they were delivered, or settled.
+    pub missed: u64,
+    /// Messages delivered, and with acknowledgements settled.
+    pub read: u64,
+    /// Deliveries that were not the first of their message.
+    pub redelivered: u64,
+    /// Messages moved to the dead letter queue.
+    pub dead_lettered: u64,
 }
 
 /// The figures of a queue at one moment.
@@ -194,6 +226,12 @@ pub struct Consumer<T: Send + 'static, H: Host = Threads> {
     id: Uuid,
 }
 
+impl<T: Send + 'static, H: Host> Clone for WeakQueue<T, H> {
+    fn clone(&self) -> Self {
+        WeakQueue { core: self.core.clone() }
+    }
+}
+
 /// A queue, without keeping it alive.
 pub(crate) struct WeakQueue<T: Send + 'static, H: Host> {
     core: Weak<Core<T, H>>,
@@ -205,12 +243,20 @@ impl<T: Send + 'static, H: Host> WeakQueue<T, H> {
     }
 }
 
+/// Consumers that share a position: each message goes to one of them. Clones are handles to the same group.
+pub struct Group<T: Send + 'static, H: Host = Threads> {
+    queue: Queue<T, H>,
+    key: GroupKey,
+}
+
 /// What handles share.
 struct Core<T: Send + 'static, H: Host> {
     /// Unique in the process.
     number: u64,
     clock: Clock,
     state: Mutex<State<T>>,
+    /// Where the groups bury their dead, by serial number.
+    dead_letters: Mutex<HashMap<u64, DeadLetter<T, H>>>,
     host: std::marker::PhantomData<fn() -> H>,
 }
 
@@ -265,9 +311,12 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
     /// Does what was left to do.
     #[inline]
-    fn apply(&self, fx: Effects<T>) {
+    fn apply(self: &Arc<Self>, fx: Effects<T>) {
         if !fx.wakers.is_empty() {
             fx.wakers.into_iter().for_each(Waker::wake);
+        }
+        for dying in fx.dying {
+            self.bury(dying);
         }
         if !fx.removed.is_empty() {
             let mut removed = fx.removed;
@@ -285,8 +334,31 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 }
 
+impl<T: Send + 'static, H: Host> Core<T, H> {
+    /// Moves a dying message to the dead letter queue of its group.
+    #[cold]
+    fn bury(self: &Arc<Self>, dying: Dying) {
+        let Dying { group, seq, is_termed } = dying;
+        let letters = lock::<H, _>(&self.dead_letters).get(&group.serial).cloned();
+        let Some(letters) = letters else {
+            let burial = Burial::Nowhere { is_read: is_termed };
+            return self.with(|state, _, fx| state.bury(group, seq, burial, fx));
+        };
+        // Another handle to the payload is only had where payloads may be dropped.
+        H::dispose(&mut || {
+            let Some((payload, size)) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
+                return false;
+            };
+            let buried = letters.queue.upgrade().is_some_and(|queue| queue.enqueue(payload, size).is_ok());
+            let burial = if buried { Burial::Done } else { Burial::Later };
+            self.with(|state, _, fx| state.bury(group, seq, burial, fx));
+            false
+        });
+    }
+}
+
 impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
-    fn service(&self) -> u64 {
+    fn service(self: Arc<Self>) -> u64 {
         let mut fx = Effects::new();
         let mut state = lock::<H, _>(&self.state);
         state.advance(self.clock.now());
@@ -296,20 +368,17 @@ impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
         state.armed = state.due();
         let due = state.due();
         drop(state);
-        let mut removed = std::mem::replace(&mut fx.removed, crate::log::Removed::new());
+        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         self.apply(fx);
-        if !removed.is_empty() {
-            H::dispose(&mut || removed.drop_some());
-        }
-        due
-    }
-
-    fn release(self: Arc<Self>) {
         let mut this = Some(self);
         H::dispose(&mut || {
-            this = None;
-            false
+            let more = removed.drop_some();
+            if !more {
+                this = None;
+            }
+            more
         });
+        due
     }
 }
 
@@ -330,7 +399,7 @@ struct Place<'a, T: Send + 'static, H: Host> {
 impl<T: Send + 'static, H: Host> Place<'_, T, H> {
     /// Ends a waiting that got what it waited for: nobody else needs the wake-up.
     fn satisfied(self) {
-        self.queue.core.with(|state, _, fx| state.satisfied(&self.ticket, fx));
+        self.queue.satisfied(&self.ticket);
         std::mem::forget(self);
     }
 }
@@ -371,6 +440,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
                 number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
                 clock: options.clock.clone(),
                 state: Mutex::new(State::new(options, options.clock.now())),
+                dead_letters: Mutex::new(HashMap::new()),
                 host: std::marker::PhantomData,
             }),
         }
@@ -506,6 +576,47 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         Ok(Consumer { queue: self.clone(), key, id })
     }
 
+    /// Adds a group.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::BeyondEnd`].
+    pub fn add_group(
+        &self,
+        name: &str,
+        start: Start,
+        options: &GroupOptions,
+        dead_letter: Option<DeadLetter<T, H>>,
+    ) -> Result<Group<T, H>, Error> {
+        let key = self.core.with(|state, _, fx| state.add_group(name.to_owned(), start, options, fx))?;
+        if let Some(dead_letter) = dead_letter {
+            lock::<H, _>(&self.core.dead_letters).insert(key.serial, dead_letter);
+        }
+        Ok(Group { queue: self.clone(), key })
+    }
+
+    /// The group of that name.
+    pub fn group(&self, name: &str) -> Option<Group<T, H>> {
+        let key = self.core.with(|state, _, _| state.find_group(name))?;
+        Some(Group { queue: self.clone(), key })
+    }
+
+    /// Names of all groups, in the order they were added.
+    pub fn group_names(&self) -> Vec<String> {
+        self.core.with(|state, _, _| {
+            state.group_keys().into_iter().filter_map(|key| Some(state.group(key).ok()?.name.clone())).collect()
+        })
+    }
+
+    /// Where dead letters of other queues' groups can go: here.
+    pub fn dead_letter(&self, share: fn(&T) -> T) -> DeadLetter<T, H> {
+        DeadLetter { queue: self.downgrade(), share }
+    }
+
+    /// Says what has become of a delivery. Of one that has been settled, or has expired, nothing comes.
+    pub fn settle(&self, receipt: &Receipt, how: Settle) {
+        self.core.with(|state, _, fx| state.settle(receipt, how, fx));
+    }
+
     /// Handles of all consumers, in the order they were added.
     pub fn consumers(&self) -> Vec<Consumer<T, H>> {
         self.core.with(|state, _, _| {
@@ -560,7 +671,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             (state, count) = self.core.expire(state, &mut fx);
         }
         drop(state);
-        let mut removed = std::mem::replace(&mut fx.removed, crate::log::Removed::new());
+        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         H::dispose(&mut || removed.drop_some());
         self.core.apply(fx);
         count
@@ -640,7 +751,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
         lock::<H, _>(&self.core.state).close(immediate, &mut fx);
-        let mut removed = std::mem::replace(&mut fx.removed, crate::log::Removed::new());
+        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         self.core.apply(fx);
         H::dispose(&mut || removed.drop_some());
     }
@@ -649,7 +760,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub(crate) fn clear(&self) {
         let mut fx = Effects::new();
         lock::<H, _>(&self.core.state).clear(&mut fx);
-        let mut removed = std::mem::replace(&mut fx.removed, crate::log::Removed::new());
+        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         self.core.apply(fx);
         H::dispose(&mut || removed.drop_some());
     }
@@ -672,7 +783,17 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, _| state.wait(what, waker))
     }
 
-    /// Takes a waiter out.
+    /// Changes the waker of a producer that keeps its place. False: try again.
+    pub(crate) fn wait_on(&self, ticket: &Ticket, waker: &Waker) -> bool {
+        self.core.with(|state, _, fx| state.wait_on(ticket, waker, fx))
+    }
+
+    /// Takes a waiter out that got what it waited for.
+    pub(crate) fn satisfied(&self, ticket: &Ticket) {
+        self.core.with(|state, _, fx| state.satisfied(ticket, fx));
+    }
+
+    /// Takes a waiter out that goes without.
     pub(crate) fn leave(&self, ticket: &Ticket) {
         self.core.with(|state, _, fx| state.leave(ticket, fx));
     }
@@ -897,5 +1018,68 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Whether it was removed.
     pub fn is_closed(&self) -> bool {
         self.queue.core.with(|state, _, _| state.consumer(self.key).is_err())
+    }
+}
+
+impl<T: Send + 'static, H: Host> Clone for Group<T, H> {
+    fn clone(&self) -> Self {
+        Group { queue: self.queue.clone(), key: self.key }
+    }
+}
+
+impl<T: Send + 'static, H: Host> fmt::Debug for Group<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static, H: Host> Group<T, H> {
+    /// A number that no other group or consumer of the queue has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.key.serial
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &Queue<T, H> {
+        &self.queue
+    }
+
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// [`Error::GroupClosed`].
+    pub fn add_consumer(&self, name: Option<String>) -> Result<Consumer<T, H>, Error> {
+        let id = Uuid::new_v4();
+        let key = self.queue.core.with(|state, _, _| state.add_member(self.key, id, name))?;
+        Ok(Consumer { queue: self.queue.clone(), key, id })
+    }
+
+    /// Its members, in the order they were added.
+    pub fn members(&self) -> Vec<Consumer<T, H>> {
+        self.queue.core.with(|state, _, _| {
+            if state.group(self.key).is_err() {
+                return Vec::new();
+            }
+            let keys = state.members(self.key);
+            keys.into_iter()
+                .filter_map(|key| Some(Consumer { queue: self.queue.clone(), key, id: state.consumer(key).ok()?.id }))
+                .collect()
+        })
+    }
+
+    /// The figures.
+    ///
+    /// # Errors
+    /// [`Error::GroupClosed`].
+    pub fn stats(&self) -> Result<GroupStats, Error> {
+        self.queue.core.with(|state, _, _| state.group_stats(self.key))
+    }
+
+    /// Ends it, with all its members. False if it was ended already.
+    pub fn close(&self) -> bool {
+        let closed = self.queue.core.with(|state, _, fx| state.remove_group(self.key, fx));
+        let letters = lock::<H, _>(&self.queue.core.dead_letters).remove(&self.key.serial);
+        drop(letters);
+        closed
     }
 }

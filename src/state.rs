@@ -17,9 +17,14 @@ use crate::clock::Now;
 use crate::cursor::Cursor;
 use crate::deadlines::Deadlines;
 use crate::error::{Error, Full, Limit};
+use crate::group::Acks;
 use crate::log::{Log, Removed};
 use crate::queue::{ConsumerStats, Delivery, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
 use crate::wait::{Producer, WaitList, Waiter};
+
+mod groups;
+
+pub(crate) use groups::{Burial, Dying};
 
 /// Chunks that one hold of the lock removes at the most: far below 100 µs.
 const SLICE: usize = 128;
@@ -37,11 +42,13 @@ pub(crate) struct Effects<T> {
     pub(crate) wakers: Vec<Waker>,
     /// Waiters that left by themselves: to drop, for that may run foreign code, too.
     pub(crate) unwoken: Vec<Waker>,
+    /// Messages to move to the dead letter queue of a group.
+    pub(crate) dying: Vec<Dying>,
 }
 
 impl<T> Effects<T> {
     pub(crate) fn new() -> Self {
-        Effects { removed: Removed::new(), wakers: Vec::new(), unwoken: Vec::new() }
+        Effects { removed: Removed::new(), wakers: Vec::new(), unwoken: Vec::new(), dying: Vec::new() }
     }
 }
 
@@ -52,6 +59,28 @@ pub(crate) struct ConsumerKey {
     pub(crate) serial: u64,
 }
 
+/// Which group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupKey {
+    pub(crate) index: usize,
+    pub(crate) serial: u64,
+}
+
+/// Consumers that share a cursor.
+#[derive(Debug)]
+pub(crate) struct Group {
+    serial: u64,
+    pub(crate) name: String,
+    /// Key of its cursor.
+    cursor: usize,
+    /// Its pending deliveries, if it acknowledges.
+    acks: Option<Acks>,
+    /// Deliveries that were not the first of their message.
+    pub(crate) redelivered: u64,
+    /// Messages moved to the dead letter queue.
+    pub(crate) dead_lettered: u64,
+}
+
 /// A reader at a cursor.
 #[derive(Debug)]
 pub(crate) struct Consumer {
@@ -60,6 +89,10 @@ pub(crate) struct Consumer {
     pub(crate) name: Option<String>,
     /// Key of its cursor.
     pub(crate) cursor: usize,
+    /// Key of the group that it is a member of.
+    pub(crate) group: Option<usize>,
+    /// Messages it read (in an acknowledging group: settled).
+    read: u64,
     /// When it read last, wall clock; 0: never.
     pub(crate) last_read: u64,
     /// What it read and when.
@@ -94,6 +127,7 @@ pub(crate) struct State<T> {
     pub(crate) budget: Budget,
     pub(crate) consumers: Slab<Consumer>,
     cursors: Slab<Cursor>,
+    groups: Slab<Group>,
     retention: Retention,
     overflow: Overflow,
     audit: bool,
@@ -106,6 +140,8 @@ pub(crate) struct State<T> {
     swept: u64,
     /// A moment before which nothing expires.
     due: u64,
+    /// With `Retention::Interest`: every message before this seq that nobody needs has left.
+    collected: u64,
     /// The moment at which the expiration thread looks here next.
     pub(crate) armed: u64,
     pub(crate) closed: bool,
@@ -137,6 +173,7 @@ impl<T> State<T> {
             budget: Budget::new(options.max_bytes, options.max_items),
             consumers: Slab::new(),
             cursors: Slab::new(),
+            groups: Slab::new(),
             retention: options.retention,
             overflow: options.overflow,
             audit: options.audit,
@@ -145,6 +182,7 @@ impl<T> State<T> {
             deadlines: Deadlines::default(),
             swept: 0,
             due: NEVER,
+            collected: 0,
             armed: NEVER,
             closed: false,
             latest: now,
@@ -201,59 +239,64 @@ impl<T> State<T> {
         self.find_due();
     }
 
-    /// Removes what is past its time, a slice of it. While [`is_due`](Self::is_due), there is more.
+    /// Does what is due: removes what is past its time, a slice of it, and lets groups redeliver. While
+    /// [`is_due`](Self::is_due), there is more. Returns how many messages have expired.
     pub(crate) fn expire(&mut self, fx: &mut Effects<T>) -> u64 {
-        let now = self.latest.mono;
-        if !self.expires {
-            self.due = NEVER;
-            return 0;
+        let (count, is_done) = if self.expires { self.remove_expired(fx) } else { (0, true) };
+        if is_done {
+            self.run_timers(fx);
+            self.find_due();
         }
-        let mut gone = Need { bytes: 0, items: 0 };
-        let mut done = true;
+        count
+    }
+
+    /// Removes a slice of what is past its time: how many, and whether that was all.
+    fn remove_expired(&mut self, fx: &mut Effects<T>) -> (u64, bool) {
+        let now = self.latest.mono;
+        let mut gone = Gone::none();
+        let mut is_done = true;
         while let Some((deadline, seq)) = self.deadlines.first()
             && deadline <= now
         {
-            if gone.items as usize >= SLICE * 8 {
-                done = false;
+            if gone.need.items as usize >= SLICE * 8 {
+                is_done = false;
                 break;
             }
             self.deadlines.remove(seq);
             if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
-                gone.bytes += need.bytes;
-                gone.items += need.items;
+                gone.add(need, seq..seq + 1);
             }
         }
-        if done
+        if is_done
             && let Some(ttl) = self.ttl
             && let Some(cutoff) = now.checked_sub(ttl)
         {
+            let from = self.swept;
             let swept = self.log.sweep(
-                self.swept,
+                from,
                 SLICE,
                 &mut fx.removed,
                 |chunk| chunk.slots.last().is_some_and(|slot| slot.stamp.mono() <= cutoff),
                 |_, slot| (slot.stamp.mono() <= cutoff).then(|| !slot.stamp.has_own_ttl()),
             );
             self.swept = swept.upto;
-            gone.bytes += swept.need.bytes;
-            gone.items += swept.need.items;
-            done = swept.done;
+            gone.add(swept.need, from..swept.upto);
+            is_done = swept.done;
         }
-        self.expired += gone.items;
-        if done {
-            self.find_due();
-        }
+        self.expired += gone.need.items;
+        let count = gone.need.items;
         self.give_back(gone, fx);
-        gone.items
+        (count, is_done)
     }
 
+    /// Finds the next moment at which something is due.
     fn find_due(&mut self) {
-        self.due = NEVER;
+        self.due = self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()?.due()).min().unwrap_or(NEVER);
         if !self.expires {
             return;
         }
         if let Some((deadline, _)) = self.deadlines.first() {
-            self.due = deadline;
+            self.due = self.due.min(deadline);
         }
         if let Some(ttl) = self.ttl
             && let Some(found) = self.log.first_at(self.swept, &mut { NIL })
@@ -265,12 +308,25 @@ impl<T> State<T> {
     // --- what has left ------------------------------------------------------------------------------------------------
 
     /// Settles the books for what was taken out of the log, and tells whom it concerns.
-    fn give_back(&mut self, gone: Need, fx: &mut Effects<T>) {
-        if gone.items == 0 {
+    fn give_back(&mut self, gone: Gone, fx: &mut Effects<T>) {
+        if gone.need.items == 0 {
             return;
         }
-        self.budget.give_back(gone);
+        self.budget.give_back(gone.need);
         self.trim_reads(TRIM);
+        for (_, group) in &mut self.groups {
+            if let Some(acks) = &mut group.acks
+                && !acks.is_empty()
+            {
+                // What was pending has been passed by the cursor, which therefore would not miss it by itself.
+                let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
+                let cursor = &mut self.cursors[group.cursor];
+                cursor.lose(lost);
+                if self.closed && lost > 0 && acks.is_empty() {
+                    cursor.readers.wake(u64::MAX, &mut fx.wakers);
+                }
+            }
+        }
         if !self.waiting.is_empty() {
             let (cursors, log) = (&mut self.cursors, &self.log);
             for &key in &self.waiting {
@@ -285,38 +341,56 @@ impl<T> State<T> {
         self.wake_joiners(fx);
     }
 
-    /// With `Retention::Interest`: removes what every cursor has passed.
+    /// With `Retention::Interest`: removes what every cursor has passed and no group has pending.
     fn collect(&mut self, fx: &mut Effects<T>) {
         if self.retention != Retention::Interest || self.cursors.is_empty() {
             return;
         }
         let floor = self.cursors.iter().map(|(_, cursor)| cursor.position).min().unwrap_or(0);
-        if floor <= self.log.head() {
+        let from = self.collected.max(self.log.head());
+        self.collected = floor;
+        if floor <= from {
             return;
         }
+        let groups = &self.groups;
+        let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
         let swept = self.log.sweep(
-            0,
+            from,
             usize::MAX,
             &mut fx.removed,
-            |chunk| chunk.end() <= floor,
-            |seq, _| (seq < floor).then_some(true),
+            |chunk| chunk.end() <= floor && !acks().any(|acks| acks.any_in(chunk.base..chunk.end())),
+            |seq, _| (seq < floor).then(|| !acks().any(|acks| acks.contains(seq))),
         );
-        self.give_back(swept.need, fx);
+        self.deadlines.forget(from..floor, |seq| self.log.contains(seq));
+        self.give_back(Gone { need: swept.need, seqs: from..floor }, fx);
+    }
+
+    /// With `Retention::Interest`: removes one message, if nobody needs it any more.
+    fn collect_one(&mut self, seq: u64, fx: &mut Effects<T>) {
+        if self.retention != Retention::Interest
+            || self.cursors.iter().any(|(_, cursor)| cursor.position <= seq)
+            || self.groups.iter().any(|(_, group)| group.acks.as_ref().is_some_and(|acks| acks.contains(seq)))
+        {
+            return;
+        }
+        if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
+            self.deadlines.remove(seq);
+            self.give_back(Gone { need, seqs: seq..seq + 1 }, fx);
+        }
     }
 
     /// Drops the oldest messages until `need` fits, which it can.
     fn drop_oldest(&mut self, need: Need, fx: &mut Effects<T>) {
-        let mut gone = Need { bytes: 0, items: 0 };
+        let mut gone = Gone::none();
         while self.budget.check(need).is_err() {
             let head = self.log.head();
             let Some(one) = self.log.remove(head, NIL, &mut fx.removed) else { break };
             self.deadlines.remove(head);
             self.budget.give_back(one);
-            gone.bytes += one.bytes;
-            gone.items += one.items;
+            gone.add(one, head..head + 1);
         }
-        self.dropped += gone.items;
-        self.budget.charge(gone);
+        self.dropped += gone.need.items;
+        self.budget.charge(gone.need);
         self.give_back(gone, fx);
     }
 
@@ -324,13 +398,16 @@ impl<T> State<T> {
     fn discard(&mut self, fx: &mut Effects<T>) {
         let end = self.log.next();
         let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();
+        for (_, group) in &mut self.groups {
+            group.acks.iter_mut().for_each(Acks::clear);
+        }
         let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
         self.deadlines.clear();
         self.due = NEVER;
         for ((_, cursor), missed) in self.cursors.iter_mut().zip(missed) {
             cursor.discard_to(end, missed);
         }
-        self.give_back(swept.need, fx);
+        self.give_back(Gone { need: swept.need, seqs: 0..end }, fx);
     }
 
     // --- producing ----------------------------------------------------------------------------------------------------
@@ -434,7 +511,9 @@ impl<T> State<T> {
     fn added(&mut self, count: u64, ticket: Option<&Ticket>, fx: &mut Effects<T>) {
         if !self.waiting.is_empty() {
             for &key in &self.waiting {
-                self.cursors[key].readers.wake(count, &mut fx.wakers);
+                let cursor = &mut self.cursors[key];
+                let room = cursor.group.map_or(u64::MAX, |group| self.groups[group].room());
+                cursor.readers.wake(count.min(room), &mut fx.wakers);
             }
             self.forget_idle();
         }
@@ -463,20 +542,39 @@ impl<T> State<T> {
         fx: &mut Effects<T>,
     ) -> Result<ConsumerKey, Error> {
         let position = self.seq_of(start)?;
-        let cursor = self.cursors.insert(Cursor::new(position, &self.log));
-        self.next_serial += 1;
-        let serial = self.next_serial;
+        let cursor = self.cursors.insert(Cursor::new(position, None, &self.log));
+        let key = self.insert_consumer(id, name, cursor, None, policy);
+        self.collected = self.collected.min(position);
+        self.collect(fx);
+        Ok(key)
+    }
+
+    fn insert_consumer(
+        &mut self,
+        id: Uuid,
+        name: Option<String>,
+        cursor: usize,
+        group: Option<usize>,
+        policy: MissedPolicy,
+    ) -> ConsumerKey {
+        let serial = self.new_serial();
         let index = self.consumers.insert(Consumer {
             serial,
             id,
             name,
             cursor,
+            group,
+            read: 0,
             last_read: 0,
             reads: Reads::default(),
             tells: policy == MissedPolicy::Tell,
         });
-        self.collect(fx);
-        Ok(ConsumerKey { index, serial })
+        ConsumerKey { index, serial }
+    }
+
+    fn new_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
     }
 
     /// Takes a consumer out, with its records. Whoever waits at it wakes. False if it was out already.
@@ -486,13 +584,20 @@ impl<T> State<T> {
         }
         let consumer = self.consumers.remove(key.index);
         self.audit_bytes -= consumer.reads.bytes();
-        let mut cursor = self.cursors.remove(consumer.cursor);
-        self.waiting.retain(|&key| key != consumer.cursor);
+        match consumer.group {
+            None => self.remove_cursor(consumer.cursor, fx),
+            Some(group) => self.remove_member(group, consumer.serial, fx),
+        }
+        true
+    }
+
+    fn remove_cursor(&mut self, key: usize, fx: &mut Effects<T>) {
+        let mut cursor = self.cursors.remove(key);
+        self.waiting.retain(|&other| other != key);
         fx.wakers.extend(cursor.readers.take());
         fx.wakers.extend(cursor.missers.take());
         self.collect(fx);
         self.wake_joiners(fx);
-        true
     }
 
     #[inline]
@@ -527,11 +632,13 @@ impl<T> State<T> {
 
     pub(crate) fn seek(&mut self, key: ConsumerKey, to: Start, fx: &mut Effects<T>) -> Result<(), Error> {
         let to = self.seq_of(to)?;
-        let cursor = self.consumer(key)?.cursor;
-        let cursor = &mut self.cursors[cursor];
-        cursor.seek(to, &self.log);
-        let unread = self.log.count_from(cursor.position, cursor.hint);
-        cursor.readers.wake(unread, &mut fx.wakers);
+        let at = self.consumer(key)?.cursor;
+        let cursor = &mut self.cursors[at];
+        let skipped = cursor.seek(to, &self.log);
+        self.consumers[key.index].read += skipped;
+        self.collected = self.collected.min(to);
+        let available = self.available(at);
+        self.cursors[at].readers.wake(available, &mut fx.wakers);
         self.forget_idle();
         self.collect(fx);
         self.wake_joiners(fx);
@@ -567,6 +674,11 @@ impl<T> State<T> {
             Some(consumer) if consumer.serial == key.serial => consumer,
             _ => return Err(Error::ConsumerClosed),
         };
+        if let Some(group) = consumer.group
+            && self.groups[group].acks.is_some()
+        {
+            return self.read_pending(key, group, limit, fx, visit);
+        }
         let cursor = &mut self.cursors[consumer.cursor];
         let mut count = 0;
         // Consecutive seqs that were read, up to the position.
@@ -593,8 +705,11 @@ impl<T> State<T> {
                 created: found.wall,
                 missed: cursor.missed_just_before(),
                 deliveries: 1,
+                receipt: None,
             });
             cursor.deliver();
+            cursor.read += 1;
+            consumer.read += 1;
             count += 1;
         }
         consumer.record(run..cursor.position, wall, &self.log, self.audit, &mut self.audit_bytes);
@@ -629,6 +744,7 @@ impl<T> State<T> {
                 created: found.wall,
                 missed: cursor.missed_just_before() + (found.seq - cursor.position),
                 deliveries: 1,
+                receipt: None,
             })
         }))
     }
@@ -655,8 +771,8 @@ impl<T> State<T> {
         Ok(ConsumerStats {
             id: consumer.id,
             name: consumer.name.clone(),
-            group: None,
-            read: cursor.read,
+            group: consumer.group.map(|group| self.groups[group].name.clone()),
+            read: consumer.read,
             unread,
             unread_bytes,
             lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()),
@@ -721,16 +837,21 @@ impl<T> State<T> {
     pub(crate) fn wait(&mut self, what: What, waker: &Waker) -> Option<Ticket> {
         self.next_ticket += 1;
         let ticket = Ticket { number: self.next_ticket, what };
-        let waiter = Waiter { ticket: ticket.number, waker: waker.clone() };
+        let owner = match what {
+            What::Message(key) | What::Missed(key) => key.serial,
+            What::Space(_) | What::Joined => 0,
+        };
+        let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone() };
         match what {
             What::Message(key) => {
                 let closed = self.closed;
                 let cursor = self.consumer(key).ok()?.cursor;
-                let at = &mut self.cursors[cursor];
-                if closed || self.log.count_from(at.position, at.hint) > 0 {
+                let at = &self.cursors[cursor];
+                let is_drained = at.group.is_none_or(|group| self.groups[group].pending() == 0);
+                if closed && is_drained || self.available(cursor) > 0 {
                     return None;
                 }
-                at.readers.push(waiter);
+                self.cursors[cursor].readers.push(waiter);
                 self.note_waiting(cursor);
             }
             What::Missed(key) => {
@@ -758,6 +879,17 @@ impl<T> State<T> {
         Some(ticket)
     }
 
+    /// Changes the waker of a producer that keeps its place. False: it has none, or it fits; try again.
+    pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
+        let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
+        let Some(place) = place else { return false };
+        if place == 0 && self.budget.check(self.producers[0].need).is_ok() {
+            return false;
+        }
+        fx.unwoken.push(std::mem::replace(&mut self.producers[place].waiter.waker, waker.clone()));
+        true
+    }
+
     /// Takes out a waiter that got what it waited for.
     pub(crate) fn satisfied(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
         self.take_out(ticket, fx);
@@ -770,10 +902,11 @@ impl<T> State<T> {
         }
         let (What::Message(key) | What::Missed(key)) = ticket.what else { return };
         let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };
+        let available = self.available(cursor);
         let at = &mut self.cursors[cursor];
         match ticket.what {
             What::Missed(_) => at.missers.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers),
-            _ => at.readers.wake(self.log.count_from(at.position, at.hint).min(1), &mut fx.wakers),
+            _ => at.readers.wake(available.min(1), &mut fx.wakers),
         }
         self.forget_idle();
     }
@@ -822,6 +955,7 @@ impl<T> State<T> {
     /// Whether every cursor has read everything that is held.
     pub(crate) fn is_all_read(&self) -> bool {
         self.cursors.iter().all(|(_, cursor)| self.log.count_from(cursor.position, cursor.hint) == 0)
+            && self.groups.iter().all(|(_, group)| group.pending() == 0)
     }
 
     #[inline]
@@ -890,6 +1024,31 @@ impl<T> State<T> {
         assert_eq!(audit, self.audit_bytes);
         for (_, cursor) in &self.cursors {
             assert!(cursor.position <= self.log.next());
+        }
+        for acks in self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()) {
+            acks.check();
+        }
+    }
+}
+
+/// What was taken out of the log.
+#[derive(Clone, Debug)]
+struct Gone {
+    need: Need,
+    /// All of it has a seq in here (and other messages may, too).
+    seqs: Range<u64>,
+}
+
+impl Gone {
+    fn none() -> Self {
+        Gone { need: Need { bytes: 0, items: 0 }, seqs: u64::MAX..0 }
+    }
+
+    fn add(&mut self, need: Need, seqs: Range<u64>) {
+        if need.items > 0 {
+            self.need.bytes += need.bytes;
+            self.need.items += need.items;
+            self.seqs = self.seqs.start.min(seqs.start)..self.seqs.end.max(seqs.end);
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::budget::Need;
 pub(crate) struct Waiter {
     /// Which waiting it is.
     pub(crate) ticket: u64,
+    /// Serial number of the consumer that waits; 0: none does.
+    pub(crate) owner: u64,
     /// How to wake it.
     pub(crate) waker: Waker,
 }
@@ -50,6 +52,17 @@ impl WaitList {
     pub(crate) fn remove(&mut self, ticket: u64) -> Option<Waker> {
         let index = self.waiters.iter().position(|waiter| waiter.ticket == ticket)?;
         self.waiters.remove(index).map(|waiter| waiter.waker)
+    }
+
+    /// Takes those of one consumer out.
+    pub(crate) fn take_of(&mut self, owner: u64, wakers: &mut Vec<Waker>) {
+        self.waiters.retain_mut(|waiter| {
+            let is_of = waiter.owner == owner;
+            if is_of {
+                wakers.push(waiter.waker.clone());
+            }
+            !is_of
+        });
     }
 
     /// Takes all out, without waking anyone.

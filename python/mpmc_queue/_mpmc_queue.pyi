@@ -4,12 +4,26 @@ Times are seconds, sizes are bytes, sequence numbers start at 0. `timeout=0` nev
 ever. An argument of the wrong type is a TypeError and one out of range a ValueError; nothing has changed by then.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from types import GenericAlias
 from typing import Final, Generic, Literal, Self, TypeVar, final
 from uuid import UUID
 
 from mpmc_queue._types import Start
+
+__all__ = [
+    "CHUNK_SIZE",
+    "DEFAULT_MAX_BYTES",
+    "DEFAULT_TTL",
+    "Consumer",
+    "ConsumerGroup",
+    "ConsumerStats",
+    "Event",
+    "Message",
+    "Queue",
+    "QueueStats",
+]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -90,13 +104,67 @@ class Message(Generic[_T_co]):
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
+        >>> _ = q.enqueue("old", ttl=0.001)
+        >>> import time; time.sleep(0.002)
         >>> _ = q.enqueue("new")
         >>> reader.read().missed
-        0
+        1
         """
     @property
     def deliveries(self) -> int:
         """How often it has been delivered: 1, or more after a redelivery by an acknowledging group."""
+    def ack(self) -> None:
+        """Settles the message: done, never to be delivered again.
+
+        Raises QueueError when it does not belong to an acknowledging group, or has been settled before. After the
+        message has expired this does nothing.
+
+        >>> q = Queue("q")
+        >>> member = q.add_group("workers", ack_wait=30).add_consumer()
+        >>> _ = q.enqueue("job")
+        >>> message = member.read()
+        >>> message.ack()
+        >>> member.group.pending_count
+        0
+        """
+    def nack(self, delay: float = 0.0) -> None:
+        """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds.
+
+        Raises QueueError as `ack` does, and ValueError for a negative delay.
+
+        >>> q = Queue("q")
+        >>> member = q.add_group("workers", ack_wait=30).add_consumer()
+        >>> _ = q.enqueue("job")
+        >>> member.read().nack()
+        >>> member.read().deliveries
+        2
+        """
+    def term(self) -> None:
+        """Never redeliver: straight to the dead letter queue, or counted as missed where there is none.
+
+        Raises QueueError as `ack` does.
+
+        >>> q, dead = Queue("q"), Queue("dead")
+        >>> member = q.add_group("workers", ack_wait=30, dead_letter=dead).add_consumer()
+        >>> _ = q.enqueue("poison")
+        >>> member.read().term()
+        >>> dead.add_consumer().get()
+        'poison'
+        """
+    def in_progress(self) -> None:
+        """Still at work on it: `ack_wait` starts afresh.
+
+        Raises QueueError as `ack` does.
+
+        >>> q = Queue("q")
+        >>> member = q.add_group("workers", ack_wait=30).add_consumer()
+        >>> _ = q.enqueue("long job")
+        >>> message = member.read()
+        >>> message.in_progress()
+        >>> message.ack()
+        """
+    @classmethod
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
 @final
 class QueueStats:
@@ -212,6 +280,10 @@ class Queue(Generic[_T]):
     ttl         seconds (or a timedelta) a message lives; None: for ever.
     max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
     max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
+    retention   "limits": kept until TTL or overflow removes it (the default).
+                "interest": also removed once every consumer and group has read (or acked) it.
+    overflow    "reject": a full queue raises QueueFullError, or waits as long as `timeout` allows (the default).
+                "drop_oldest": the oldest messages make room; consumers count them as missed.
     sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
                 containers, dataclasses and attributes.
     audit       False: reads leave no records; `Message.events` is the enqueue alone and `history()` is empty.
@@ -234,6 +306,8 @@ class Queue(Generic[_T]):
         ttl: float | timedelta | None = 600.0,
         max_bytes: int = 1_048_576,
         max_items: int | None = None,
+        retention: Literal["limits", "interest"] = "limits",
+        overflow: Literal["reject", "drop_oldest"] = "reject",
         sizer: Callable[[_T], int] | None = None,
         audit: bool = True,
     ) -> Self: ...
@@ -268,21 +342,36 @@ class Queue(Generic[_T]):
         """When the queue was made, as an aware datetime in UTC."""
 
     # producing
-    def enqueue(self, payload: _T, *, timeout: float | None = 0.0) -> int:
+    def enqueue(
+        self,
+        payload: _T,
+        *,
+        ttl: float | timedelta | None = ...,
+        timeout: float | None = 0.0,
+    ) -> int:
         """Adds a message and returns its seq.
 
+        ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl, shorter or longer;
+                    None: for ever.
         timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
 
         Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
         QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
 
         >>> q = Queue("q")
-        >>> q.enqueue("a"), q.enqueue("b")
+        >>> q.enqueue("a"), q.enqueue("b", ttl=5)
         (0, 1)
         """
-    def enqueue_batch(self, payloads: Iterable[_T], *, timeout: float | None = 0.0) -> range:
+    def enqueue_batch(
+        self,
+        payloads: Iterable[_T],
+        *,
+        ttl: float | timedelta | None = ...,
+        timeout: float | None = 0.0,
+    ) -> range:
         """Adds all of the payloads, next to each other, or none; returns their seqs.
 
+        ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: for ever.
         timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
                     fit fails at once, an endless iterable as soon as it is past max_bytes.
 
@@ -312,6 +401,42 @@ class Queue(Generic[_T]):
         Traceback (most recent call last):
         mpmc_queue.ItemLimitError: ...
         """
+    async def aenqueue(
+        self,
+        payload: _T,
+        *,
+        ttl: float | timedelta | None = ...,
+        timeout: float | None = None,
+    ) -> int:
+        """`enqueue` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
+
+        Cancelled while it waits, it has added nothing.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     return await q.aenqueue("a")
+        >>> asyncio.run(main())
+        0
+        """
+    async def aenqueue_batch(
+        self,
+        payloads: Iterable[_T],
+        *,
+        ttl: float | timedelta | None = ...,
+        timeout: float | None = None,
+    ) -> range:
+        """`enqueue_batch` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
+
+        Cancelled while it waits, it has added nothing.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     return await q.aenqueue_batch("abc")
+        >>> asyncio.run(main())
+        range(0, 3)
+        """
 
     # consumers
     def add_consumer(
@@ -340,6 +465,36 @@ class Queue(Generic[_T]):
         >>> q.add_consumer("tail", start="latest").read() is None
         True
         """
+    def add_group(
+        self,
+        name: str,
+        *,
+        start: Start = "earliest",
+        ack_wait: float | timedelta | None = None,
+        max_deliver: int | None = None,
+        backoff: Sequence[float] | None = None,
+        max_ack_pending: int | None = None,
+        dead_letter: Queue[_T] | None = None,
+    ) -> ConsumerGroup[_T]:
+        """A new group: its members share one position, so that each message goes to one of them.
+
+        start           where it begins, as for `add_consumer`.
+        ack_wait        seconds (or a timedelta) a member has to `ack` a message before it is delivered again;
+                        None: a delivery settles itself (the default).
+        max_deliver     deliveries before it is moved to `dead_letter` (or counted as missed); None: no end.
+        backoff         seconds that each redelivery waits, the last one repeated; None: no wait.
+        max_ack_pending no new deliveries beyond so many not yet settled; None: no limit.
+        dead_letter     the queue that takes what was delivered too often, or refused with `term`.
+
+        Raises ValueError when the name is in use.
+
+        >>> q = Queue("q")
+        >>> workers = q.add_group("workers")
+        >>> one, two = workers.add_consumer(), workers.add_consumer()
+        >>> _ = q.enqueue_batch(["a", "b"])
+        >>> one.get(), two.get()
+        ('a', 'b')
+        """
     def get_consumer(self, id: UUID | str) -> Consumer[_T] | None:
         """The consumer with this id, or None.
 
@@ -347,6 +502,14 @@ class Queue(Generic[_T]):
         >>> reader = q.add_consumer()
         >>> q.get_consumer(reader.id).id == reader.id
         True
+        """
+    def get_group(self, name: str) -> ConsumerGroup[_T] | None:
+        """The group with this name, or None.
+
+        >>> q = Queue("q")
+        >>> _ = q.add_group("workers")
+        >>> q.get_group("workers").name
+        'workers'
         """
     def remove_consumer(self, consumer: Consumer[_T] | UUID | str) -> bool:
         """Removes a consumer, given itself or its id; False when this queue has no such consumer.
@@ -451,7 +614,7 @@ class Queue(Generic[_T]):
         >>> Queue("q").shutdown()
         """
     def join(self, timeout: float | None = None) -> bool:
-        """Waits until every consumer has read all that is held; False when that was not so in time.
+        """Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.
 
         timeout     seconds to wait; None: for ever (the default).
 
@@ -464,9 +627,20 @@ class Queue(Generic[_T]):
         >>> q.join()
         True
         """
+    async def ajoin(self, timeout: float | None = None) -> bool:
+        """`join` for asyncio.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     return await Queue("q").ajoin()
+        >>> asyncio.run(main())
+        True
+        """
     def __enter__(self) -> Self:
         """`with Queue(...) as q:` closes the queue on exit."""
     def __exit__(self, *exc: object) -> None: ...
+    @classmethod
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
 @final
 class Consumer(Generic[_T]):
@@ -497,6 +671,9 @@ class Consumer(Generic[_T]):
     @property
     def queue(self) -> Queue[_T]:
         """The queue it reads. A consumer keeps its queue alive."""
+    @property
+    def group(self) -> ConsumerGroup[_T] | None:
+        """The group it is a member of, if any."""
 
     # messages
     def read(self, *, timeout: float | None = 0.0) -> Message[_T] | None:
@@ -584,10 +761,53 @@ class Consumer(Generic[_T]):
         ['a', 'b', 'c']
         """
 
+    # asyncio
+    async def aread(self, *, timeout: float | None = None) -> Message[_T] | None:
+        """`read` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
+
+        No polling and no helper thread. Cancelling it never loses a message.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     reader = q.add_consumer()
+        ...     _ = q.enqueue("a")
+        ...     return (await reader.aread()).payload
+        >>> asyncio.run(main())
+        'a'
+        """
+    async def aread_batch(self, limit: int, *, timeout: float | None = None) -> list[Message[_T]]:
+        """`read_batch` for asyncio.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     reader = q.add_consumer()
+        ...     _ = q.enqueue_batch("abc")
+        ...     return len(await reader.aread_batch(2))
+        >>> asyncio.run(main())
+        2
+        """
+    async def aget(self) -> _T:
+        """`get` for asyncio.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     reader = q.add_consumer()
+        ...     _ = q.enqueue("a")
+        ...     return await reader.aget()
+        >>> asyncio.run(main())
+        'a'
+        """
+
     # iterating
     def __iter__(self) -> Iterator[Message[_T]]:
         """Iterating waits for the next message, and ends when the queue is closed and drained."""
     def __next__(self) -> Message[_T]: ...
+    def __aiter__(self) -> AsyncIterator[Message[_T]]:
+        """`async for` waits for the next message, and ends when the queue is closed and drained."""
+    async def __anext__(self) -> Message[_T]: ...
 
     # position
     @property
@@ -637,6 +857,18 @@ class Consumer(Generic[_T]):
         >>> reader.take_missed(timeout=None)
         1
         """
+    async def atake_missed(self, *, timeout: float | None = None) -> int:
+        """`take_missed` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q", ttl=0.01)
+        ...     reader = q.add_consumer()
+        ...     _ = q.enqueue("too late")
+        ...     return await reader.atake_missed()
+        >>> asyncio.run(main())
+        1
+        """
     def history(self, limit: int | None = None) -> list[tuple[int, datetime]]:
         """What this consumer has read of the messages still held, as (seq, read at), oldest first.
 
@@ -669,3 +901,61 @@ class Consumer(Generic[_T]):
     def __enter__(self) -> Self:
         """`with queue.add_consumer() as consumer:` closes the consumer on exit."""
     def __exit__(self, *exc: object) -> None: ...
+    @classmethod
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...
+
+@final
+class ConsumerGroup(Generic[_T]):
+    """Members share one position: each message goes to one of them. `Queue.add_group` makes one.
+
+    With ack_wait, a message not acked within it (or nacked, or held by a member that closed) is delivered again, to
+    whichever member reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
+    A pending message that expires is counted as missed, and its late ack does nothing.
+
+    >>> q = Queue("jobs")
+    >>> workers = q.add_group("workers", ack_wait=30)
+    >>> worker = workers.add_consumer()
+    >>> _ = q.enqueue("job")
+    >>> message = worker.read()
+    >>> workers.pending_count
+    1
+    >>> message.ack()
+    >>> workers.pending_count
+    0
+    """
+
+    @property
+    def name(self) -> str:
+        """The name it was given."""
+    @property
+    def queue(self) -> Queue[_T]:
+        """The queue it reads. A group keeps its queue alive."""
+    @property
+    def members(self) -> tuple[Consumer[_T], ...]:
+        """The consumers that share it now."""
+    @property
+    def pending_count(self) -> int:
+        """Messages delivered, not yet settled."""
+    @property
+    def unread_count(self) -> int:
+        """Messages that have not been delivered to any member."""
+    @property
+    def missed_count(self) -> int:
+        """Messages that left before a member read (with ack_wait: settled) them."""
+    def add_consumer(self, name: str | None = None) -> Consumer[_T]:
+        """A new member.
+
+        >>> q = Queue("q")
+        >>> q.add_group("workers").add_consumer("one").group.name
+        'workers'
+        """
+    def close(self) -> None:
+        """Removes the group and its members from the queue.
+
+        >>> q = Queue("q")
+        >>> q.add_group("workers").close()
+        >>> q.get_group("workers") is None
+        True
+        """
+    @classmethod
+    def __class_getitem__(cls, key: object) -> GenericAlias: ...

@@ -9,7 +9,7 @@ use pyo3::types::{
     PyTzInfoAccess,
 };
 
-use crate::Start;
+use crate::{Lifetime, Overflow, Retention, Start};
 
 /// Positions and limits end here, so that sums of two of them still fit.
 const LARGEST: u64 = i64::MAX as u64;
@@ -279,6 +279,77 @@ impl<'py> FromPyObject<'_, 'py> for Audit {
         let flag = value.cast::<PyBool>().map_err(|_| type_error("audit", "a bool", &value))?;
         Ok(Audit(flag.is_true()))
     }
+}
+
+/// Delays in seconds, in nanoseconds. `ever` stands for what is too long.
+pub(super) fn delays(name: &str, value: &Bound<'_, PyAny>, ever: u64) -> PyResult<Vec<u64>> {
+    if value.is_instance_of::<PyString>() {
+        return Err(type_error(name, "a sequence of seconds", value));
+    }
+    iterate(name, value)?
+        .map(|delay| Ok(seconds(name, &delay?)?.map_or(ever, |delay| delay.as_nanos() as u64)))
+        .collect()
+}
+
+/// The argument `delay`, in nanoseconds.
+pub(super) struct Delay(pub(super) u64);
+
+impl<'py> FromPyObject<'_, 'py> for Delay {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Delay(seconds("delay", &value)?.map_or(LARGEST, |delay| delay.as_nanos() as u64)))
+    }
+}
+
+/// The argument `ttl` of one message.
+#[derive(Clone, Copy)]
+pub(super) struct OwnTtl(pub(super) Lifetime);
+
+impl OwnTtl {
+    /// It was not given.
+    pub(super) const NONE: Self = OwnTtl(Lifetime::Queue);
+}
+
+impl<'py> FromPyObject<'_, 'py> for OwnTtl {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let ttl = value.extract::<Ttl>()?;
+        Ok(OwnTtl(ttl.0.map_or(Lifetime::Forever, Lifetime::Own)))
+    }
+}
+
+/// The argument `retention`.
+pub(super) struct Retains(pub(super) Retention);
+
+impl<'py> FromPyObject<'_, 'py> for Retains {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let words = [("limits", Retention::Limits), ("interest", Retention::Interest)];
+        word("retention", &words, &value).map(Retains)
+    }
+}
+
+/// The argument `overflow`.
+pub(super) struct Overflows(pub(super) Overflow);
+
+impl<'py> FromPyObject<'_, 'py> for Overflows {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let words = [("reject", Overflow::Reject), ("drop_oldest", Overflow::DropOldest)];
+        word("overflow", &words, &value).map(Overflows)
+    }
+}
+
+/// One of a few words.
+fn word<T: Copy>(name: &str, words: &[(&str, T)], value: &Bound<'_, PyAny>) -> PyResult<T> {
+    let expected = words.iter().map(|(word, _)| format!("'{word}'")).collect::<Vec<_>>().join(" or ");
+    let Ok(given) = value.cast::<PyString>() else { return Err(type_error(name, &expected, value)) };
+    let found = words.iter().find(|(word, _)| given == *word);
+    found.map(|&(_, meaning)| meaning).ok_or_else(|| value_error(name, &expected, value))
 }
 
 /// What can be iterated over.

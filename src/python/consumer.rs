@@ -1,12 +1,17 @@
 //! `Consumer`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDateTime, PyList, PyTuple};
+use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 use uuid::Uuid;
 
 use super::arguments::{self, Count, SeekTo, Timeout};
+use super::asyncio::{Call, Operation};
+use super::group::ConsumerGroup;
 use super::message::{self, Draft, Message};
 use super::queue::{Queue, SLICE};
 use super::stats::ConsumerStats;
@@ -18,18 +23,35 @@ use crate::{Delivery, Error};
 /// The engine's consumer, of Python objects.
 pub(super) type EngineConsumer = crate::Consumer<Py<PyAny>, Interpreter>;
 
-/// See the stub, `_mpmc_queue.pyi`, for what users are told.
+/// An independent reader with a position of its own; `Queue.add_consumer` makes one. Safe to share between threads:
+/// each message then goes to one of them.
+///
+/// Reading advances the position. Iterating waits for the next message, and ends when the queue is closed and drained:
+///
+/// >>> q = Queue("q")
+/// >>> reader = q.add_consumer("reader")
+/// >>> _ = q.enqueue_batch(["a", "b"])
+/// >>> q.close()
+/// >>> for message in reader:
+/// ...     print(message.seq, message.payload)
+/// 0 a
+/// 1 b
+///
+/// Once the consumer is closed or removed, its calls raise ConsumerClosedError. Once the queue is closed and drained,
+/// reading raises QueueClosedError. A consumer cannot be copied or pickled.
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct Consumer {
     pub(super) consumer: EngineConsumer,
     pub(super) queue: Py<Queue>,
     name: Option<String>,
+    /// When the current turn of asynchronous iteration began (monotonic nanoseconds); 0: it has not.
+    turn: AtomicU64,
 }
 
 impl Consumer {
     pub(super) fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer) -> PyResult<Self> {
         let name = consumer.stats().map_err(|error| errors::raise(queue.py(), error))?.name;
-        Ok(Consumer { consumer, queue: queue.clone().unbind(), name })
+        Ok(Consumer { consumer, queue: queue.clone().unbind(), name, turn: AtomicU64::new(0) })
     }
 
     /// Reads up to `limit` messages that are there. What was missed before them is told first.
@@ -46,7 +68,7 @@ impl Consumer {
         }
     }
 
-    fn take_payload(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    pub(super) fn take_payload(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let mut taken = None;
         self.take(py, 1, |delivery| taken = Some(delivery.payload.clone_ref(py)))?;
         Ok(taken)
@@ -58,8 +80,39 @@ impl Consumer {
         Ok(taken)
     }
 
+    pub(super) fn take_message<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
+        let draft = self.take_draft(py)?;
+        self.finish(py, draft)
+    }
+
+    /// Up to `limit` messages that are there; None: none are.
+    pub(super) fn take_messages<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
+        let drafts = self.take_many(py, limit, |delivery| Draft::new(py, &delivery))?;
+        if drafts.is_empty() {
+            return Ok(None);
+        }
+        let messages =
+            drafts.into_iter().map(|draft| draft.finish(py, &self.queue.get().source)).collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, messages).map(Some)
+    }
+
+    pub(super) fn try_take_missed(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        self.ask(py, EngineConsumer::take_missed)
+    }
+
+    /// Whether it has been iterated over for so long without a pause; then the next turn begins.
+    pub(super) fn is_turn_over(&self, turn: Duration) -> bool {
+        let now = self.consumer.queue().now().mono.max(1);
+        let began = self.turn.load(Ordering::Relaxed);
+        if began != 0 && now.saturating_sub(began) < turn.as_nanos() as u64 {
+            return false;
+        }
+        self.turn.store(if began == 0 { now } else { 0 }, Ordering::Relaxed);
+        began != 0
+    }
+
     fn finish<'py>(&self, py: Python<'py>, draft: Option<Draft>) -> PyResult<Option<Bound<'py, Message>>> {
-        draft.map(|draft| draft.finish(py, &self.queue)).transpose()
+        draft.map(|draft| draft.finish(py, &self.queue.get().source)).transpose()
     }
 
     /// Takes what is there up to `limit`, in slices between which other threads get the interpreter.
@@ -116,38 +169,77 @@ fn not_empty<R>(taken: Vec<R>) -> Option<Vec<R>> {
 
 #[pymethods]
 impl Consumer {
+    /// What `Queue.get_consumer` finds it by.
     #[getter]
     fn id(&self) -> Uuid {
         self.consumer.id()
     }
 
+    /// The name it was given, if any.
     #[getter]
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
+    /// The queue it reads. A consumer keeps its queue alive.
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<Queue> {
         self.queue.clone_ref(py)
     }
 
+    #[getter]
+    fn group<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
+        let Some(name) = self.consumer.stats().ok().and_then(|stats| stats.group) else { return Ok(None) };
+        let Some(group) = self.consumer.queue().group(&name) else { return Ok(None) };
+        Queue::object_of_group(self.queue.bind(py), group, &PyString::new(py, &name)).map(Some)
+    }
+
     // --- messages -----------------------------------------------------------------------------------------------------
 
+    /// The next message, or None when there is none in time.
+    ///
+    /// timeout     seconds to wait for one; 0: not at all (the default), None: for ever.
+    ///
+    /// Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is
+    /// removed, and, as `on_missed` says, MessagesMissedError or what the callback raised; no message is lost by that.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> reader.read(timeout=0.01) is None
+    /// True
+    /// >>> _ = q.enqueue("a")
+    /// >>> reader.read().payload
+    /// 'a'
     #[pyo3(signature = (*, timeout = Timeout::NOW), text_signature = "($self, *, timeout=0.0)")]
     fn read<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<Option<Bound<'py, Message>>> {
-        let draft = self.wait_for(py, timeout, || self.take_draft(py))?;
-        self.finish(py, draft)
+        self.wait_for(py, timeout, || self.take_message(py))
     }
 
+    /// Waits for the first message as `read` does, then takes what is there, up to `limit`; [] when there is none.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue_batch(["a", "b", "c"])
+    /// >>> [message.payload for message in reader.read_batch(2)]
+    /// ['a', 'b']
     #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
     fn read_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
-        let drafts = self.wait_for(py, timeout, || {
-            self.take_many(py, limit.0, |delivery| Draft::new(py, &delivery)).map(not_empty)
-        })?;
-        let messages = drafts.unwrap_or_default().into_iter().map(|draft| draft.finish(py, &self.queue));
-        PyList::new(py, messages.collect::<PyResult<Vec<_>>>()?)
+        let messages = self.wait_for(py, timeout, || self.take_messages(py, limit.0))?;
+        Ok(messages.unwrap_or_else(|| PyList::empty(py)))
     }
 
+    /// The next message for which `predicate` holds, or None when there is none in time.
+    ///
+    /// What does not match is passed over for good, and counts as read; so does a message whose predicate raised,
+    /// and the error leaves the call. TypeError when `predicate` is not callable. Otherwise as `read`.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue_batch([1, 2, 3])
+    /// >>> reader.read_where(lambda message: message.payload > 1).payload
+    /// 2
+    /// >>> reader.position
+    /// 2
     #[pyo3(signature = (predicate, *, timeout = Timeout::NOW),
            text_signature = "($self, predicate, *, timeout=0.0)")]
     fn read_where<'py>(
@@ -158,9 +250,8 @@ impl Consumer {
     ) -> PyResult<Option<Bound<'py, Message>>> {
         arguments::callable("predicate", Some(predicate))?;
         self.wait_for(py, timeout, || {
-            while let Some(draft) = self.take_draft(py)? {
-                let missed = draft.missed;
-                let message = draft.finish(py, &self.queue)?;
+            while let Some(message) = self.take_message(py)? {
+                let missed = message.get().draft.missed;
                 match predicate.call1((&message,)).and_then(|answer| answer.is_truthy()) {
                     Ok(true) => return Ok(Some(message)),
                     // Passed over: what was missed before it comes with the next that is delivered.
@@ -175,6 +266,15 @@ impl Consumer {
         })
     }
 
+    /// The message that `read` would return now, left where it is; None when there is none.
+    ///
+    /// Leaves the position, the counts and the audit trail alone.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue("a")
+    /// >>> reader.peek().payload, reader.get()
+    /// ('a', 'a')
     fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
         let draft = self.ask(py, |consumer| consumer.peek_with(|delivery| Draft::new(py, &delivery)))?;
         self.finish(py, draft)
@@ -182,11 +282,28 @@ impl Consumer {
 
     // --- payloads -----------------------------------------------------------------------------------------------------
 
+    /// The next payload, with the signature of the standard library's `queue.Queue.get`: waits unless told not to.
+    ///
+    /// block       False: do not wait, whatever the timeout.
+    /// timeout     seconds to wait for one; None: for ever (the default).
+    ///
+    /// Raises `queue.Empty` when there is none in time; otherwise what `read` raises.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> q.put("a")
+    /// >>> reader.get()
+    /// 'a'
     #[pyo3(signature = (block = true, timeout = Timeout::Never), text_signature = "($self, block=True, timeout=None)")]
     fn get(&self, py: Python<'_>, block: bool, timeout: Timeout) -> PyResult<Py<PyAny>> {
         self.payload(py, if block { timeout } else { Timeout::NOW })
     }
 
+    /// `get` without waiting.
+    ///
+    /// >>> Queue("q").add_consumer().get_nowait()
+    /// Traceback (most recent call last):
+    /// _queue.Empty
     fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.take_payload(py)? {
             Some(payload) => Ok(payload),
@@ -194,6 +311,13 @@ impl Consumer {
         }
     }
 
+    /// `read_batch` for payloads.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue_batch(["a", "b", "c"])
+    /// >>> reader.get_batch(100)
+    /// ['a', 'b', 'c']
     #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
     fn get_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
         let payloads = self.wait_for(py, timeout, || {
@@ -202,34 +326,86 @@ impl Consumer {
         PyList::new(py, payloads.unwrap_or_default())
     }
 
+    /// Iterating waits for the next message, and ends when the queue is closed and drained.
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Message>> {
-        let draft = self.wait_for(py, Timeout::Never, || match self.take_draft(py) {
+        let message = self.wait_for(py, Timeout::Never, || match self.take_message(py) {
             Err(error) if errors::is_closed(py, &error) => Err(PyStopIteration::new_err(())),
             result => result,
         })?;
-        self.finish(py, draft)?.ok_or_else(|| PyStopIteration::new_err(()))
+        message.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    // --- asyncio ------------------------------------------------------------------------------------------------------
+
+    #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
+    fn aread(slf: Py<Self>, timeout: Timeout) -> Call {
+        Call::new(Operation::Read(slf), timeout)
+    }
+
+    #[pyo3(signature = (limit, *, timeout = Timeout::Never), text_signature = "($self, limit, *, timeout=None)")]
+    fn aread_batch(slf: Py<Self>, limit: Count, timeout: Timeout) -> Call {
+        Call::new(Operation::ReadBatch(slf, limit.0), timeout)
+    }
+
+    fn aget(slf: Py<Self>) -> Call {
+        Call::new(Operation::Get(slf), Timeout::Never)
+    }
+
+    #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
+    fn atake_missed(slf: Py<Self>, timeout: Timeout) -> Call {
+        Call::new(Operation::TakeMissed(slf), timeout)
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __anext__(slf: Py<Self>) -> Call {
+        Call::new(Operation::Next(slf), Timeout::Never)
     }
 
     // --- position -----------------------------------------------------------------------------------------------------
 
+    /// The seq of the next message to read; never below the oldest message held.
     #[getter]
     fn position(&self, py: Python<'_>) -> PyResult<u64> {
         self.ask(py, EngineConsumer::position)
     }
 
+    /// Messages that reading on would deliver now.
     #[getter]
     fn unread_count(&self, py: Python<'_>) -> PyResult<u64> {
         self.ask(py, EngineConsumer::unread)
     }
 
+    /// Whether a read would find a message now.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.add_consumer().has_more_data()
+    /// False
     fn has_more_data(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.ask(py, EngineConsumer::unread)? > 0)
     }
 
+    /// Moves the position.
+    ///
+    /// to          "earliest", "latest", a seq or an aware datetime, as `start` of `Queue.add_consumer`.
+    ///
+    /// Going back reads messages again; going forward counts what it skips as read. A seq below what is held means
+    /// the oldest held, and nothing counts as missed; one beyond `next_seq` is a ValueError.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue_batch(["a", "b"])
+    /// >>> reader.get(), reader.get()
+    /// ('a', 'b')
+    /// >>> reader.seek("earliest")
+    /// >>> reader.get()
+    /// 'a'
     fn seek(&self, py: Python<'_>, to: SeekTo) -> PyResult<()> {
         self.consumer.seek(to.0).map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("to", to.0, next),
@@ -239,14 +415,25 @@ impl Consumer {
 
     // --- what was missed ----------------------------------------------------------------------------------------------
 
+    /// Messages that left before this consumer read them, since it was added: exact, never lost, never twice.
     #[getter]
     fn missed_count(&self, py: Python<'_>) -> PyResult<u64> {
         self.ask(py, EngineConsumer::missed)
     }
 
+    /// How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
+    ///
+    /// timeout     seconds to wait for one; 0: not at all (the default), None: for ever. On a closed queue with
+    ///             nothing to take it returns 0 at once.
+    ///
+    /// >>> q = Queue("q", ttl=0.01)
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue("too late")
+    /// >>> reader.take_missed(timeout=None)
+    /// 1
     #[pyo3(signature = (*, timeout = Timeout::NOW), text_signature = "($self, *, timeout=0.0)")]
     fn take_missed(&self, py: Python<'_>, timeout: Timeout) -> PyResult<u64> {
-        let attempt = || self.ask(py, EngineConsumer::take_missed);
+        let attempt = || self.try_take_missed(py);
         let taken = match attempt()? {
             None if !timeout.is_zero() => {
                 let what = What::Missed(self.consumer.key());
@@ -257,6 +444,18 @@ impl Consumer {
         Ok(taken.unwrap_or(0))
     }
 
+    /// What this consumer has read of the messages still held, as (seq, read at), oldest first.
+    ///
+    /// limit       only the last so many; None: all.
+    ///
+    /// Empty with `Queue(audit=False)`.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue("a")
+    /// >>> _ = reader.get()
+    /// >>> [seq for seq, read_at in reader.history()]
+    /// [0]
     #[pyo3(signature = (limit = None))]
     fn history<'py>(&self, py: Python<'py>, limit: Option<Count>) -> PyResult<Vec<(u64, Bound<'py, PyDateTime>)>> {
         let limit = limit.map_or(usize::MAX, |limit| limit.0);
@@ -264,16 +463,28 @@ impl Consumer {
         readings.into_iter().map(|(seq, at)| Ok((seq, message::datetime(py, at * 1000)?))).collect()
     }
 
+    /// The consumer's figures, all taken at the same moment.
+    ///
+    /// >>> Queue("q").add_consumer("reader").stats().name
+    /// 'reader'
     fn stats(&self, py: Python<'_>) -> PyResult<ConsumerStats> {
         self.ask(py, EngineConsumer::stats).map(ConsumerStats::from)
     }
 
     // --- the object ---------------------------------------------------------------------------------------------------
 
+    /// The same as `queue.remove_consumer(self)`.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> with q.add_consumer() as reader:
+    /// ...     pass
+    /// >>> q.consumers
+    /// ()
     fn close(&self) {
         self.queue.get().remove(&self.consumer);
     }
 
+    /// `with queue.add_consumer() as consumer:` closes the consumer on exit.
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

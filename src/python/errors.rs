@@ -28,7 +28,8 @@ pub(super) fn raise(py: Python<'_>, error: Error) -> PyErr {
             class(py, &CONSUMER_CLOSED, "ConsumerClosedError").and_then(|class| class.call1((error.to_string(),)))
         }
         Error::Missed(count) => class(py, &MISSED, "MessagesMissedError").and_then(|class| class.call1((count,))),
-        Error::BeyondEnd(_) => return pyo3::exceptions::PyValueError::new_err(error.to_string()),
+        Error::GroupClosed => return settling(py, &error.to_string()),
+        Error::NameTaken | Error::BeyondEnd(_) => return pyo3::exceptions::PyValueError::new_err(error.to_string()),
     };
     made.map_or_else(|error| error, PyErr::from_value)
 }
@@ -43,4 +44,12 @@ pub(super) fn empty(py: Python<'_>) -> PyErr {
 pub(super) fn is_closed(py: Python<'_>, error: &PyErr) -> bool {
     static CLOSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     class(py, &CLOSED, "QueueClosedError").is_ok_and(|class| error.is_instance(py, class))
+}
+
+/// A plain `QueueError`.
+pub(super) fn settling(py: Python<'_>, message: &str) -> PyErr {
+    static QUEUE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    class(py, &QUEUE_ERROR, "QueueError")
+        .and_then(|class| class.call1((message,)))
+        .map_or_else(|error| error, PyErr::from_value)
 }

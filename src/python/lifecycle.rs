@@ -34,6 +34,9 @@ static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 /// Whether the exit hook has run, and in which thread.
 static EXITING: AtomicBool = AtomicBool::new(false);
 static EXIT_THREAD: AtomicU64 = AtomicU64::new(0);
+/// How long the exit hook waits for the expiration thread, and whether it has waited for so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+static IS_OVERDUE: AtomicBool = AtomicBool::new(false);
 /// Threads between their last look at `EXITING` and their return to the interpreter.
 static RETURNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -57,7 +60,9 @@ pub(super) fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R
     let result = py.detach(|| {
         let result = f();
         RETURNING.fetch_add(1, Ordering::SeqCst);
-        if EXITING.load(Ordering::SeqCst) && EXIT_THREAD.load(Ordering::SeqCst) != this_thread() {
+        // The exit hook waits for the expiration thread, for a while, to come to its end.
+        let may_return = || expiry::is_here() && !IS_OVERDUE.load(Ordering::SeqCst);
+        if EXITING.load(Ordering::SeqCst) && !may_return() && EXIT_THREAD.load(Ordering::SeqCst) != this_thread() {
             RETURNING.fetch_sub(1, Ordering::SeqCst);
             loop {
                 std::thread::park();
@@ -125,7 +130,8 @@ fn at_exit(py: Python<'_>) {
     EXIT_THREAD.store(this_thread(), Ordering::SeqCst);
     EXITING.store(true, Ordering::SeqCst);
     detach(py, || {
-        expiry::stop();
+        expiry::stop(PATIENCE);
+        IS_OVERDUE.store(true, Ordering::SeqCst);
         // Our own return is not among them yet.
         while RETURNING.load(Ordering::SeqCst) > 0 {
             std::thread::sleep(Duration::from_micros(50));

@@ -1,5 +1,6 @@
 //! `Message` and `Event`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use pyo3::exceptions::PyTypeError;
@@ -8,8 +9,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString};
 use uuid::{Builder, Uuid, Variant, Version};
 
-use super::queue::Queue;
-use crate::Delivery;
+use super::arguments::Delay;
+use super::queue::Engine;
+use super::{errors, lifecycle};
+use crate::{Delivery, Receipt, Settle};
 
 /// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
 pub(super) struct Draft {
@@ -19,6 +22,23 @@ pub(super) struct Draft {
     created: u64,
     pub(super) missed: u64,
     deliveries: u32,
+    /// What to settle it with, in an acknowledging group.
+    receipt: Option<Box<Receipt>>,
+}
+
+/// What messages know of their queue, without keeping it alive.
+#[pyclass(module = "mpmc_queue", frozen)]
+pub(super) struct Source {
+    name: Py<PyString>,
+    /// Tells this queue's messages from those of others, in their ids.
+    salt: u32,
+    engine: lifecycle::Registered,
+}
+
+impl Source {
+    pub(super) fn new(name: Bound<'_, PyString>, engine: &Engine) -> Self {
+        Source { name: name.unbind(), salt: Uuid::new_v4().as_u128() as u32, engine: engine.downgrade() }
+    }
 }
 
 impl Draft {
@@ -30,19 +50,51 @@ impl Draft {
             created: delivery.created,
             missed: delivery.missed,
             deliveries: delivery.deliveries,
+            receipt: delivery.receipt.map(Box::new),
         }
     }
 
-    pub(super) fn finish<'py>(self, py: Python<'py>, queue: &Py<Queue>) -> PyResult<Bound<'py, Message>> {
-        Bound::new(py, Message { queue: queue.clone_ref(py), draft: self })
+    pub(super) fn finish<'py>(self, py: Python<'py>, source: &Py<Source>) -> PyResult<Bound<'py, Message>> {
+        Bound::new(py, Message { source: source.clone_ref(py), draft: self, is_settled: AtomicBool::new(false) })
     }
 }
 
-/// See the stub, `_mpmc_queue.pyi`, for what users are told.
+/// One delivery: a payload and what is known about it. Immutable, and safe to share between threads.
+///
+/// >>> q = Queue("q")
+/// >>> q.enqueue({"order": 1})
+/// 0
+/// >>> message = q.add_consumer().read()
+/// >>> message.seq, message.payload
+/// (0, {'order': 1})
+///
+/// A message refuses `copy` and `pickle` with a TypeError: pass on its payload.
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct Message {
-    queue: Py<Queue>,
-    draft: Draft,
+    source: Py<Source>,
+    pub(super) draft: Draft,
+    /// Whether it was said what has become of it.
+    is_settled: AtomicBool,
+}
+
+impl Message {
+    fn settle(&self, py: Python<'_>, how: Settle) -> PyResult<()> {
+        let Some(receipt) = &self.draft.receipt else {
+            let message = "this message needs no settling: only deliveries of a group with ack_wait do";
+            return Err(errors::settling(py, message));
+        };
+        let is_settled = match how {
+            Settle::InProgress => self.is_settled.load(Ordering::SeqCst),
+            _ => self.is_settled.swap(true, Ordering::SeqCst),
+        };
+        if is_settled {
+            return Err(errors::settling(py, "this delivery has been settled: ack, nack and term come once"));
+        }
+        if let Some(engine) = self.source.get().engine.upgrade() {
+            engine.settle(receipt, how);
+        }
+        Ok(())
+    }
 }
 
 /// The id of a message: a UUIDv7 ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)) of the millisecond in
@@ -73,53 +125,71 @@ pub(super) fn not_copied(class: &str, why: &str) -> PyErr {
 
 #[pymethods]
 impl Message {
+    /// A UUIDv7, the same for every consumer, made only when asked for. Ids of one queue sort in enqueue order.
     #[getter]
     fn id(&self) -> Uuid {
-        id(self.draft.created, self.draft.seq, self.queue.get().salt)
+        id(self.draft.created, self.draft.seq, self.source.get().salt)
     }
 
+    /// The position in the queue, gapless from 0 in enqueue order.
     #[getter]
     fn seq(&self) -> u64 {
         self.draft.seq
     }
 
+    /// The very object that was enqueued, not a copy: consumers share it.
     #[getter]
     fn payload(&self, py: Python<'_>) -> Py<PyAny> {
         self.draft.payload.clone_ref(py)
     }
 
+    /// The bytes accounted for it.
     #[getter]
     fn size(&self) -> u64 {
         self.draft.size
     }
 
+    /// When it was enqueued, as an aware datetime in UTC. Never runs backwards within one queue.
     #[getter]
     fn created<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         datetime(py, self.draft.created)
     }
 
+    /// The same in nanoseconds since the epoch.
     #[getter]
     fn created_ns(&self) -> u64 {
         self.draft.created
     }
 
+    /// The audit trail: the enqueue, then every read so far by the consumers there are, in time order.
+    ///
+    /// With `Queue(audit=False)` it is the enqueue alone.
     #[getter]
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let queue = self.queue.get();
-        let enqueued = Event { timestamp: self.draft.created, queue: queue.name.clone_ref(py), consumer: None };
+        let source = self.source.get();
+        let enqueued = Event { timestamp: self.draft.created, queue: source.name.clone_ref(py), consumer: None };
         let mut events = vec![Py::new(py, enqueued)?];
-        for (id, at) in queue.engine.readings(self.draft.seq) {
-            let read = Event { timestamp: at * 1000, queue: queue.name.clone_ref(py), consumer: Some(id) };
+        let readings = source.engine.upgrade().map(|engine| engine.readings(self.draft.seq));
+        for (id, at) in readings.unwrap_or_default() {
+            let read = Event { timestamp: at * 1000, queue: source.name.clone_ref(py), consumer: Some(id) };
             events.push(Py::new(py, read)?);
         }
         PyList::new(py, events)
     }
 
+    /// Messages this consumer lost just before this one, to expiry or overflow.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue("new")
+    /// >>> reader.read().missed
+    /// 0
     #[getter]
     fn missed(&self) -> u64 {
         self.draft.missed
     }
 
+    /// How often it has been delivered: 1, or more after a redelivery by an acknowledging group.
     #[getter]
     fn deliveries(&self) -> u32 {
         self.draft.deliveries
@@ -129,17 +199,38 @@ impl Message {
         Ok(format!("<Message {}: {}>", self.draft.seq, self.draft.payload.bind(py).repr()?))
     }
 
+    fn ack(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py, Settle::Ack)
+    }
+
+    #[pyo3(signature = (delay = Delay(0)), text_signature = "($self, delay=0.0)")]
+    fn nack(&self, py: Python<'_>, delay: Delay) -> PyResult<()> {
+        self.settle(py, Settle::Nack(delay.0))
+    }
+
+    fn term(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py, Settle::Term)
+    }
+
+    fn in_progress(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py, Settle::InProgress)
+    }
+
     fn __reduce__(&self) -> PyResult<()> {
         Err(not_copied("Message", "it is one delivery of its queue; copy or pickle its payload"))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)?;
         visit.call(&self.draft.payload)
     }
 }
 
-/// See the stub, `_mpmc_queue.pyi`, for what users are told.
+/// One entry of a message's audit trail: that it was enqueued, or that a consumer read it.
+///
+/// >>> q = Queue("q")
+/// >>> _ = q.enqueue("hello")
+/// >>> [event.kind for event in q.add_consumer().read().events]
+/// ['enqueue', 'dequeue']
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct Event {
     /// Nanoseconds since the epoch.
@@ -150,21 +241,25 @@ pub(super) struct Event {
 
 #[pymethods]
 impl Event {
+    /// What happened.
     #[getter]
     fn kind(&self) -> &'static str {
         if self.consumer.is_some() { "dequeue" } else { "enqueue" }
     }
 
+    /// When, as an aware datetime in UTC.
     #[getter]
     fn timestamp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         datetime(py, self.timestamp)
     }
 
+    /// The name of the queue.
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<PyString> {
         self.queue.clone_ref(py)
     }
 
+    /// Who read it; None for "enqueue".
     #[getter]
     fn consumer_id(&self) -> Option<Uuid> {
         self.consumer

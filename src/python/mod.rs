@@ -1,8 +1,10 @@
 //! The binding: puts the engine into Python's hands. Argument checks, conversions, sizes, waiting; no queue logic.
 
 mod arguments;
+mod asyncio;
 mod consumer;
 mod errors;
+mod group;
 mod lifecycle;
 mod message;
 mod queue;
@@ -19,6 +21,8 @@ mod _mpmc_queue {
 
     #[pymodule_export]
     use super::consumer::Consumer;
+    #[pymodule_export]
+    use super::group::ConsumerGroup;
     #[pymodule_export]
     use super::message::{Event, Message};
     #[pymodule_export]

@@ -1,6 +1,8 @@
 //! `Queue`.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -10,20 +12,31 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use uuid::Uuid;
 
-use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, StartAt, Timeout, Ttl};
+use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Ttl};
+use super::asyncio::{Call, Futures, Operation};
 use super::consumer::{Consumer, EngineConsumer};
+use super::group::{self, ConsumerGroup, EngineGroup};
+use super::message::Source;
 use super::stats::{ConsumerStats, QueueStats};
 use super::waiting::{Interpreter, block};
 use super::{errors, lifecycle, message, size};
 use crate::budget::Need;
 use crate::state::{Ticket, What};
-use crate::{Clock, Error, Full, Lifetime, Limit, MissedPolicy, Options, Start};
+use crate::{Clock, Error, Full, Lifetime, Limit, MissedPolicy, Options, Overflow, Retention, Start};
 
 /// The engine's queue, of Python objects.
 pub(crate) type Engine = crate::Queue<Py<PyAny>, Interpreter>;
 
 /// Messages that one hold of the interpreter takes in or hands out at the most, before other threads may have it.
 pub(super) const SLICE: usize = 10_000;
+
+/// What the queue keeps of a group, whether or not anybody holds its object.
+struct RegisteredGroup {
+    /// A weak reference to the object.
+    object: Option<Py<PyWeakrefReference>>,
+    /// Kept for the group.
+    dead_letter: Option<Py<Queue>>,
+}
 
 /// What the queue keeps of a consumer, whether or not anybody holds its object.
 struct Registered {
@@ -33,20 +46,72 @@ struct Registered {
     on_missed: Option<Py<PyAny>>,
 }
 
-/// See the stub, `_mpmc_queue.pyi`, for what users are told.
+/// A named, thread-safe, memory-bounded broadcast log: every consumer reads every message, at its own pace.
+///
+/// A message leaves when it is older than its time to live; a full queue refuses what does not fit, or waits.
+///
+/// name        what errors, stats and events call it.
+/// ttl         seconds (or a timedelta) a message lives; None: for ever.
+/// max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
+/// max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
+/// sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
+///             containers, dataclasses and attributes.
+/// audit       False: reads leave no records; `Message.events` is the enqueue alone and `history()` is empty.
+///
+/// Raises TypeError or ValueError for an argument that is not one of these. A queue cannot be copied or pickled.
+///
+/// >>> q = Queue("orders", ttl=60, max_bytes=10_000_000)
+/// >>> billing = q.add_consumer("billing")
+/// >>> shipping = q.add_consumer("shipping")
+/// >>> q.enqueue({"order": 1})
+/// 0
+/// >>> billing.get(), shipping.get()
+/// ({'order': 1}, {'order': 1})
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct Queue {
     pub(super) engine: Engine,
     pub(super) name: Py<PyString>,
     /// Nanoseconds since the epoch.
     created: u64,
-    /// Tells this queue's messages from those of others, in their ids.
-    pub(super) salt: u32,
     /// Whether there is a sizer: the lock beside it is taken only then.
     has_sizer: AtomicBool,
     sizer: Mutex<Option<Py<PyAny>>>,
     /// The consumers, by id.
     registered: Mutex<HashMap<Uuid, Registered>>,
+    /// What asynchronous calls wait on.
+    pub(super) futures: Arc<Futures>,
+    /// The groups, by name.
+    groups: Mutex<HashMap<String, RegisteredGroup>>,
+    /// What messages know of the queue.
+    pub(super) source: Py<Source>,
+}
+
+/// Payloads that go in together or not at all.
+pub(super) struct Batch {
+    /// With their sizes. Nothing is taken from it before all of it is admitted.
+    payloads: std::vec::IntoIter<(Py<PyAny>, u64)>,
+    need: Need,
+    /// Why it was not admitted.
+    refused: Error,
+}
+
+impl Batch {
+    fn new(need: Need) -> Self {
+        Batch { payloads: Vec::new().into_iter(), need, refused: Error::Closed }
+    }
+
+    pub(super) fn need(&self) -> Need {
+        self.need
+    }
+
+    pub(super) fn payloads(&self) -> impl Iterator<Item = &Py<PyAny>> {
+        self.payloads.as_slice().iter().map(|(payload, _)| payload)
+    }
+}
+
+/// Seqs as a Python range.
+pub(super) fn range(py: Python<'_>, seqs: Range<u64>) -> PyResult<Bound<'_, PyRange>> {
+    PyRange::new(py, seqs.start as isize, seqs.end as isize)
 }
 
 impl Queue {
@@ -65,54 +130,81 @@ impl Queue {
         arguments::whole("what the sizer returns", 0, &answer)
     }
 
-    /// Adds what `attempt` adds, waiting for space as long as `timeout` allows, and counts a refusal.
-    fn admit(
-        &self,
-        py: Python<'_>,
-        need: Need,
-        timeout: Timeout,
-        mut attempt: impl FnMut(Option<&Ticket>) -> Result<u64, Error>,
-    ) -> PyResult<u64> {
-        let mut refused = match attempt(None) {
-            Ok(seq) => return Ok(seq),
-            Err(error) => error,
-        };
-        if let Error::Full(full) = refused
-            && !timeout.is_zero()
-            && !full.is_hopeless()
-        {
-            let admitted = block(py, &self.engine, What::Space(need), timeout, |ticket| match attempt(ticket) {
-                Ok(seq) => Ok(Some(Ok(seq))),
-                Err(Error::Full(full)) if !full.is_hopeless() => {
-                    refused = Error::Full(full);
-                    Ok(None)
-                }
-                Err(error) => Ok(Some(Err(error))),
-            })?;
-            match admitted {
-                Some(Ok(seq)) => return Ok(seq),
-                Some(Err(error)) => refused = error,
-                None => {}
-            }
-        }
-        if let Error::Full(_) = refused {
-            self.engine.reject(need);
-        }
-        Err(errors::raise(py, refused))
-    }
-
-    fn add(&self, payload: Bound<'_, PyAny>, timeout: Timeout) -> PyResult<u64> {
+    /// Adds one message, waiting for space as long as `timeout` allows.
+    fn add(&self, payload: Bound<'_, PyAny>, lifetime: Lifetime, timeout: Timeout) -> PyResult<u64> {
         let py = payload.py();
         let size = self.size(&payload)?;
         let mut payload = Some(payload.unbind());
-        self.admit(py, Need::one(size), timeout, |ticket| {
-            self.engine.try_enqueue(&mut payload, size, Lifetime::Queue, ticket)
-        })
+        match self.engine.try_enqueue(&mut payload, size, lifetime, None) {
+            Ok(seq) => Ok(seq),
+            Err(error) => {
+                let batch = Batch {
+                    payloads: Vec::from_iter(payload.map(|payload| (payload, size))).into_iter(),
+                    ..Batch::new(Need::one(size))
+                };
+                self.add_slowly(py, batch, error, lifetime, timeout).map(|seqs| seqs.start)
+            }
+        }
+    }
+
+    /// Waits for space, where that helps and the caller wants to, and counts a refusal.
+    #[cold]
+    fn add_slowly(
+        &self,
+        py: Python<'_>,
+        mut batch: Batch,
+        error: Error,
+        lifetime: Lifetime,
+        timeout: Timeout,
+    ) -> PyResult<Range<u64>> {
+        batch.refused = error;
+        let can_wait = matches!(error, Error::Full(full) if !full.is_hopeless()) && !timeout.is_zero();
+        let added = match can_wait {
+            true => block(py, &self.engine, What::Space(batch.need), timeout, |ticket| {
+                self.try_add(py, &mut batch, lifetime, ticket)
+            })?,
+            false => None,
+        };
+        added.ok_or_else(|| self.refusal(py, &batch))
+    }
+
+    /// Adds a batch; None: there is no room now.
+    pub(super) fn try_add(
+        &self,
+        py: Python<'_>,
+        batch: &mut Batch,
+        lifetime: Lifetime,
+        ticket: Option<&Ticket>,
+    ) -> PyResult<Option<Range<u64>>> {
+        match self.engine.try_enqueue_batch(&mut batch.payloads, batch.need, lifetime, ticket) {
+            Ok(first) => Ok(Some(first..first + batch.need.items)),
+            Err(error) => {
+                batch.refused = error;
+                match error {
+                    Error::Full(full) if !full.is_hopeless() => Ok(None),
+                    _ => Err(self.refusal(py, batch)),
+                }
+            }
+        }
+    }
+
+    /// Counts a refusal, and tells of it.
+    pub(super) fn refusal(&self, py: Python<'_>, batch: &Batch) -> PyErr {
+        if let Error::Full(_) = batch.refused {
+            self.engine.reject(batch.need);
+        }
+        errors::raise(py, batch.refused)
+    }
+
+    /// One payload as a batch.
+    pub(super) fn batch_of_one(&self, payload: &Bound<'_, PyAny>) -> PyResult<Batch> {
+        let size = self.size(payload)?;
+        Ok(Batch { payloads: vec![(payload.clone().unbind(), size)].into_iter(), ..Batch::new(Need::one(size)) })
     }
 
     /// The payloads of a batch with their sizes. One that could never fit fails: with all its figures where its length
     /// is known, and otherwise as soon as it is past the limit, since it may have no end.
-    fn collect(&self, payloads: &Bound<'_, PyAny>) -> PyResult<(Vec<(Py<PyAny>, u64)>, Need)> {
+    pub(super) fn collect(&self, payloads: &Bound<'_, PyAny>) -> PyResult<Batch> {
         let py = payloads.py();
         let mut need = Need { bytes: 0, items: 0 };
         let (max_bytes, max_items) = (self.engine.max_bytes(), self.engine.max_items().unwrap_or(u64::MAX));
@@ -135,19 +227,21 @@ impl Queue {
                 lifecycle::breathe(py);
             }
         }
-        if batch.len() as u64 == need.items {
-            return Ok((batch, need));
+        let mut collected = Batch { payloads: batch.into_iter(), ..Batch::new(need) };
+        if collected.payloads.len() as u64 == need.items {
+            return Ok(collected);
         }
-        if self.engine.is_closed() {
-            return Err(errors::raise(py, Error::Closed));
+        if !self.engine.is_closed() {
+            let stats = self.engine.stats();
+            collected.refused = Error::Full(match need.charge() > max_bytes {
+                true => {
+                    let current = stats.memory_usage;
+                    Full { limit: Limit::Memory, current, max: max_bytes, needed: need.charge() }
+                }
+                false => Full { limit: Limit::Items, current: stats.total_items, max: max_items, needed: need.items },
+            });
         }
-        self.engine.reject(need);
-        let stats = self.engine.stats();
-        let full = match need.charge() > max_bytes {
-            true => Full { limit: Limit::Memory, current: stats.memory_usage, max: max_bytes, needed: need.charge() },
-            false => Full { limit: Limit::Items, current: stats.total_items, max: max_items, needed: need.items },
-        };
-        Err(errors::raise(py, Error::Full(full)))
+        Err(self.refusal(py, &collected))
     }
 
     /// The object of a consumer: the one that somebody holds, or a new one.
@@ -174,6 +268,50 @@ impl Queue {
         drop(registered);
         drop(before);
         Ok(object)
+    }
+
+    /// The object of a group: the one that somebody holds, or a new one.
+    pub(super) fn object_of_group<'py>(
+        slf: &Bound<'py, Self>,
+        group: EngineGroup,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, ConsumerGroup>> {
+        let py = slf.py();
+        let key = name.to_string_lossy();
+        let alive = |registered: Option<&RegisteredGroup>| {
+            let object = registered?.object.as_ref()?.bind(py).upgrade()?;
+            object.cast_into::<ConsumerGroup>().ok()
+        };
+        if let Some(object) = alive(slf.get().groups.lock().get(&*key)) {
+            return Ok(object);
+        }
+        let object = Bound::new(py, ConsumerGroup::new(slf, group, name))?;
+        let weak = PyWeakrefReference::new(&object)?.unbind();
+        let mut groups = slf.get().groups.lock();
+        // Another thread may have been here meanwhile.
+        if let Some(other) = alive(groups.get(&*key)) {
+            drop(groups);
+            return Ok(other);
+        }
+        let before = groups.get_mut(&*key).and_then(|entry| entry.object.replace(weak));
+        drop(groups);
+        drop(before);
+        Ok(object)
+    }
+
+    /// Forgets a group that was closed.
+    pub(super) fn forget_group(&self, name: &str, group: &EngineGroup) {
+        // Another of that name may have been added meanwhile.
+        let is_replaced = self.engine.group(name).is_some_and(|other| other.serial() != group.serial());
+        if !is_replaced {
+            let entry = self.groups.lock().remove(name);
+            drop(entry);
+        }
+    }
+
+    /// Keeps a consumer in the register.
+    pub(super) fn enter(&self, id: Uuid, on_missed: Option<Py<PyAny>>) {
+        self.registered.lock().insert(id, Registered { object: None, on_missed });
     }
 
     /// What is called when the consumer has missed something.
@@ -215,49 +353,69 @@ fn id_of(id: &Bound<'_, PyAny>) -> PyResult<Option<Uuid>> {
 impl Queue {
     #[new]
     #[pyo3(signature = (name, *, ttl = Ttl(Some(600_000_000_000)), max_bytes = MaxBytes(1_048_576), max_items = MaxItems(None),
+                        retention = Retains(Retention::Limits), overflow = Overflows(Overflow::Reject),
                         sizer = None, audit = Audit(true)),
-           text_signature = "(name, *, ttl=600.0, max_bytes=1048576, max_items=None, sizer=None, audit=True)")]
+           text_signature = "(name, *, ttl=600.0, max_bytes=1048576, max_items=None, retention='limits', \
+                             overflow='reject', sizer=None, audit=True)")]
     fn new(
         name: &Bound<'_, PyAny>,
         ttl: Ttl,
         max_bytes: MaxBytes,
         max_items: MaxItems,
+        retention: Retains,
+        overflow: Overflows,
         sizer: Option<&Bound<'_, PyAny>>,
         audit: Audit,
     ) -> PyResult<Self> {
         arguments::text("name", name)?;
-        let name = name.cast::<PyString>()?.clone().unbind();
+        let name = name.cast::<PyString>()?.clone();
         let sizer = arguments::callable("sizer", sizer)?;
         let engine = Engine::new(&Options {
             ttl: ttl.0,
             max_bytes: max_bytes.0,
             max_items: max_items.0,
             audit: audit.0,
+            retention: retention.0,
+            overflow: overflow.0,
             clock: Clock::System,
-            ..Options::default()
         });
+        let source = Py::new(name.py(), Source::new(name.clone(), &engine))?;
+        let name = name.unbind();
         lifecycle::register(engine.number(), engine.downgrade());
         Ok(Queue {
             created: engine.now().wall,
             engine,
             name,
-            salt: Uuid::new_v4().as_u128() as u32,
             has_sizer: AtomicBool::new(sizer.is_some()),
             sizer: Mutex::new(sizer),
             registered: Mutex::new(HashMap::new()),
+            futures: Arc::default(),
+            groups: Mutex::new(HashMap::new()),
+            source,
         })
     }
 
+    /// The name it was given.
     #[getter]
     fn name(&self, py: Python<'_>) -> Py<PyString> {
         self.name.clone_ref(py)
     }
 
+    /// When the queue was made, as an aware datetime in UTC.
     #[getter]
     fn created_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         message::datetime(py, self.created)
     }
 
+    /// The limit in bytes, payloads and overhead.
+    ///
+    /// Settable at any time, also below what is held: then nothing fits until enough has left. Raising it wakes
+    /// producers that wait for space. ValueError unless it is positive.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.max_bytes = 2_000_000
+    /// >>> q.max_bytes
+    /// 2000000
     #[getter]
     fn max_bytes(&self) -> u64 {
         self.engine.max_bytes()
@@ -268,6 +426,10 @@ impl Queue {
         self.engine.set_max_bytes(max_bytes.0);
     }
 
+    /// The limit in messages; None when there is none. Settable like `max_bytes`.
+    ///
+    /// >>> q = Queue("q", max_items=100)
+    /// >>> q.max_items = None
     #[getter]
     fn max_items(&self) -> Option<u64> {
         self.engine.max_items()
@@ -280,35 +442,98 @@ impl Queue {
 
     // --- producing ----------------------------------------------------------------------------------------------------
 
-    #[pyo3(signature = (payload, *, timeout = Timeout::NOW), text_signature = "($self, payload, *, timeout=0.0)")]
-    fn enqueue(&self, payload: Bound<'_, PyAny>, timeout: Timeout) -> PyResult<u64> {
-        self.add(payload, timeout)
+    /// Adds a message and returns its seq.
+    ///
+    /// timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
+    ///
+    /// Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
+    /// QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.enqueue("a"), q.enqueue("b")
+    /// (0, 1)
+    #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
+           text_signature = "($self, payload, *, ttl=..., timeout=0.0)")]
+    fn enqueue(&self, payload: Bound<'_, PyAny>, ttl: OwnTtl, timeout: Timeout) -> PyResult<u64> {
+        self.add(payload, ttl.0, timeout)
     }
 
-    #[pyo3(signature = (payloads, *, timeout = Timeout::NOW), text_signature = "($self, payloads, *, timeout=0.0)")]
-    fn enqueue_batch<'py>(&self, payloads: &Bound<'py, PyAny>, timeout: Timeout) -> PyResult<Bound<'py, PyRange>> {
+    /// Adds all of the payloads, next to each other, or none; returns their seqs.
+    ///
+    /// timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
+    ///             fit fails at once, an endless iterable as soon as it is past max_bytes.
+    ///
+    /// Raises what `enqueue` raises, and what the iterable raised. The queue is then as it was.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.enqueue_batch(["a", "b", "c"])
+    /// range(0, 3)
+    #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
+           text_signature = "($self, payloads, *, ttl=..., timeout=0.0)")]
+    fn enqueue_batch<'py>(
+        &self,
+        payloads: &Bound<'py, PyAny>,
+        ttl: OwnTtl,
+        timeout: Timeout,
+    ) -> PyResult<Bound<'py, PyRange>> {
         let py = payloads.py();
-        let (batch, need) = self.collect(payloads)?;
-        // Nothing is taken from it before all of it is admitted.
-        let mut batch = batch.into_iter();
-        let first = self.admit(py, need, timeout, |ticket| {
-            self.engine.try_enqueue_batch(&mut batch, need, Lifetime::Queue, ticket)
-        })?;
-        PyRange::new(py, first as isize, (first + need.items) as isize)
+        let mut batch = self.collect(payloads)?;
+        let seqs = match self.try_add(py, &mut batch, ttl.0, None)? {
+            Some(seqs) => seqs,
+            None => {
+                let refused = batch.refused;
+                self.add_slowly(py, batch, refused, ttl.0, timeout)?
+            }
+        };
+        range(py, seqs)
     }
 
+    /// `enqueue` with the signature of the standard library's `queue.Queue.put`: waits for space unless told not to.
+    ///
+    /// block       False: do not wait, whatever the timeout.
+    /// timeout     seconds to wait for space; None: for ever (the default).
+    ///
+    /// Raises what `enqueue` raises; its errors for a full queue are also `queue.Full`.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.put("a")
     #[pyo3(signature = (item, block = true, timeout = Timeout::Never),
            text_signature = "($self, item, block=True, timeout=None)")]
     fn put(&self, item: Bound<'_, PyAny>, block: bool, timeout: Timeout) -> PyResult<()> {
-        self.add(item, if block { timeout } else { Timeout::NOW }).map(|_| ())
+        self.add(item, Lifetime::Queue, if block { timeout } else { Timeout::NOW }).map(|_| ())
     }
 
+    /// `put` without waiting.
+    ///
+    /// >>> q = Queue("q", max_items=1)
+    /// >>> q.put_nowait("a")
+    /// >>> q.put_nowait("b")
+    /// Traceback (most recent call last):
+    /// mpmc_queue.ItemLimitError: ...
     fn put_nowait(&self, item: Bound<'_, PyAny>) -> PyResult<()> {
-        self.add(item, Timeout::NOW).map(|_| ())
+        self.add(item, Lifetime::Queue, Timeout::NOW).map(|_| ())
     }
 
     // --- consumers ----------------------------------------------------------------------------------------------------
 
+    /// A new consumer with a position of its own. It stays registered until it is closed or removed.
+    ///
+    /// name        what stats call it; None: it has only its id.
+    /// start       "earliest": at the oldest message held (the default). "latest": at the next one enqueued.
+    ///             An int: at that seq, or the oldest held if it is gone; beyond `next_seq` it is a ValueError.
+    ///             An aware datetime: at the first message created then or later; a naive one is a ValueError.
+    /// on_missed   what happens when messages left unread: "skip": the read goes on, the counts tell (the default).
+    ///             "raise": the next read raises MessagesMissedError, once per gap. A callable: called with the
+    ///             count, in the reading thread, before the next message.
+    ///
+    /// Works on a closed queue too, to drain it.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> _ = q.enqueue_batch(["a", "b"])
+    /// >>> q.add_consumer().get()
+    /// 'a'
+    /// >>> q.add_consumer("tail", start="latest").read() is None
+    /// True
     #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip),
            text_signature = "($self, name=None, *, start='earliest', on_missed='skip')")]
     fn add_consumer<'py>(
@@ -329,15 +554,63 @@ impl Queue {
             Error::BeyondEnd(next) => arguments::beyond_end("start", start.0, next),
             error => errors::raise(py, error),
         })?;
-        this.registered.lock().insert(consumer.id(), Registered { object: None, on_missed: callback });
+        this.enter(consumer.id(), callback);
         Self::object_of(slf, consumer)
     }
 
+    #[pyo3(signature = (name, *, start = StartAt(Start::Earliest), ack_wait = None, max_deliver = None, backoff = None,
+                        max_ack_pending = None, dead_letter = None),
+           text_signature = "($self, name, *, start='earliest', ack_wait=None, max_deliver=None, backoff=None, \
+                             max_ack_pending=None, dead_letter=None)")]
+    #[allow(clippy::too_many_arguments, reason = "the interface has that many")]
+    fn add_group<'py>(
+        slf: &Bound<'py, Self>,
+        name: &Bound<'py, PyAny>,
+        start: StartAt,
+        ack_wait: Option<&Bound<'py, PyAny>>,
+        max_deliver: Option<&Bound<'py, PyAny>>,
+        backoff: Option<&Bound<'py, PyAny>>,
+        max_ack_pending: Option<&Bound<'py, PyAny>>,
+        dead_letter: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, ConsumerGroup>> {
+        let (py, this) = (slf.py(), slf.get());
+        let text = arguments::text("name", name)?;
+        let dead_letter = group::dead_letter(slf, dead_letter)?;
+        let options = group::options(ack_wait, max_deliver, backoff, max_ack_pending, dead_letter.is_some())?;
+        let letters = dead_letter.as_ref().map(|queue| queue.get().engine.dead_letter(group::share));
+        let made = this.engine.add_group(&text, start.0, &options, letters);
+        let made = made.map_err(|error| group::not_added(py, error, &text, start.0))?;
+        let entry = RegisteredGroup { object: None, dead_letter: dead_letter.map(Bound::unbind) };
+        let before = this.groups.lock().insert(text, entry);
+        drop(before);
+        Self::object_of_group(slf, made, name.cast::<PyString>()?)
+    }
+
+    fn get_group<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
+        let text = arguments::text("name", name)?;
+        let found = slf.get().engine.group(&text);
+        found.map(|group| Self::object_of_group(slf, group, name.cast::<PyString>()?)).transpose()
+    }
+
+    /// The consumer with this id, or None.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> q.get_consumer(reader.id).id == reader.id
+    /// True
     fn get_consumer<'py>(slf: &Bound<'py, Self>, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Consumer>>> {
         let found = id_of(id)?.and_then(|id| slf.get().find(id));
         found.map(|consumer| Self::object_of(slf, consumer)).transpose()
     }
 
+    /// Removes a consumer, given itself or its id; False when this queue has no such consumer.
+    ///
+    /// Calls blocked on it wake with ConsumerClosedError, and its read records leave the audit trail.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> q.remove_consumer(reader), q.remove_consumer(reader)
+    /// (True, False)
     fn remove_consumer(slf: &Bound<'_, Self>, consumer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let this = slf.get();
         let found = match consumer.cast::<Consumer>() {
@@ -355,6 +628,7 @@ impl Queue {
         Ok(found.is_some_and(|consumer| this.remove(&consumer)))
     }
 
+    /// The consumers registered now.
     #[getter]
     fn consumers<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let consumers = slf.get().engine.consumers();
@@ -365,6 +639,12 @@ impl Queue {
 
     // --- expiration ---------------------------------------------------------------------------------------------------
 
+    /// Seconds a message lives; None: for ever.
+    ///
+    /// Settable; applies at once to what is already held, and to producers and readers waiting. ttl=0 is a ValueError.
+    ///
+    /// >>> q = Queue("q", ttl=60)
+    /// >>> q.ttl = None
     #[getter]
     fn ttl(&self) -> Option<f64> {
         self.engine.ttl().map(message::seconds)
@@ -375,52 +655,88 @@ impl Queue {
         self.engine.set_ttl(ttl.0);
     }
 
+    /// Whether messages expire; True until `disable_expiration`.
     #[getter]
     fn expiration_enabled(&self) -> bool {
         self.engine.expires()
     }
 
+    /// Lets messages expire again. What is past its TTL by then leaves at once.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.disable_expiration()
+    /// >>> q.enable_expiration()
     fn enable_expiration(&self) {
         self.engine.set_expires(true);
     }
 
+    /// Keeps messages past their TTL, and delivers them, until `enable_expiration`.
+    ///
+    /// >>> q = Queue("q", ttl=0.001)
+    /// >>> q.disable_expiration()
+    /// >>> q.expiration_enabled
+    /// False
     fn disable_expiration(&self) {
         self.engine.set_expires(false);
     }
 
+    /// Removes what is past its TTL now, and returns how many; 0 while expiration is disabled.
+    ///
+    /// Never needed for correctness: what is past its TTL is not delivered, and a thread removes it in time.
+    ///
+    /// >>> Queue("q").force_expiration()
+    /// 0
     fn force_expiration(&self) -> u64 {
         self.engine.force_expiration()
     }
 
     // --- looking ------------------------------------------------------------------------------------------------------
 
+    /// The queue's figures, all taken at the same moment.
+    ///
+    /// >>> Queue("q").stats().total_items
+    /// 0
     fn stats(&self, py: Python<'_>) -> QueueStats {
         QueueStats::new(py, self.engine.stats(), &self.name, self.created)
     }
 
+    /// The figures of every consumer.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> _ = q.add_consumer("reader")
+    /// >>> [stats.name for stats in q.consumer_stats()]
+    /// ['reader']
     fn consumer_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let stats: Vec<_> = self.engine.consumer_stats().into_iter().map(ConsumerStats::from).collect();
         PyList::new(py, stats)
     }
 
+    /// Whether no message is held. (As a truth value a queue is always True.)
+    ///
+    /// >>> Queue("q").is_empty()
+    /// True
     fn is_empty(&self) -> bool {
         self.engine.is_empty()
     }
 
+    /// Bytes held, payloads and overhead: never above `max_bytes`, unless that was lowered since.
     #[getter]
     fn memory_usage(&self) -> u64 {
         self.engine.memory_usage()
     }
 
+    /// Whether `close` has been called.
     #[getter]
     fn closed(&self) -> bool {
         self.engine.is_closed()
     }
 
+    /// Messages held.
     fn __len__(&self) -> usize {
         self.engine.len() as usize
     }
 
+    /// Always True: an empty queue is still a queue.
     fn __bool__(&self) -> bool {
         true
     }
@@ -440,22 +756,64 @@ impl Queue {
 
     // --- ending -------------------------------------------------------------------------------------------------------
 
+    /// Ends the queue: producers fail from here on, and everyone who waits wakes. Once is enough.
+    ///
+    /// Consumers may read what is left. With `immediate` that is discarded (which is not missed) and memory freed.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> _ = q.enqueue("last")
+    /// >>> q.close()
+    /// >>> [message.payload for message in q.add_consumer()]
+    /// ['last']
     #[pyo3(signature = (*, immediate = false))]
     fn close(&self, immediate: bool) {
         self.engine.close(immediate);
     }
 
+    /// The standard library's name for `close`.
+    ///
+    /// >>> Queue("q").shutdown()
     #[pyo3(signature = (immediate = false))]
     fn shutdown(&self, immediate: bool) {
         self.engine.close(immediate);
     }
 
+    /// Waits until every consumer has read all that is held; False when that was not so in time.
+    ///
+    /// timeout     seconds to wait; None: for ever (the default).
+    ///
+    /// >>> q = Queue("q")
+    /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue("a")
+    /// >>> q.join(timeout=0)
+    /// False
+    /// >>> _ = reader.get()
+    /// >>> q.join()
+    /// True
     #[pyo3(signature = (timeout = Timeout::Never), text_signature = "($self, timeout=None)")]
     fn join(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
         let joined = block(py, &self.engine, What::Joined, timeout, |_| Ok(self.engine.is_joined().then_some(())))?;
         Ok(joined.is_some())
     }
 
+    #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
+           text_signature = "($self, payload, *, ttl=..., timeout=None)")]
+    fn aenqueue(slf: Py<Self>, payload: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
+        Call::new(Operation::Enqueue(slf, payload, ttl.0), timeout)
+    }
+
+    #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
+           text_signature = "($self, payloads, *, ttl=..., timeout=None)")]
+    fn aenqueue_batch(slf: Py<Self>, payloads: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
+        Call::new(Operation::EnqueueBatch(slf, payloads, ttl.0), timeout)
+    }
+
+    #[pyo3(signature = (timeout = Timeout::Never), text_signature = "($self, timeout=None)")]
+    fn ajoin(slf: Py<Self>, timeout: Timeout) -> Call {
+        Call::new(Operation::Join(slf), timeout)
+    }
+
+    /// `with Queue(...) as q:` closes the queue on exit.
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -485,13 +843,18 @@ impl Queue {
         for registered in self.registered.lock().values() {
             visit.call(&registered.on_missed)?;
         }
-        Ok(())
+        for group in self.groups.lock().values() {
+            visit.call(&group.dead_letter)?;
+        }
+        self.futures.traverse(visit)
     }
 
     fn __clear__(&self) {
         self.engine.clear();
         let sizer = self.sizer.lock().take();
         let registered = std::mem::take(&mut *self.registered.lock());
-        drop((sizer, registered));
+        let groups = std::mem::take(&mut *self.groups.lock());
+        drop((sizer, registered, groups));
+        self.futures.clear();
     }
 }

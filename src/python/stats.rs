@@ -6,10 +6,17 @@ use uuid::Uuid;
 
 use super::message::{datetime, seconds};
 
-/// See the stub, `_mpmc_queue.pyi`, for what users are told.
+/// A queue's figures, all taken at the same moment.
+///
+/// >>> q = Queue("q", max_items=10)
+/// >>> _ = q.enqueue_batch("abc")
+/// >>> stats = q.stats()
+/// >>> stats.total_items, stats.max_items, stats.next_seq
+/// (3, 10, 3)
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct QueueStats {
     stats: crate::QueueStats,
+    /// The queue's name.
     #[pyo3(get)]
     name: Py<PyString>,
     created: u64,
@@ -23,76 +30,91 @@ impl QueueStats {
 
 #[pymethods]
 impl QueueStats {
+    /// Messages held.
     #[getter]
     fn total_items(&self) -> u64 {
         self.stats.total_items
     }
 
+    /// Bytes held, payloads and overhead.
     #[getter]
     fn memory_usage(&self) -> u64 {
         self.stats.memory_usage
     }
 
+    /// `memory_usage` in percent of `max_bytes`.
     #[getter]
     fn memory_percent(&self) -> f64 {
         100.0 * self.stats.memory_usage as f64 / self.stats.max_bytes as f64
     }
 
+    /// The limit in bytes.
     #[getter]
     fn max_bytes(&self) -> u64 {
         self.stats.max_bytes
     }
 
+    /// The limit in messages; None when there is none.
     #[getter]
     fn max_items(&self) -> Option<u64> {
         self.stats.max_items
     }
 
+    /// Bytes held by the read records, apart from `memory_usage`.
     #[getter]
     fn audit_bytes(&self) -> u64 {
         self.stats.audit_bytes
     }
 
+    /// Consumers registered.
     #[getter]
     fn consumer_count(&self) -> u64 {
         self.stats.consumers
     }
 
+    /// When the queue was made, as an aware datetime in UTC.
     #[getter]
     fn created_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         datetime(py, self.created)
     }
 
+    /// Seconds a message lives; None: for ever.
     #[getter]
     fn ttl(&self) -> Option<f64> {
         self.stats.ttl.map(seconds)
     }
 
+    /// Messages enqueued since creation.
     #[getter]
     fn enqueued(&self) -> u64 {
         self.stats.next_seq
     }
 
+    /// Messages removed by their TTL since creation.
     #[getter]
     fn expired(&self) -> u64 {
         self.stats.expired
     }
 
+    /// Messages removed to make room since creation.
     #[getter]
     fn dropped(&self) -> u64 {
         self.stats.dropped
     }
 
+    /// Messages refused with QueueFullError since creation; a refused batch counts each of its messages.
     #[getter]
     fn rejected(&self) -> u64 {
         self.stats.rejected
     }
 
+    /// The oldest message held; `next_seq` when there is none.
     #[getter]
     fn first_seq(&self) -> u64 {
         self.stats.first_seq
     }
 
+    /// What the next enqueue returns.
     #[getter]
     fn next_seq(&self) -> u64 {
         self.stats.next_seq
@@ -116,7 +138,18 @@ impl QueueStats {
     }
 }
 
-/// See the stub, `_mpmc_queue.pyi`, for what users are told.
+/// A consumer's figures, all taken at the same moment, in O(1) however much is unread.
+///
+/// The books balance: `total_items_read + missed_items + unread_items` is what has been enqueued since the consumer's
+/// start (until it seeks).
+///
+/// >>> q = Queue("q")
+/// >>> reader = q.add_consumer("reader")
+/// >>> _ = q.enqueue_batch("abc")
+/// >>> _ = reader.get()
+/// >>> stats = reader.stats()
+/// >>> stats.total_items_read, stats.missed_items, stats.unread_items
+/// (1, 0, 2)
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct ConsumerStats {
     stats: crate::ConsumerStats,
@@ -130,46 +163,55 @@ impl From<crate::ConsumerStats> for ConsumerStats {
 
 #[pymethods]
 impl ConsumerStats {
+    /// The consumer's id.
     #[getter]
     fn id(&self) -> Uuid {
         self.stats.id
     }
 
+    /// Its name, if it was given one.
     #[getter]
     fn name(&self) -> Option<&str> {
         self.stats.name.as_deref()
     }
 
+    /// The name of its group, if it is a member of one.
     #[getter]
     fn group(&self) -> Option<&str> {
         self.stats.group.as_deref()
     }
 
+    /// Messages read, those passed over by `read_where` or by seeking forward included.
     #[getter]
     fn total_items_read(&self) -> u64 {
         self.stats.read
     }
 
+    /// Messages that reading on would deliver now.
     #[getter]
     fn unread_items(&self) -> u64 {
         self.stats.unread
     }
 
+    /// Their size in bytes.
     #[getter]
     fn unread_bytes(&self) -> u64 {
         self.stats.unread_bytes
     }
 
+    /// Seconds since the oldest unread message was enqueued; 0.0 when there is none.
     #[getter]
     fn lag(&self) -> f64 {
         seconds(self.stats.lag)
     }
 
+    /// Messages that left before this consumer read them.
     #[getter]
     fn missed_items(&self) -> u64 {
         self.stats.missed
     }
 
+    /// When it last read, as an aware datetime in UTC; None before the first read.
     #[getter]
     fn last_read_time<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDateTime>>> {
         self.stats.last_read.map(|at| datetime(py, at)).transpose()

@@ -33,6 +33,8 @@ impl Host for Interpreter {
     }
 
     fn dispose(run: &mut dyn FnMut() -> bool) {
+        // SAFETY: it takes nothing, and may be called from any thread at any time.
+        let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
         loop {
             let more = Python::try_attach(|py| {
                 let began = Instant::now();
@@ -40,7 +42,7 @@ impl Host for Interpreter {
                 while more && began.elapsed() < DROP_SLICE {
                     more = run();
                 }
-                if more {
+                if more && is_attached {
                     lifecycle::breathe(py);
                 }
                 more

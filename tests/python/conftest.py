@@ -80,14 +80,3 @@ def make_queue(run_thread: Callable[..., Worker]) -> Iterator[Callable[..., Queu
     yield make
     for queue in queues:
         queue.close(immediate=True)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "thread_unsafe(reason): not to be run by several threads at once")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.pluginmanager.hasplugin("timeout"):
-        for item in items:
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(60))

@@ -20,6 +20,7 @@ NOT_FROM_THE_BINARY = {"Start", "__version__", *(name for name in vars(_errors) 
 PUBLIC_CLASSES = [name for name in mpmc_queue.__all__ if inspect.isclass(getattr(mpmc_queue, name))]
 SPECIAL_METHODS = {
     "__new__": "Queue(",
+    "__class_getitem__": "[str]",
     "__len__": "len(",
     "__bool__": "bool(",
     "__iter__": "iter(",

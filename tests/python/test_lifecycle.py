@@ -10,7 +10,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="each test is a process of its own
 
 START = """
 import threading
-from mpmc_queue import Queue
+from mpmc_queue import Queue, QueueClosedError
 
 queue = Queue("test", ttl=0.01, max_items=1000)
 consumer = queue.add_consumer()
@@ -134,8 +134,11 @@ def write():
         except Exception:
             pass
 def read():
-    while not queue.closed:
-        consumer.read_batch(10)
+    try:
+        while True:
+            consumer.read_batch(10)
+    except QueueClosedError:
+        pass
 threads = [threading.Thread(target=work) for work in (write, write, read)]
 for thread in threads:
     thread.start()

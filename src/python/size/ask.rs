@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::PyType;
 
 use super::Estimate;
@@ -40,7 +41,8 @@ impl<'py> Estimate<'py> {
         if flags & PREHEADER_FLAGS != 0 {
             self.add(2 * POINTER);
         }
-        let bytes = self.buffer(object, &kind)?;
+        // Without the GIL not every type guards its count of views; at least two estimates shall not disturb it.
+        let bytes = with_critical_section(object, || self.buffer(object, &kind))?;
         // SAFETY: both are live objects.
         let (header, is_view) =
             unsafe { ((*kind.as_type_ptr()).tp_basicsize as usize, ffi::PyMemoryView_Check(object.as_ptr()) != 0) };

@@ -1,0 +1,509 @@
+//! Asyncio: no polling, no helper thread, no executor.
+//!
+//! Each asynchronous method returns a [`Call`], a coroutine written by hand. It tries first: what is there is returned
+//! without a future and without a trip through the loop. Otherwise it enters a waiter into the queue, as a blocked thread
+//! does, and suspends on a future of its loop. Whoever wakes the waiter puts the future into the mailbox of its loop, and
+//! the first to do so calls the loop, once, however many follow. The call then tries again, and only there is anything
+//! taken: so a call that is cancelled, at whatever moment, has taken nothing.
+//!
+//! Futures are held by the queue's object, where the garbage collector finds them, and not by the waiters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyType, PyWeakrefMethods, PyWeakrefReference};
+
+use super::arguments::Timeout;
+use super::consumer::Consumer;
+use super::errors;
+use super::queue::{Batch, Queue};
+use crate::Lifetime;
+use crate::budget::Need;
+use crate::state::{Ticket, What};
+
+/// How long a consumer may be iterated over without a pause before other tasks get their turn.
+const TURN: Duration = Duration::from_millis(1);
+
+// --- the loops --------------------------------------------------------------------------------------------------------
+
+/// Futures of one loop that are to be completed, until the loop comes to it.
+#[pyclass(module = "mpmc_queue", frozen)]
+pub(super) struct Mailbox {
+    /// Weak, for the mailbox is found by its loop and must not keep it alive.
+    event_loop: Py<PyWeakrefReference>,
+    ready: Mutex<Vec<Py<PyAny>>>,
+}
+
+/// The mailbox of a loop.
+fn mailbox<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Mailbox>> {
+    static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = event_loop.py();
+    let mailboxes = MAILBOXES
+        .get_or_try_init(py, || PyResult::Ok(py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?.unbind()))?;
+    let found = mailboxes.bind(py).call_method1(intern!(py, "get"), (event_loop,))?;
+    if !found.is_none() {
+        return Ok(found.cast_into()?);
+    }
+    let made = Mailbox { event_loop: PyWeakrefReference::new(event_loop)?.unbind(), ready: Mutex::default() };
+    let made = Bound::new(py, made)?;
+    mailboxes.bind(py).set_item(event_loop, &made)?;
+    Ok(made)
+}
+
+impl Mailbox {
+    /// Has a future completed by its loop. A loop that is closed has nobody left to tell.
+    fn post(slf: &Bound<'_, Self>, future: Py<PyAny>) {
+        let py = slf.py();
+        let this = slf.get();
+        let is_first = {
+            let mut ready = this.ready.lock();
+            ready.push(future);
+            ready.len() == 1
+        };
+        if !is_first {
+            return;
+        }
+        let called = this.event_loop.bind(py).upgrade().map(|event_loop| {
+            let deliver = slf.getattr(intern!(py, "deliver"))?;
+            event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (deliver,))
+        });
+        if !matches!(called, Some(Ok(_))) {
+            let undeliverable = std::mem::take(&mut *this.ready.lock());
+            drop(undeliverable);
+        }
+    }
+}
+
+#[pymethods]
+impl Mailbox {
+    /// Completes the futures, in their loop.
+    fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        let ready = std::mem::take(&mut *self.ready.lock());
+        for future in ready {
+            complete(future.bind(py), false)?;
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.ready.lock().iter().try_for_each(|future| visit.call(future))
+    }
+}
+
+/// Completes a future, unless it is; its result says whether the time was up.
+fn complete(future: &Bound<'_, PyAny>, is_late: bool) -> PyResult<()> {
+    let py = future.py();
+    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        future.call_method1(intern!(py, "set_result"), (is_late,))?;
+    }
+    Ok(())
+}
+
+/// What a loop calls when the time of a future is up.
+#[pyfunction]
+fn time_is_up(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    complete(future, true)
+}
+
+// --- the waiters ------------------------------------------------------------------------------------------------------
+
+/// The futures that wait for something of one queue, with the mailboxes of their loops.
+#[derive(Default)]
+pub(super) struct Futures {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    futures: HashMap<u64, (Py<PyAny>, Py<Mailbox>)>,
+}
+
+impl Futures {
+    fn insert(&self, future: Py<PyAny>, mailbox: Py<Mailbox>) -> u64 {
+        let mut waiting = self.waiting.lock();
+        waiting.next += 1;
+        let number = waiting.next;
+        waiting.futures.insert(number, (future, mailbox));
+        number
+    }
+
+    fn remove(&self, number: u64) -> Option<(Py<PyAny>, Py<Mailbox>)> {
+        self.waiting.lock().futures.remove(&number)
+    }
+
+    pub(super) fn clear(&self) {
+        let futures = std::mem::take(&mut self.waiting.lock().futures);
+        drop(futures);
+    }
+
+    pub(super) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.waiting.lock().futures.values().try_for_each(|(future, mailbox)| {
+            visit.call(future)?;
+            visit.call(mailbox)
+        })
+    }
+}
+
+/// Wakes one future. It holds no Python object, so that it can be dropped anywhere.
+struct TaskWaker {
+    futures: Arc<Futures>,
+    number: u64,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Python::try_attach(|py| {
+            if let Some((future, mailbox)) = self.futures.remove(self.number) {
+                Mailbox::post(mailbox.bind(py), future);
+            }
+        });
+    }
+}
+
+// --- the calls --------------------------------------------------------------------------------------------------------
+
+/// What is called, with what it is called on.
+pub(super) enum Operation {
+    Read(Py<Consumer>),
+    ReadBatch(Py<Consumer>, usize),
+    Get(Py<Consumer>),
+    Next(Py<Consumer>),
+    TakeMissed(Py<Consumer>),
+    Enqueue(Py<Queue>, Py<PyAny>, Lifetime),
+    EnqueueBatch(Py<Queue>, Py<PyAny>, Lifetime),
+    Join(Py<Queue>),
+}
+
+/// A coroutine in the middle of its work.
+struct Progress {
+    operation: Operation,
+    /// What is to be enqueued, once it has been sized.
+    batch: Option<Batch>,
+    timeout: Timeout,
+    /// When its time is up, from the first suspension on.
+    deadline: Option<Instant>,
+    /// What it waits with.
+    waiting: Option<Suspended>,
+    /// Whether it has given other tasks their turn.
+    paused: bool,
+}
+
+/// What a suspended call has to put away when it goes on.
+struct Suspended {
+    ticket: Ticket,
+    number: u64,
+    future: Py<PyAny>,
+    timer: Option<Py<PyAny>>,
+}
+
+/// An asynchronous call: a coroutine. What it does is done when it is awaited.
+#[pyclass(module = "mpmc_queue", frozen, weakref)]
+pub(super) struct Call {
+    /// None while it runs, and once it has ended.
+    progress: Mutex<Option<Progress>>,
+}
+
+/// A step's outcome.
+enum Step {
+    /// It suspends on this future, or, with None, gives others their turn.
+    Suspend(Py<PyAny>),
+    Done(Py<PyAny>),
+}
+
+impl Operation {
+    fn queue<'a>(&'a self) -> &'a Py<Queue> {
+        match self {
+            Operation::Read(consumer)
+            | Operation::ReadBatch(consumer, _)
+            | Operation::Get(consumer)
+            | Operation::Next(consumer)
+            | Operation::TakeMissed(consumer) => &consumer.get().queue,
+            Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) | Operation::Join(queue) => queue,
+        }
+    }
+
+    fn what(&self, need: Need) -> What {
+        match self {
+            Operation::Read(consumer)
+            | Operation::ReadBatch(consumer, _)
+            | Operation::Get(consumer)
+            | Operation::Next(consumer) => What::Message(consumer.get().consumer.key()),
+            Operation::TakeMissed(consumer) => What::Missed(consumer.get().consumer.key()),
+            Operation::Enqueue(..) | Operation::EnqueueBatch(..) => What::Space(need),
+            Operation::Join(_) => What::Joined,
+        }
+    }
+}
+
+impl Progress {
+    /// Does it, if it can be done now.
+    fn attempt(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let ticket = self.waiting.as_ref().map(|waiting| &waiting.ticket);
+        Ok(match &self.operation {
+            Operation::Read(consumer) => consumer.get().take_message(py)?.map(|message| message.into_any().unbind()),
+            Operation::ReadBatch(consumer, limit) => {
+                consumer.get().take_messages(py, *limit)?.map(|messages| messages.into_any().unbind())
+            }
+            Operation::Get(consumer) => consumer.get().take_payload(py)?,
+            Operation::Next(consumer) => match consumer.get().take_message(py) {
+                Err(error) if errors::is_closed(py, &error) => return Err(PyStopAsyncIteration::new_err(())),
+                message => message?.map(|message| message.into_any().unbind()),
+            },
+            Operation::TakeMissed(consumer) => match consumer.get().try_take_missed(py)? {
+                Some(count) => Some(count.into_pyobject(py)?.into_any().unbind()),
+                None => None,
+            },
+            Operation::Enqueue(queue, payload, lifetime) => {
+                if self.batch.is_none() {
+                    self.batch = Some(queue.get().batch_of_one(payload.bind(py))?);
+                }
+                match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
+                    Some(Some(seqs)) => Some(seqs.start.into_pyobject(py)?.into_any().unbind()),
+                    _ => None,
+                }
+            }
+            Operation::EnqueueBatch(queue, payloads, lifetime) => {
+                if self.batch.is_none() {
+                    self.batch = Some(queue.get().collect(payloads.bind(py))?);
+                }
+                match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
+                    Some(Some(seqs)) => Some(super::queue::range(py, seqs)?.into_any().unbind()),
+                    _ => None,
+                }
+            }
+            Operation::Join(queue) => {
+                let joined = queue.get().engine.is_joined();
+                joined
+                    .then(|| true.into_pyobject(py).map(|joined| joined.to_owned().into_any().unbind()))
+                    .transpose()?
+            }
+        })
+    }
+
+    /// What it comes to when its time is up.
+    fn give_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(match &self.operation {
+            Operation::Read(_) | Operation::Get(_) | Operation::Next(_) => py.None(),
+            Operation::ReadBatch(..) => pyo3::types::PyList::empty(py).into_any().unbind(),
+            Operation::TakeMissed(_) => 0u64.into_pyobject(py)?.into_any().unbind(),
+            Operation::Join(_) => false.into_pyobject(py)?.to_owned().into_any().unbind(),
+            Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) => {
+                return Err(match &self.batch {
+                    Some(batch) => queue.get().refusal(py, batch),
+                    None => errors::raise(py, crate::Error::Closed),
+                });
+            }
+        })
+    }
+
+    fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
+        if let Operation::Next(consumer) = &self.operation
+            && !std::mem::replace(&mut self.paused, true)
+            && self.waiting.is_none()
+            && consumer.get().is_turn_over(TURN)
+        {
+            return Ok(Step::Suspend(py.None()));
+        }
+        let was_late = self.resume(py)?;
+        loop {
+            if let Some(result) = self.attempt(py)? {
+                self.put_away(py, true);
+                return Ok(Step::Done(result));
+            }
+            if was_late || self.timeout.is_zero() {
+                self.put_away(py, false);
+                return self.give_up(py).map(Step::Done);
+            }
+            if let Some(future) = self.suspend(py)? {
+                return Ok(Step::Suspend(future));
+            }
+        }
+    }
+
+    /// Looks at the future that it was suspended on: whether the time was up.
+    fn resume(&mut self, py: Python<'_>) -> PyResult<bool> {
+        let Some(waiting) = &self.waiting else { return Ok(false) };
+        let future = waiting.future.bind(py);
+        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+            return Err(PyRuntimeError::new_err("a call of mpmc_queue was resumed before what it waits for was there"));
+        }
+        future.call_method0(intern!(py, "result"))?.is_truthy()
+    }
+
+    /// Enters a waiter, and gives the future to suspend on; None: try again.
+    fn suspend(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let get_running_loop = GET_RUNNING_LOOP
+            .get_or_try_init(py, || PyResult::Ok(py.import("asyncio")?.getattr("get_running_loop")?.unbind()))?;
+        let event_loop = get_running_loop.bind(py).call0()?;
+        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        let mailbox = mailbox(&event_loop)?;
+        let queue = self.operation.queue().get();
+        // A producer keeps its place; its waker changes, for each suspension has a future of its own.
+        let ticket = self.waiting.as_ref().map(|waiting| waiting.ticket);
+        let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
+        let number = queue.futures.insert(future.clone().unbind(), mailbox.unbind());
+        let waker = Waker::from(Arc::new(TaskWaker { futures: queue.futures.clone(), number }));
+        let ticket = match ticket {
+            Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(ticket),
+            _ => {
+                let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, Batch::need);
+                queue.engine.wait(self.operation.what(need), &waker)
+            }
+        };
+        let Some(ticket) = ticket else {
+            drop(queue.futures.remove(number));
+            return Ok(None);
+        };
+        let before = self.waiting.replace(Suspended { ticket, number, future: future.clone().unbind(), timer: None });
+        if let Some(Suspended { timer: Some(timer), .. }) = before {
+            timer.call_method0(py, intern!(py, "cancel"))?;
+        }
+        if let Timeout::After(limit) = self.timeout {
+            let deadline =
+                *self.deadline.get_or_insert_with(|| Instant::now() + limit.min(Duration::from_secs(1 << 31)));
+            let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+            let expire = wrap_pyfunction!(time_is_up, py)?;
+            let timer = event_loop.call_method1(intern!(py, "call_later"), (left, expire, &future))?;
+            if let Some(waiting) = &mut self.waiting {
+                waiting.timer = Some(timer.unbind());
+            }
+        }
+        // How a future tells its task that it is waited for: what its own `__await__` does.
+        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        Ok(Some(future.unbind()))
+    }
+
+    /// Ends the waiting, with what it waited for or without.
+    fn put_away(&mut self, py: Python<'_>, is_satisfied: bool) {
+        let Some(waiting) = self.waiting.take() else { return };
+        let queue = self.operation.queue().get();
+        drop(queue.futures.remove(waiting.number));
+        match is_satisfied {
+            true => queue.engine.satisfied(&waiting.ticket),
+            false => queue.engine.leave(&waiting.ticket),
+        }
+        if let Some(timer) = waiting.timer {
+            let _ = timer.call_method0(py, intern!(py, "cancel"));
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(mut progress) = self.progress.get_mut().take() {
+            Python::try_attach(|py| progress.put_away(py, false));
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn new(operation: Operation, timeout: Timeout) -> Self {
+        let progress = Progress { operation, batch: None, timeout, deadline: None, waiting: None, paused: false };
+        Call { progress: Mutex::new(Some(progress)) }
+    }
+
+    fn go_on(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Some(mut progress) = self.progress.lock().take() else {
+            return Err(PyRuntimeError::new_err("cannot reuse an awaited call, nor await it twice at once"));
+        };
+        match progress.step(py) {
+            Ok(Step::Suspend(future)) => {
+                *self.progress.lock() = Some(progress);
+                Ok(future)
+            }
+            Ok(Step::Done(result)) => Err(PyStopIteration::new_err((result,))),
+            Err(error) => {
+                progress.put_away(py, false);
+                Err(error)
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Call {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.go_on(py)
+    }
+
+    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.go_on(py)
+    }
+
+    #[pyo3(signature = (error, value = None, traceback = None))]
+    fn throw(
+        &self,
+        py: Python<'_>,
+        error: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let _ = traceback;
+        self.close(py);
+        let error = match (error.cast::<PyType>(), value) {
+            (Ok(_), Some(value)) if value.is_instance(&error)? => value,
+            (Ok(_), Some(value)) => error.call1((value,))?,
+            (Ok(_), None) => error.call0()?,
+            (Err(_), _) => error,
+        };
+        Err(PyErr::from_value(error))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        let progress = self.progress.lock().take();
+        if let Some(mut progress) = progress {
+            progress.put_away(py, false);
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let progress = self.progress.lock();
+        let Some(progress) = &*progress else { return Ok(()) };
+        match &progress.operation {
+            Operation::Read(consumer)
+            | Operation::ReadBatch(consumer, _)
+            | Operation::Get(consumer)
+            | Operation::Next(consumer)
+            | Operation::TakeMissed(consumer) => visit.call(consumer)?,
+            Operation::Enqueue(queue, payload, _) | Operation::EnqueueBatch(queue, payload, _) => {
+                visit.call(queue)?;
+                visit.call(payload)?;
+            }
+            Operation::Join(queue) => visit.call(queue)?,
+        }
+        if let Some(batch) = &progress.batch {
+            batch.payloads().try_for_each(|payload| visit.call(payload))?;
+        }
+        if let Some(waiting) = &progress.waiting {
+            visit.call(&waiting.future)?;
+            visit.call(&waiting.timer)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| self.close(py));
+    }
+}

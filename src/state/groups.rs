@@ -1,0 +1,310 @@
+//! Groups of consumers, and acknowledgements.
+
+use uuid::Uuid;
+
+use super::{ConsumerKey, Effects, Group, GroupKey, State};
+use crate::chunk::NIL;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::group::{Acks, GroupOptions, Settle, Settled};
+use crate::queue::{Delivery, GroupStats, MissedPolicy, Receipt, Start};
+
+impl Group {
+    /// Deliveries that are pending.
+    pub(super) fn pending(&self) -> u64 {
+        self.acks.as_ref().map_or(0, Acks::len)
+    }
+
+    /// New messages that may be delivered now.
+    pub(super) fn room(&self) -> u64 {
+        self.acks.as_ref().map_or(u64::MAX, Acks::room)
+    }
+}
+
+impl<T> State<T> {
+    pub(crate) fn add_group(
+        &mut self,
+        name: String,
+        start: Start,
+        options: &GroupOptions,
+        fx: &mut Effects<T>,
+    ) -> Result<GroupKey, Error> {
+        if self.find_group(&name).is_some() {
+            return Err(Error::NameTaken);
+        }
+        let position = self.seq_of(start)?;
+        let index = self.groups.vacant_key();
+        let cursor = self.cursors.insert(Cursor::new(position, Some(index), &self.log));
+        let serial = self.new_serial();
+        let acks = Acks::new(options);
+        self.groups.insert(Group { serial, name, cursor, acks, redelivered: 0, dead_lettered: 0 });
+        self.collected = self.collected.min(position);
+        self.collect(fx);
+        Ok(GroupKey { index, serial })
+    }
+
+    pub(crate) fn find_group(&self, name: &str) -> Option<GroupKey> {
+        let (index, group) = self.groups.iter().find(|(_, group)| group.name == name)?;
+        Some(GroupKey { index, serial: group.serial })
+    }
+
+    pub(crate) fn group(&self, key: GroupKey) -> Result<&Group, Error> {
+        self.groups.get(key.index).filter(|group| group.serial == key.serial).ok_or(Error::GroupClosed)
+    }
+
+    /// Keys of all groups, in the order they were added.
+    pub(crate) fn group_keys(&self) -> Vec<GroupKey> {
+        let mut keys: Vec<_> =
+            self.groups.iter().map(|(index, group)| GroupKey { index, serial: group.serial }).collect();
+        keys.sort_by_key(|key| key.serial);
+        keys
+    }
+
+    pub(crate) fn group_stats(&self, key: GroupKey) -> Result<GroupStats, Error> {
+        let group = self.group(key)?;
+        let cursor = &self.cursors[group.cursor];
+        Ok(GroupStats {
+            pending: group.pending(),
+            unread: self.log.count_from(cursor.position, cursor.hint),
+            missed: cursor.missed(&self.log),
+            read: cursor.read,
+            redelivered: group.redelivered,
+            dead_lettered: group.dead_lettered,
+        })
+    }
+
+    pub(crate) fn add_member(&mut self, key: GroupKey, id: Uuid, name: Option<String>) -> Result<ConsumerKey, Error> {
+        let cursor = self.group(key)?.cursor;
+        Ok(self.insert_consumer(id, name, cursor, Some(key.index), MissedPolicy::Skip))
+    }
+
+    /// Keys of the members of a group, in the order they were added.
+    pub(crate) fn members(&self, key: GroupKey) -> Vec<ConsumerKey> {
+        let mut keys = self.consumer_keys();
+        keys.retain(|consumer| self.consumers[consumer.index].group == Some(key.index));
+        keys
+    }
+
+    /// A member is gone: whoever waits at it wakes, and what it held goes back.
+    pub(super) fn remove_member(&mut self, index: usize, serial: u64, fx: &mut Effects<T>) {
+        let group = &mut self.groups[index];
+        let key = GroupKey { index, serial: group.serial };
+        let cursor = group.cursor;
+        let (dying, _) = group.acks.as_mut().map_or((Vec::new(), 0), |acks| acks.give_back(serial));
+        fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
+        let at = &mut self.cursors[cursor];
+        at.readers.take_of(serial, &mut fx.wakers);
+        at.missers.take_of(serial, &mut fx.wakers);
+        let available = self.available(cursor);
+        self.cursors[cursor].readers.wake(available, &mut fx.wakers);
+        self.forget_idle();
+    }
+
+    /// Ends a group with all its members. False if it was ended already.
+    pub(crate) fn remove_group(&mut self, key: GroupKey, fx: &mut Effects<T>) -> bool {
+        let Ok(cursor) = self.group(key).map(|group| group.cursor) else { return false };
+        for member in self.members(key) {
+            let consumer = self.consumers.remove(member.index);
+            self.audit_bytes -= consumer.reads.bytes();
+        }
+        let group = self.groups.remove(key.index);
+        // What was pending is nobody's any more: with `Retention::Interest` it may leave.
+        if group.pending() > 0 {
+            self.collected = 0;
+        }
+        self.remove_cursor(cursor, fx);
+        true
+    }
+
+    /// Messages that reading at a cursor would deliver now.
+    pub(super) fn available(&self, cursor: usize) -> u64 {
+        let at = &self.cursors[cursor];
+        let unread = self.log.count_from(at.position, at.hint);
+        match at.group.and_then(|group| self.groups[group].acks.as_ref()) {
+            None => unread,
+            Some(acks) => acks.ready() + unread.min(acks.room()),
+        }
+    }
+
+    /// [`read`](Self::read), for a member of an acknowledging group: redeliveries first.
+    pub(super) fn read_pending(
+        &mut self,
+        key: ConsumerKey,
+        index: usize,
+        limit: usize,
+        fx: &mut Effects<T>,
+        mut visit: impl FnMut(Delivery<'_, T>),
+    ) -> Result<usize, Error> {
+        let now = self.latest;
+        let group = &mut self.groups[index];
+        let Some(acks) = &mut group.acks else { return Ok(0) };
+        let cursor = &mut self.cursors[group.cursor];
+        let consumer = &mut self.consumers[key.index];
+        let mut count = 0;
+        while count < limit {
+            let again = acks.first_ready();
+            let found = match again {
+                Some(seq) => self.log.first_at(seq, &mut { NIL }),
+                None if acks.room() == 0 => break,
+                None => {
+                    let found = self.log.first_at(cursor.position, &mut cursor.hint);
+                    cursor.skip_to(found.as_ref().map_or(self.log.next(), |found| found.seq));
+                    found
+                }
+            };
+            let Some(found) = found else { break };
+            let seq = found.seq;
+            let deliveries = acks.deliveries(seq) + 1;
+            visit(Delivery {
+                payload: found.payload,
+                seq,
+                size: found.size,
+                created: found.wall,
+                missed: if again.is_some() { 0 } else { cursor.missed_just_before() },
+                deliveries,
+                receipt: Some(Receipt {
+                    group: GroupKey { index, serial: group.serial },
+                    member: key,
+                    seq,
+                    delivery: deliveries,
+                }),
+            });
+            let (_, until) = acks.deliver(seq, key.serial, now.mono);
+            self.due = self.due.min(until);
+            match again {
+                Some(_) => group.redelivered += 1,
+                None => cursor.deliver(),
+            }
+            consumer.record(seq..seq + 1, now.wall, &self.log, self.audit, &mut self.audit_bytes);
+            count += 1;
+        }
+        if count == 0 {
+            return if self.closed && acks.is_empty() { Err(Error::Closed) } else { Ok(0) };
+        }
+        self.collect(fx);
+        Ok(count)
+    }
+
+    /// What a member says of a delivery. Of one that is settled, or has expired, nothing comes.
+    pub(crate) fn settle(&mut self, receipt: &Receipt, how: Settle, fx: &mut Effects<T>) {
+        let Ok(_) = self.group(receipt.group) else { return };
+        let now = self.latest.mono;
+        let group = &mut self.groups[receipt.group.index];
+        let cursor = group.cursor;
+        let Some(acks) = &mut group.acks else { return };
+        let settled = acks.settle(receipt.seq, receipt.delivery, how, now);
+        if let Some(due) = acks.due() {
+            self.due = self.due.min(due);
+        }
+        match settled {
+            Settled::Already => return,
+            Settled::Done => self.settled(receipt.group, Some(receipt.member), receipt.seq, true, fx),
+            Settled::Dying => {
+                fx.dying.push(Dying { group: receipt.group, seq: receipt.seq, is_termed: how == Settle::Term })
+            }
+            Settled::Pending => {}
+        }
+        let available = self.available(cursor);
+        self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
+        self.forget_idle();
+    }
+
+    /// Books a message of a group that is no longer pending, as read or as missed.
+    fn settled(&mut self, key: GroupKey, member: Option<ConsumerKey>, seq: u64, is_read: bool, fx: &mut Effects<T>) {
+        let group = &self.groups[key.index];
+        let cursor = &mut self.cursors[group.cursor];
+        if is_read {
+            cursor.read += 1;
+        } else {
+            cursor.lose(1);
+            cursor.missers.wake(1, &mut fx.wakers);
+        }
+        if self.closed && group.pending() == 0 {
+            cursor.readers.wake(u64::MAX, &mut fx.wakers);
+        }
+        if let Some(member) = member
+            && self.consumer(member).is_ok()
+        {
+            self.consumers[member.index].read += 1;
+        }
+        self.collect_one(seq, fx);
+        self.wake_joiners(fx);
+    }
+
+    /// Lets the groups do what time has come for.
+    pub(super) fn run_timers(&mut self, fx: &mut Effects<T>) {
+        let now = self.latest.mono;
+        let keys: Vec<GroupKey> = self.group_keys();
+        for key in keys {
+            let group = &mut self.groups[key.index];
+            let Some(acks) = &mut group.acks else { continue };
+            if acks.due().is_none_or(|due| due > now) {
+                continue;
+            }
+            let (dying, ready) = acks.run_timers(now);
+            fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
+            self.cursors[group.cursor].readers.wake(ready, &mut fx.wakers);
+        }
+        self.forget_idle();
+    }
+
+    /// Another handle to the payload of a dying message, and its size; None: it has left meanwhile.
+    pub(crate) fn dying(&self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<(T, u64)> {
+        self.group(key).ok()?.acks.as_ref().filter(|acks| acks.contains(seq))?;
+        let found = self.log.first_at(seq, &mut { NIL }).filter(|found| found.seq == seq)?;
+        Some((share(found.payload), found.size))
+    }
+
+    /// Ends the dying of a message: it was buried, it could not be, or there is nowhere to bury it.
+    pub(crate) fn bury(&mut self, key: GroupKey, seq: u64, burial: Burial, fx: &mut Effects<T>) {
+        if self.group(key).is_err() {
+            return;
+        }
+        let now = self.latest.mono;
+        let group = &mut self.groups[key.index];
+        let cursor = group.cursor;
+        let Some(acks) = &mut group.acks else { return };
+        match burial {
+            Burial::Later => {
+                acks.bury_later(seq, now);
+                if let Some(due) = acks.due() {
+                    self.due = self.due.min(due);
+                }
+            }
+            Burial::Done => {
+                if acks.remove(seq) {
+                    group.dead_lettered += 1;
+                    self.settled(key, None, seq, true, fx);
+                }
+            }
+            Burial::Nowhere { is_read } => {
+                if acks.remove(seq) {
+                    self.settled(key, None, seq, is_read, fx);
+                }
+            }
+        }
+        let available = self.available(cursor);
+        self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
+        self.forget_idle();
+    }
+}
+
+/// A message that is to be moved to the dead letter queue of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dying {
+    pub(crate) group: GroupKey,
+    pub(crate) seq: u64,
+    /// A member wanted it; otherwise its deliveries were used up.
+    pub(crate) is_termed: bool,
+}
+
+/// How a dying ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Burial {
+    /// The dead letter queue has it.
+    Done,
+    /// The dead letter queue has no room now.
+    Later,
+    /// There is no dead letter queue: whether it counts as read, or as missed.
+    Nowhere { is_read: bool },
+}

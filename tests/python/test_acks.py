@@ -1,0 +1,249 @@
+"""An acknowledging group delivers a message until it is settled."""
+
+import threading
+
+import pytest
+from harness import LONG, acking_group, ledger, together
+from helpers import PATIENCE, expire_all
+
+from mpmc_queue import QueueClosedError, QueueError
+
+
+def test_a_delivery_is_pending_until_it_is_acked():
+    group = acking_group("a", "b")
+    member = group.add_consumer()
+    first = member.read()
+    assert (first.payload, first.deliveries, ledger(group)) == ("a", 1, (1, 1, 0))
+    second = member.read()
+    assert ledger(group) == (2, 0, 0)
+    assert member.read() is None
+    first.ack()
+    assert ledger(group) == (1, 0, 0)
+    second.ack()
+    assert ledger(group) == (0, 0, 0)
+
+
+def test_every_message_of_a_batch_is_settled_for_itself():
+    group = acking_group(*range(5))
+    messages = group.add_consumer().read_batch(9)
+    assert group.pending_count == 5
+    for message in messages[::2]:
+        message.ack()
+    assert group.pending_count == 2
+
+
+def test_any_thread_may_settle(run_thread):
+    group = acking_group("a")
+    message = group.add_consumer().read()
+    run_thread(message.ack).result()
+    assert group.pending_count == 0
+
+
+@pytest.mark.parametrize("second", ["ack", "nack", "term", "in_progress"])
+@pytest.mark.parametrize("first", ["ack", "nack", "term"])
+def test_once_settled_again_is_a_queue_error(first, second):
+    group = acking_group("a")
+    message = group.add_consumer().read()
+    getattr(message, first)()
+    before = ledger(group)
+    with pytest.raises(QueueError):
+        getattr(message, second)()
+    assert ledger(group) == before
+
+
+@pytest.mark.parametrize("settle", ["ack", "nack", "term", "in_progress"])
+def test_settling_elsewhere_is_a_queue_error(make_queue, settle):
+    queue = make_queue()
+    queue.enqueue("a")
+    messages = [queue.add_consumer().read(), queue.add_consumer().peek(), queue.add_group("g").add_consumer().read()]
+    for message in messages:
+        with pytest.raises(QueueError):
+            getattr(message, settle)()
+
+
+def test_only_one_of_many_threads_settles():
+    group = acking_group("a")
+    message = group.add_consumer().read()
+
+    def ack():
+        try:
+            message.ack()
+        except QueueError:
+            return False
+        return True
+
+    assert sorted(together(*[ack] * 6)) == [False] * 5 + [True]
+    assert group.pending_count == 0
+
+
+@pytest.mark.parametrize(
+    ("delay", "error"), [(-1, ValueError), (float("nan"), ValueError), (True, TypeError), ("1", TypeError)]
+)
+def test_a_bad_delay_is_refused_and_settles_nothing(delay, error):
+    group = acking_group("a")
+    message = group.add_consumer().read()
+    with pytest.raises(error):
+        message.nack(delay)
+    message.ack()
+    assert group.pending_count == 0
+
+
+def test_term_never_redelivers():
+    group = acking_group("a")
+    one, other = group.add_consumer(), group.add_consumer()
+    message = one.read()
+    message.term()
+    assert group.pending_count == 0
+    one.close()
+    assert other.read(timeout=0.05) is None
+
+
+def test_after_max_deliver_deliveries_without_a_dead_letter_queue_it_is_missed():
+    group = acking_group("a", "b", max_deliver=3)
+    member = group.add_consumer()
+    for expected in (1, 2, 3):
+        message = member.read()
+        assert (message.payload, message.deliveries) == ("a", expected)
+        message.nack()
+    assert ledger(group) == (0, 1, 1)
+    assert member.read().payload == "b"
+
+
+def test_no_new_deliveries_beyond_max_ack_pending():
+    group = acking_group(*range(5), max_ack_pending=2)
+    one, other = group.add_consumer(), group.add_consumer()
+    first, second = one.read_batch(9)
+    assert other.read() is None
+    assert ledger(group) == (2, 3, 0)
+    first.ack()
+    assert [message.payload for message in other.read_batch(9)] == [2]
+    assert ledger(group) == (2, 2, 0)
+    second.ack()
+
+
+def test_redeliveries_are_not_new_deliveries():
+    group = acking_group(*range(3), max_ack_pending=1)
+    member = group.add_consumer()
+    member.read().nack()
+    again = member.read()
+    assert (again.payload, again.deliveries) == (0, 2)
+    assert member.read() is None
+
+
+def test_settling_wakes_a_member_held_back_by_max_ack_pending(run_thread):
+    for settle in ("ack", "term"):
+        group = acking_group("a", "b", max_ack_pending=1)
+        message = group.add_consumer().read()
+        waiting = run_thread(group.add_consumer().read, timeout=None)
+        waiting.assert_waiting()
+        getattr(message, settle)()
+        assert waiting.result().payload == "b"
+
+
+def test_pending_that_expires_is_missed_and_its_late_ack_does_nothing():
+    group = acking_group("a", "b", "c")
+    member = group.add_consumer()
+    acked, late = member.read(), member.read()
+    acked.ack()
+    expire_all(group.queue)
+    assert ledger(group) == (0, 0, 2)
+    assert group.queue.memory_usage == 0
+    late.ack()
+    assert ledger(group) == (0, 0, 2)
+    assert late.payload == "b"
+    group.queue.enqueue("d")
+    assert member.read().payload == "d"
+
+
+def test_what_is_acked_stays_in_the_queue_for_others():
+    group = acking_group("a")
+    group.add_consumer().read().ack()
+    assert len(group.queue) == 1
+    assert group.queue.add_consumer().get() == "a"
+
+
+def test_join_waits_until_all_is_settled(run_thread):
+    group = acking_group("a", "b")
+    first, second = group.add_consumer().read_batch(2)
+    waiting = run_thread(group.queue.join)
+    waiting.assert_waiting()
+    first.ack()
+    waiting.assert_waiting()
+    second.term()
+    assert waiting.result() is True
+
+
+def test_join_waits_for_a_redelivery_too(run_thread):
+    group = acking_group("a")
+    member = group.add_consumer()
+    member.read().nack(LONG)
+    assert group.queue.join(timeout=0.02) is False
+    member.close()
+    assert group.queue.join(timeout=0.02) is False
+    group.close()
+    assert group.queue.join(timeout=0) is True
+
+
+def test_what_is_nacked_after_close_is_delivered_before_the_end():
+    group = acking_group("a")
+    member = group.add_consumer()
+    message = member.read()
+    group.queue.close()
+    message.nack()
+    again = member.read()
+    assert again.deliveries == 2
+    again.ack()
+    with pytest.raises(QueueClosedError):
+        member.read()
+
+
+def test_closing_immediately_settles_what_is_pending_and_misses_nothing():
+    group = acking_group("a", "b")
+    member = group.add_consumer()
+    member.read()
+    group.queue.close(immediate=True)
+    assert ledger(group) == (0, 0, 0)
+    with pytest.raises(QueueClosedError):
+        member.read()
+
+
+def test_everything_is_settled_in_the_end_by_threads_that_fail_often(make_queue):
+    """Each message is acked by some delivery, whoever nacks, forgets or leaves before."""
+    total = 400
+    queue = make_queue(max_items=40, retention="interest")
+    group = queue.add_group("g", ack_wait=0.3, max_ack_pending=30)
+    produced = threading.Event()
+    acked = []
+
+    def work(seed):
+        member = group.add_consumer()
+        turn = seed
+        while not (produced.is_set() and queue.is_empty()):
+            message = member.read(timeout=0.02)
+            turn += 1
+            if message is None:
+                continue
+            assert ledger(group)[2] == 0
+            match turn % 7:
+                case 0:
+                    message.nack(0.001)
+                case 1 if message.deliveries == 1:
+                    pass  # forgotten
+                case 2 if message.deliveries == 1:
+                    member.close()
+                    member = group.add_consumer()
+                case _:
+                    acked.append(message.seq)
+                    message.ack()
+        member.close()
+
+    def produce():
+        for number in range(total):
+            queue.enqueue(number, timeout=None)
+        produced.set()
+
+    together(produce, *(lambda seed=seed: work(seed) for seed in range(4)))
+    assert set(acked) == set(range(total))
+    assert queue.join(timeout=PATIENCE)
+    assert ledger(group) == (0, 0, 0)
+    assert (len(queue), queue.memory_usage) == (0, 0)
