@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::queue::WeakQueue;
 use crate::sync::Host;
@@ -36,11 +37,16 @@ pub struct DeadLetter<T: Send + 'static, H: Host> {
     pub(crate) queue: WeakQueue<T, H>,
     /// Makes another handle to the same payload.
     pub(crate) share: fn(&T) -> T,
+    /// The size of a payload there; None: it can't be told now. Called without a lock.
+    pub(crate) measure: Arc<Measure<T>>,
 }
+
+/// Tells the size of a payload.
+pub(crate) type Measure<T> = dyn Fn(&T) -> Option<u64> + Send + Sync;
 
 impl<T: Send + 'static, H: Host> Clone for DeadLetter<T, H> {
     fn clone(&self) -> Self {
-        DeadLetter { queue: self.queue.clone(), share: self.share }
+        DeadLetter { queue: self.queue.clone(), share: self.share, measure: self.measure.clone() }
     }
 }
 

@@ -346,10 +346,13 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         };
         // Another handle to the payload is only had where payloads may be dropped.
         H::dispose(&mut || {
-            let Some((payload, size)) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
+            let Some(payload) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
                 return false;
             };
-            let buried = letters.queue.upgrade().is_some_and(|queue| queue.enqueue(payload, size).is_ok());
+            let buried = letters.queue.upgrade().is_some_and(|queue| match (letters.measure)(&payload) {
+                Some(size) => queue.enqueue(payload, size).is_ok(),
+                None => false,
+            });
             let burial = if buried { Burial::Done } else { Burial::Later };
             self.with(|state, _, fx| state.bury(group, seq, burial, fx));
             false
@@ -607,9 +610,14 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         })
     }
 
-    /// Where dead letters of other queues' groups can go: here.
-    pub fn dead_letter(&self, share: fn(&T) -> T) -> DeadLetter<T, H> {
-        DeadLetter { queue: self.downgrade(), share }
+    /// Where dead letters of other queues' groups can go: here. `share` makes another handle to a payload, `measure` tells
+    /// its size (None: not now).
+    pub fn dead_letter(
+        &self,
+        share: fn(&T) -> T,
+        measure: impl Fn(&T) -> Option<u64> + Send + Sync + 'static,
+    ) -> DeadLetter<T, H> {
+        DeadLetter { queue: self.downgrade(), share, measure: Arc::new(measure) }
     }
 
     /// Says what has become of a delivery. Of one that has been settled, or has expired, nothing comes.

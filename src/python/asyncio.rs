@@ -23,8 +23,8 @@ use pyo3::types::{PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use super::arguments::Timeout;
 use super::consumer::Consumer;
-use super::errors;
 use super::queue::{Batch, Queue};
+use super::{errors, lifecycle};
 use crate::Lifetime;
 use crate::budget::Need;
 use crate::state::{Ticket, What};
@@ -59,8 +59,8 @@ fn mailbox<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Mailbox>>
 }
 
 impl Mailbox {
-    /// Has a future completed by its loop. A loop that is closed has nobody left to tell.
-    fn post(slf: &Bound<'_, Self>, future: Py<PyAny>) {
+    /// Has a future completed by its loop. False: the loop is closed, and nobody is left to tell.
+    fn post(slf: &Bound<'_, Self>, future: Py<PyAny>) -> bool {
         let py = slf.py();
         let this = slf.get();
         let is_first = {
@@ -69,16 +69,18 @@ impl Mailbox {
             ready.len() == 1
         };
         if !is_first {
-            return;
+            return true;
         }
         let called = this.event_loop.bind(py).upgrade().map(|event_loop| {
             let deliver = slf.getattr(intern!(py, "deliver"))?;
             event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (deliver,))
         });
-        if !matches!(called, Some(Ok(_))) {
-            let undeliverable = std::mem::take(&mut *this.ready.lock());
-            drop(undeliverable);
+        if matches!(called, Some(Ok(_))) {
+            return true;
         }
+        let undeliverable = std::mem::take(&mut *this.ready.lock());
+        drop(undeliverable);
+        false
     }
 }
 
@@ -87,10 +89,7 @@ impl Mailbox {
     /// Completes the futures, in their loop.
     fn deliver(&self, py: Python<'_>) -> PyResult<()> {
         let ready = std::mem::take(&mut *self.ready.lock());
-        for future in ready {
-            complete(future.bind(py), false)?;
-        }
-        Ok(())
+        lifecycle::call_out(py, || ready.iter().try_for_each(|future| complete(future.bind(py), false)))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -110,7 +109,7 @@ fn complete(future: &Bound<'_, PyAny>, is_late: bool) -> PyResult<()> {
 /// What a loop calls when the time of a future is up.
 #[pyfunction]
 fn time_is_up(future: &Bound<'_, PyAny>) -> PyResult<()> {
-    complete(future, true)
+    lifecycle::call_out(future.py(), || complete(future, true))
 }
 
 // --- the waiters ------------------------------------------------------------------------------------------------------
@@ -124,7 +123,14 @@ pub(super) struct Futures {
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    futures: HashMap<u64, (Py<PyAny>, Py<Mailbox>)>,
+    futures: HashMap<u64, Entry>,
+}
+
+struct Entry {
+    future: Py<PyAny>,
+    mailbox: Py<Mailbox>,
+    /// Its place among the queue's waiters, once it has one.
+    ticket: Option<Ticket>,
 }
 
 impl Futures {
@@ -132,12 +138,26 @@ impl Futures {
         let mut waiting = self.waiting.lock();
         waiting.next += 1;
         let number = waiting.next;
-        waiting.futures.insert(number, (future, mailbox));
+        waiting.futures.insert(number, Entry { future, mailbox, ticket: None });
         number
     }
 
-    fn remove(&self, number: u64) -> Option<(Py<PyAny>, Py<Mailbox>)> {
+    fn set_ticket(&self, number: u64, ticket: Ticket) {
+        if let Some(entry) = self.waiting.lock().futures.get_mut(&number) {
+            entry.ticket = Some(ticket);
+        }
+    }
+
+    fn remove(&self, number: u64) -> Option<Entry> {
         self.waiting.lock().futures.remove(&number)
+    }
+
+    /// Takes out everything that waits in the loop of a mailbox.
+    fn remove_all_of(&self, mailbox: &Py<Mailbox>) -> Vec<Entry> {
+        let mut waiting = self.waiting.lock();
+        let numbers = waiting.futures.iter().filter(|(_, entry)| entry.mailbox.is(mailbox));
+        let numbers: Vec<u64> = numbers.map(|(&number, _)| number).collect();
+        numbers.into_iter().filter_map(|number| waiting.futures.remove(&number)).collect()
     }
 
     pub(super) fn clear(&self) {
@@ -146,9 +166,9 @@ impl Futures {
     }
 
     pub(super) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.waiting.lock().futures.values().try_for_each(|(future, mailbox)| {
-            visit.call(future)?;
-            visit.call(mailbox)
+        self.waiting.lock().futures.values().try_for_each(|entry| {
+            visit.call(&entry.future)?;
+            visit.call(&entry.mailbox)
         })
     }
 }
@@ -157,6 +177,7 @@ impl Futures {
 struct TaskWaker {
     futures: Arc<Futures>,
     number: u64,
+    queue: lifecycle::Registered,
 }
 
 impl Wake for TaskWaker {
@@ -166,8 +187,15 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         Python::try_attach(|py| {
-            if let Some((future, mailbox)) = self.futures.remove(self.number) {
-                Mailbox::post(mailbox.bind(py), future);
+            let Some(Entry { future, mailbox, ticket }) = self.futures.remove(self.number) else { return };
+            if lifecycle::call_out(py, || Mailbox::post(mailbox.bind(py), future)) {
+                return;
+            }
+            // Nobody in that loop will ever come back: they all leave, and what this one was woken for goes to another.
+            let mut gone = self.futures.remove_all_of(&mailbox);
+            let tickets = gone.iter_mut().filter_map(|entry| entry.ticket.take()).chain(ticket);
+            if let Some(queue) = self.queue.upgrade() {
+                tickets.for_each(|ticket| queue.leave(&ticket));
             }
         });
     }
@@ -317,7 +345,7 @@ impl Progress {
         {
             return Ok(Step::Suspend(py.None()));
         }
-        let was_late = self.resume(py)?;
+        let was_late = self.waiting.is_some() && lifecycle::call_out(py, || self.resume(py))?;
         loop {
             if let Some(result) = self.attempt(py)? {
                 self.put_away(py, true);
@@ -327,7 +355,7 @@ impl Progress {
                 self.put_away(py, false);
                 return self.give_up(py).map(Step::Done);
             }
-            if let Some(future) = self.suspend(py)? {
+            if let Some(future) = lifecycle::call_out(py, || self.suspend(py))? {
                 return Ok(Step::Suspend(future));
             }
         }
@@ -356,7 +384,11 @@ impl Progress {
         let ticket = self.waiting.as_ref().map(|waiting| waiting.ticket);
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
         let number = queue.futures.insert(future.clone().unbind(), mailbox.unbind());
-        let waker = Waker::from(Arc::new(TaskWaker { futures: queue.futures.clone(), number }));
+        let waker = Waker::from(Arc::new(TaskWaker {
+            futures: queue.futures.clone(),
+            number,
+            queue: queue.engine.downgrade(),
+        }));
         let ticket = match ticket {
             Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(ticket),
             _ => {
@@ -368,6 +400,7 @@ impl Progress {
             drop(queue.futures.remove(number));
             return Ok(None);
         };
+        queue.futures.set_ticket(number, ticket);
         let before = self.waiting.replace(Suspended { ticket, number, future: future.clone().unbind(), timer: None });
         if let Some(Suspended { timer: Some(timer), .. }) = before {
             timer.call_method0(py, intern!(py, "cancel"))?;
@@ -397,7 +430,7 @@ impl Progress {
             false => queue.engine.leave(&waiting.ticket),
         }
         if let Some(timer) = waiting.timer {
-            let _ = timer.call_method0(py, intern!(py, "cancel"));
+            let _ = lifecycle::call_out(py, || timer.call_method0(py, intern!(py, "cancel")));
         }
     }
 }

@@ -7,7 +7,6 @@ use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
-use uuid::Uuid;
 
 use super::arguments::{self, Count, SeekTo, Timeout};
 use super::asyncio::{Call, Operation};
@@ -60,7 +59,7 @@ impl Consumer {
             match self.consumer.read_with(limit, &mut visit) {
                 Ok(count) => return Ok(count),
                 Err(Error::Missed(count)) => match self.queue.get().on_missed(py, self.consumer.id()) {
-                    Some(callback) => drop(callback.call1(py, (count,))?),
+                    Some(callback) => drop(lifecycle::call_out(py, || callback.call1(py, (count,)))?),
                     None => return Err(errors::raise(py, Error::Missed(count))),
                 },
                 Err(error) => return Err(errors::raise(py, error)),
@@ -171,8 +170,8 @@ fn not_empty<R>(taken: Vec<R>) -> Option<Vec<R>> {
 impl Consumer {
     /// What `Queue.get_consumer` finds it by.
     #[getter]
-    fn id(&self) -> Uuid {
-        self.consumer.id()
+    fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        message::uuid(py, self.consumer.id())
     }
 
     /// The name it was given, if any.
@@ -187,6 +186,7 @@ impl Consumer {
         self.queue.clone_ref(py)
     }
 
+    /// The group it is a member of, if any.
     #[getter]
     fn group<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
         let Some(name) = self.consumer.stats().ok().and_then(|stats| stats.group) else { return Ok(None) };
@@ -252,7 +252,7 @@ impl Consumer {
         self.wait_for(py, timeout, || {
             while let Some(message) = self.take_message(py)? {
                 let missed = message.get().draft.missed;
-                match predicate.call1((&message,)).and_then(|answer| answer.is_truthy()) {
+                match lifecycle::call_out(py, || predicate.call1((&message,))?.is_truthy()) {
                     Ok(true) => return Ok(Some(message)),
                     // Passed over: what was missed before it comes with the next that is delivered.
                     other if missed > 0 => {
@@ -341,25 +341,68 @@ impl Consumer {
 
     // --- asyncio ------------------------------------------------------------------------------------------------------
 
+    /// `read` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
+    ///
+    /// No polling and no helper thread. Cancelling it never loses a message.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     q = Queue("q")
+    /// ...     reader = q.add_consumer()
+    /// ...     _ = q.enqueue("a")
+    /// ...     return (await reader.aread()).payload
+    /// >>> asyncio.run(main())
+    /// 'a'
     #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
     fn aread(slf: Py<Self>, timeout: Timeout) -> Call {
         Call::new(Operation::Read(slf), timeout)
     }
 
+    /// `read_batch` for asyncio.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     q = Queue("q")
+    /// ...     reader = q.add_consumer()
+    /// ...     _ = q.enqueue_batch("abc")
+    /// ...     return len(await reader.aread_batch(2))
+    /// >>> asyncio.run(main())
+    /// 2
     #[pyo3(signature = (limit, *, timeout = Timeout::Never), text_signature = "($self, limit, *, timeout=None)")]
     fn aread_batch(slf: Py<Self>, limit: Count, timeout: Timeout) -> Call {
         Call::new(Operation::ReadBatch(slf, limit.0), timeout)
     }
 
+    /// `get` for asyncio.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     q = Queue("q")
+    /// ...     reader = q.add_consumer()
+    /// ...     _ = q.enqueue("a")
+    /// ...     return await reader.aget()
+    /// >>> asyncio.run(main())
+    /// 'a'
     fn aget(slf: Py<Self>) -> Call {
         Call::new(Operation::Get(slf), Timeout::Never)
     }
 
+    /// `take_missed` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     q = Queue("q", ttl=0.01)
+    /// ...     reader = q.add_consumer()
+    /// ...     _ = q.enqueue("too late")
+    /// ...     return await reader.atake_missed()
+    /// >>> asyncio.run(main())
+    /// 1
     #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
     fn atake_missed(slf: Py<Self>, timeout: Timeout) -> Call {
         Call::new(Operation::TakeMissed(slf), timeout)
     }
 
+    /// `async for` waits for the next message, and ends when the queue is closed and drained.
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

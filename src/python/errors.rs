@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::lifecycle;
 use crate::{Error, Limit};
 
 fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<&'py Bound<'py, PyType>> {
@@ -12,6 +13,10 @@ fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str
 
 /// The Python exception for an error of the engine.
 pub(super) fn raise(py: Python<'_>, error: Error) -> PyErr {
+    lifecycle::call_out(py, || make(py, error))
+}
+
+fn make(py: Python<'_>, error: Error) -> PyErr {
     static MEMORY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CLOSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();

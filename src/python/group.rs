@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use super::arguments;
 use super::consumer::Consumer;
@@ -11,12 +11,27 @@ use super::errors;
 use super::message;
 use super::queue::Queue;
 use super::waiting::Interpreter;
-use crate::{Error, GroupOptions, GroupStats};
+use crate::{DeadLetter, Error, GroupOptions, GroupStats};
 
 /// The engine's group, of Python objects.
 pub(super) type EngineGroup = crate::Group<Py<PyAny>, Interpreter>;
 
-/// See the stub.
+/// Members share one position: each message goes to one of them. `Queue.add_group` makes one.
+///
+/// With ack_wait, a message not acked within it (or nacked, or held by a member that closed) is delivered again, to
+/// whichever member reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
+/// A pending message that expires is counted as missed, and its late ack does nothing.
+///
+/// >>> q = Queue("jobs")
+/// >>> workers = q.add_group("workers", ack_wait=30)
+/// >>> worker = workers.add_consumer()
+/// >>> _ = q.enqueue("job")
+/// >>> message = worker.read()
+/// >>> workers.pending_count
+/// 1
+/// >>> message.ack()
+/// >>> workers.pending_count
+/// 0
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct ConsumerGroup {
     group: EngineGroup,
@@ -27,6 +42,19 @@ pub(super) struct ConsumerGroup {
 /// Another handle to a payload. Only called where payloads may be dropped: attached.
 pub(super) fn share(payload: &Py<PyAny>) -> Py<PyAny> {
     Python::attach(|py| payload.clone_ref(py))
+}
+
+/// A queue as the place for dead letters. They are sized as if they had been enqueued there by hand.
+pub(super) fn letters(queue: &Bound<'_, Queue>) -> PyResult<DeadLetter<Py<PyAny>, Interpreter>> {
+    // Weak: the other queue's object keeps it alive, where the garbage collector sees it.
+    let weak = PyWeakrefReference::new(queue)?.unbind();
+    Ok(queue.get().engine.dead_letter(share, move |payload| {
+        Python::attach(|py| {
+            let queue = weak.bind(py).upgrade()?.cast_into::<Queue>().ok()?;
+            let size = queue.get().size(payload.bind(py));
+            size.map_err(|error| error.write_unraisable(py, Some(&queue))).ok()
+        })
+    }))
 }
 
 /// How a group delivers, from what the caller passed.
@@ -75,16 +103,19 @@ impl ConsumerGroup {
 
 #[pymethods]
 impl ConsumerGroup {
+    /// The name it was given.
     #[getter]
     fn name(&self, py: Python<'_>) -> Py<PyString> {
         self.name.clone_ref(py)
     }
 
+    /// The queue it reads. A group keeps its queue alive.
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<Queue> {
         self.queue.clone_ref(py)
     }
 
+    /// The consumers that share it now.
     #[getter]
     fn members<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let queue = self.queue.bind(py);
@@ -92,16 +123,19 @@ impl ConsumerGroup {
         PyTuple::new(py, members.collect::<PyResult<Vec<_>>>()?)
     }
 
+    /// Messages delivered, not yet settled.
     #[getter]
     fn pending_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.pending)
     }
 
+    /// Messages that have not been delivered to any member.
     #[getter]
     fn unread_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.unread)
     }
 
+    /// Messages that left before a member read (with ack_wait: settled) them.
     #[getter]
     fn missed_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.missed)
@@ -114,6 +148,11 @@ impl ConsumerGroup {
         Ok((figures.read, figures.redelivered, figures.dead_lettered))
     }
 
+    /// A new member.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.add_group("workers").add_consumer("one").group.name
+    /// 'workers'
     #[pyo3(signature = (name = None))]
     fn add_consumer<'py>(&self, py: Python<'py>, name: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Consumer>> {
         let name = name.map(|name| arguments::text("name", name)).transpose()?;
@@ -122,6 +161,12 @@ impl ConsumerGroup {
         Queue::object_of(self.queue.bind(py), member)
     }
 
+    /// Removes the group and its members from the queue.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> q.add_group("workers").close()
+    /// >>> q.get_group("workers") is None
+    /// True
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let members = self.group.members();
         self.group.close();

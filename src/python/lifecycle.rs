@@ -2,14 +2,16 @@
 //!
 //! **Exit.** While the interpreter is torn down, a thread that comes back to it is killed on the spot, in the middle of
 //! whatever it does. So from our exit hook on no thread of ours comes back: those that wait stay outside for good, and the
-//! hook waits for those that are on their way in. The expiration thread ends.
+//! hook waits a while for those that are on their way in, or in Python code that we have called. The expiration thread
+//! ends.
 //!
 //! **Fork.** The thread that forks takes every lock of every queue first, so that none is in the middle of anything in
 //! the child, and lets go of them afterwards on both sides.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -34,11 +36,12 @@ static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 /// Whether the exit hook has run, and in which thread.
 static EXITING: AtomicBool = AtomicBool::new(false);
 static EXIT_THREAD: AtomicU64 = AtomicU64::new(0);
-/// How long the exit hook waits for the expiration thread, and whether it has waited for so long.
+/// How long the exit hook waits for others, and whether the expiration thread took longer.
 const PATIENCE: Duration = Duration::from_secs(2);
 static IS_OVERDUE: AtomicBool = AtomicBool::new(false);
-/// Threads between their last look at `EXITING` and their return to the interpreter.
-static RETURNING: AtomicUsize = AtomicUsize::new(0);
+/// Threads that would be killed in the middle of our code: those between their last look at `EXITING` and their return
+/// to the interpreter, and those that we let run code that is not ours.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 fn this_thread() -> u64 {
     // SAFETY: it takes nothing, and may be called from any thread at any time.
@@ -55,22 +58,58 @@ pub(super) fn is_forking() -> bool {
     FORKING.load(Ordering::Relaxed)
 }
 
+thread_local! {
+    /// How many times over this thread is counted in `INSIDE`.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether this thread must not come back to the interpreter any more.
+fn is_barred() -> bool {
+    // The exit hook waits for the expiration thread, for a while, to come to its end.
+    let is_awaited = expiry::is_here() && !IS_OVERDUE.load(Ordering::SeqCst);
+    EXITING.load(Ordering::SeqCst) && EXIT_THREAD.load(Ordering::SeqCst) != this_thread() && !is_awaited
+}
+
+fn count(inside: bool) {
+    if inside {
+        INSIDE.fetch_add(1, Ordering::SeqCst);
+        DEPTH.set(DEPTH.get() + 1);
+    } else {
+        INSIDE.fetch_sub(1, Ordering::SeqCst);
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Stays outside for good.
+fn stay_out() -> ! {
+    INSIDE.fetch_sub(DEPTH.replace(0), Ordering::SeqCst);
+    loop {
+        std::thread::park();
+    }
+}
+
 /// Runs `f` without the interpreter. Every such stay outside goes through here.
 pub(super) fn detach<R: Send>(py: Python<'_>, f: impl FnOnce() -> R + Send) -> R {
     let result = py.detach(|| {
         let result = f();
-        RETURNING.fetch_add(1, Ordering::SeqCst);
-        // The exit hook waits for the expiration thread, for a while, to come to its end.
-        let may_return = || expiry::is_here() && !IS_OVERDUE.load(Ordering::SeqCst);
-        if EXITING.load(Ordering::SeqCst) && !may_return() && EXIT_THREAD.load(Ordering::SeqCst) != this_thread() {
-            RETURNING.fetch_sub(1, Ordering::SeqCst);
-            loop {
-                std::thread::park();
-            }
+        count(true);
+        if is_barred() {
+            stay_out();
         }
         result
     });
-    RETURNING.fetch_sub(1, Ordering::SeqCst);
+    count(false);
+    result
+}
+
+/// Runs Python code that is not ours. It may let go of the interpreter, and so may be where a thread is killed.
+pub(super) fn call_out<R>(py: Python<'_>, f: impl FnOnce() -> R) -> R {
+    count(true);
+    if is_barred() {
+        py.detach(|| stay_out());
+    }
+    let result = f();
+    count(false);
     result
 }
 
@@ -106,7 +145,7 @@ fn after_fork(in_child: bool) {
     if in_child {
         clock::reset_after_fork();
         MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
-        RETURNING.store(0, Ordering::SeqCst);
+        INSIDE.store(DEPTH.get(), Ordering::SeqCst);
     }
     let queues = std::mem::take(&mut *lock::<Threads, _>(&HELD));
     for queue in &queues {
@@ -132,8 +171,9 @@ fn at_exit(py: Python<'_>) {
     detach(py, || {
         expiry::stop(PATIENCE);
         IS_OVERDUE.store(true, Ordering::SeqCst);
-        // Our own return is not among them yet.
-        while RETURNING.load(Ordering::SeqCst) > 0 {
+        // Our own return is not among them yet; what this thread was in the middle of is.
+        let began = Instant::now();
+        while INSIDE.load(Ordering::SeqCst) > DEPTH.get() && began.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_micros(50));
         }
     });

@@ -108,6 +108,11 @@ pub(super) fn id(created: u64, seq: u64, salt: u32) -> Uuid {
     Builder::from_u128(bits).with_version(Version::SortRand).with_variant(Variant::RFC4122).into_uuid()
 }
 
+/// An id as Python's `UUID`, whose class is written in Python.
+pub(super) fn uuid(py: Python<'_>, id: Uuid) -> PyResult<Bound<'_, PyAny>> {
+    lifecycle::call_out(py, || id.into_pyobject(py))
+}
+
 /// An aware datetime in UTC for nanoseconds since the epoch.
 pub(super) fn datetime(py: Python<'_>, wall: u64) -> PyResult<Bound<'_, PyDateTime>> {
     (UNIX_EPOCH + Duration::from_nanos(wall)).into_pyobject(py)
@@ -127,8 +132,8 @@ pub(super) fn not_copied(class: &str, why: &str) -> PyErr {
 impl Message {
     /// A UUIDv7, the same for every consumer, made only when asked for. Ids of one queue sort in enqueue order.
     #[getter]
-    fn id(&self) -> Uuid {
-        id(self.draft.created, self.draft.seq, self.source.get().salt)
+    fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        uuid(py, id(self.draft.created, self.draft.seq, self.source.get().salt))
     }
 
     /// The position in the queue, gapless from 0 in enqueue order.
@@ -181,9 +186,11 @@ impl Message {
     ///
     /// >>> q = Queue("q")
     /// >>> reader = q.add_consumer()
+    /// >>> _ = q.enqueue("old", ttl=0.001)
+    /// >>> import time; time.sleep(0.002)
     /// >>> _ = q.enqueue("new")
     /// >>> reader.read().missed
-    /// 0
+    /// 1
     #[getter]
     fn missed(&self) -> u64 {
         self.draft.missed
@@ -199,19 +206,61 @@ impl Message {
         Ok(format!("<Message {}: {}>", self.draft.seq, self.draft.payload.bind(py).repr()?))
     }
 
+    /// Settles the message: done, never to be delivered again.
+    ///
+    /// Raises QueueError when it does not belong to an acknowledging group, or has been settled before. After the
+    /// message has expired this does nothing.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
+    /// >>> _ = q.enqueue("job")
+    /// >>> message = member.read()
+    /// >>> message.ack()
+    /// >>> member.group.pending_count
+    /// 0
     fn ack(&self, py: Python<'_>) -> PyResult<()> {
         self.settle(py, Settle::Ack)
     }
 
+    /// Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds.
+    ///
+    /// Raises QueueError as `ack` does, and ValueError for a negative delay.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
+    /// >>> _ = q.enqueue("job")
+    /// >>> member.read().nack()
+    /// >>> member.read().deliveries
+    /// 2
     #[pyo3(signature = (delay = Delay(0)), text_signature = "($self, delay=0.0)")]
     fn nack(&self, py: Python<'_>, delay: Delay) -> PyResult<()> {
         self.settle(py, Settle::Nack(delay.0))
     }
 
+    /// Never redeliver: straight to the dead letter queue, or counted as missed where there is none.
+    ///
+    /// Raises QueueError as `ack` does.
+    ///
+    /// >>> q, dead = Queue("q"), Queue("dead")
+    /// >>> member = q.add_group("workers", ack_wait=30, dead_letter=dead).add_consumer()
+    /// >>> _ = q.enqueue("poison")
+    /// >>> member.read().term()
+    /// >>> dead.add_consumer().get()
+    /// 'poison'
     fn term(&self, py: Python<'_>) -> PyResult<()> {
         self.settle(py, Settle::Term)
     }
 
+    /// Still at work on it: `ack_wait` starts afresh.
+    ///
+    /// Raises QueueError as `ack` does.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
+    /// >>> _ = q.enqueue("long job")
+    /// >>> message = member.read()
+    /// >>> message.in_progress()
+    /// >>> message.ack()
     fn in_progress(&self, py: Python<'_>) -> PyResult<()> {
         self.settle(py, Settle::InProgress)
     }
@@ -261,8 +310,8 @@ impl Event {
 
     /// Who read it; None for "enqueue".
     #[getter]
-    fn consumer_id(&self) -> Option<Uuid> {
-        self.consumer
+    fn consumer_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.consumer.map(|id| uuid(py, id)).transpose()
     }
 
     fn __eq__(&self, py: Python<'_>, other: &Self) -> PyResult<bool> {

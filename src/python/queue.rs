@@ -54,6 +54,10 @@ struct Registered {
 /// ttl         seconds (or a timedelta) a message lives; None: for ever.
 /// max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
 /// max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
+/// retention   "limits": kept until TTL or overflow removes it (the default).
+///             "interest": also removed once every consumer and group has read (or acked) it.
+/// overflow    "reject": a full queue raises QueueFullError, or waits as long as `timeout` allows (the default).
+///             "drop_oldest": the oldest messages make room; consumers count them as missed.
 /// sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
 ///             containers, dataclasses and attributes.
 /// audit       False: reads leave no records; `Message.events` is the enqueue alone and `history()` is empty.
@@ -115,7 +119,7 @@ pub(super) fn range(py: Python<'_>, seqs: Range<u64>) -> PyResult<Bound<'_, PyRa
 }
 
 impl Queue {
-    fn size(&self, payload: &Bound<'_, PyAny>) -> PyResult<u64> {
+    pub(super) fn size(&self, payload: &Bound<'_, PyAny>) -> PyResult<u64> {
         if self.has_sizer.load(Ordering::Relaxed) {
             return self.ask_sizer(payload);
         }
@@ -126,7 +130,7 @@ impl Queue {
     fn ask_sizer(&self, payload: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = payload.py();
         let Some(sizer) = self.sizer.lock().as_ref().map(|sizer| sizer.clone_ref(py)) else { return Ok(0) };
-        let answer = sizer.bind(py).call1((payload,))?;
+        let answer = lifecycle::call_out(py, || sizer.bind(py).call1((payload,)))?;
         arguments::whole("what the sizer returns", 0, &answer)
     }
 
@@ -210,7 +214,8 @@ impl Queue {
         let (max_bytes, max_items) = (self.engine.max_bytes(), self.engine.max_items().unwrap_or(u64::MAX));
         let length = payloads.len().unwrap_or(0) as u64;
         let mut batch = Vec::with_capacity((length as usize).min(SLICE));
-        for payload in arguments::iterate("payloads", payloads)? {
+        let mut payloads = lifecycle::call_out(py, || arguments::iterate("payloads", payloads))?;
+        while let Some(payload) = lifecycle::call_out(py, || payloads.next()) {
             let payload = payload?;
             let size = self.size(&payload)?;
             need.bytes = need.bytes.saturating_add(size);
@@ -444,13 +449,15 @@ impl Queue {
 
     /// Adds a message and returns its seq.
     ///
+    /// ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl, shorter or longer;
+    ///             None: for ever.
     /// timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
     ///
     /// Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
     /// QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
     ///
     /// >>> q = Queue("q")
-    /// >>> q.enqueue("a"), q.enqueue("b")
+    /// >>> q.enqueue("a"), q.enqueue("b", ttl=5)
     /// (0, 1)
     #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
            text_signature = "($self, payload, *, ttl=..., timeout=0.0)")]
@@ -460,6 +467,7 @@ impl Queue {
 
     /// Adds all of the payloads, next to each other, or none; returns their seqs.
     ///
+    /// ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: for ever.
     /// timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
     ///             fit fails at once, an endless iterable as soon as it is past max_bytes.
     ///
@@ -558,6 +566,24 @@ impl Queue {
         Self::object_of(slf, consumer)
     }
 
+    /// A new group: its members share one position, so that each message goes to one of them.
+    ///
+    /// start           where it begins, as for `add_consumer`.
+    /// ack_wait        seconds (or a timedelta) a member has to `ack` a message before it is delivered again;
+    ///                 None: a delivery settles itself (the default).
+    /// max_deliver     deliveries before it is moved to `dead_letter` (or counted as missed); None: no end.
+    /// backoff         seconds that each redelivery waits, the last one repeated; None: no wait.
+    /// max_ack_pending no new deliveries beyond so many not yet settled; None: no limit.
+    /// dead_letter     the queue that takes what was delivered too often, or refused with `term`.
+    ///
+    /// Raises ValueError when the name is in use.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> workers = q.add_group("workers")
+    /// >>> one, two = workers.add_consumer(), workers.add_consumer()
+    /// >>> _ = q.enqueue_batch(["a", "b"])
+    /// >>> one.get(), two.get()
+    /// ('a', 'b')
     #[pyo3(signature = (name, *, start = StartAt(Start::Earliest), ack_wait = None, max_deliver = None, backoff = None,
                         max_ack_pending = None, dead_letter = None),
            text_signature = "($self, name, *, start='earliest', ack_wait=None, max_deliver=None, backoff=None, \
@@ -577,8 +603,8 @@ impl Queue {
         let text = arguments::text("name", name)?;
         let dead_letter = group::dead_letter(slf, dead_letter)?;
         let options = group::options(ack_wait, max_deliver, backoff, max_ack_pending, dead_letter.is_some())?;
-        let letters = dead_letter.as_ref().map(|queue| queue.get().engine.dead_letter(group::share));
-        let made = this.engine.add_group(&text, start.0, &options, letters);
+        let letters = dead_letter.as_ref().map(group::letters);
+        let made = this.engine.add_group(&text, start.0, &options, letters.transpose()?);
         let made = made.map_err(|error| group::not_added(py, error, &text, start.0))?;
         let entry = RegisteredGroup { object: None, dead_letter: dead_letter.map(Bound::unbind) };
         let before = this.groups.lock().insert(text, entry);
@@ -586,6 +612,12 @@ impl Queue {
         Self::object_of_group(slf, made, name.cast::<PyString>()?)
     }
 
+    /// The group with this name, or None.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> _ = q.add_group("workers")
+    /// >>> q.get_group("workers").name
+    /// 'workers'
     fn get_group<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
         let text = arguments::text("name", name)?;
         let found = slf.get().engine.group(&text);
@@ -778,7 +810,7 @@ impl Queue {
         self.engine.close(immediate);
     }
 
-    /// Waits until every consumer has read all that is held; False when that was not so in time.
+    /// Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.
     ///
     /// timeout     seconds to wait; None: for ever (the default).
     ///
@@ -796,18 +828,45 @@ impl Queue {
         Ok(joined.is_some())
     }
 
+    /// `enqueue` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
+    ///
+    /// Cancelled while it waits, it has added nothing.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     q = Queue("q")
+    /// ...     return await q.aenqueue("a")
+    /// >>> asyncio.run(main())
+    /// 0
     #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
            text_signature = "($self, payload, *, ttl=..., timeout=None)")]
     fn aenqueue(slf: Py<Self>, payload: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
         Call::new(Operation::Enqueue(slf, payload, ttl.0), timeout)
     }
 
+    /// `enqueue_batch` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
+    ///
+    /// Cancelled while it waits, it has added nothing.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     q = Queue("q")
+    /// ...     return await q.aenqueue_batch("abc")
+    /// >>> asyncio.run(main())
+    /// range(0, 3)
     #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
            text_signature = "($self, payloads, *, ttl=..., timeout=None)")]
     fn aenqueue_batch(slf: Py<Self>, payloads: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
         Call::new(Operation::EnqueueBatch(slf, payloads, ttl.0), timeout)
     }
 
+    /// `join` for asyncio.
+    ///
+    /// >>> import asyncio
+    /// >>> async def main():
+    /// ...     return await Queue("q").ajoin()
+    /// >>> asyncio.run(main())
+    /// True
     #[pyo3(signature = (timeout = Timeout::Never), text_signature = "($self, timeout=None)")]
     fn ajoin(slf: Py<Self>, timeout: Timeout) -> Call {
         Call::new(Operation::Join(slf), timeout)

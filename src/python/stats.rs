@@ -1,10 +1,8 @@
 //! `QueueStats` and `ConsumerStats`: the figures of one moment.
 
+use super::message::{datetime, seconds, uuid};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyString};
-use uuid::Uuid;
-
-use super::message::{datetime, seconds};
 
 /// A queue's figures, all taken at the same moment.
 ///
@@ -165,8 +163,8 @@ impl From<crate::ConsumerStats> for ConsumerStats {
 impl ConsumerStats {
     /// The consumer's id.
     #[getter]
-    fn id(&self) -> Uuid {
-        self.stats.id
+    fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        uuid(py, self.stats.id)
     }
 
     /// Its name, if it was given one.

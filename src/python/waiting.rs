@@ -38,10 +38,15 @@ impl Host for Interpreter {
         loop {
             let more = Python::try_attach(|py| {
                 let began = Instant::now();
-                let mut more = run();
-                while more && began.elapsed() < DROP_SLICE {
-                    more = run();
-                }
+                let mut more = true;
+                lifecycle::call_out(py, || {
+                    while more {
+                        more = run();
+                        if began.elapsed() >= DROP_SLICE {
+                            break;
+                        }
+                    }
+                });
                 if more && is_attached {
                     lifecycle::breathe(py);
                 }

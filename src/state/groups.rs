@@ -248,11 +248,11 @@ impl<T> State<T> {
         self.forget_idle();
     }
 
-    /// Another handle to the payload of a dying message, and its size; None: it has left meanwhile.
-    pub(crate) fn dying(&self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<(T, u64)> {
+    /// Another handle to the payload of a dying message; None: it has left meanwhile.
+    pub(crate) fn dying(&self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<T> {
         self.group(key).ok()?.acks.as_ref().filter(|acks| acks.contains(seq))?;
         let found = self.log.first_at(seq, &mut { NIL }).filter(|found| found.seq == seq)?;
-        Some((share(found.payload), found.size))
+        Some(share(found.payload))
     }
 
     /// Ends the dying of a message: it was buried, it could not be, or there is nowhere to bury it.

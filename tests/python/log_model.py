@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     seq: int
     payload: int
@@ -15,7 +15,7 @@ class Held:
     mortal: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Reader:
     """A consumer, or a group as a whole."""
 
@@ -70,7 +70,7 @@ class Reader:
         return self.read + self.missed + len(self.pending)
 
 
-@dataclass
+@dataclass(eq=False)
 class Pending:
     holder: object | None
     deliveries: int = 1

@@ -159,20 +159,6 @@ def test_two_queues_may_be_each_others_dead_letter_queue(make_queue):
     assert ping.read(timeout=PATIENCE).seq == 5
 
 
-def test_an_expensive_sizer_of_the_dead_letter_queue_may_use_the_group(make_queue):
-    seen = []
-
-    def sizer(payload):
-        seen.append(ledger(group)[1:])
-        return 1
-
-    dead = make_queue("dead", sizer=sizer)
-    group = acking_group("a", dead_letter=dead)
-    group.add_consumer().read().term()
-    assert dead.add_consumer().get(timeout=PATIENCE) == "a"
-    assert seen[0] == (0, 0)
-
-
 def test_a_group_keeps_its_dead_letter_queue_alive():
     group = acking_group("a", dead_letter=Queue("nobody else holds it"))
     group.add_consumer().read().term()

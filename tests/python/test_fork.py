@@ -35,7 +35,7 @@ def in_child(call):
 def expires(queue):
     "The expiration thread of this process comes by."
     consumer = queue.add_consumer(start="latest")
-    queue.enqueue("short-lived")
+    queue.enqueue("short-lived", timeout=15)
     assert consumer.take_missed(timeout=15) == 1
     consumer.close()
 """

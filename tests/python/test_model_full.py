@@ -135,7 +135,9 @@ class Machine(RuleBasedStateMachine):
         group = self.queue.add_group(
             f"group {self.names}", start=start, dead_letter=self.dead if acks else None, **arguments
         )
-        reader = Reader(position, acks=acks, max_pending=max_pending, max_deliver=max_deliver)
+        reader = Reader(position, acks=acks)
+        if acks:
+            reader.max_pending, reader.max_deliver = max_pending, max_deliver
         self.log.add(reader, group.missed_count)
         self.groups.append((group, reader))
         self.members.append((group.add_consumer(), group, reader))
@@ -164,6 +166,7 @@ class Machine(RuleBasedStateMachine):
             if pending.holder is member:
                 pending.holder = None
                 self.used_up(reader, seq)
+        self.in_hand = [(m, r) for m, r in self.in_hand if m.seq in r.pending and r.pending[m.seq].holder]
         self.log.let_go()
 
     @precondition(lambda self: self.groups)
@@ -215,7 +218,8 @@ class Machine(RuleBasedStateMachine):
     def peek(self, index):
         consumer, reader = pick(self.consumers, index)
         message = consumer.peek()
-        assert [message.seq] * bool(message) == [entry.seq for entry in self.log.unread(reader)[:1]]
+        shown = [] if message is None else [message.seq]
+        assert shown == [entry.seq for entry in self.log.unread(reader)[:1]]
 
     @precondition(lambda self: self.consumers)
     @rule(index=indices, to=starts)

@@ -200,7 +200,7 @@ def test_a_timeout_is_kept_while_signals_arrive_all_the_time():
     for line in lines:
         name, taken, heard = line.split()
         assert 0.299 <= float(taken) < 0.6, line
-        assert int(heard) > 30, line
+        assert int(heard) >= 3, line  # each within 100 ms
         assert name
 
 

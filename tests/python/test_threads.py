@@ -194,7 +194,7 @@ def test_closing_while_threads_work_loses_no_accepted_message(make_queue, run_th
         seqs = []
         try:
             while True:
-                seqs.append(queue.enqueue("a"))
+                seqs.append(queue.enqueue("a", timeout=None))
         except QueueClosedError:
             return seqs
 
