@@ -88,7 +88,6 @@ pub(crate) fn instant(mono: u64) -> Instant {
 static SYSTEM: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
 
 /// After a fork in the child: another thread may have been in the middle of setting the anchor.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn reset_after_fork() {
     SYSTEM.version.store(0, Ordering::SeqCst);
     SYSTEM.scale.store(0, Ordering::SeqCst);
@@ -164,7 +163,7 @@ impl SystemClock {
         fence(Ordering::Acquire);
         if passed < span && scale != 0 && version & 1 == 0 && self.version.load(Ordering::Relaxed) == version {
             // passed < span < 2^32 ticks and scale < 2^32 * 2^4: no overflow for any counter above 0.1 GHz
-            let nanoseconds = (u128::from(passed) * u128::from(scale) >> SCALE_BITS) as u64;
+            let nanoseconds = ((u128::from(passed) * u128::from(scale)) >> SCALE_BITS) as u64;
             return Now { mono: mono + nanoseconds, wall: wall + nanoseconds };
         }
         self.anchor()

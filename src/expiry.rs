@@ -86,7 +86,6 @@ pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) -> bool {
 }
 
 /// Ends the thread for good, and waits a while until it has ended.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn stop(patience: Duration) {
     let before = std::mem::replace(&mut *lock::<Threads, _>(&THREAD), Thread::Stopped);
     if let Thread::Running(sender, ended) = before {
@@ -100,19 +99,16 @@ thread_local! {
 }
 
 /// Whether this is the expiration thread.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn is_here() -> bool {
     IS_HERE.get()
 }
 
 /// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn before_fork() {
     hold::<Threads, _>(&THREAD);
 }
 
 /// Lets go of the state again; a child has no such thread, and starts its own when it needs one.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn after_fork(in_child: bool) {
     release(&THREAD);
     let mut state = lock::<Threads, _>(&THREAD);

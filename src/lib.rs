@@ -1,5 +1,8 @@
 //! An in-process, thread-safe, byte-bounded broadcast log: every consumer reads every message at its own pace.
 
+// Waiting by task, garbage collection, forks and exits: what only the binding needs of the engine.
+#![cfg_attr(not(feature = "python"), allow(dead_code))]
+
 mod audit;
 mod budget;
 mod chunk;

@@ -100,12 +100,6 @@ impl<T> Log<T> {
         self.len
     }
 
-    /// Chunks held.
-    #[cfg(test)]
-    pub(crate) fn chunk_count(&self) -> usize {
-        self.chunks.len()
-    }
-
     /// Adds a message at the end and returns its seq.
     #[inline]
     pub(crate) fn append(&mut self, payload: T, size: u64, stamp: Stamp, wall: u64) -> u64 {

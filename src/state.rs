@@ -1035,20 +1035,23 @@ impl<T> State<T> {
 #[derive(Clone, Debug)]
 struct Gone {
     need: Need,
-    /// All of it has a seq in here (and other messages may, too).
+    /// All of it has a seq in here (and other messages may, too). Empty while nothing was.
     seqs: Range<u64>,
 }
 
 impl Gone {
     fn none() -> Self {
-        Gone { need: Need { bytes: 0, items: 0 }, seqs: u64::MAX..0 }
+        Gone { need: Need { bytes: 0, items: 0 }, seqs: 0..0 }
     }
 
     fn add(&mut self, need: Need, seqs: Range<u64>) {
         if need.items > 0 {
             self.need.bytes += need.bytes;
             self.need.items += need.items;
-            self.seqs = self.seqs.start.min(seqs.start)..self.seqs.end.max(seqs.end);
+            self.seqs = match self.seqs.is_empty() {
+                true => seqs,
+                false => self.seqs.start.min(seqs.start)..self.seqs.end.max(seqs.end),
+            };
         }
     }
 }

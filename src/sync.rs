@@ -62,13 +62,11 @@ fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Takes the lock for longer than a scope: over a fork. [`release`] lets go of it.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn hold<H: Host, T>(mutex: &Mutex<T>) {
     std::mem::forget(lock::<H, T>(mutex));
 }
 
 /// Lets go of a lock that this thread [`hold`]s.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn release<T>(mutex: &Mutex<T>) {
     assert!(mutex.is_locked(), "released without having been held");
     // SAFETY: the lock is held, by a guard that `hold` forgot: the two come in pairs, before and after a fork, in the
@@ -77,7 +75,6 @@ pub(crate) fn release<T>(mutex: &Mutex<T>) {
 }
 
 /// Looks at what a lock guards that this thread [`hold`]s.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
 pub(crate) fn held<T, R>(mutex: &Mutex<T>, look: impl FnOnce(&T) -> R) -> R {
     assert!(mutex.is_locked(), "looked at without having been held");
     // SAFETY: the lock is held by a guard that `hold` forgot, so nobody else has a reference to what it guards, and

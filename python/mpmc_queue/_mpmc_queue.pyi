@@ -957,5 +957,8 @@ class ConsumerGroup(Generic[_T]):
         >>> q.get_group("workers") is None
         True
         """
+    def __enter__(self) -> Self:
+        """`with queue.add_group("workers") as group:` closes the group on exit."""
+    def __exit__(self, *exc: object) -> None: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...

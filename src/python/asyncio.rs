@@ -252,7 +252,7 @@ enum Step {
 }
 
 impl Operation {
-    fn queue<'a>(&'a self) -> &'a Py<Queue> {
+    fn queue(&self) -> &Py<Queue> {
         match self {
             Operation::Read(consumer)
             | Operation::ReadBatch(consumer, _)

@@ -228,7 +228,7 @@ impl Queue {
                     break;
                 }
             }
-            if need.items as usize % SLICE == 0 {
+            if need.items.is_multiple_of(SLICE as u64) {
                 lifecycle::breathe(py);
             }
         }
@@ -362,6 +362,7 @@ impl Queue {
                         sizer = None, audit = Audit(true)),
            text_signature = "(name, *, ttl=600.0, max_bytes=1048576, max_items=None, retention='limits', \
                              overflow='reject', sizer=None, audit=True)")]
+    #[allow(clippy::too_many_arguments, reason = "the interface has that many")]
     fn new(
         name: &Bound<'_, PyAny>,
         ttl: Ttl,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from helpers import PATIENCE
-
 from mpmc_queue import ConsumerGroup, Queue
 
 LONG = 1000.0  # an ack_wait or a delay that does not come into play

@@ -3,9 +3,9 @@
 import threading
 
 import pytest
+
 from harness import LONG, acking_group, ledger, together
 from helpers import PATIENCE, expire_all
-
 from mpmc_queue import QueueClosedError, QueueError
 
 

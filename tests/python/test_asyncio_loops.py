@@ -13,9 +13,9 @@ import weakref
 from collections.abc import Callable
 
 import pytest
+
 from harness import CountingLoop, asleep, at_once, outcome, run_in, settled
 from helpers import PATIENCE, payloads
-
 from mpmc_queue import Queue, QueueClosedError
 
 TASKS = 100

@@ -4,9 +4,9 @@ import asyncio
 import time
 
 import pytest
+
 from harness import at_once, settled
 from helpers import PATIENCE
-
 from mpmc_queue import ConsumerClosedError, MessagesMissedError, QueueClosedError
 
 

@@ -2,7 +2,6 @@
 
 from harness import LONG, acking_group, eventually, ledger
 from helpers import PATIENCE, expire_all, payloads
-
 from mpmc_queue import Queue
 
 

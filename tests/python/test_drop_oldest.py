@@ -5,9 +5,9 @@ import time
 import weakref
 
 import pytest
+
 from harness import LONG, at_once, eventually, together
 from helpers import PATIENCE, assert_books_balance, payloads
-
 from mpmc_queue import ItemLimitError, MemoryLimitError, MessagesMissedError, QueueClosedError
 
 MEGA = 1_000_000

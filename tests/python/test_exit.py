@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from harness import script
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")

@@ -23,8 +23,10 @@ SPECIAL_METHODS = {
     "__class_getitem__": "[str]",
     "__len__": "len(",
     "__bool__": "bool(",
-    "__iter__": "iter(",
-    "__next__": "next(",
+    "__iter__": "(iter(",
+    "__next__": "(next(",
+    "__aiter__": "(aiter(",
+    "__anext__": "await anext(",
     "__enter__": "with ",
     "__exit__": "with ",
 }
@@ -135,7 +137,7 @@ def test_example_runs(example):
     assert not results.failed, "".join(output)
 
 
-@pytest.mark.parametrize("name", ["Queue", "Consumer", "Message"])
+@pytest.mark.parametrize("name", ["Queue", "Consumer", "ConsumerGroup", "Message"])
 def test_generic_classes_can_be_subscripted_at_run_time(name):
     assert getattr(mpmc_queue, name)[str]
 

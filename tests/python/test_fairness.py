@@ -5,9 +5,9 @@ import contextlib
 import threading
 
 import pytest
+
 from harness import asleep, settled
 from helpers import PATIENCE
-
 from mpmc_queue import QueueFullError
 
 

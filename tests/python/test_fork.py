@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from harness import output_of
 
 pytestmark = [

@@ -9,9 +9,9 @@ import sysconfig
 import threading
 
 import pytest
+
 from harness import output_of, together
 from helpers import assert_books_balance
-
 from mpmc_queue import ConsumerClosedError, Queue, QueueClosedError, QueueFullError
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))

@@ -6,9 +6,9 @@ import weakref
 from pathlib import Path
 
 import pytest
+
 from harness import eventually, output_of
 from helpers import expire_all
-
 from mpmc_queue import Queue, QueueFullError
 
 

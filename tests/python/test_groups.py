@@ -4,9 +4,9 @@ import asyncio
 import uuid
 
 import pytest
+
 from harness import at_once, settled, together
 from helpers import expire_all, payloads
-
 from mpmc_queue import ConsumerClosedError, ConsumerGroup, MessagesMissedError, QueueClosedError
 
 

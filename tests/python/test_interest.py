@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+
 from harness import LONG, settled, together
 from helpers import PATIENCE, READS, expire_all, payloads
-
 from mpmc_queue import ItemLimitError
 
 

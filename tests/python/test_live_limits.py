@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+
 from harness import settled
 from helpers import payloads
-
 from mpmc_queue import ItemLimitError, MemoryLimitError
 
 

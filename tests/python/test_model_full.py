@@ -1,12 +1,12 @@
 """Everything mixed, at random, against a model of it; the books of all readers balance after every step."""
 
 import pytest
-from harness import LONG
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from log_model import Log, Pending, Reader
 
+from harness import LONG
+from log_model import Log, Pending, Reader
 from mpmc_queue import ItemLimitError, Queue, QueueError
 
 SIZE = 100  # what the sizer says of every payload

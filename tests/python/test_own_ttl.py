@@ -5,9 +5,9 @@ import time
 from datetime import timedelta
 
 import pytest
+
 from harness import LONG, at_once
 from helpers import PATIENCE, assert_books_balance, payloads
-
 from mpmc_queue import CHUNK_SIZE
 
 SHORT = 1e-6

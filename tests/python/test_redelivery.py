@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
+
 from harness import LONG, acking_group, ledger, settled
 from helpers import PATIENCE, payloads
-
 from mpmc_queue import QueueError
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+
 from harness import SCRIPT_PATIENCE, environment, output_of
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes and measures time")

@@ -8,9 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from harness import asleep, together
 from helpers import PATIENCE, assert_books_balance
-
 from mpmc_queue import ConsumerClosedError, Queue, QueueClosedError, QueueFullError
 
 

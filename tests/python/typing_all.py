@@ -2,7 +2,7 @@
 
 import pickle
 import queue as stdlib_queue
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal, assert_type
 from uuid import UUID
@@ -14,6 +14,7 @@ from mpmc_queue import (
     DEFAULT_TTL,
     Consumer,
     ConsumerClosedError,
+    ConsumerGroup,
     ConsumerStats,
     Event,
     ItemLimitError,
@@ -42,10 +43,14 @@ def making() -> None:
     plain: Queue[str] = Queue("plain")
     timed: Queue[bytes] = Queue("timed", ttl=timedelta(minutes=1), max_bytes=1 << 20, max_items=10, audit=False)
     endless: Queue[object] = Queue("endless", ttl=None, max_items=None)
+    shared: Queue[int] = Queue("shared", retention="interest", overflow="drop_oldest")
+    kept: Queue[int] = Queue("kept", retention="limits", overflow="reject")
+    Queue("wrong", retention="read")  # type: ignore[arg-type]
+    Queue("wrong", overflow="block")  # type: ignore[arg-type]
     sized = Queue("sized", sizer=size_of)
     assert_type(sized, Queue[str])
     assert_type(plain.name, str)
-    print(timed, endless)
+    print(timed, endless, shared, kept)
 
 
 def size_of(text: str) -> int:
@@ -55,13 +60,28 @@ def size_of(text: str) -> int:
 def producing(queue: Queue[str]) -> None:
     assert_type(queue.enqueue("a"), int)
     assert_type(queue.enqueue("a", timeout=None), int)
+    assert_type(queue.enqueue("a", ttl=2.5), int)
+    assert_type(queue.enqueue("a", ttl=timedelta(days=1), timeout=1), int)
+    assert_type(queue.enqueue("a", ttl=None), int)
     assert_type(queue.enqueue_batch(["a", "b"]), range)
     assert_type(queue.enqueue_batch((letter for letter in "ab"), timeout=1), range)
+    assert_type(queue.enqueue_batch("ab", ttl=60), range)
+    assert_type(queue.enqueue_batch("ab", ttl=None, timeout=None), range)
     queue.put("a")
     queue.put("a", False)
     queue.put("a", block=True, timeout=1.5)
     queue.put_nowait("a")
     queue.enqueue(1)  # type: ignore[arg-type]
+
+
+async def producing_from_a_loop(queue: Queue[str]) -> None:
+    assert_type(await queue.aenqueue("a"), int)
+    assert_type(await queue.aenqueue("a", ttl=timedelta(seconds=1), timeout=0), int)
+    assert_type(await queue.aenqueue_batch(["a", "b"]), range)
+    assert_type(await queue.aenqueue_batch("ab", ttl=None, timeout=1.5), range)
+    assert_type(await queue.ajoin(), bool)
+    assert_type(await queue.ajoin(timeout=1.5), bool)
+    await queue.aenqueue(1)  # type: ignore[arg-type]
 
 
 def consumers(queue: Queue[str], start: Start) -> None:
@@ -78,6 +98,31 @@ def consumers(queue: Queue[str], start: Start) -> None:
     assert_type(queue.remove_consumer(consumer), bool)
     assert_type(queue.remove_consumer(consumer.id), bool)
     assert_type(queue.remove_consumer(str(consumer.id)), bool)
+
+
+def groups(queue: Queue[str], start: Start, dead: Queue[str], other: Queue[int]) -> None:
+    group = queue.add_group("plain")
+    assert_type(group, ConsumerGroup[str])
+    queue.add_group("acking", start="latest", ack_wait=30, max_deliver=3, backoff=[0.1, 1, 10], max_ack_pending=100)
+    queue.add_group("burying", start=start, ack_wait=timedelta(minutes=1), backoff=(1, 2), dead_letter=dead)
+    queue.add_group("bare", ack_wait=None, max_deliver=None, backoff=None, max_ack_pending=None, dead_letter=None)
+    queue.add_group("wrong", dead_letter=other)  # type: ignore[arg-type]
+    assert_type(queue.get_group("plain"), ConsumerGroup[str] | None)
+
+
+def about_a_group(group: ConsumerGroup[str]) -> None:
+    assert_type(group.name, str)
+    assert_type(group.queue, Queue[str])
+    assert_type(group.members, tuple[Consumer[str], ...])
+    assert_type(group.pending_count, int)
+    assert_type(group.unread_count, int)
+    assert_type(group.missed_count, int)
+    assert_type(group.add_consumer(), Consumer[str])
+    member = group.add_consumer(name="one")
+    assert_type(member.group, ConsumerGroup[str] | None)
+    group.close()
+    with group as same:
+        assert_type(same, ConsumerGroup[str])
 
 
 def expiration(queue: Queue[str]) -> None:
@@ -144,6 +189,20 @@ def reading(consumer: Consumer[str]) -> None:
         assert_type(message, Message[str])
 
 
+async def reading_from_a_loop(consumer: Consumer[str]) -> None:
+    assert_type(await consumer.aread(), Message[str] | None)
+    assert_type(await consumer.aread(timeout=1.5), Message[str] | None)
+    assert_type(await consumer.aread_batch(10), list[Message[str]])
+    assert_type(await consumer.aread_batch(limit=10, timeout=0), list[Message[str]])
+    assert_type(await consumer.aget(), str)
+    assert_type(await consumer.atake_missed(), int)
+    assert_type(await consumer.atake_missed(timeout=None), int)
+    assert_type(aiter(consumer), AsyncIterator[Message[str]])
+    assert_type(await anext(consumer), Message[str])
+    async for message in consumer:
+        assert_type(message, Message[str])
+
+
 def is_late(message: Message[object]) -> bool:
     return message.missed > 0
 
@@ -162,6 +221,7 @@ def about_a_consumer(consumer: Consumer[str]) -> None:
     assert_type(consumer.id, UUID)
     assert_type(consumer.name, str | None)
     assert_type(consumer.queue, Queue[str])
+    assert_type(consumer.group, ConsumerGroup[str] | None)
     assert_type(consumer.missed_count, int)
     assert_type(consumer.take_missed(), int)
     assert_type(consumer.take_missed(timeout=None), int)
@@ -187,6 +247,15 @@ def messages(message: Message[str]) -> None:
     wider: Message[object] = message  # immutable, so a message of str is one of object
     message.seq = 1  # type: ignore[misc]
     print(wider)
+
+
+def settling(message: Message[str]) -> None:
+    message.in_progress()
+    message.nack()
+    message.nack(1.5)
+    message.nack(delay=0)
+    message.term()
+    message.ack()
 
 
 def events(event: Event) -> None:
