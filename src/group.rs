@@ -88,6 +88,8 @@ struct Pending {
     member: u64,
     /// How often it was delivered.
     deliveries: u32,
+    /// Number of its first delivery, and of its latest, among all of the group.
+    numbers: (u64, u64),
     /// When its stage ends; None: not by time.
     timer: Option<u64>,
 }
@@ -104,6 +106,8 @@ pub(crate) struct Acks {
     timers: BTreeSet<(u64, u64)>,
     /// Seqs that are ready.
     ready: BTreeSet<u64>,
+    /// Deliveries of the group so far.
+    delivered: u64,
 }
 
 /// What became of a settling.
@@ -129,6 +133,7 @@ impl Acks {
             pending: BTreeMap::new(),
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
+            delivered: 0,
         })
     }
 
@@ -167,6 +172,16 @@ impl Acks {
         self.pending.get(&seq).map_or(0, |pending| pending.deliveries)
     }
 
+    /// Number of the next delivery, among all of the group.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Whether a message is on its way to the dead letter queue.
+    pub(crate) fn is_dying(&self, seq: u64) -> bool {
+        self.pending.get(&seq).is_some_and(|pending| pending.stage == Stage::Dying)
+    }
+
     /// When the next stage ends by time.
     pub(crate) fn due(&self) -> Option<u64> {
         self.timers.first().map(|&(at, _)| at)
@@ -195,9 +210,12 @@ impl Acks {
 
     /// Hands one to a member: how often it has been delivered now, and until when it has to be settled.
     pub(crate) fn deliver(&mut self, seq: u64, member: u64, now: u64) -> (u32, u64) {
-        let fresh = Pending { stage: Stage::Held, member, deliveries: 0, timer: None };
+        let number = self.delivered;
+        self.delivered += 1;
+        let fresh = Pending { stage: Stage::Held, member, deliveries: 0, numbers: (number, number), timer: None };
         let pending = self.pending.entry(seq).or_insert(fresh);
         pending.member = member;
+        pending.numbers.1 = number;
         pending.deliveries += 1;
         let deliveries = pending.deliveries;
         let until = now.saturating_add(self.ack_wait);
@@ -225,11 +243,15 @@ impl Acks {
         stage
     }
 
-    /// What a member says of delivery number `delivery` of a message. Of an earlier delivery only what ends it counts.
-    pub(crate) fn settle(&mut self, seq: u64, delivery: u32, how: Settle, now: u64) -> Settled {
+    /// What a member says of delivery `number`. Of an earlier delivery only what ends it counts; of one before the
+    /// message was taken back, nothing.
+    pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> Settled {
         let Some(pending) = self.pending.get(&seq) else { return Settled::Already };
-        let (deliveries, stage) = (pending.deliveries, pending.stage);
-        let is_current = deliveries == delivery && stage == Stage::Held;
+        let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
+        if number < first {
+            return Settled::Already;
+        }
+        let is_current = number == latest && stage == Stage::Held;
         match how {
             _ if stage == Stage::Dying && how != Settle::Ack => Settled::Pending,
             Settle::Ack => {
@@ -311,6 +333,14 @@ impl Acks {
     pub(crate) fn forget(&mut self, seqs: Range<u64>, is_held: impl Fn(u64) -> bool) -> u64 {
         let gone: Vec<u64> = self.pending.range(seqs).map(|(&seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
         gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
+    }
+
+    /// Takes out what the position was put back before: it is to be read anew.
+    pub(crate) fn take_back(&mut self, from: u64) {
+        let seqs: Vec<u64> = self.pending.range(from..).map(|(&seq, _)| seq).collect();
+        for seq in seqs {
+            self.remove(seq);
+        }
     }
 
     /// Takes all out.

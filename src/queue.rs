@@ -141,8 +141,8 @@ pub struct Receipt {
     pub(crate) group: GroupKey,
     pub(crate) member: ConsumerKey,
     pub(crate) seq: u64,
-    /// Which delivery of the message it is.
-    pub(crate) delivery: u32,
+    /// Which delivery of the group it is.
+    pub(crate) number: u64,
 }
 
 /// The figures of a group at one moment.
@@ -274,21 +274,28 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             state = self.expire(state, &mut fx).0;
         }
         let result = f(&mut state, now, &mut fx);
-        let arm = state.due() < state.armed && self.clock.runs();
-        if arm {
-            state.armed = state.due();
-        }
         let due = state.due();
+        let arm = due < state.armed;
+        if arm {
+            state.armed = due;
+        }
         drop(state);
         if arm {
             self.arm(due);
         }
-        self.apply(fx);
+        if fx.is_empty() {
+            std::mem::forget(fx); // it has allocated nothing
+        } else {
+            self.apply(fx);
+        }
         result
     }
 
     #[cold]
     fn arm(self: &Arc<Self>, due: u64) {
+        if !self.clock.runs() {
+            return;
+        }
         let this: Arc<dyn Serviced> = self.clone();
         expiry::arm(self.number, due, Arc::downgrade(&this));
     }
@@ -310,7 +317,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 
     /// Does what was left to do.
-    #[inline]
+    #[cold]
     fn apply(self: &Arc<Self>, fx: Effects<T>) {
         if !fx.wakers.is_empty() {
             fx.wakers.into_iter().for_each(Waker::wake);

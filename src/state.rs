@@ -52,6 +52,15 @@ impl<T> Effects<T> {
     }
 }
 
+impl<T> Effects<T> {
+    /// Whether nothing has ever been put in.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        let removed = self.removed.payloads.capacity() + self.removed.chunks.capacity();
+        removed + self.wakers.capacity() + self.unwoken.capacity() + self.dying.capacity() == 0
+    }
+}
+
 /// Which consumer: its place, and a serial number that no other ever has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerKey {
@@ -322,9 +331,12 @@ impl<T> State<T> {
                 let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
                 let cursor = &mut self.cursors[group.cursor];
                 cursor.lose(lost);
-                if self.closed && lost > 0 && acks.is_empty() {
-                    cursor.readers.wake(u64::MAX, &mut fx.wakers);
-                }
+                // They made room for new deliveries; the end of a closed queue concerns everyone.
+                let concerns = match self.closed && lost > 0 && acks.is_empty() {
+                    true => u64::MAX,
+                    false => lost.min(self.log.count_from(cursor.position, cursor.hint)),
+                };
+                cursor.readers.wake(concerns, &mut fx.wakers);
             }
         }
         if !self.waiting.is_empty() {
@@ -634,6 +646,9 @@ impl<T> State<T> {
         let to = self.seq_of(to)?;
         let at = self.consumer(key)?.cursor;
         let cursor = &mut self.cursors[at];
+        if let Some(acks) = cursor.group.and_then(|group| self.groups[group].acks.as_mut()) {
+            acks.take_back(to);
+        }
         let skipped = cursor.seek(to, &self.log);
         self.consumers[key.index].read += skipped;
         self.collected = self.collected.min(to);
@@ -735,15 +750,21 @@ impl<T> State<T> {
         visit: impl FnOnce(Delivery<'_, T>) -> R,
     ) -> Result<Option<R>, Error> {
         let cursor = self.cursor(key)?;
+        let acks = cursor.group.and_then(|group| self.groups[group].acks.as_ref());
+        let again = acks.and_then(|acks| Some((acks.first_ready()?, acks)));
         let mut hint = cursor.hint;
-        Ok(self.log.first_at(cursor.position, &mut hint).map(|found| {
+        let (from, deliveries) = again.map_or((cursor.position, 1), |(seq, acks)| (seq, acks.deliveries(seq) + 1));
+        Ok(self.log.first_at(from, &mut hint).map(|found| {
             visit(Delivery {
                 payload: found.payload,
                 seq: found.seq,
                 size: found.size,
                 created: found.wall,
-                missed: cursor.missed_just_before() + (found.seq - cursor.position),
-                deliveries: 1,
+                missed: match again {
+                    Some(_) => 0,
+                    None => cursor.missed_just_before() + (found.seq - cursor.position),
+                },
+                deliveries,
                 receipt: None,
             })
         }))

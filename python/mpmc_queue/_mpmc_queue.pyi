@@ -140,7 +140,7 @@ class Message(Generic[_T_co]):
         2
         """
     def term(self) -> None:
-        """Never redeliver: straight to the dead letter queue, or counted as missed where there is none.
+        """Never redeliver: straight to the dead letter queue, where there is one. It counts as read.
 
         Raises QueueError as `ack` does.
 
@@ -957,8 +957,7 @@ class ConsumerGroup(Generic[_T]):
         >>> q.get_group("workers") is None
         True
         """
-    def __enter__(self) -> Self:
-        """`with queue.add_group("workers") as group:` closes the group on exit."""
+    def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...

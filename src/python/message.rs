@@ -237,7 +237,7 @@ impl Message {
         self.settle(py, Settle::Nack(delay.0))
     }
 
-    /// Never redeliver: straight to the dead letter queue, or counted as missed where there is none.
+    /// Never redeliver: straight to the dead letter queue, where there is one. It counts as read.
     ///
     /// Raises QueueError as `ack` does.
     ///

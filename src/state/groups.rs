@@ -166,7 +166,7 @@ impl<T> State<T> {
                     group: GroupKey { index, serial: group.serial },
                     member: key,
                     seq,
-                    delivery: deliveries,
+                    number: acks.next_number(),
                 }),
             });
             let (_, until) = acks.deliver(seq, key.serial, now.mono);
@@ -192,7 +192,7 @@ impl<T> State<T> {
         let group = &mut self.groups[receipt.group.index];
         let cursor = group.cursor;
         let Some(acks) = &mut group.acks else { return };
-        let settled = acks.settle(receipt.seq, receipt.delivery, how, now);
+        let settled = acks.settle(receipt.seq, receipt.number, how, now);
         if let Some(due) = acks.due() {
             self.due = self.due.min(due);
         }
@@ -248,9 +248,9 @@ impl<T> State<T> {
         self.forget_idle();
     }
 
-    /// Another handle to the payload of a dying message; None: it has left meanwhile.
+    /// Another handle to the payload of a dying message; None: it is dying no more.
     pub(crate) fn dying(&self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<T> {
-        self.group(key).ok()?.acks.as_ref().filter(|acks| acks.contains(seq))?;
+        self.group(key).ok()?.acks.as_ref().filter(|acks| acks.is_dying(seq))?;
         let found = self.log.first_at(seq, &mut { NIL }).filter(|found| found.seq == seq)?;
         Some(share(found.payload))
     }
@@ -263,7 +263,7 @@ impl<T> State<T> {
         let now = self.latest.mono;
         let group = &mut self.groups[key.index];
         let cursor = group.cursor;
-        let Some(acks) = &mut group.acks else { return };
+        let Some(acks) = group.acks.as_mut().filter(|acks| acks.is_dying(seq)) else { return };
         match burial {
             Burial::Later => {
                 acks.bury_later(seq, now);

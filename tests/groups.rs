@@ -1,0 +1,712 @@
+//! The promises of groups, one rule a test. A hand-driven clock owns the time.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mpmc_queue::{
+    CHUNK_SIZE, Clock, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy,
+    Now, Options, Overflow, Queue, Receipt, Retention, Settle, Start,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn manual(options: Options) -> (Queue<u64>, Arc<ManualClock>) {
+    let clock = ManualClock::at(Now { mono: SECOND, wall: 1_700_000_000 * SECOND });
+    (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
+}
+
+/// Ten seconds to acknowledge.
+fn acks() -> GroupOptions {
+    GroupOptions { ack_wait: Some(10 * SECOND), ..GroupOptions::default() }
+}
+
+/// A queue with a group of two members.
+struct Fixture {
+    queue: Queue<u64>,
+    clock: Arc<ManualClock>,
+    group: Group<u64>,
+    a: Consumer<u64>,
+    b: Consumer<u64>,
+}
+
+fn fixture_of(options: Options, how: &GroupOptions, dead: Option<&Queue<u64>>) -> Fixture {
+    let (queue, clock) = manual(options);
+    let group =
+        queue.add_group("g", Start::Earliest, how, dead.map(|dead| dead.dead_letter(|n| *n, |_| Some(1)))).unwrap();
+    let (a, b) = (group.add_consumer(None).unwrap(), group.add_consumer(None).unwrap());
+    Fixture { queue, clock, group, a, b }
+}
+
+fn fixture(how: GroupOptions) -> Fixture {
+    fixture_of(Options::default(), &how, None)
+}
+
+impl Fixture {
+    fn enqueue(&self, count: u64) {
+        let next = self.queue.stats().next_seq;
+        (next..next + count).for_each(|n| assert_eq!(self.queue.enqueue(n, 1), Ok(n)));
+    }
+
+    fn seconds(&self, count: u64) {
+        self.clock.advance(count * SECOND);
+        self.queue.len(); // lets what is due happen
+    }
+
+    fn settle(&self, receipt: Receipt, how: Settle) {
+        self.queue.settle(&receipt, how);
+        self.check();
+    }
+
+    /// Pending, unread, missed, read.
+    fn books(&self) -> [u64; 4] {
+        self.check();
+        let stats = self.group.stats().unwrap();
+        [stats.pending, stats.unread, stats.missed, stats.read]
+    }
+
+    fn check(&self) {
+        self.queue.check();
+        let stats = self.group.stats().unwrap();
+        let accounted = stats.pending + stats.unread + stats.missed + stats.read;
+        assert_eq!(accounted, self.queue.stats().next_seq, "the books balance: {stats:?}");
+    }
+
+    /// Asserts that nothing can be read for so many seconds, and something then.
+    fn ready_in(&self, seconds: u64) -> (u64, u32, Receipt) {
+        self.seconds(seconds - 1);
+        assert_eq!(take(&self.a), None, "too early");
+        self.seconds(1);
+        take(&self.b).expect("it is time")
+    }
+}
+
+/// Reads one delivery of an acknowledging group: seq, deliveries, receipt.
+fn take(member: &Consumer<u64>) -> Option<(u64, u32, Receipt)> {
+    let mut taken = None;
+    let result = member.read_with(1, |delivery| {
+        assert_eq!(*delivery.payload, delivery.seq);
+        taken = Some((delivery.seq, delivery.deliveries, delivery.receipt.unwrap()));
+    });
+    assert_eq!(result, Ok(usize::from(taken.is_some())));
+    taken
+}
+
+fn receipt(member: &Consumer<u64>) -> Receipt {
+    take(member).expect("a delivery").2
+}
+
+fn seqs(member: &Consumer<u64>, limit: usize) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    member.read_with(limit, |delivery| seqs.push(delivery.seq)).unwrap();
+    seqs
+}
+
+// --- without acknowledgements -----------------------------------------------------------------------------------------
+
+#[test]
+fn each_message_goes_to_one_member_and_settles_itself() {
+    let f = fixture(GroupOptions::default());
+    f.enqueue(6);
+    assert_eq!((f.a.read(), f.b.read(), f.b.read()), (Ok(Some(0)), Ok(Some(1)), Ok(Some(2))));
+    f.a.read_with(1, |delivery| assert_eq!((delivery.deliveries, delivery.receipt), (1, None))).unwrap();
+    assert_eq!(f.books(), [0, 2, 0, 4]);
+    assert!(f.a.close());
+    assert_eq!(f.a.read(), Err(Error::ConsumerClosed));
+    f.seconds(100);
+    assert_eq!(seqs(&f.b, 10), [4, 5]);
+    assert_eq!((f.books(), f.b.read()), ([0, 0, 0, 6], Ok(None)));
+}
+
+#[test]
+fn a_group_is_one_reader_beside_the_others() {
+    let f = fixture(GroupOptions::default());
+    let alone = f.queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    let other = f.queue.add_group("other", Start::Earliest, &acks(), None).unwrap();
+    let member = other.add_consumer(None).unwrap();
+    f.enqueue(4);
+    assert_eq!((seqs(&f.a, 2), seqs(&f.b, 9)), (vec![0, 1], vec![2, 3]));
+    assert_eq!((seqs(&alone, 9), seqs(&member, 9)), (vec![0, 1, 2, 3], vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn a_group_misses_what_leaves_before_it_is_read() {
+    let f = fixture_of(
+        Options { ttl: Some(5 * SECOND), ..Options::default() },
+        &GroupOptions { ..Default::default() },
+        None,
+    );
+    f.enqueue(3);
+    f.a.read().unwrap();
+    f.seconds(5);
+    f.enqueue(1);
+    assert_eq!(f.books(), [0, 1, 2, 1]);
+    f.b.read_with(1, |delivery| assert_eq!((delivery.seq, delivery.missed), (3, 2))).unwrap();
+}
+
+#[test]
+fn names_are_unique_until_the_group_is_closed() {
+    let f = fixture(GroupOptions::default());
+    let again = || f.queue.add_group("g", Start::Earliest, &acks(), None);
+    assert_eq!(again().err(), Some(Error::NameTaken));
+    assert_eq!((f.group.members().len(), f.queue.group_names()), (2, vec!["g".to_owned()]));
+    assert!(f.group.close());
+    assert!(!f.group.close());
+    assert_eq!((f.a.read(), f.group.stats()), (Err(Error::ConsumerClosed), Err(Error::GroupClosed)));
+    assert_eq!(f.group.add_consumer(None).err(), Some(Error::GroupClosed));
+    assert!(f.queue.group("g").is_none() && again().is_ok());
+    assert_eq!(f.group.stats(), Err(Error::GroupClosed));
+}
+
+// --- with acknowledgements --------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_acknowledged_is_never_delivered_again() {
+    let f = fixture(acks());
+    f.enqueue(3);
+    let receipts = [receipt(&f.a), receipt(&f.b), receipt(&f.a)];
+    assert_eq!((f.books(), take(&f.b)), ([3, 0, 0, 0], None));
+    receipts.map(|receipt| f.settle(receipt, Settle::Ack));
+    assert_eq!(f.books(), [0, 0, 0, 3]);
+    receipts.map(|receipt| f.settle(receipt, Settle::Ack));
+    f.seconds(100);
+    assert_eq!((f.books(), take(&f.a)), ([0, 0, 0, 3], None));
+    assert_eq!((f.a.stats().unwrap().read, f.b.stats().unwrap().read), (2, 1));
+}
+
+#[test]
+fn what_is_not_acknowledged_in_time_goes_to_whoever_reads_next() {
+    let f = fixture(acks());
+    f.enqueue(2);
+    let late = receipt(&f.a);
+    assert_eq!((late, f.books()), (late, [1, 1, 0, 0]));
+    f.seconds(9);
+    assert_eq!(take(&f.b).map(|(seq, deliveries, _)| (seq, deliveries)), Some((1, 1)));
+    f.seconds(1);
+    let (seq, deliveries, again) = take(&f.b).unwrap();
+    assert_eq!((seq, deliveries), (0, 2));
+    assert_eq!(f.group.stats().unwrap().redelivered, 1);
+    f.settle(again, Settle::Ack);
+    f.settle(late, Settle::Ack);
+    assert_eq!(f.books(), [1, 0, 0, 1]);
+}
+
+#[test]
+fn redeliveries_come_before_new_messages_oldest_first() {
+    let f = fixture(acks());
+    f.enqueue(6);
+    assert_eq!(seqs(&f.a, 3), [0, 1, 2]);
+    f.seconds(10);
+    assert_eq!(seqs(&f.b, 5), [0, 1, 2, 3, 4]);
+    f.seconds(10);
+    assert_eq!(seqs(&f.b, 9), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn peek_shows_the_redelivery_that_is_next() {
+    let f = fixture(acks());
+    f.enqueue(2);
+    receipt(&f.a);
+    let peek = || f.b.peek_with(|delivery| (delivery.seq, delivery.deliveries)).unwrap();
+    assert_eq!(peek(), Some((1, 1)));
+    f.seconds(10);
+    assert_eq!(peek(), Some((0, 2)));
+    assert_eq!(take(&f.b).map(|(seq, deliveries, _)| (seq, deliveries)), Some((0, 2)));
+}
+
+#[test]
+fn deliveries_are_counted_exactly() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    for expected in 1..50 {
+        let (seq, deliveries, receipt) = take(&f.a).unwrap();
+        assert_eq!((seq, deliveries), (0, expected));
+        match expected % 3 {
+            0 => f.settle(receipt, Settle::Nack(0)),
+            1 => f.seconds(10),
+            _ => f.settle(receipt, Settle::Nack(0)),
+        }
+    }
+    assert_eq!(f.group.stats().unwrap().redelivered, 48);
+}
+
+#[test]
+fn a_nack_goes_back_at_once_or_after_its_delay() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    f.settle(receipt(&f.a), Settle::Nack(0));
+    f.settle(receipt(&f.b), Settle::Nack(3 * SECOND));
+    assert_eq!(f.books(), [1, 0, 0, 0]);
+    let (_, deliveries, receipt) = f.ready_in(3);
+    assert_eq!(deliveries, 3);
+    f.settle(receipt, Settle::Nack(100 * SECOND));
+    assert_eq!(f.ready_in(100).1, 4);
+}
+
+#[test]
+fn backoff_delays_each_redelivery_and_its_last_is_repeated() {
+    let f = fixture(GroupOptions { backoff: vec![2 * SECOND, 5 * SECOND], ..acks() });
+    f.enqueue(1);
+    f.settle(receipt(&f.a), Settle::Nack(0));
+    f.settle(f.ready_in(2).2, Settle::Nack(0));
+    f.settle(f.ready_in(5).2, Settle::Nack(0));
+    // One that times out waits for its backoff, too; a longer delay of a nack counts, a shorter one does not.
+    f.ready_in(5);
+    f.settle(f.ready_in(10 + 5).2, Settle::Nack(7 * SECOND));
+    f.settle(f.ready_in(7).2, Settle::Nack(SECOND));
+    assert_eq!(f.ready_in(5).1, 7);
+}
+
+#[test]
+fn a_clock_that_jumps_makes_up_for_both_the_wait_and_the_backoff() {
+    let f = fixture(GroupOptions { backoff: vec![5 * SECOND], ..acks() });
+    f.enqueue(1);
+    receipt(&f.a);
+    f.clock.advance(15 * SECOND);
+    assert_eq!(take(&f.b).unwrap().1, 2);
+}
+
+#[test]
+fn in_progress_starts_the_wait_afresh() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    let first = receipt(&f.a);
+    for _ in 0..5 {
+        f.seconds(9);
+        f.settle(first, Settle::InProgress);
+    }
+    assert_eq!(f.ready_in(10).1, 2);
+    f.seconds(9);
+    f.settle(first, Settle::InProgress); // of an earlier delivery: does not count
+    f.seconds(1);
+    assert_eq!(take(&f.a).unwrap().1, 3);
+}
+
+#[test]
+fn of_an_earlier_delivery_only_what_ends_it_counts() {
+    let f = fixture(acks());
+    f.enqueue(3);
+    let first = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
+    f.seconds(10);
+    let second = [receipt(&f.b), receipt(&f.b), receipt(&f.b)];
+    first.map(|receipt| f.settle(receipt, Settle::Nack(0)));
+    assert_eq!((take(&f.a), f.books()), (None, [3, 0, 0, 0]));
+    f.settle(first[0], Settle::Ack);
+    f.settle(first[1], Settle::Term);
+    assert_eq!(f.books(), [1, 0, 0, 2]);
+    f.settle(second[0], Settle::Nack(0));
+    f.settle(second[1], Settle::Nack(0));
+    assert_eq!((take(&f.a), f.books()), (None, [1, 0, 0, 2]));
+    f.settle(second[2], Settle::Nack(0));
+    assert_eq!(take(&f.a).unwrap().0, 2);
+}
+
+#[test]
+fn an_ack_counts_while_the_message_waits_for_redelivery() {
+    let f = fixture(GroupOptions { backoff: vec![5 * SECOND], ..acks() });
+    f.enqueue(2);
+    let (waiting, ready) = (receipt(&f.a), receipt(&f.a));
+    f.seconds(10);
+    f.settle(waiting, Settle::Ack);
+    f.seconds(5);
+    f.settle(ready, Settle::Ack);
+    assert_eq!((take(&f.b), f.books()), (None, [0, 0, 0, 2]));
+}
+
+#[test]
+fn max_deliver_counts_as_missed_where_there_is_no_dead_letter_queue() {
+    let f = fixture(GroupOptions { max_deliver: Some(2), ..acks() });
+    f.enqueue(2);
+    let first = receipt(&f.a);
+    f.seconds(10);
+    assert_eq!(take(&f.b).unwrap().1, 2);
+    f.settle(first, Settle::Nack(0));
+    f.seconds(10);
+    assert_eq!(f.books(), [0, 1, 1, 0]);
+    f.settle(first, Settle::Ack);
+    assert_eq!((f.books(), f.a.take_missed()), ([0, 1, 1, 0], Ok(Some(1))));
+    assert_eq!(f.queue.len(), 2, "it stays for the others");
+}
+
+#[test]
+fn max_deliver_by_nack_ends_it_at_once() {
+    let f = fixture(GroupOptions { max_deliver: Some(1), ..acks() });
+    f.enqueue(1);
+    f.settle(receipt(&f.a), Settle::Nack(5 * SECOND));
+    assert_eq!(f.books(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn term_counts_as_read_where_there_is_no_dead_letter_queue() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    f.settle(receipt(&f.a), Settle::Term);
+    f.seconds(100);
+    assert_eq!((take(&f.b), f.books()), (None, [0, 0, 0, 1]));
+}
+
+#[test]
+fn the_dead_letter_queue_gets_what_cannot_be_delivered() {
+    let (dead, _) = manual(Options::default());
+    let how = GroupOptions { max_deliver: Some(2), ..acks() };
+    let f = fixture_of(Options::default(), &how, Some(&dead));
+    let graves = dead.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    f.enqueue(3);
+    f.settle(receipt(&f.a), Settle::Term);
+    assert_eq!(graves.read(), Ok(Some(0)));
+    (0..2).for_each(|_| f.settle(receipt(&f.a), Settle::Nack(0)));
+    assert_eq!(graves.read(), Ok(Some(1)));
+    receipt(&f.a);
+    f.ready_in(10);
+    f.seconds(10);
+    assert_eq!((graves.read(), graves.read()), (Ok(Some(2)), Ok(None)));
+    assert_eq!((f.books(), f.group.stats().unwrap().dead_lettered), ([0, 0, 0, 3], 3));
+    dead.check();
+}
+
+#[test]
+fn while_the_dead_letter_queue_is_full_the_message_stays_pending() {
+    let (dead, _) = manual(Options { max_items: Some(1), retention: Retention::Interest, ..Options::default() });
+    let graves = dead.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    let how = GroupOptions { backoff: vec![3 * SECOND], ..acks() };
+    let f = fixture_of(Options::default(), &how, Some(&dead));
+    f.enqueue(2);
+    let (first, second) = (receipt(&f.a), receipt(&f.a));
+    f.settle(first, Settle::Term);
+    f.settle(second, Settle::Term);
+    assert_eq!((f.books(), dead.stats().rejected), ([1, 0, 0, 1], 1));
+    // What is dying is delivered to nobody, and nothing but an ack changes it.
+    f.settle(second, Settle::Nack(0));
+    f.settle(second, Settle::InProgress);
+    f.settle(second, Settle::Term);
+    f.seconds(3);
+    assert_eq!((take(&f.b), f.books(), dead.stats().rejected), (None, [1, 0, 0, 1], 2));
+    assert_eq!(graves.read(), Ok(Some(0)));
+    f.seconds(2);
+    assert_eq!(f.books(), [1, 0, 0, 1]);
+    f.seconds(1);
+    assert_eq!((f.books(), graves.read()), ([0, 0, 0, 2], Ok(Some(1))));
+    assert_eq!(f.group.stats().unwrap().dead_lettered, 2);
+}
+
+#[test]
+fn while_the_dead_letter_queue_is_closed_or_gone_the_message_stays_pending() {
+    let (dead, _) = manual(Options::default());
+    dead.close(false);
+    let f = fixture_of(Options::default(), &GroupOptions { max_deliver: Some(1), ..acks() }, Some(&dead));
+    f.enqueue(1);
+    let only = receipt(&f.a);
+    f.seconds(10);
+    drop(dead);
+    f.seconds(100); // without a backoff, it is tried again after each ack_wait
+    assert_eq!((take(&f.b), f.books()), (None, [1, 0, 0, 0]));
+    f.settle(only, Settle::Ack);
+    assert_eq!((f.books(), f.group.stats().unwrap().dead_lettered), ([0, 0, 0, 1], 0));
+}
+
+#[test]
+fn what_expires_while_it_is_pending_is_missed_and_its_late_ack_is_for_nothing() {
+    let f = fixture_of(Options { ttl: Some(5 * SECOND), ..Options::default() }, &acks(), None);
+    f.enqueue(2);
+    let (late, unread) = (receipt(&f.a), 1);
+    f.seconds(5);
+    assert_eq!(f.books(), [0, 0, 1 + unread, 0]);
+    for how in [Settle::Ack, Settle::Nack(0), Settle::InProgress, Settle::Term] {
+        f.settle(late, how);
+    }
+    assert_eq!((f.books(), take(&f.b)), ([0, 0, 2, 0], None));
+    assert_eq!((f.a.take_missed(), f.queue.memory_usage()), (Ok(Some(2)), 0));
+    f.enqueue(1);
+    f.b.read_with(1, |delivery| assert_eq!((delivery.seq, delivery.missed), (2, 2))).unwrap();
+}
+
+#[test]
+fn what_is_dying_and_expires_is_missed() {
+    let (dead, _) = manual(Options::default());
+    dead.close(false);
+    let f = fixture_of(Options { ttl: Some(50 * SECOND), ..Options::default() }, &acks(), Some(&dead));
+    f.enqueue(1);
+    f.settle(receipt(&f.a), Settle::Term);
+    f.seconds(49);
+    assert_eq!(f.books(), [1, 0, 0, 0]);
+    f.seconds(1);
+    assert_eq!(f.books(), [0, 0, 1, 0]);
+}
+
+#[test]
+fn what_makes_room_while_it_is_pending_is_missed() {
+    let options = Options { max_items: Some(2), overflow: Overflow::DropOldest, ..Options::default() };
+    let f = fixture_of(options, &acks(), None);
+    f.enqueue(2);
+    let late = receipt(&f.a);
+    f.enqueue(1);
+    f.settle(late, Settle::Ack);
+    assert_eq!((f.books(), f.queue.stats().dropped), ([0, 2, 1, 0], 1));
+}
+
+#[test]
+fn max_pending_holds_new_deliveries_back_but_not_redeliveries() {
+    let f = fixture(GroupOptions { max_pending: Some(2), ..acks() });
+    f.enqueue(5);
+    assert_eq!(seqs(&f.a, 5), [0, 1]);
+    assert_eq!((take(&f.b), f.books()), (None, [2, 3, 0, 0]));
+    f.seconds(10);
+    let (seq, _, receipt) = take(&f.b).unwrap();
+    assert_eq!((seq, seqs(&f.b, 5)), (0, vec![1]));
+    f.settle(receipt, Settle::Ack);
+    assert_eq!((seqs(&f.a, 5), f.books()), (vec![2], [2, 2, 0, 1]));
+}
+
+#[test]
+fn what_a_closed_member_held_goes_back_at_once() {
+    let f = fixture(GroupOptions { backoff: vec![60 * SECOND], ..acks() });
+    f.enqueue(4);
+    let (nacked, late, kept) = (receipt(&f.a), receipt(&f.a), receipt(&f.b));
+    f.settle(nacked, Settle::Nack(0));
+    assert!(f.a.close());
+    f.check();
+    let (seq, deliveries, again) = take(&f.b).unwrap();
+    assert_eq!((seq, deliveries), (1, 2), "what it had nacked waits for its backoff");
+    assert_eq!(take(&f.b).unwrap().0, 3);
+    f.settle(late, Settle::Nack(0));
+    f.settle(late, Settle::InProgress);
+    f.settle(again, Settle::Ack);
+    f.settle(kept, Settle::Ack);
+    assert_eq!(f.books(), [2, 0, 0, 2]);
+}
+
+#[test]
+fn a_late_ack_of_a_closed_member_counts() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    let late = receipt(&f.a);
+    f.a.close();
+    f.settle(late, Settle::Ack);
+    assert_eq!((take(&f.b), f.books()), (None, [0, 0, 0, 1]));
+}
+
+#[test]
+fn what_a_closed_member_held_for_the_last_time_is_buried() {
+    let (dead, _) = manual(Options::default());
+    let f = fixture_of(Options::default(), &GroupOptions { max_deliver: Some(1), ..acks() }, Some(&dead));
+    f.enqueue(2);
+    assert_eq!(seqs(&f.a, 2), [0, 1]);
+    f.a.close();
+    assert_eq!((dead.len(), f.books(), take(&f.b)), (2, [0, 0, 0, 2], None));
+}
+
+#[test]
+fn the_last_member_may_go_and_another_come() {
+    let f = fixture(acks());
+    f.enqueue(2);
+    receipt(&f.a);
+    assert!(f.a.close() && f.b.close());
+    assert_eq!(f.books(), [1, 1, 0, 0]);
+    let c = f.group.add_consumer(None).unwrap();
+    let first = take(&c).map(|(seq, deliveries, _)| (seq, deliveries));
+    assert_eq!((first, seqs(&c, 5)), (Some((0, 2)), vec![1]));
+}
+
+#[test]
+fn receipts_of_a_closed_group_are_worth_nothing_to_another() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    let old = receipt(&f.a);
+    assert!(f.group.close());
+    let group = f.queue.add_group("g", Start::Earliest, &acks(), None).unwrap();
+    let member = group.add_consumer(None).unwrap();
+    receipt(&member);
+    f.queue.settle(&old, Settle::Ack);
+    assert_eq!(group.stats().unwrap().pending, 1);
+}
+
+#[test]
+fn seeking_back_takes_back_what_is_pending_from_there_on() {
+    let f = fixture(GroupOptions { max_deliver: Some(3), ..acks() });
+    f.enqueue(4);
+    let receipts = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
+    f.a.seek(Start::Seq(1)).unwrap();
+    assert_eq!(f.books(), [1, 3, 0, 0]);
+    f.settle(receipts[2], Settle::Ack); // it is unread again
+    f.seconds(10);
+    assert_eq!(seqs(&f.b, 1), [0]);
+    assert_eq!([(); 3].map(|()| take(&f.b).unwrap()).map(|(seq, times, _)| (seq, times)), [(1, 1), (2, 1), (3, 1)]);
+    for how in [Settle::Ack, Settle::Nack(0), Settle::Term] {
+        f.settle(receipts[2], how); // of a delivery that was taken back
+    }
+    let stats = f.group.stats().unwrap();
+    assert_eq!((f.books(), stats.redelivered), ([4, 0, 0, 0], 1));
+}
+
+#[test]
+fn what_was_taken_back_and_expires_is_missed_once() {
+    let f = fixture_of(Options { ttl: Some(5 * SECOND), ..Options::default() }, &acks(), None);
+    f.enqueue(2);
+    seqs(&f.a, 2);
+    f.a.seek(Start::Earliest).unwrap();
+    f.seconds(5);
+    assert_eq!(f.books(), [0, 0, 2, 0]);
+}
+
+#[test]
+fn seeking_forward_leaves_what_is_pending() {
+    let f = fixture(acks());
+    f.enqueue(4);
+    let pending = receipt(&f.a);
+    f.a.seek(Start::Latest).unwrap();
+    assert_eq!(f.books(), [1, 0, 0, 3]);
+    f.settle(pending, Settle::Ack);
+    assert_eq!(f.books(), [0, 0, 0, 4]);
+}
+
+// --- with retention by interest ---------------------------------------------------------------------------------------
+
+#[test]
+fn with_interest_what_is_pending_pins_its_own_slot_only() {
+    let f = fixture_of(Options { retention: Retention::Interest, ..Options::default() }, &acks(), None);
+    let count = 2 * CHUNK_SIZE as u64 + 10;
+    f.enqueue(count);
+    let mut receipts = Vec::new();
+    f.a.read_with(usize::MAX, |delivery| receipts.extend(delivery.receipt)).unwrap();
+    assert_eq!(f.queue.len(), count);
+    let pinned = receipts.remove(1500);
+    let first = receipts.remove(0);
+    receipts.into_iter().for_each(|receipt| f.queue.settle(&receipt, Settle::Ack));
+    assert_eq!(f.queue.memory_usage(), 2 * (1 + MESSAGE_OVERHEAD));
+    f.settle(first, Settle::Ack);
+    assert_eq!((f.queue.len(), f.queue.stats().first_seq), (1, 1500));
+    f.seconds(10);
+    assert_eq!(take(&f.b).unwrap().0, 1500);
+    f.settle(pinned, Settle::Ack);
+    assert_eq!((f.queue.len(), f.queue.memory_usage()), (0, 0));
+    assert_eq!(f.books(), [0, 0, 0, count]);
+}
+
+#[test]
+fn with_interest_a_message_stays_for_each_who_needs_it() {
+    let f = fixture_of(Options { retention: Retention::Interest, ..Options::default() }, &acks(), None);
+    let alone = f.queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    f.enqueue(3);
+    let receipts = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
+    f.settle(receipts[0], Settle::Ack);
+    assert_eq!((f.queue.len(), alone.read(), f.queue.len()), (3, Ok(Some(0)), 2));
+    assert_eq!((alone.read(), f.queue.len()), (Ok(Some(1)), 2));
+    f.settle(receipts[1], Settle::Term);
+    assert_eq!(f.queue.len(), 1);
+    alone.read().unwrap();
+    f.group.close();
+    assert_eq!(f.queue.len(), 0, "what a closed group had pending is nobody's");
+    f.queue.check();
+}
+
+#[test]
+fn with_interest_what_was_buried_leaves() {
+    let (dead, _) = manual(Options::default());
+    let options = Options { retention: Retention::Interest, ..Options::default() };
+    let f = fixture_of(options, &GroupOptions { max_deliver: Some(1), ..acks() }, Some(&dead));
+    f.enqueue(2);
+    seqs(&f.a, 2);
+    f.seconds(10);
+    assert_eq!((dead.len(), f.queue.len(), f.books()), (2, 0, [0, 0, 0, 2]));
+}
+
+#[test]
+fn with_interest_an_ack_gives_a_blocked_producer_its_space() {
+    let options = Options { retention: Retention::Interest, max_items: Some(1), ..Options::default() };
+    let f = fixture_of(options, &acks(), None);
+    f.enqueue(1);
+    let receipt = receipt(&f.a);
+    let producer = thread::spawn({
+        let queue = f.queue.clone();
+        move || queue.enqueue_within(1, 1, None)
+    });
+    thread::sleep(Duration::from_millis(20));
+    assert!(!producer.is_finished());
+    f.queue.settle(&receipt, Settle::Ack);
+    assert_eq!(producer.join().unwrap(), Ok(1));
+    assert_eq!(f.books(), [0, 1, 0, 1]);
+}
+
+// --- ending, waiting --------------------------------------------------------------------------------------------------
+
+#[test]
+fn join_waits_for_what_is_pending() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    let receipt = receipt(&f.a);
+    assert!(!f.queue.join(Some(Duration::ZERO)));
+    f.settle(receipt, Settle::Ack);
+    assert!(f.queue.join(Some(Duration::ZERO)));
+}
+
+#[test]
+fn a_closed_queue_is_drained_when_nothing_is_pending() {
+    let f = fixture(acks());
+    f.enqueue(1);
+    let receipt = receipt(&f.a);
+    f.queue.close(false);
+    assert_eq!(f.b.read(), Ok(None));
+    let waiters = [f.a.clone(), f.b.clone()].map(|member| thread::spawn(move || member.read_within(None)));
+    f.settle(receipt, Settle::Ack);
+    waiters.map(|waiter| assert_eq!(waiter.join().unwrap(), Err(Error::Closed)));
+    assert_eq!(f.a.read(), Err(Error::Closed));
+}
+
+#[test]
+fn closing_at_once_discards_what_is_pending_and_nothing_is_missed() {
+    let f = fixture(acks());
+    f.enqueue(2);
+    let receipt = receipt(&f.a);
+    f.queue.close(true);
+    f.queue.settle(&receipt, Settle::Ack);
+    f.queue.check();
+    let stats = f.group.stats().unwrap();
+    assert_eq!((stats.pending, stats.unread, stats.missed, stats.read), (0, 0, 0, 0));
+    assert_eq!((f.b.read(), f.queue.memory_usage()), (Err(Error::Closed), 0));
+}
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// A queue in real time, with a group of two members and so many messages.
+fn real(how: &GroupOptions, lifetimes: &[Lifetime]) -> (Queue<u64>, Group<u64>, Consumer<u64>, Consumer<u64>) {
+    let queue = Queue::new(&Options::default());
+    let group = queue.add_group("g", Start::Earliest, how, None).unwrap();
+    for (n, &lifetime) in (0..).zip(lifetimes) {
+        queue.enqueue_for(n, 1, lifetime).unwrap();
+    }
+    let (a, b) = (group.add_consumer(None).unwrap(), group.add_consumer(None).unwrap());
+    (queue, group, a, b)
+}
+
+#[test]
+fn a_blocked_member_wakes_for_a_redelivery_at_its_moment() {
+    let how = GroupOptions { ack_wait: Some(100 * MILLISECOND), ..GroupOptions::default() };
+    let (_queue, group, a, b) = real(&how, &[Lifetime::Queue]);
+    let begun = Instant::now();
+    receipt(&a);
+    assert_eq!(b.read_within(Some(Duration::from_secs(30))), Ok(Some(0)));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(100) && took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(group.stats().unwrap().redelivered, 1);
+}
+
+#[test]
+fn a_blocked_member_wakes_when_what_was_pending_expires_and_makes_room() {
+    let how = GroupOptions { max_pending: Some(1), ..acks() };
+    let (_queue, group, a, b) = real(&how, &[Lifetime::Own(100 * MILLISECOND), Lifetime::Queue]);
+    let begun = Instant::now();
+    receipt(&a);
+    assert_eq!(b.read_within(Some(Duration::from_secs(10))), Ok(Some(1)));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(group.stats().unwrap().missed, 1);
+}
+
+#[test]
+fn a_blocked_member_wakes_for_what_a_closed_one_held() {
+    let (_queue, _group, a, b) = real(&acks(), &[Lifetime::Queue]);
+    receipt(&a);
+    let blocked = thread::spawn(move || b.read_within(Some(Duration::from_secs(30))));
+    thread::sleep(Duration::from_millis(20));
+    a.close();
+    assert_eq!(blocked.join().unwrap(), Ok(Some(0)));
+}
