@@ -1,22 +1,17 @@
-//! Groups: a shared position, pending deliveries, redelivery.
-//!
-//! A delivery of an acknowledging group is *pending* until it is settled. It is in one of these states, and whenever a
-//! state ends by time, there is an entry for it in `timers`:
-//!
-//! ```text
-//! read ──▶ Held ──ack_wait, nack──▶ Waiting ──its time──▶ Ready ──read──▶ Held …
-//!           │ │                                             ▲
-//!           │ └──member closed──────────────────────────────┘
-//!           └──term, or max_deliver reached──▶ Dying ──moved to the dead letter queue──▶ settled
-//!                                                └──it has no room──▶ Dying, tried again a backoff later
-//! ```
+//! The handle of a group, and how groups deliver.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::queue::WeakQueue;
-use crate::sync::Host;
+use uuid::Uuid;
+
+use crate::consumer::Consumer;
+use crate::error::Error;
+use crate::queue::Queue;
+use crate::shared::WeakQueue;
+use crate::state::GroupKey;
+use crate::stats::GroupStats;
+use crate::sync::{Host, Threads, lock};
 
 /// How a group delivers.
 #[derive(Clone, Debug, Default)]
@@ -69,293 +64,71 @@ pub enum Settle {
     InProgress,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// A member has it.
-    Held,
-    /// It will be ready.
-    Waiting,
-    /// It goes to whoever reads next.
-    Ready,
-    /// It is on its way to the dead letter queue.
-    Dying,
+/// Consumers that share a position: each message goes to one of them. Clones are handles to the same group.
+pub struct Group<T: Send + 'static, H: Host = Threads> {
+    pub(crate) queue: Queue<T, H>,
+    pub(crate) key: GroupKey,
 }
 
-#[derive(Clone, Debug)]
-struct Pending {
-    stage: Stage,
-    /// Serial number of the member that has, or had, it.
-    member: u64,
-    /// How often it was delivered.
-    deliveries: u32,
-    /// Number of its first delivery, and of its latest, among all of the group.
-    numbers: (u64, u64),
-    /// When its stage ends; None: not by time.
-    timer: Option<u64>,
+impl<T: Send + 'static, H: Host> Clone for Group<T, H> {
+    fn clone(&self) -> Self {
+        Group { queue: self.queue.clone(), key: self.key }
+    }
 }
 
-/// The pending deliveries of an acknowledging group.
-#[derive(Debug)]
-pub(crate) struct Acks {
-    ack_wait: u64,
-    max_deliver: u32,
-    backoff: Vec<u64>,
-    max_pending: u64,
-    pending: BTreeMap<u64, Pending>,
-    /// When a stage ends by time, and of which seq.
-    timers: BTreeSet<(u64, u64)>,
-    /// Seqs that are ready.
-    ready: BTreeSet<u64>,
-    /// Deliveries of the group so far.
-    delivered: u64,
+impl<T: Send + 'static, H: Host> fmt::Debug for Group<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
 
-/// What became of a settling.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// Nothing: it was settled, or expired, before.
-    Already,
-    /// It is no longer pending.
-    Done,
-    /// It remains pending.
-    Pending,
-    /// It is to be moved to the dead letter queue.
-    Dying,
-}
+impl<T: Send + 'static, H: Host> Group<T, H> {
+    /// A number that no other group or consumer of the queue has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.key.serial
+    }
 
-impl Acks {
-    pub(crate) fn new(options: &GroupOptions) -> Option<Self> {
-        Some(Acks {
-            ack_wait: options.ack_wait?,
-            max_deliver: options.max_deliver.unwrap_or(u32::MAX),
-            backoff: options.backoff.clone(),
-            max_pending: options.max_pending.unwrap_or(u64::MAX),
-            pending: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            ready: BTreeSet::new(),
-            delivered: 0,
+    /// Its queue.
+    pub fn queue(&self) -> &Queue<T, H> {
+        &self.queue
+    }
+
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// [`Error::GroupClosed`].
+    pub fn add_consumer(&self, name: Option<String>) -> Result<Consumer<T, H>, Error> {
+        let id = Uuid::new_v4();
+        let key = self.queue.core.with(|state, _, _| state.add_member(self.key, id, name))?;
+        Ok(Consumer { queue: self.queue.clone(), key, id })
+    }
+
+    /// Its members, in the order they were added.
+    pub fn members(&self) -> Vec<Consumer<T, H>> {
+        self.queue.core.with(|state, _, _| {
+            if state.group(self.key).is_err() {
+                return Vec::new();
+            }
+            let keys = state.members(self.key);
+            keys.into_iter()
+                .filter_map(|key| Some(Consumer { queue: self.queue.clone(), key, id: state.consumer(key).ok()?.id }))
+                .collect()
         })
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.pending.len() as u64
+    /// The figures.
+    ///
+    /// # Errors
+    /// [`Error::GroupClosed`].
+    pub fn stats(&self) -> Result<GroupStats, Error> {
+        self.queue.core.with(|state, _, _| state.group_stats(self.key))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
-
-    pub(crate) fn contains(&self, seq: u64) -> bool {
-        self.pending.contains_key(&seq)
-    }
-
-    pub(crate) fn any_in(&self, seqs: Range<u64>) -> bool {
-        self.pending.range(seqs).next().is_some()
-    }
-
-    /// New messages that may be delivered beside those that are pending.
-    pub(crate) fn room(&self) -> u64 {
-        self.max_pending.saturating_sub(self.len())
-    }
-
-    /// Messages that wait for another delivery.
-    pub(crate) fn ready(&self) -> u64 {
-        self.ready.len() as u64
-    }
-
-    pub(crate) fn first_ready(&self) -> Option<u64> {
-        self.ready.first().copied()
-    }
-
-    /// How often a message has been delivered.
-    pub(crate) fn deliveries(&self, seq: u64) -> u32 {
-        self.pending.get(&seq).map_or(0, |pending| pending.deliveries)
-    }
-
-    /// Number of the next delivery, among all of the group.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.delivered
-    }
-
-    /// Whether a message is on its way to the dead letter queue.
-    pub(crate) fn is_dying(&self, seq: u64) -> bool {
-        self.pending.get(&seq).is_some_and(|pending| pending.stage == Stage::Dying)
-    }
-
-    /// When the next stage ends by time.
-    pub(crate) fn due(&self) -> Option<u64> {
-        self.timers.first().map(|&(at, _)| at)
-    }
-
-    fn set(&mut self, seq: u64, stage: Stage, timer: Option<u64>) {
-        let Some(pending) = self.pending.get_mut(&seq) else { return };
-        if let Some(at) = pending.timer.take() {
-            self.timers.remove(&(at, seq));
-        }
-        if let Some(at) = timer {
-            self.timers.insert((at, seq));
-        }
-        match stage {
-            Stage::Ready => self.ready.insert(seq),
-            _ => self.ready.remove(&seq),
-        };
-        (pending.stage, pending.timer) = (stage, timer);
-    }
-
-    /// Takes one out, for good.
-    pub(crate) fn remove(&mut self, seq: u64) -> bool {
-        self.set(seq, Stage::Held, None);
-        self.pending.remove(&seq).is_some()
-    }
-
-    /// Hands one to a member: how often it has been delivered now, and until when it has to be settled.
-    pub(crate) fn deliver(&mut self, seq: u64, member: u64, now: u64) -> (u32, u64) {
-        let number = self.delivered;
-        self.delivered += 1;
-        let fresh = Pending { stage: Stage::Held, member, deliveries: 0, numbers: (number, number), timer: None };
-        let pending = self.pending.entry(seq).or_insert(fresh);
-        pending.member = member;
-        pending.numbers.1 = number;
-        pending.deliveries += 1;
-        let deliveries = pending.deliveries;
-        let until = now.saturating_add(self.ack_wait);
-        self.set(seq, Stage::Held, Some(until));
-        (deliveries, until)
-    }
-
-    /// How long the redelivery after so many deliveries waits.
-    fn backoff(&self, deliveries: u32) -> u64 {
-        let index = (deliveries.max(1) - 1) as usize;
-        self.backoff.get(index).or(self.backoff.last()).copied().unwrap_or(0)
-    }
-
-    /// A delivery failed. Whether it is ready at once, waits, or is to be buried.
-    fn fail(&mut self, seq: u64, deliveries: u32, now: u64, delay: u64) -> Stage {
-        let (stage, timer) = if deliveries >= self.max_deliver {
-            (Stage::Dying, None)
-        } else {
-            match self.backoff(deliveries).max(delay) {
-                0 => (Stage::Ready, None),
-                wait => (Stage::Waiting, Some(now.saturating_add(wait))),
-            }
-        };
-        self.set(seq, stage, timer);
-        stage
-    }
-
-    /// What a member says of delivery `number`. Of an earlier delivery only what ends it counts; of one before the
-    /// message was taken back, nothing.
-    pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> Settled {
-        let Some(pending) = self.pending.get(&seq) else { return Settled::Already };
-        let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
-        if number < first {
-            return Settled::Already;
-        }
-        let is_current = number == latest && stage == Stage::Held;
-        match how {
-            _ if stage == Stage::Dying && how != Settle::Ack => Settled::Pending,
-            Settle::Ack => {
-                self.remove(seq);
-                Settled::Done
-            }
-            Settle::Term => {
-                self.set(seq, Stage::Dying, None);
-                Settled::Dying
-            }
-            Settle::InProgress if is_current => {
-                self.set(seq, Stage::Held, Some(now.saturating_add(self.ack_wait)));
-                Settled::Pending
-            }
-            Settle::Nack(delay) if is_current => match self.fail(seq, deliveries, now, delay) {
-                Stage::Dying => Settled::Dying,
-                _ => Settled::Pending,
-            },
-            _ => Settled::Pending,
-        }
-    }
-
-    /// Carries out what time has come for. Returns the seqs that are to be buried, and how many have become ready.
-    pub(crate) fn run_timers(&mut self, now: u64) -> (Vec<u64>, u64) {
-        let (mut dying, mut ready) = (Vec::new(), 0);
-        while let Some(&(at, seq)) = self.timers.first()
-            && at <= now
-        {
-            let Some(Pending { stage, deliveries, .. }) = self.pending.get(&seq).cloned() else {
-                self.timers.pop_first();
-                continue;
-            };
-            let next = match stage {
-                Stage::Held => self.fail(seq, deliveries, at, 0),
-                Stage::Waiting | Stage::Ready => {
-                    self.set(seq, Stage::Ready, None);
-                    Stage::Ready
-                }
-                Stage::Dying => {
-                    self.set(seq, Stage::Dying, None);
-                    Stage::Dying
-                }
-            };
-            ready += u64::from(next == Stage::Ready);
-            if next == Stage::Dying {
-                dying.push(seq);
-            }
-        }
-        (dying, ready)
-    }
-
-    /// It could not be buried now: the next attempt is a backoff later.
-    pub(crate) fn bury_later(&mut self, seq: u64, now: u64) {
-        let wait = match self.backoff(self.deliveries(seq)) {
-            0 => self.ack_wait,
-            wait => wait,
-        };
-        self.set(seq, Stage::Dying, Some(now.saturating_add(wait.max(1))));
-    }
-
-    /// A member is gone: what it held goes back at once. Returns the seqs that are to be buried, and how many are ready.
-    pub(crate) fn give_back(&mut self, member: u64) -> (Vec<u64>, u64) {
-        let held = |(_, pending): &(&u64, &Pending)| pending.stage == Stage::Held && pending.member == member;
-        let seqs: Vec<u64> = self.pending.iter().filter(held).map(|(&seq, _)| seq).collect();
-        let (mut dying, mut ready) = (Vec::new(), 0);
-        for seq in seqs {
-            if self.deliveries(seq) >= self.max_deliver {
-                self.set(seq, Stage::Dying, None);
-                dying.push(seq);
-            } else {
-                self.set(seq, Stage::Ready, None);
-                ready += 1;
-            }
-        }
-        (dying, ready)
-    }
-
-    /// Takes out what is no longer held by the queue, of those seqs. Returns how many that were.
-    pub(crate) fn forget(&mut self, seqs: Range<u64>, is_held: impl Fn(u64) -> bool) -> u64 {
-        let gone: Vec<u64> = self.pending.range(seqs).map(|(&seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
-        gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
-    }
-
-    /// Takes out what the position was put back before: it is to be read anew.
-    pub(crate) fn take_back(&mut self, from: u64) {
-        let seqs: Vec<u64> = self.pending.range(from..).map(|(&seq, _)| seq).collect();
-        for seq in seqs {
-            self.remove(seq);
-        }
-    }
-
-    /// Takes all out.
-    pub(crate) fn clear(&mut self) {
-        self.pending.clear();
-        self.timers.clear();
-        self.ready.clear();
-    }
-
-    /// Checks what must hold between operations.
-    pub(crate) fn check(&self) {
-        let ready: BTreeSet<u64> =
-            self.pending.iter().filter(|(_, p)| p.stage == Stage::Ready).map(|(&seq, _)| seq).collect();
-        assert_eq!(ready, self.ready);
-        let timers: BTreeSet<_> = self.pending.iter().filter_map(|(&seq, p)| Some((p.timer?, seq))).collect();
-        assert_eq!(timers, self.timers);
+    /// Ends it, with all its members. False if it was ended already.
+    pub fn close(&self) -> bool {
+        let closed = self.queue.core.with(|state, _, fx| state.remove_group(self.key, fx));
+        let letters = lock::<H, _>(&self.queue.core.dead_letters).remove(&self.key.serial);
+        drop(letters);
+        closed
     }
 }

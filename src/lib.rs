@@ -103,18 +103,25 @@
 // Waiting by task, garbage collection, forks and exits: what only the binding needs of the engine.
 #![cfg_attr(not(feature = "python"), allow(dead_code))]
 
+mod acks;
 mod audit;
 mod budget;
 mod chunk;
 mod clock;
+mod consumer;
+
 mod cursor;
 mod deadlines;
+mod delivery;
 mod error;
 mod expiry;
 mod group;
 mod log;
+mod options;
 mod queue;
+mod shared;
 mod state;
+mod stats;
 mod sync;
 mod wait;
 
@@ -124,10 +131,11 @@ mod python;
 pub use budget::{MESSAGE_OVERHEAD, Need};
 pub use chunk::CHUNK_SIZE;
 pub use clock::{Clock, ManualClock, Now};
+pub use consumer::Consumer;
+pub use delivery::{Delivery, Receipt};
 pub use error::{Error, Full, Limit};
-pub use group::{DeadLetter, GroupOptions, Settle};
-pub use queue::{
-    Consumer, ConsumerStats, DEFAULT_MAX_BYTES, DEFAULT_TTL, Delivery, Group, GroupStats, Lifetime, MissedPolicy,
-    Options, Overflow, Queue, QueueStats, Receipt, Retention, Start,
-};
+pub use group::{DeadLetter, Group, GroupOptions, Settle};
+pub use options::{DEFAULT_MAX_BYTES, DEFAULT_TTL, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
+pub use queue::Queue;
+pub use stats::{ConsumerStats, GroupStats, QueueStats};
 pub use sync::{Host, Threads};

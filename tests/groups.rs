@@ -166,9 +166,9 @@ fn what_is_acknowledged_is_never_delivered_again() {
     f.enqueue(3);
     let receipts = [receipt(&f.a), receipt(&f.b), receipt(&f.a)];
     assert_eq!((f.books(), take(&f.b)), ([3, 0, 0, 0], None));
-    receipts.map(|receipt| f.settle(receipt, Settle::Ack));
+    receipts.into_iter().for_each(|receipt| f.settle(receipt, Settle::Ack));
     assert_eq!(f.books(), [0, 0, 0, 3]);
-    receipts.map(|receipt| f.settle(receipt, Settle::Ack));
+    receipts.into_iter().for_each(|receipt| f.settle(receipt, Settle::Ack));
     f.seconds(100);
     assert_eq!((f.books(), take(&f.a)), ([0, 0, 0, 3], None));
     assert_eq!((f.a.stats().unwrap().read, f.b.stats().unwrap().read), (2, 1));
@@ -289,7 +289,7 @@ fn of_an_earlier_delivery_only_what_ends_it_counts() {
     let first = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
     f.seconds(10);
     let second = [receipt(&f.b), receipt(&f.b), receipt(&f.b)];
-    first.map(|receipt| f.settle(receipt, Settle::Nack(0)));
+    first.into_iter().for_each(|receipt| f.settle(receipt, Settle::Nack(0)));
     assert_eq!((take(&f.a), f.books()), (None, [3, 0, 0, 0]));
     f.settle(first[0], Settle::Ack);
     f.settle(first[1], Settle::Term);
@@ -648,7 +648,7 @@ fn a_closed_queue_is_drained_when_nothing_is_pending() {
     assert_eq!(f.b.read(), Ok(None));
     let waiters = [f.a.clone(), f.b.clone()].map(|member| thread::spawn(move || member.read_within(None)));
     f.settle(receipt, Settle::Ack);
-    waiters.map(|waiter| assert_eq!(waiter.join().unwrap(), Err(Error::Closed)));
+    waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Err(Error::Closed)));
     assert_eq!(f.a.read(), Err(Error::Closed));
 }
 

@@ -18,10 +18,10 @@ use pyo3::types::PyDict;
 
 use super::waiting::Interpreter;
 use crate::sync::{Mutex, Threads, hold, lock, release};
-use crate::{clock, expiry, queue};
+use crate::{clock, expiry};
 
 /// A queue as the registry knows it.
-pub(super) type Registered = queue::WeakQueue<Py<PyAny>, Interpreter>;
+pub(super) type Registered = crate::shared::WeakQueue<Py<PyAny>, Interpreter>;
 
 /// Every queue of the process, by number.
 static QUEUES: Mutex<BTreeMap<u64, Registered>> = Mutex::new(BTreeMap::new());

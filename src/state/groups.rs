@@ -3,11 +3,14 @@
 use uuid::Uuid;
 
 use super::{ConsumerKey, Effects, Group, GroupKey, State};
+use crate::acks::{Acks, Settled};
 use crate::chunk::NIL;
 use crate::cursor::Cursor;
+use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
-use crate::group::{Acks, GroupOptions, Settle, Settled};
-use crate::queue::{Delivery, GroupStats, MissedPolicy, Receipt, Start};
+use crate::group::{GroupOptions, Settle};
+use crate::options::{MissedPolicy, Start};
+use crate::stats::GroupStats;
 
 impl Group {
     /// Deliveries that are pending.

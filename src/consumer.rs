@@ -1,0 +1,162 @@
+//! The handle of a consumer.
+
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::delivery::Delivery;
+use crate::error::Error;
+use crate::options::Start;
+use crate::queue::{Queue, deadline, park};
+use crate::state::{ConsumerKey, What};
+use crate::stats::ConsumerStats;
+use crate::sync::{Host, Threads};
+
+/// A consumer of a queue. Clones are handles to the same one: each message goes to one of them.
+pub struct Consumer<T: Send + 'static, H: Host = Threads> {
+    pub(crate) queue: Queue<T, H>,
+    pub(crate) key: ConsumerKey,
+    pub(crate) id: Uuid,
+}
+
+impl<T: Send + 'static, H: Host> Clone for Consumer<T, H> {
+    fn clone(&self) -> Self {
+        Consumer { queue: self.queue.clone(), key: self.key, id: self.id }
+    }
+}
+
+impl<T: Send + 'static, H: Host> fmt::Debug for Consumer<T, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static, H: Host> Consumer<T, H> {
+    /// Its id.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &Queue<T, H> {
+        &self.queue
+    }
+
+    pub(crate) fn key(&self) -> ConsumerKey {
+        self.key
+    }
+
+    /// Hands up to `limit` messages to `visit`, under the lock, and returns how many; 0: nothing is there yet.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`], [`Error::Missed`].
+    #[inline]
+    pub fn read_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
+        self.queue.core.with(|state, _, fx| state.read(self.key, limit, fx, visit))
+    }
+
+    /// The next message, if one is there.
+    ///
+    /// # Errors
+    /// Those of [`read_with`](Self::read_with).
+    #[inline]
+    pub fn read(&self) -> Result<Option<T>, Error>
+    where
+        T: Clone,
+    {
+        let mut read = None;
+        self.read_with(1, |delivery| read = Some(delivery.payload.clone()))?;
+        Ok(read)
+    }
+
+    /// The next message, waiting as long as `limit` allows (None: for ever); None: not in time.
+    ///
+    /// # Errors
+    /// Those of [`read_with`](Self::read_with).
+    pub fn read_within(&self, limit: Option<Duration>) -> Result<Option<T>, Error>
+    where
+        T: Clone,
+    {
+        self.queue.block(What::Message(self.key), deadline(limit), |_| self.read(), park)
+    }
+
+    /// Takes back that `count` missed messages were told of by a delivery that nobody got to see.
+    pub(crate) fn untell(&self, count: u64) {
+        self.queue.core.with(|state, _, _| state.untell(self.key, count));
+    }
+
+    /// Looks at the next message, and leaves it there.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn peek_with<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Result<Option<R>, Error> {
+        self.queue.core.with(|state, _, _| state.peek(self.key, visit))
+    }
+
+    /// Seq of the next message to read.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn position(&self) -> Result<u64, Error> {
+        self.queue.core.with(|state, _, _| state.position(self.key))
+    }
+
+    /// Puts the position elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::BeyondEnd`], [`Error::ConsumerClosed`].
+    pub fn seek(&self, to: Start) -> Result<(), Error> {
+        self.queue.core.with(|state, _, fx| state.seek(self.key, to, fx))
+    }
+
+    /// Messages to read.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn unread(&self) -> Result<u64, Error> {
+        self.queue.core.with(|state, _, _| state.unread(self.key))
+    }
+
+    /// Messages that left before they were read, since the consumer was added.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn missed(&self) -> Result<u64, Error> {
+        self.queue.core.with(|state, _, _| state.missed(self.key))
+    }
+
+    /// Those since it was last asked for; None: none, and there may be some yet.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn take_missed(&self) -> Result<Option<u64>, Error> {
+        self.queue.core.with(|state, _, _| state.take_missed(self.key))
+    }
+
+    /// The last `limit` readings of messages that are held, oldest first: seq and wall time in microseconds.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn history(&self, limit: usize) -> Result<Vec<(u64, u64)>, Error> {
+        self.queue.core.with(|state, _, _| Ok(state.consumer(self.key)?.reads.last(state.log.head(), limit)))
+    }
+
+    /// The figures.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn stats(&self) -> Result<ConsumerStats, Error> {
+        self.queue.core.with(|state, now, _| state.consumer_stats(self.key, now))
+    }
+
+    /// Removes it from its queue. False if it was removed already.
+    pub fn close(&self) -> bool {
+        self.queue.core.with(|state, _, fx| state.remove_consumer(self.key, fx))
+    }
+
+    /// Whether it was removed.
+    pub fn is_closed(&self) -> bool {
+        self.queue.core.with(|state, _, _| state.consumer(self.key).is_err())
+    }
+}

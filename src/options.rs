@@ -1,0 +1,100 @@
+//! How a queue behaves: what its user chooses.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// How long messages live by default.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
+
+/// What a queue holds by default at the most, in bytes.
+pub const DEFAULT_MAX_BYTES: u64 = 1_048_576;
+
+/// When messages leave that have been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retention {
+    /// Not before their time or an overflow.
+    #[default]
+    Limits,
+    /// When every consumer has read them.
+    Interest,
+}
+
+/// What happens when the queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The new message is refused.
+    #[default]
+    Reject,
+    /// The oldest messages make room.
+    DropOldest,
+}
+
+/// How long a message lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As long as the queue's ttl says.
+    #[default]
+    Queue,
+    /// So many nanoseconds, whatever the queue's ttl.
+    Own(u64),
+    /// For ever.
+    Forever,
+}
+
+/// Where a consumer begins to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest message held.
+    #[default]
+    Earliest,
+    /// At the next message to be enqueued.
+    Latest,
+    /// At a seq; at the oldest message held where that is later.
+    Seq(u64),
+    /// At the first message created at or after a wall time, nanoseconds since the epoch.
+    Time(u64),
+}
+
+/// What a read does when messages left before they were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissedPolicy {
+    /// It goes on; the counts tell.
+    #[default]
+    Skip,
+    /// It fails once with [`Error::Missed`], and the next goes on.
+    Tell,
+}
+
+/// How a queue behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Nanoseconds that a message lives; None: for ever.
+    pub ttl: Option<u64>,
+    /// Hard limit on the bytes held, payloads and overhead.
+    pub max_bytes: u64,
+    /// Hard limit on the messages held.
+    pub max_items: Option<u64>,
+    /// When messages leave that have been read.
+    pub retention: Retention,
+    /// What happens when the queue is full.
+    pub overflow: Overflow,
+    /// Whether reads leave records.
+    pub audit: bool,
+    /// Where the time comes from.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            ttl: Some(DEFAULT_TTL.as_nanos() as u64),
+            max_bytes: DEFAULT_MAX_BYTES,
+            max_items: None,
+            retention: Retention::Limits,
+            overflow: Overflow::Reject,
+            audit: true,
+            clock: Clock::System,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What all handles of a queue share: its state behind the lock, and what is done once the lock is free.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Waker;
+
+use crate::clock::{Clock, Now};
+use crate::expiry::{self, Serviced};
+use crate::group::DeadLetter;
+use crate::log::Removed;
+use crate::options::Options;
+use crate::queue::Queue;
+use crate::state::{Burial, Dying, Effects, NEVER, State};
+use crate::sync::{Host, Mutex, MutexGuard, lock};
+
+/// More removed chunks than this are dropped by the expiration thread, not by whoever came by.
+const DROP_INLINE: usize = 4;
+
+/// What handles share.
+pub(crate) struct Core<T: Send + 'static, H: Host> {
+    /// Unique in the process.
+    pub(crate) number: u64,
+    pub(crate) clock: Clock,
+    pub(crate) state: Mutex<State<T>>,
+    /// Where the groups bury their dead, by serial number.
+    pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T, H>>>,
+    host: std::marker::PhantomData<fn() -> H>,
+}
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+impl<T: Send + 'static, H: Host> Core<T, H> {
+    pub(crate) fn new(options: &Options) -> Self {
+        Core {
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            clock: options.clock.clone(),
+            state: Mutex::new(State::new(options, options.clock.now())),
+            dead_letters: Mutex::new(HashMap::new()),
+            host: std::marker::PhantomData,
+        }
+    }
+
+    /// Runs `f` under the lock, after what is due has expired, and carries out what it leaves to do.
+    #[inline]
+    pub(crate) fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
+        let mut fx = Effects::new();
+        let now = self.clock.now();
+        let mut state = lock::<H, _>(&self.state);
+        let now = state.advance(now);
+        if state.is_due() {
+            state = self.expire(state, &mut fx).0;
+        }
+        let result = f(&mut state, now, &mut fx);
+        let due = state.due();
+        let arm = due < state.armed;
+        if arm {
+            state.armed = due;
+        }
+        drop(state);
+        if arm {
+            self.arm(due);
+        }
+        if fx.is_empty() {
+            std::mem::forget(fx); // it has allocated nothing
+        } else {
+            self.apply(fx);
+        }
+        result
+    }
+
+    #[cold]
+    pub(crate) fn arm(self: &Arc<Self>, due: u64) {
+        if !self.clock.runs() {
+            return;
+        }
+        let this: Arc<dyn Serviced> = self.clone();
+        expiry::arm(self.number, due, Arc::downgrade(&this));
+    }
+
+    /// Removes what is due, letting go of the lock between slices.
+    #[cold]
+    pub(crate) fn expire<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+        fx: &mut Effects<T>,
+    ) -> (MutexGuard<'a, State<T>>, u64) {
+        let mut count = state.expire(fx);
+        while state.is_due() {
+            drop(state);
+            state = lock::<H, _>(&self.state);
+            count += state.expire(fx);
+        }
+        (state, count)
+    }
+
+    /// Does what was left to do.
+    #[cold]
+    pub(crate) fn apply(self: &Arc<Self>, fx: Effects<T>) {
+        if !fx.wakers.is_empty() {
+            fx.wakers.into_iter().for_each(Waker::wake);
+        }
+        for dying in fx.dying {
+            self.bury(dying);
+        }
+        if !fx.removed.is_empty() {
+            let mut removed = fx.removed;
+            if removed.chunks.len() <= DROP_INLINE {
+                H::dispose(&mut || removed.drop_some());
+            } else {
+                let mut boxed = Some(removed);
+                expiry::run_there(Box::new(move || {
+                    if let Some(mut removed) = boxed.take() {
+                        H::dispose(&mut || removed.drop_some());
+                    }
+                }));
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static, H: Host> Core<T, H> {
+    /// Moves a dying message to the dead letter queue of its group.
+    #[cold]
+    fn bury(self: &Arc<Self>, dying: Dying) {
+        let Dying { group, seq, is_termed } = dying;
+        let letters = lock::<H, _>(&self.dead_letters).get(&group.serial).cloned();
+        let Some(letters) = letters else {
+            let burial = Burial::Nowhere { is_read: is_termed };
+            return self.with(|state, _, fx| state.bury(group, seq, burial, fx));
+        };
+        // Another handle to the payload is only had where payloads may be dropped.
+        H::dispose(&mut || {
+            let Some(payload) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
+                return false;
+            };
+            let buried = letters.queue.upgrade().is_some_and(|queue| match (letters.measure)(&payload) {
+                Some(size) => queue.enqueue(payload, size).is_ok(),
+                None => false,
+            });
+            let burial = if buried { Burial::Done } else { Burial::Later };
+            self.with(|state, _, fx| state.bury(group, seq, burial, fx));
+            false
+        });
+    }
+}
+
+impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
+    fn service(self: Arc<Self>) -> u64 {
+        let mut fx = Effects::new();
+        let mut state = lock::<H, _>(&self.state);
+        state.advance(self.clock.now());
+        if state.is_due() {
+            state = self.expire(state, &mut fx).0;
+        }
+        state.armed = state.due();
+        let due = state.due();
+        drop(state);
+        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
+        self.apply(fx);
+        let mut this = Some(self);
+        H::dispose(&mut || {
+            let more = removed.drop_some();
+            if !more {
+                this = None;
+            }
+            more
+        });
+        due
+    }
+}
+
+impl<T: Send + 'static, H: Host> Drop for Core<T, H> {
+    fn drop(&mut self) {
+        if self.state.get_mut().armed != NEVER {
+            expiry::forget(self.number);
+        }
+    }
+}
+
+/// A queue, without keeping it alive.
+pub(crate) struct WeakQueue<T: Send + 'static, H: Host> {
+    pub(crate) core: Weak<Core<T, H>>,
+}
+
+impl<T: Send + 'static, H: Host> Clone for WeakQueue<T, H> {
+    fn clone(&self) -> Self {
+        WeakQueue { core: self.core.clone() }
+    }
+}
+
+impl<T: Send + 'static, H: Host> WeakQueue<T, H> {
+    pub(crate) fn upgrade(&self) -> Option<Queue<T, H>> {
+        Some(Queue { core: self.core.upgrade()? })
+    }
+}

@@ -1,0 +1,133 @@
+//! Consumers and their positions.
+
+use super::*;
+
+impl<T> State<T> {
+    pub(crate) fn add_consumer(
+        &mut self,
+        id: Uuid,
+        name: Option<String>,
+        start: Start,
+        policy: MissedPolicy,
+        fx: &mut Effects<T>,
+    ) -> Result<ConsumerKey, Error> {
+        let position = self.seq_of(start)?;
+        let cursor = self.cursors.insert(Cursor::new(position, None, &self.log));
+        let key = self.insert_consumer(id, name, cursor, None, policy);
+        self.collected = self.collected.min(position);
+        self.collect(fx);
+        Ok(key)
+    }
+
+    pub(super) fn insert_consumer(
+        &mut self,
+        id: Uuid,
+        name: Option<String>,
+        cursor: usize,
+        group: Option<usize>,
+        policy: MissedPolicy,
+    ) -> ConsumerKey {
+        let serial = self.new_serial();
+        let index = self.consumers.insert(Consumer {
+            serial,
+            id,
+            name,
+            cursor,
+            group,
+            read: 0,
+            last_read: 0,
+            reads: Reads::default(),
+            tells: policy == MissedPolicy::Tell,
+        });
+        ConsumerKey { index, serial }
+    }
+
+    pub(super) fn new_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+
+    /// Takes a consumer out, with its records. Whoever waits at it wakes. False if it was out already.
+    pub(crate) fn remove_consumer(&mut self, key: ConsumerKey, fx: &mut Effects<T>) -> bool {
+        if self.consumer(key).is_err() {
+            return false;
+        }
+        let consumer = self.consumers.remove(key.index);
+        self.audit_bytes -= consumer.reads.bytes();
+        match consumer.group {
+            None => self.remove_cursor(consumer.cursor, fx),
+            Some(group) => self.remove_member(group, consumer.serial, fx),
+        }
+        true
+    }
+
+    pub(super) fn remove_cursor(&mut self, key: usize, fx: &mut Effects<T>) {
+        let mut cursor = self.cursors.remove(key);
+        self.waiting.retain(|&other| other != key);
+        fx.wakers.extend(cursor.readers.take());
+        fx.wakers.extend(cursor.missers.take());
+        self.collect(fx);
+        self.wake_joiners(fx);
+    }
+
+    #[inline]
+    pub(crate) fn consumer(&self, key: ConsumerKey) -> Result<&Consumer, Error> {
+        match self.consumers.get(key.index) {
+            Some(consumer) if consumer.serial == key.serial => Ok(consumer),
+            _ => Err(Error::ConsumerClosed),
+        }
+    }
+
+    pub(crate) fn cursor(&self, key: ConsumerKey) -> Result<&Cursor, Error> {
+        Ok(&self.cursors[self.consumer(key)?.cursor])
+    }
+
+    /// Keys of all consumers, in the order they were added.
+    pub(crate) fn consumer_keys(&self) -> Vec<ConsumerKey> {
+        let mut keys: Vec<_> =
+            self.consumers.iter().map(|(index, consumer)| ConsumerKey { index, serial: consumer.serial }).collect();
+        keys.sort_by_key(|key| key.serial);
+        keys
+    }
+
+    pub(super) fn seq_of(&self, start: Start) -> Result<u64, Error> {
+        Ok(match start {
+            Start::Earliest => self.log.head(),
+            Start::Latest => self.log.next(),
+            Start::Seq(seq) if seq > self.log.next() => return Err(Error::BeyondEnd(self.log.next())),
+            Start::Seq(seq) => seq.max(self.log.head()),
+            Start::Time(wall) => self.log.seq_at(wall),
+        })
+    }
+
+    pub(crate) fn seek(&mut self, key: ConsumerKey, to: Start, fx: &mut Effects<T>) -> Result<(), Error> {
+        let to = self.seq_of(to)?;
+        let at = self.consumer(key)?.cursor;
+        let cursor = &mut self.cursors[at];
+        if let Some(acks) = cursor.group.and_then(|group| self.groups[group].acks.as_mut()) {
+            acks.take_back(to);
+        }
+        let skipped = cursor.seek(to, &self.log);
+        self.consumers[key.index].read += skipped;
+        self.collected = self.collected.min(to);
+        let available = self.available(at);
+        self.cursors[at].readers.wake(available, &mut fx.wakers);
+        self.forget_idle();
+        self.collect(fx);
+        self.wake_joiners(fx);
+        Ok(())
+    }
+
+    /// The seq of the next message that the consumer would read.
+    pub(crate) fn position(&self, key: ConsumerKey) -> Result<u64, Error> {
+        let cursor = self.cursor(key)?;
+        let mut hint = cursor.hint;
+        Ok(self.log.first_at(cursor.position, &mut hint).map_or(self.log.next(), |found| found.seq))
+    }
+
+    /// Messages that the consumer has not read.
+    pub(crate) fn unread(&self, key: ConsumerKey) -> Result<u64, Error> {
+        let cursor = self.cursor(key)?;
+        Ok(self.log.count_from(cursor.position, cursor.hint))
+    }
+}

@@ -1,0 +1,136 @@
+//! What happens when messages leave: by their time, by overflow, because everyone has read them.
+
+use super::*;
+
+/// What was taken out of the log.
+#[derive(Clone, Debug)]
+pub(super) struct Gone {
+    pub(super) need: Need,
+    /// All of it has a seq in here (and other messages may, too). Empty while nothing was.
+    pub(super) seqs: Range<u64>,
+}
+
+impl Gone {
+    pub(super) fn none() -> Self {
+        Gone { need: Need { bytes: 0, items: 0 }, seqs: 0..0 }
+    }
+
+    pub(super) fn add(&mut self, need: Need, seqs: Range<u64>) {
+        if need.items > 0 {
+            self.need.bytes += need.bytes;
+            self.need.items += need.items;
+            self.seqs = match self.seqs.is_empty() {
+                true => seqs,
+                false => self.seqs.start.min(seqs.start)..self.seqs.end.max(seqs.end),
+            };
+        }
+    }
+}
+
+impl<T> State<T> {
+    /// Settles the books for what was taken out of the log, and tells whom it concerns.
+    pub(super) fn give_back(&mut self, gone: Gone, fx: &mut Effects<T>) {
+        if gone.need.items == 0 {
+            return;
+        }
+        self.budget.give_back(gone.need);
+        self.trim_reads(TRIM);
+        for (_, group) in &mut self.groups {
+            if let Some(acks) = &mut group.acks
+                && !acks.is_empty()
+            {
+                // What was pending has been passed by the cursor, which therefore would not miss it by itself.
+                let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
+                let cursor = &mut self.cursors[group.cursor];
+                cursor.lose(lost);
+                // They made room for new deliveries; the end of a closed queue concerns everyone.
+                let concerns = match self.closed && lost > 0 && acks.is_empty() {
+                    true => u64::MAX,
+                    false => lost.min(self.log.count_from(cursor.position, cursor.hint)),
+                };
+                cursor.readers.wake(concerns, &mut fx.wakers);
+            }
+        }
+        if !self.waiting.is_empty() {
+            let (cursors, log) = (&mut self.cursors, &self.log);
+            for &key in &self.waiting {
+                let cursor = &mut cursors[key];
+                if !cursor.missers.is_empty() && cursor.has_missed(log) {
+                    cursor.missers.wake(1, &mut fx.wakers);
+                }
+            }
+            self.forget_idle();
+        }
+        self.wake_producer(fx);
+        self.wake_joiners(fx);
+    }
+
+    /// With `Retention::Interest`: removes what every cursor has passed and no group has pending.
+    pub(super) fn collect(&mut self, fx: &mut Effects<T>) {
+        if self.retention != Retention::Interest || self.cursors.is_empty() {
+            return;
+        }
+        let floor = self.cursors.iter().map(|(_, cursor)| cursor.position).min().unwrap_or(0);
+        let from = self.collected.max(self.log.head());
+        self.collected = floor;
+        if floor <= from {
+            return;
+        }
+        let groups = &self.groups;
+        let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
+        let swept = self.log.sweep(
+            from,
+            usize::MAX,
+            &mut fx.removed,
+            |chunk| chunk.end() <= floor && !acks().any(|acks| acks.any_in(chunk.base..chunk.end())),
+            |seq, _| (seq < floor).then(|| !acks().any(|acks| acks.contains(seq))),
+        );
+        self.deadlines.forget(from..floor, |seq| self.log.contains(seq));
+        self.give_back(Gone { need: swept.need, seqs: from..floor }, fx);
+    }
+
+    /// With `Retention::Interest`: removes one message, if nobody needs it any more.
+    pub(super) fn collect_one(&mut self, seq: u64, fx: &mut Effects<T>) {
+        if self.retention != Retention::Interest
+            || self.cursors.iter().any(|(_, cursor)| cursor.position <= seq)
+            || self.groups.iter().any(|(_, group)| group.acks.as_ref().is_some_and(|acks| acks.contains(seq)))
+        {
+            return;
+        }
+        if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
+            self.deadlines.remove(seq);
+            self.give_back(Gone { need, seqs: seq..seq + 1 }, fx);
+        }
+    }
+
+    /// Drops the oldest messages until `need` fits, which it can.
+    pub(super) fn drop_oldest(&mut self, need: Need, fx: &mut Effects<T>) {
+        let mut gone = Gone::none();
+        while self.budget.check(need).is_err() {
+            let head = self.log.head();
+            let Some(one) = self.log.remove(head, NIL, &mut fx.removed) else { break };
+            self.deadlines.remove(head);
+            self.budget.give_back(one);
+            gone.add(one, head..head + 1);
+        }
+        self.dropped += gone.need.items;
+        self.budget.charge(gone.need);
+        self.give_back(gone, fx);
+    }
+
+    /// Empties the queue. Nobody has missed anything by it.
+    pub(super) fn discard(&mut self, fx: &mut Effects<T>) {
+        let end = self.log.next();
+        let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();
+        for (_, group) in &mut self.groups {
+            group.acks.iter_mut().for_each(Acks::clear);
+        }
+        let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
+        self.deadlines.clear();
+        self.due = NEVER;
+        for ((_, cursor), missed) in self.cursors.iter_mut().zip(missed) {
+            cursor.discard_to(end, missed);
+        }
+        self.give_back(Gone { need: swept.need, seqs: 0..end }, fx);
+    }
+}

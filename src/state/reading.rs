@@ -1,0 +1,214 @@
+//! Reading: what is handed over, what it leaves behind in the audit trail.
+
+use super::*;
+
+impl<T> State<T> {
+    /// Hands up to `limit` messages over, and returns how many. 0: nothing is there, and more may come.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        key: ConsumerKey,
+        limit: usize,
+        fx: &mut Effects<T>,
+        mut visit: impl FnMut(Delivery<'_, T>),
+    ) -> Result<usize, Error> {
+        let wall = self.latest.wall;
+        let consumer = match self.consumers.get_mut(key.index) {
+            Some(consumer) if consumer.serial == key.serial => consumer,
+            _ => return Err(Error::ConsumerClosed),
+        };
+        if let Some(group) = consumer.group
+            && self.groups[group].acks.is_some()
+        {
+            return self.read_pending(key, group, limit, fx, visit);
+        }
+        let cursor = &mut self.cursors[consumer.cursor];
+        let mut count = 0;
+        // Consecutive seqs that were read, up to the position.
+        let mut run = cursor.position;
+        while count < limit {
+            let found = self.log.first_at(cursor.position, &mut cursor.hint);
+            let seq = found.as_ref().map_or(self.log.next(), |found| found.seq);
+            if seq != cursor.position {
+                consumer.record(run..cursor.position, wall, &self.log, self.audit, &mut self.audit_bytes);
+                cursor.skip_to(seq);
+                run = seq;
+            }
+            if consumer.tells && cursor.has_untold() {
+                if count > 0 {
+                    break;
+                }
+                return Err(Error::Missed(cursor.tell()));
+            }
+            let Some(found) = found else { break };
+            visit(Delivery {
+                payload: found.payload,
+                seq,
+                size: found.size,
+                created: found.wall,
+                missed: cursor.missed_just_before(),
+                deliveries: 1,
+                receipt: None,
+            });
+            cursor.deliver();
+            cursor.read += 1;
+            consumer.read += 1;
+            count += 1;
+        }
+        consumer.record(run..cursor.position, wall, &self.log, self.audit, &mut self.audit_bytes);
+        if count == 0 {
+            return if self.closed { Err(Error::Closed) } else { Ok(0) };
+        }
+        self.collect(fx);
+        self.wake_joiners(fx);
+        Ok(count)
+    }
+
+    /// Takes back that `count` missed messages were told of by a delivery, which nobody got to see: the next tells of them.
+    pub(crate) fn untell(&mut self, key: ConsumerKey, count: u64) {
+        if let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) {
+            self.cursors[cursor].untell(count);
+        }
+    }
+
+    /// The message that the consumer would read next, left where it is.
+    pub(crate) fn peek<R>(
+        &self,
+        key: ConsumerKey,
+        visit: impl FnOnce(Delivery<'_, T>) -> R,
+    ) -> Result<Option<R>, Error> {
+        let cursor = self.cursor(key)?;
+        let acks = cursor.group.and_then(|group| self.groups[group].acks.as_ref());
+        let again = acks.and_then(|acks| Some((acks.first_ready()?, acks)));
+        let mut hint = cursor.hint;
+        let (from, deliveries) = again.map_or((cursor.position, 1), |(seq, acks)| (seq, acks.deliveries(seq) + 1));
+        Ok(self.log.first_at(from, &mut hint).map(|found| {
+            visit(Delivery {
+                payload: found.payload,
+                seq: found.seq,
+                size: found.size,
+                created: found.wall,
+                missed: match again {
+                    Some(_) => 0,
+                    None => cursor.missed_just_before() + (found.seq - cursor.position),
+                },
+                deliveries,
+                receipt: None,
+            })
+        }))
+    }
+
+    pub(crate) fn missed(&self, key: ConsumerKey) -> Result<u64, Error> {
+        Ok(self.cursor(key)?.missed(&self.log))
+    }
+
+    /// What was missed since it was last asked for; None: nothing yet, and something may come.
+    pub(crate) fn take_missed(&mut self, key: ConsumerKey) -> Result<Option<u64>, Error> {
+        let cursor = self.consumer(key)?.cursor;
+        match self.cursors[cursor].take_missed(&self.log) {
+            0 if !self.closed => Ok(None),
+            count => Ok(Some(count)),
+        }
+    }
+
+    pub(crate) fn consumer_stats(&self, key: ConsumerKey, now: Now) -> Result<ConsumerStats, Error> {
+        let consumer = self.consumer(key)?;
+        let cursor = &self.cursors[consumer.cursor];
+        let (unread, unread_bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let mut hint = cursor.hint;
+        let oldest = self.log.first_at(cursor.position, &mut hint);
+        Ok(ConsumerStats {
+            id: consumer.id,
+            name: consumer.name.clone(),
+            group: consumer.group.map(|group| self.groups[group].name.clone()),
+            read: consumer.read,
+            unread,
+            unread_bytes,
+            lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()),
+            missed: cursor.missed(&self.log),
+            last_read: Some(consumer.last_read).filter(|&at| at > 0),
+        })
+    }
+
+    /// Forgets read records of messages that have left, of the next `count` consumers.
+    pub(super) fn trim_reads(&mut self, count: usize) {
+        if self.audit_bytes == 0 || self.consumers.is_empty() {
+            return;
+        }
+        let head = self.log.head();
+        let most = most_audit_bytes(&self.log);
+        for _ in 0..count.min(self.consumers.len()) {
+            if self.trim_from >= self.consumers.capacity() {
+                self.trim_from = 0;
+            }
+            // Skips free places; there is at least one that is not.
+            while !self.consumers.contains(self.trim_from) {
+                self.trim_from = (self.trim_from + 1) % self.consumers.capacity().max(1);
+            }
+            let reads = &mut self.consumers[self.trim_from].reads;
+            if !reads.is_empty() {
+                self.audit_bytes -= reads.bytes();
+                reads.trim(head, most);
+                self.audit_bytes += reads.bytes();
+            }
+            self.trim_from += 1;
+        }
+    }
+
+    /// Bytes of all read records of what is held.
+    pub(crate) fn audit_bytes(&mut self) -> usize {
+        if self.trimmed != self.log.head() {
+            self.trimmed = self.log.head();
+            self.trim_reads(usize::MAX);
+        }
+        self.audit_bytes
+    }
+
+    /// Who read a message, and when (wall clock, microseconds), in time order.
+    pub(crate) fn readings(&self, seq: u64) -> Vec<(Uuid, u64)> {
+        if seq < self.log.head() {
+            return Vec::new();
+        }
+        let mut readings: Vec<_> = self
+            .consumers
+            .iter()
+            .flat_map(|(_, consumer)| consumer.reads.of(seq).map(|at| (consumer.id, at)))
+            .collect();
+        readings.sort_by_key(|&(_, at)| at);
+        readings
+    }
+}
+
+/// Bytes of read records that one consumer may have: 8 for each message held, or for each of a chunk.
+fn most_audit_bytes<T>(log: &Log<T>) -> usize {
+    8 * (log.len() as usize).max(CHUNK_SIZE)
+}
+
+impl Consumer {
+    /// Records that messages were read.
+    #[inline]
+    pub(super) fn record<T>(
+        &mut self,
+        seqs: Range<u64>,
+        wall: u64,
+        log: &Log<T>,
+        audit: bool,
+        audit_bytes: &mut usize,
+    ) {
+        if seqs.is_empty() {
+            return;
+        }
+        self.last_read = wall;
+        if audit {
+            let before = self.reads.bytes();
+            match seqs.end - seqs.start {
+                1 => self.reads.single(seqs.start, wall),
+                count => self.reads.batch(seqs.start, count, wall),
+            }
+            if self.reads.bytes() != before {
+                self.reads.trim(log.head(), most_audit_bytes(log));
+                *audit_bytes = *audit_bytes + self.reads.bytes() - before;
+            }
+        }
+    }
+}

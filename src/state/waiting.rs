@@ -1,0 +1,147 @@
+//! Waiting: who is entered where, and who is woken for what.
+
+use super::*;
+
+impl<T> State<T> {
+    /// Enters a waiter, unless what it waits for is there. An error will be met again by whoever tries once more.
+    pub(crate) fn wait(&mut self, what: What, waker: &Waker) -> Option<Ticket> {
+        self.next_ticket += 1;
+        let ticket = Ticket { number: self.next_ticket, what };
+        let owner = match what {
+            What::Message(key) | What::Missed(key) => key.serial,
+            What::Space(_) | What::Joined => 0,
+        };
+        let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone() };
+        match what {
+            What::Message(key) => {
+                let closed = self.closed;
+                let cursor = self.consumer(key).ok()?.cursor;
+                let at = &self.cursors[cursor];
+                let is_drained = at.group.is_none_or(|group| self.groups[group].pending() == 0);
+                if closed && is_drained || self.available(cursor) > 0 {
+                    return None;
+                }
+                self.cursors[cursor].readers.push(waiter);
+                self.note_waiting(cursor);
+            }
+            What::Missed(key) => {
+                let cursor = self.consumer(key).ok()?.cursor;
+                if self.closed || self.cursors[cursor].has_missed(&self.log) {
+                    return None;
+                }
+                self.cursors[cursor].missers.push(waiter);
+                self.note_waiting(cursor);
+            }
+            What::Space(need) => {
+                let fits = self.producers.is_empty() && self.budget.check(need).is_ok();
+                if self.closed || fits || self.budget.check_ever(need).is_err() {
+                    return None;
+                }
+                self.producers.push_back(Producer { waiter, need });
+            }
+            What::Joined => {
+                if self.is_all_read() {
+                    return None;
+                }
+                self.joiners.push(waiter);
+            }
+        }
+        Some(ticket)
+    }
+
+    /// Changes the waker of a producer that keeps its place. False: it has none, or it fits; try again.
+    pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
+        let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
+        let Some(place) = place else { return false };
+        if place == 0 && self.budget.check(self.producers[0].need).is_ok() {
+            return false;
+        }
+        fx.unwoken.push(std::mem::replace(&mut self.producers[place].waiter.waker, waker.clone()));
+        true
+    }
+
+    /// Takes out a waiter that got what it waited for.
+    pub(crate) fn satisfied(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
+        self.take_out(ticket, fx);
+    }
+
+    /// Takes out a waiter that goes without what it waited for. If it had been woken for it, the next is woken instead.
+    pub(crate) fn leave(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
+        if self.take_out(ticket, fx) {
+            return;
+        }
+        let (What::Message(key) | What::Missed(key)) = ticket.what else { return };
+        let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };
+        let available = self.available(cursor);
+        let at = &mut self.cursors[cursor];
+        match ticket.what {
+            What::Missed(_) => at.missers.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers),
+            _ => at.readers.wake(available.min(1), &mut fx.wakers),
+        }
+        self.forget_idle();
+    }
+
+    /// Takes a waiter out of its list. False: it was not there any more, for it was woken.
+    pub(super) fn take_out(&mut self, ticket: &Ticket, fx: &mut Effects<T>) -> bool {
+        let waker = match ticket.what {
+            What::Message(key) | What::Missed(key) => {
+                let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return true };
+                let at = &mut self.cursors[cursor];
+                let waker = match ticket.what {
+                    What::Missed(_) => at.missers.remove(ticket.number),
+                    _ => at.readers.remove(ticket.number),
+                };
+                self.forget_idle();
+                waker
+            }
+            What::Space(_) => {
+                let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
+                let waker = place.and_then(|place| self.producers.remove(place)).map(|producer| producer.waiter.waker);
+                if place == Some(0) {
+                    self.wake_producer(fx);
+                }
+                waker
+            }
+            What::Joined => self.joiners.remove(ticket.number),
+        };
+        let was_there = waker.is_some();
+        fx.unwoken.extend(waker);
+        was_there
+    }
+
+    pub(super) fn note_waiting(&mut self, cursor: usize) {
+        if !self.waiting.contains(&cursor) {
+            self.waiting.push(cursor);
+        }
+    }
+
+    pub(super) fn forget_idle(&mut self) {
+        let cursors = &self.cursors;
+        self.waiting.retain(|&key| {
+            cursors.get(key).is_some_and(|cursor| !cursor.readers.is_empty() || !cursor.missers.is_empty())
+        });
+    }
+
+    /// Whether every cursor has read everything that is held.
+    pub(crate) fn is_all_read(&self) -> bool {
+        self.cursors.iter().all(|(_, cursor)| self.log.count_from(cursor.position, cursor.hint) == 0)
+            && self.groups.iter().all(|(_, group)| group.pending() == 0)
+    }
+
+    #[inline]
+    pub(super) fn wake_joiners(&mut self, fx: &mut Effects<T>) {
+        if !self.joiners.is_empty() && self.is_all_read() {
+            self.joiners.wake(u64::MAX, &mut fx.wakers);
+        }
+    }
+
+    /// Wakes everyone.
+    pub(super) fn wake_all(&mut self, fx: &mut Effects<T>) {
+        for key in std::mem::take(&mut self.waiting) {
+            fx.wakers.extend(self.cursors[key].readers.take());
+            fx.wakers.extend(self.cursors[key].missers.take());
+        }
+        fx.wakers.extend(self.producers.drain(..).map(|producer| producer.waiter.waker));
+        self.wake_joiners(fx);
+    }
+}

@@ -1,0 +1,72 @@
+//! The figures of one moment.
+
+use uuid::Uuid;
+
+/// The figures of a queue at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Messages held.
+    pub total_items: u64,
+    /// Bytes held: payloads and overhead.
+    pub memory_usage: u64,
+    /// The limit on them.
+    pub max_bytes: u64,
+    /// The limit on messages.
+    pub max_items: Option<u64>,
+    /// Bytes of the read records.
+    pub audit_bytes: u64,
+    /// Consumers.
+    pub consumers: u64,
+    /// Nanoseconds that a message lives.
+    pub ttl: Option<u64>,
+    /// Messages removed by their time.
+    pub expired: u64,
+    /// Messages removed to make room.
+    pub dropped: u64,
+    /// Messages refused.
+    pub rejected: u64,
+    /// Seq of the oldest message held.
+    pub first_seq: u64,
+    /// Seq of the next message; also how many were enqueued since the beginning.
+    pub next_seq: u64,
+}
+
+/// The figures of a consumer at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerStats {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Option<String>,
+    /// The name of the group whose position it shares.
+    pub group: Option<String>,
+    /// Messages read.
+    pub read: u64,
+    /// Messages to read.
+    pub unread: u64,
+    /// Their payload bytes.
+    pub unread_bytes: u64,
+    /// Nanoseconds since the oldest of them was enqueued.
+    pub lag: u64,
+    /// Messages that left before they were read.
+    pub missed: u64,
+    /// When it read last: wall clock, nanoseconds since the epoch.
+    pub last_read: Option<u64>,
+}
+
+/// The figures of a group at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStats {
+    /// Deliveries that are not settled.
+    pub pending: u64,
+    /// Messages to deliver for the first time.
+    pub unread: u64,
+    /// Messages that left before they were delivered, or settled.
+    pub missed: u64,
+    /// Messages delivered, and with acknowledgements settled.
+    pub read: u64,
+    /// Deliveries that were not the first of their message.
+    pub redelivered: u64,
+    /// Messages moved to the dead letter queue.
+    pub dead_lettered: u64,
+}

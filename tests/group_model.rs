@@ -1,0 +1,756 @@
+//! Random histories of groups, against a model that keeps books message by message, which the engine never does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mpmc_queue::{
+    Clock, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options,
+    Overflow, Queue, Receipt, Retention, Settle, Start,
+};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enqueue(u64, Lifetime),
+    Batch(usize, u64),
+    AddGroup(Start, GroupOptions, bool),
+    CloseGroup(usize),
+    AddMember(usize),
+    CloseMember(usize, usize),
+    Read(usize, usize, usize),
+    Peek(usize, usize),
+    Settle(usize, Settle),
+    /// Settles so many of the latest deliveries.
+    SettleLatest(usize, Settle),
+    Seek(usize, u64),
+    AddConsumer(Start),
+    CloseConsumer(usize),
+    ReadAlone(usize, usize),
+    Advance(u64),
+    SetTtl(Option<u64>),
+    /// Reads so many dead letters, which makes room for others.
+    ReadDead(usize),
+    CloseDead,
+    Close(bool),
+}
+
+/// Time in the histories goes in these steps, so that moments meet often.
+const TICK: u64 = 1000;
+const GROUPS: usize = 3;
+
+fn ticks(range: std::ops::Range<u64>) -> impl Strategy<Value = u64> {
+    range.prop_map(|ticks| ticks * TICK)
+}
+
+fn group_options() -> impl Strategy<Value = GroupOptions> {
+    (
+        prop::option::weighted(0.85, ticks(1..12)),
+        prop::option::of(1..4u32),
+        prop::collection::vec(ticks(0..6), 0..3),
+        prop::option::of(1..8u64),
+    )
+        .prop_map(|(ack_wait, max_deliver, backoff, max_pending)| GroupOptions {
+            ack_wait,
+            max_deliver,
+            backoff,
+            max_pending,
+        })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let lifetime = prop_oneof![
+        6 => Just(Lifetime::Queue),
+        2 => ticks(1..20).prop_map(Lifetime::Own),
+        1 => Just(Lifetime::Forever),
+    ];
+    let start =
+        || prop_oneof![3 => Just(Start::Earliest), 1 => Just(Start::Latest), 1 => (0..40u64).prop_map(Start::Seq)];
+    let how = || {
+        prop_oneof![
+            4 => Just(Settle::Ack),
+            2 => Just(Settle::Nack(0)),
+            2 => ticks(1..8).prop_map(Settle::Nack),
+            1 => Just(Settle::Term),
+            1 => Just(Settle::InProgress),
+        ]
+    };
+    let who = || 0..GROUPS;
+    prop_oneof![
+        12 => (0..200u64, lifetime).prop_map(|(size, lifetime)| Op::Enqueue(size, lifetime)),
+        4 => (0..12usize, 0..50u64).prop_map(|(count, size)| Op::Batch(count, size)),
+        1 => (900..2100usize, 0..2u64).prop_map(|(count, size)| Op::Batch(count, size)),
+        4 => (start(), group_options(), any::<bool>()).prop_map(|(start, how, dead)| Op::AddGroup(start, how, dead)),
+        1 => who().prop_map(Op::CloseGroup),
+        4 => who().prop_map(Op::AddMember),
+        2 => (who(), any::<usize>()).prop_map(|(group, member)| Op::CloseMember(group, member)),
+        16 => (who(), any::<usize>(), 1..6usize).prop_map(|(group, member, limit)| Op::Read(group, member, limit)),
+        2 => (who(), any::<usize>(), 500..1500usize).prop_map(|(group, member, limit)| Op::Read(group, member, limit)),
+        2 => (who(), any::<usize>()).prop_map(|(group, member)| Op::Peek(group, member)),
+        10 => (any::<usize>(), how()).prop_map(|(receipt, how)| Op::Settle(receipt, how)),
+        6 => (1..8usize, how()).prop_map(|(count, how)| Op::SettleLatest(count, how)),
+        1 => (500..1500usize).prop_map(|count| Op::SettleLatest(count, Settle::Ack)),
+        1 => (who(), 0..100u64).prop_map(|(group, seq)| Op::Seek(group, seq)),
+        1 => start().prop_map(Op::AddConsumer),
+        1 => (0..2usize).prop_map(Op::CloseConsumer),
+        4 => (0..2usize, 1..10usize).prop_map(|(who, limit)| Op::ReadAlone(who, limit)),
+        1 => (0..2usize).prop_map(|who| Op::ReadAlone(who, 5000)),
+        12 => ticks(1..8).prop_map(Op::Advance),
+        1 => prop::option::of(ticks(1..30)).prop_map(Op::SetTtl),
+        2 => (1..4usize).prop_map(Op::ReadDead),
+        1 => prop::option::weighted(0.1, Just(Op::CloseDead)).prop_map(|op| op.unwrap_or(Op::ReadDead(9))),
+        1 => prop::option::weighted(0.2, any::<bool>()).prop_map(|now| now.map_or(Op::ReadDead(9), Op::Close)),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    seq: u64,
+    size: u64,
+    at: u64,
+    lifetime: Lifetime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    /// Of a member, by its number, until a moment.
+    Held(u64, u64),
+    Waiting(u64),
+    Ready,
+    /// Tried again at a moment.
+    Dying(u64),
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    stage: Stage,
+    deliveries: u32,
+    /// Numbers of the first and of the latest delivery.
+    first: u64,
+    latest: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    handle: Consumer<u64>,
+    number: u64,
+    read: u64,
+}
+
+#[derive(Debug)]
+struct Team {
+    handle: Group<u64>,
+    number: u64,
+    options: GroupOptions,
+    buries: bool,
+    members: Vec<Member>,
+    position: u64,
+    pending: BTreeMap<u64, Pending>,
+    /// Messages that it has to account for, beyond those enqueued from now on.
+    begun_with: i64,
+    read: u64,
+    missed: u64,
+    /// Missed messages that deliveries told of.
+    told: u64,
+    redelivered: u64,
+    dead_lettered: u64,
+    seeked: bool,
+}
+
+impl Team {
+    fn backoff(&self, deliveries: u32) -> u64 {
+        let index = (deliveries as usize - 1).min(self.options.backoff.len().saturating_sub(1));
+        self.options.backoff.get(index).copied().unwrap_or(0)
+    }
+
+    fn is_used_up(&self, deliveries: u32) -> bool {
+        self.options.max_deliver.is_some_and(|max| deliveries >= max)
+    }
+
+    /// What a delivery that failed at a moment becomes; None: it dies.
+    fn fail(&self, deliveries: u32, at: u64, delay: u64) -> Option<Stage> {
+        match self.backoff(deliveries).max(delay) {
+            _ if self.is_used_up(deliveries) => None,
+            0 => Some(Stage::Ready),
+            wait => Some(Stage::Waiting(at + wait)),
+        }
+    }
+
+    fn ready(&self) -> Option<u64> {
+        self.pending.iter().find(|(_, pending)| pending.stage == Stage::Ready).map(|(&seq, _)| seq)
+    }
+
+    fn has_room(&self) -> bool {
+        self.options.max_pending.is_none_or(|max| (self.pending.len() as u64) < max)
+    }
+
+    /// Accounts for a message that has left.
+    fn lose(&mut self, seq: u64) {
+        if seq >= self.position || self.pending.remove(&seq).is_some() {
+            self.missed += 1;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Alone {
+    handle: Consumer<u64>,
+    position: u64,
+    read: u64,
+    missed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    receipt: Receipt,
+    team: u64,
+    member: u64,
+    seq: u64,
+    number: u64,
+}
+
+struct Model {
+    options: Options,
+    now: u64,
+    closed: bool,
+    held: VecDeque<Held>,
+    next: u64,
+    teams: Vec<Team>,
+    alone: Vec<Alone>,
+    given: Vec<Given>,
+    numbers: u64,
+    expired: u64,
+    dropped: u64,
+    rejected: u64,
+    dead: VecDeque<u64>,
+    dead_max: u64,
+    dead_next: u64,
+    dead_rejected: u64,
+    dead_closed: bool,
+}
+
+impl Model {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn bytes(&self) -> u64 {
+        self.held.iter().map(|held| held.size + MESSAGE_OVERHEAD).sum()
+    }
+
+    fn head(&self) -> u64 {
+        self.held.front().map_or(self.next, |held| held.seq)
+    }
+
+    /// Takes messages out, unread; each who has not come to one, or has it pending, has missed it.
+    fn lose(&mut self, leaves: impl Fn(&Held) -> bool) -> u64 {
+        let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
+        self.held = stay.into();
+        for held in &gone {
+            self.teams.iter_mut().for_each(|team| team.lose(held.seq));
+            for alone in self.alone.iter_mut().filter(|alone| alone.position <= held.seq) {
+                alone.missed += 1;
+            }
+        }
+        gone.len() as u64
+    }
+
+    fn expire(&mut self) {
+        let (now, ttl) = (self.now, self.options.ttl);
+        self.expired += self.lose(|held| match held.lifetime {
+            Lifetime::Queue => ttl.is_some_and(|ttl| held.at + ttl <= now),
+            Lifetime::Own(ttl) => held.at + ttl <= now,
+            Lifetime::Forever => false,
+        });
+    }
+
+    /// Takes out what nobody needs.
+    fn collect(&mut self) {
+        if self.options.retention == Retention::Interest && !(self.teams.is_empty() && self.alone.is_empty()) {
+            let (teams, alone) = (&self.teams, &self.alone);
+            self.held.retain(|&Held { seq, .. }| {
+                teams.iter().any(|team| team.position <= seq || team.pending.contains_key(&seq))
+                    || alone.iter().any(|alone| alone.position <= seq)
+            });
+        }
+    }
+
+    /// Lets happen what time has come for.
+    fn tick(&mut self) {
+        self.expire();
+        let now = self.now;
+        let mut dying = Vec::new();
+        for team in &mut self.teams {
+            let mut of_team = Vec::new();
+            let seqs: Vec<u64> = team.pending.keys().copied().collect();
+            for seq in seqs {
+                let Pending { stage, deliveries, .. } = team.pending[&seq];
+                let stage = match stage {
+                    Stage::Held(_, until) if until <= now => match team.fail(deliveries, until, 0) {
+                        Some(Stage::Waiting(until)) if until <= now => Stage::Ready,
+                        Some(stage) => stage,
+                        None => {
+                            of_team.push((until, seq));
+                            Stage::Dying(u64::MAX)
+                        }
+                    },
+                    Stage::Waiting(until) if until <= now => Stage::Ready,
+                    Stage::Dying(at) if at <= now => {
+                        of_team.push((at, seq));
+                        Stage::Dying(u64::MAX)
+                    }
+                    stage => stage,
+                };
+                team.pending.get_mut(&seq).unwrap().stage = stage;
+            }
+            of_team.sort();
+            dying.extend(of_team.into_iter().map(|(_, seq)| (team.number, seq)));
+        }
+        dying.into_iter().for_each(|(team, seq)| self.bury(team, seq, false));
+        self.collect();
+    }
+
+    fn bury(&mut self, team: u64, seq: u64, is_termed: bool) {
+        let team = self.teams.iter_mut().find(|other| other.number == team).unwrap();
+        let mut pending = team.pending.remove(&seq).unwrap();
+        if !team.buries {
+            *(if is_termed { &mut team.read } else { &mut team.missed }) += 1;
+        } else if !self.dead_closed && (self.dead.len() as u64) < self.dead_max {
+            self.dead.push_back(seq);
+            self.dead_next += 1;
+            team.read += 1;
+            team.dead_lettered += 1;
+        } else {
+            self.dead_rejected += u64::from(!self.dead_closed);
+            let wait = Some(team.backoff(pending.deliveries)).filter(|&wait| wait > 0).or(team.options.ack_wait);
+            pending.stage = Stage::Dying(self.now + wait.unwrap());
+            team.pending.insert(seq, pending);
+        }
+    }
+
+    fn enqueue(&mut self, count: u64, size: u64, lifetime: Lifetime) -> Option<u64> {
+        if self.closed {
+            return None;
+        }
+        let needed = count * (size + MESSAGE_OVERHEAD);
+        let max_items = self.options.max_items.unwrap_or(u64::MAX);
+        let fits = |bytes: u64, items: u64| {
+            count == 0 || bytes + needed <= self.options.max_bytes && items + count <= max_items
+        };
+        if !fits(0, 0) || self.options.overflow == Overflow::Reject && !fits(self.bytes(), self.held.len() as u64) {
+            self.rejected += count;
+            return None;
+        }
+        let (mut bytes, mut items, mut gone) = (self.bytes(), self.held.len() as u64, 0);
+        while !fits(bytes, items) {
+            bytes -= self.held[gone].size + MESSAGE_OVERHEAD;
+            items -= 1;
+            gone += 1;
+        }
+        let kept = self.held.get(gone).map_or(self.next, |held| held.seq);
+        self.dropped += self.lose(|held| held.seq < kept);
+        let first = self.next;
+        for _ in 0..count {
+            self.held.push_back(Held { seq: self.next, size, at: self.now, lifetime });
+            self.next += 1;
+        }
+        Some(first)
+    }
+
+    fn resolve(&self, start: Start) -> Option<u64> {
+        match start {
+            Start::Latest => Some(self.next),
+            Start::Seq(seq) => (seq <= self.next).then(|| seq.max(self.head())),
+            _ => Some(self.head()),
+        }
+    }
+
+    fn held_from(&self, seq: u64) -> u64 {
+        self.held.iter().filter(|held| held.seq >= seq).count() as u64
+    }
+
+    /// What a member's reading delivers: seq, how often it was delivered.
+    fn read(&mut self, team: usize, member: usize, limit: usize) -> Vec<(u64, u32)> {
+        let mut read = Vec::new();
+        while read.len() < limit {
+            let number = self.number();
+            let (now, team) = (self.now, &mut self.teams[team]);
+            let again = team.ready();
+            let Some(seq) = again.or_else(|| {
+                let next = self.held.iter().find(|held| held.seq >= team.position).map(|held| held.seq);
+                next.filter(|_| team.has_room())
+            }) else {
+                break;
+            };
+            let Some(ack_wait) = team.options.ack_wait else {
+                team.position = seq + 1;
+                team.read += 1;
+                team.members[member].read += 1;
+                read.push((seq, 1));
+                continue;
+            };
+            let stage = Stage::Held(team.members[member].number, now + ack_wait);
+            let fresh = Pending { stage, deliveries: 0, first: number, latest: number };
+            let pending = team.pending.entry(seq).or_insert(fresh);
+            (pending.stage, pending.latest) = (stage, number);
+            pending.deliveries += 1;
+            read.push((seq, pending.deliveries));
+            match again {
+                Some(_) => team.redelivered += 1,
+                None => team.position = seq + 1,
+            }
+        }
+        read
+    }
+
+    fn settle(&mut self, given: Given, how: Settle) {
+        let Given { seq, number, .. } = given;
+        let Some(team) = self.teams.iter_mut().find(|team| team.number == given.team) else { return };
+        let Some(Pending { stage, deliveries, first, latest }) = team.pending.get(&seq).cloned() else { return };
+        let is_held = matches!(stage, Stage::Held(..)) && number == latest;
+        let is_dying = matches!(stage, Stage::Dying(_));
+        match (how, stage) {
+            _ if number < first => {}
+            (Settle::Ack, _) => {
+                team.pending.remove(&seq);
+                team.read += 1;
+                if let Some(member) = team.members.iter_mut().find(|member| member.number == given.member) {
+                    member.read += 1;
+                }
+            }
+            (Settle::Term, _) if !is_dying => self.bury(given.team, seq, true),
+            (Settle::InProgress, Stage::Held(member, _)) if is_held => {
+                let until = self.now + team.options.ack_wait.unwrap();
+                team.pending.get_mut(&seq).unwrap().stage = Stage::Held(member, until);
+            }
+            (Settle::Nack(delay), _) if is_held => match team.fail(deliveries, self.now, delay) {
+                Some(stage) => team.pending.get_mut(&seq).unwrap().stage = stage,
+                None => self.bury(given.team, seq, false),
+            },
+            _ => {}
+        }
+    }
+
+    fn close_member(&mut self, team: usize, member: usize) {
+        let team = &mut self.teams[team];
+        let gone = team.members.remove(member);
+        assert!(gone.handle.close());
+        assert_eq!(gone.handle.read(), Err(Error::ConsumerClosed));
+        let mut dying = Vec::new();
+        for (&seq, pending) in &mut team.pending {
+            if matches!(pending.stage, Stage::Held(by, _) if by == gone.number) {
+                pending.stage = Stage::Ready;
+                dying.extend(team.options.max_deliver.is_some_and(|max| pending.deliveries >= max).then_some(seq));
+            }
+        }
+        let number = team.number;
+        dying.into_iter().for_each(|seq| self.bury(number, seq, false));
+    }
+}
+
+/// What the histories run on.
+struct Stand {
+    queue: Queue<u64>,
+    clock: Arc<ManualClock>,
+    dead: Queue<u64>,
+    graves: Consumer<u64>,
+}
+
+fn run(options: Options, dead_max: u64, ops: Vec<Op>) {
+    let clock = ManualClock::at(Now { mono: TICK, wall: TICK });
+    let options = Options { clock: Clock::Manual(clock.clone()), ..options };
+    let dead = Queue::new(&Options {
+        ttl: None,
+        max_items: Some(dead_max),
+        retention: Retention::Interest,
+        overflow: Overflow::Reject,
+        max_bytes: 1 << 30,
+        ..options.clone()
+    });
+    let graves = dead.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    let stand = Stand { queue: Queue::new(&options), clock, dead, graves };
+    let mut model = Model {
+        options,
+        now: TICK,
+        closed: false,
+        held: VecDeque::new(),
+        next: 0,
+        teams: Vec::new(),
+        alone: Vec::new(),
+        given: Vec::new(),
+        numbers: 0,
+        expired: 0,
+        dropped: 0,
+        rejected: 0,
+        dead: VecDeque::new(),
+        dead_max,
+        dead_next: 0,
+        dead_rejected: 0,
+        dead_closed: false,
+    };
+    for op in ops {
+        step(&stand, &mut model, op);
+        model.collect();
+        compare(&stand, &mut model);
+    }
+}
+
+fn step(stand: &Stand, model: &mut Model, op: Op) {
+    let Stand { queue, clock, dead, graves } = stand;
+    let team_of = |index: usize, model: &Model| (!model.teams.is_empty()).then(|| index % model.teams.len());
+    let member_of = |team: usize, member: usize, model: &Model| {
+        let team = team_of(team, model)?;
+        let count = model.teams[team].members.len();
+        (count > 0).then(|| (team, member % count))
+    };
+    match op {
+        Op::Enqueue(size, lifetime) => {
+            let seq = queue.enqueue_for(model.next, size, lifetime);
+            assert_eq!(seq.ok(), model.enqueue(1, size, lifetime));
+        }
+        Op::Batch(count, size) => {
+            let batch = (model.next..).map(|payload| (payload, size)).take(count).collect();
+            assert_eq!(queue.enqueue_batch(batch).ok(), model.enqueue(count as u64, size, Lifetime::Queue));
+        }
+        Op::AddGroup(start, how, buries) => {
+            if model.teams.len() == GROUPS {
+                return;
+            }
+            let number = model.number();
+            let letters = buries.then(|| dead.dead_letter(|payload| *payload, |_| Some(1)));
+            let handle = queue.add_group(&number.to_string(), start, &how, letters);
+            let Some(position) = model.resolve(start) else {
+                assert_eq!(handle.err(), Some(Error::BeyondEnd(model.next)));
+                return;
+            };
+            model.teams.push(Team {
+                handle: handle.unwrap(),
+                number,
+                options: how,
+                buries,
+                members: Vec::new(),
+                position,
+                pending: BTreeMap::new(),
+                begun_with: model.held_from(position) as i64 - model.next as i64,
+                read: 0,
+                missed: 0,
+                told: 0,
+                redelivered: 0,
+                dead_lettered: 0,
+                seeked: false,
+            });
+            step(stand, model, Op::AddMember(model.teams.len() - 1));
+        }
+        Op::CloseGroup(team) => {
+            let Some(team) = team_of(team, model) else { return };
+            let team = model.teams.remove(team);
+            assert!(team.handle.close());
+            assert_eq!(team.handle.stats(), Err(Error::GroupClosed));
+            for member in team.members {
+                assert_eq!(member.handle.read(), Err(Error::ConsumerClosed));
+            }
+        }
+        Op::AddMember(team) => {
+            let Some(team) = team_of(team, model) else { return };
+            let number = model.number();
+            if model.teams[team].members.len() < 3 {
+                let handle = model.teams[team].handle.add_consumer(None).unwrap();
+                model.teams[team].members.push(Member { handle, number, read: 0 });
+            }
+        }
+        Op::CloseMember(team, member) => {
+            if let Some((team, member)) = member_of(team, member, model) {
+                model.close_member(team, member);
+            }
+        }
+        Op::Read(team, member, limit) => {
+            let Some((team, member)) = member_of(team, member, model) else { return };
+            let handle = model.teams[team].members[member].handle.clone();
+            let mut read = Vec::new();
+            let result = handle.read_with(limit, |delivery| {
+                assert_eq!(*delivery.payload, delivery.seq);
+                read.push((delivery.seq, delivery.deliveries, delivery.size, delivery.created, delivery.receipt));
+                model.teams[team].told += delivery.missed;
+            });
+            let expected = model.read(team, member, limit);
+            assert_eq!(read.iter().map(|read| (read.0, read.1)).collect::<Vec<_>>(), expected);
+            let team = &model.teams[team];
+            let is_drained = model.closed && team.pending.is_empty();
+            assert_eq!(result, if read.is_empty() && is_drained { Err(Error::Closed) } else { Ok(read.len()) });
+            for (seq, _, size, created, receipt) in read {
+                let index = model.held.binary_search_by_key(&seq, |held| held.seq).unwrap();
+                assert_eq!((size, created), (model.held[index].size, model.held[index].at));
+                assert_eq!(receipt.is_some(), team.options.ack_wait.is_some());
+                if let Some(receipt) = receipt {
+                    let number = team.pending[&seq].latest;
+                    let member = team.members[member].number;
+                    model.given.push(Given { receipt, team: team.number, member, seq, number });
+                }
+            }
+        }
+        Op::Peek(team, member) => {
+            let Some((team, member)) = member_of(team, member, model) else { return };
+            let team = &model.teams[team];
+            let peeked = team.members[member].handle.peek_with(|delivery| (delivery.seq, delivery.deliveries));
+            let expected = match team.ready() {
+                Some(seq) => Some((seq, team.pending[&seq].deliveries + 1)),
+                None => model.held.iter().find(|held| held.seq >= team.position).map(|held| (held.seq, 1)),
+            };
+            assert_eq!(peeked, Ok(expected));
+        }
+        Op::Settle(which, how) => {
+            if !model.given.is_empty() {
+                let given = model.given[which % model.given.len()];
+                queue.settle(&given.receipt, how);
+                model.settle(given, how);
+            }
+        }
+        Op::SettleLatest(count, how) => {
+            let latest: Vec<_> = model.given.iter().rev().take(count).copied().collect();
+            for given in latest {
+                queue.settle(&given.receipt, how);
+                model.settle(given, how);
+                model.collect();
+            }
+        }
+        Op::Seek(team, seq) => {
+            let Some((team, member)) = member_of(team, 0, model) else { return };
+            let to = model.resolve(Start::Seq(seq));
+            let result = model.teams[team].members[member].handle.seek(Start::Seq(seq));
+            assert_eq!(result.is_ok(), to.is_some());
+            let Some(to) = to else { return };
+            let skipped = model.held_from(model.teams[team].position).saturating_sub(model.held_from(to));
+            let team = &mut model.teams[team];
+            team.read += skipped;
+            team.members[member].read += skipped;
+            team.pending.split_off(&to);
+            // What was read, settled or missed between is accounted for twice.
+            team.seeked |= to < team.position;
+            team.position = to;
+        }
+        Op::AddConsumer(start) => {
+            if model.alone.len() < 2
+                && let Some(position) = model.resolve(start)
+            {
+                let handle = queue.add_consumer(None, start, MissedPolicy::Skip).unwrap();
+                model.alone.push(Alone { handle, position, read: 0, missed: 0 });
+            }
+        }
+        Op::CloseConsumer(who) => {
+            if who < model.alone.len() {
+                assert!(model.alone.remove(who).handle.close());
+            }
+        }
+        Op::ReadAlone(who, limit) => {
+            let Some(alone) = model.alone.get_mut(who) else { return };
+            let mut read = Vec::new();
+            let result = alone.handle.read_with(limit, |delivery| read.push(delivery.seq));
+            let held = model.held.iter().map(|held| held.seq);
+            assert_eq!(read, held.filter(|&seq| seq >= alone.position).take(limit).collect::<Vec<_>>());
+            assert_eq!(result.is_err(), model.closed && read.is_empty());
+            alone.read += read.len() as u64;
+            alone.position = read.last().map_or(alone.position, |seq| seq + 1);
+        }
+        Op::Advance(nanoseconds) => {
+            clock.advance(nanoseconds);
+            model.now += nanoseconds;
+        }
+        Op::SetTtl(ttl) => {
+            queue.set_ttl(ttl);
+            model.options.ttl = ttl;
+        }
+        Op::ReadDead(count) => {
+            for _ in 0..count {
+                assert_eq!(graves.read().unwrap_or(None), model.dead.pop_front());
+            }
+        }
+        Op::CloseDead => {
+            dead.close(false);
+            model.dead_closed = true;
+        }
+        Op::Close(immediate) => {
+            queue.close(immediate);
+            model.closed = true;
+            if immediate {
+                model.held.clear();
+                for team in &mut model.teams {
+                    team.pending.clear();
+                    team.position = model.next;
+                    team.seeked = true;
+                }
+                model.alone.iter_mut().for_each(|alone| alone.position = model.next);
+            }
+        }
+    }
+}
+
+fn compare(stand: &Stand, model: &mut Model) {
+    let Stand { queue, dead, .. } = stand;
+    // What time has come for happens at the next call, whichever.
+    queue.len();
+    model.tick();
+    let stats = queue.stats();
+    queue.check();
+    dead.check();
+    assert_eq!(stats.total_items, model.held.len() as u64);
+    assert_eq!(stats.memory_usage, model.bytes());
+    assert_eq!((stats.first_seq, stats.next_seq), (model.head(), model.next));
+    assert_eq!((stats.expired, stats.dropped, stats.rejected), (model.expired, model.dropped, model.rejected));
+    let letters = dead.stats();
+    assert_eq!(letters.total_items, model.dead.len() as u64);
+    assert_eq!((letters.next_seq, letters.rejected), (model.dead_next, model.dead_rejected));
+    let mut is_joined = true;
+    for team in &model.teams {
+        let unread = model.held_from(team.position);
+        let figures = team.handle.stats().unwrap();
+        assert_eq!((figures.pending, figures.unread), (team.pending.len() as u64, unread));
+        assert_eq!((figures.missed, figures.read), (team.missed, team.read));
+        assert_eq!((figures.redelivered, figures.dead_lettered), (team.redelivered, team.dead_lettered));
+        for member in &team.members {
+            let stats = member.handle.stats().unwrap();
+            assert_eq!((stats.read, stats.unread, stats.missed), (member.read, unread, team.missed));
+        }
+        if !team.seeked {
+            let books = (figures.read + figures.missed + figures.unread + figures.pending) as i64;
+            assert_eq!(books, model.next as i64 + team.begun_with, "the books balance");
+            assert!(team.told <= team.missed);
+        }
+        is_joined &= unread == 0 && figures.pending == 0;
+    }
+    for alone in &model.alone {
+        let figures = alone.handle.stats().unwrap();
+        assert_eq!((figures.read, figures.missed), (alone.read, alone.missed));
+        assert_eq!(figures.unread, model.held_from(alone.position));
+        is_joined &= figures.unread == 0;
+    }
+    assert_eq!(queue.join(Some(Duration::ZERO)), is_joined);
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let max_items = prop::option::of(1..2000u64);
+    (prop::option::of(ticks(1..30)), 500..200_000u64, max_items, any::<[bool; 3]>()).prop_map(
+        |(ttl, max_bytes, max_items, [interest, drops, audit])| Options {
+            ttl,
+            max_bytes,
+            max_items,
+            retention: if interest { Retention::Interest } else { Retention::Limits },
+            overflow: if drops { Overflow::DropOldest } else { Overflow::Reject },
+            audit,
+            clock: Clock::System,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn groups_do_as_the_model_says(
+        options in options(),
+        dead_max in 1..6u64,
+        ops in prop::collection::vec(op(), 1..150),
+    ) {
+        run(options, dead_max, ops);
+    }
+}
