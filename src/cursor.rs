@@ -1,7 +1,11 @@
 //! A position, what it missed, and who waits at it.
 //!
 //! What a cursor missed is arithmetic. Of the messages from its position to the end, those that are no longer held have
-//! left unread; those that it passed by are added up in `passed`. So when messages leave, no cursor is touched.
+//! left unread; those that it passed by are added up in `passed`. So when messages leave, no cursor is touched. Only what
+//! had left before the position was set there is written down, for it does not count.
+
+use std::collections::VecDeque;
+use std::ops::Range;
 
 use crate::chunk::NIL;
 use crate::log::Log;
@@ -13,15 +17,18 @@ pub(crate) struct Cursor {
     pub(crate) position: u64,
     /// Key of the chunk that the position was last seen in.
     pub(crate) hint: usize,
-    /// Missed messages that the position has passed. Negative by what had left before the position was set there, and
-    /// so does not count.
-    passed: i64,
+    /// Missed messages that the position has passed.
+    passed: u64,
+    /// Seqs from the position on that had left before it was set there.
+    excused: VecDeque<Range<u64>>,
+    /// How many those are.
+    excused_count: u64,
     /// Missed messages told by `take_missed`.
     taken: u64,
     /// Missed messages told by an error of a read.
-    told: i64,
+    told: u64,
     /// Missed messages told by a delivery.
-    delivered: i64,
+    delivered: u64,
     /// Messages read (in an acknowledging group: settled).
     pub(crate) read: u64,
     /// Key of the group that shares it.
@@ -34,10 +41,13 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn new<T>(position: u64, group: Option<usize>, log: &Log<T>) -> Self {
-        let mut cursor = Cursor {
+        let excused = log.holes(position..log.next());
+        Cursor {
             position,
             hint: NIL,
             passed: 0,
+            excused_count: excused.iter().map(|seqs| seqs.end - seqs.start).sum(),
+            excused,
             taken: 0,
             told: 0,
             delivered: 0,
@@ -45,19 +55,17 @@ impl Cursor {
             group,
             readers: WaitList::default(),
             missers: WaitList::default(),
-        };
-        cursor.passed = -(cursor.gone(log) as i64);
-        cursor
+        }
     }
 
-    /// Messages from the position on that are no longer held.
+    /// Messages from the position on that have left since it was set there.
     fn gone<T>(&self, log: &Log<T>) -> u64 {
-        log.next() - self.position - log.count_from(self.position, self.hint)
+        log.next() - self.position - log.count_from(self.position, self.hint) - self.excused_count
     }
 
     /// Everything missed so far.
     pub(crate) fn missed<T>(&self, log: &Log<T>) -> u64 {
-        (self.passed + self.gone(log) as i64).max(0) as u64
+        self.passed + self.gone(log)
     }
 
     /// What was missed since it was last asked for.
@@ -74,13 +82,32 @@ impl Cursor {
     /// Moves on to the first message held, and past what left before it.
     #[inline]
     pub(crate) fn skip_to(&mut self, seq: u64) {
-        self.passed += (seq - self.position) as i64;
+        self.passed += seq - self.position;
         self.position = seq;
+        if !self.excused.is_empty() {
+            self.passed -= self.forget_excused(seq);
+        }
     }
 
-    /// Counts one more as missed that the position had passed before: a pending message that left.
+    /// Forgets what is excused before a seq: how many those were.
+    fn forget_excused(&mut self, seq: u64) -> u64 {
+        let before = self.excused_count;
+        while let Some(seqs) = self.excused.front_mut()
+            && seqs.start < seq
+        {
+            let end = seqs.end.min(seq);
+            self.excused_count -= end - seqs.start;
+            seqs.start = end;
+            if seqs.is_empty() {
+                self.excused.pop_front();
+            }
+        }
+        before - self.excused_count
+    }
+
+    /// Counts some as missed that the position had passed before: pending messages that left.
     pub(crate) fn lose(&mut self, count: u64) {
-        self.passed += count as i64;
+        self.passed += count;
     }
 
     /// Whether something was passed that no read has told of yet.
@@ -90,45 +117,63 @@ impl Cursor {
 
     /// What was passed since a read last told of it.
     pub(crate) fn tell(&mut self) -> u64 {
-        (self.passed - std::mem::replace(&mut self.told, self.passed)) as u64
+        self.passed - std::mem::replace(&mut self.told, self.passed)
     }
 
     /// What was missed since the last delivery.
     #[inline]
     pub(crate) fn missed_just_before(&self) -> u64 {
-        (self.passed - self.delivered).max(0) as u64
+        self.passed - self.delivered
+    }
+
+    /// What will have been missed since the last delivery when the message `seq`, the next that is held, is delivered.
+    pub(crate) fn missed_before(&self, seq: u64) -> u64 {
+        let excused: u64 =
+            self.excused.iter().take_while(|seqs| seqs.start < seq).map(|seqs| seqs.end.min(seq) - seqs.start).sum();
+        self.missed_just_before() + (seq - self.position) - excused
     }
 
     /// Hands the message at the position over.
     #[inline]
     pub(crate) fn deliver(&mut self) {
         self.position += 1;
-        self.delivered = self.delivered.max(self.passed);
+        self.delivered = self.passed;
     }
 
     /// Takes back that a delivery told of so many.
     pub(crate) fn untell(&mut self, count: u64) {
-        self.delivered -= count as i64;
+        self.delivered = self.delivered.saturating_sub(count);
     }
 
     /// Puts the position elsewhere. What counts as missed stays what it is; what is skipped counts as read, and is
     /// returned.
     pub(crate) fn seek<T>(&mut self, to: u64, log: &Log<T>) -> u64 {
-        let missed = self.passed + self.gone(log) as i64;
-        let skipped = match to > self.position {
-            true => log.count_from(self.position, self.hint) - log.count_from(to, NIL),
+        let from = self.position;
+        let skipped = match to > from {
+            true => log.count_from(from, self.hint) - log.count_from(to, NIL),
             false => 0,
         };
         self.read += skipped;
-        self.position = to;
         self.hint = NIL;
-        self.passed = missed - self.gone(log) as i64;
+        if to > from {
+            self.skip_to(to);
+            self.passed -= skipped;
+        } else {
+            // What is gone from there on either did not count before, or has been counted.
+            for seqs in log.holes(to..from).into_iter().rev() {
+                self.excused_count += seqs.end - seqs.start;
+                self.excused.push_front(seqs);
+            }
+            self.position = to;
+        }
         skipped
     }
 
     /// Puts the position at the end of an emptied queue: what it held counts neither as read nor as missed.
     pub(crate) fn discard_to(&mut self, end: u64, missed: u64) {
         self.position = end;
-        self.passed = missed as i64;
+        self.passed = missed;
+        self.excused.clear();
+        self.excused_count = 0;
     }
 }

@@ -4,6 +4,9 @@
 //! unlinked, wherever it stands. Everything that counts messages works without visiting them: it costs O(1) while there
 //! are no holes, O(chunks) while there are some.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use slab::Slab;
 
 use crate::budget::Need;
@@ -234,6 +237,39 @@ impl<T> Log<T> {
             key = chunk.next;
         }
         (count, bytes)
+    }
+
+    /// The seqs of a range that are not held, as runs. O(1) while there are no holes.
+    pub(crate) fn holes(&self, seqs: Range<u64>) -> VecDeque<Range<u64>> {
+        let mut holes: VecDeque<Range<u64>> = VecDeque::new();
+        let mut add = |start: u64, end: u64| match holes.back_mut() {
+            _ if start >= end => {}
+            Some(last) if last.end == start => last.end = end,
+            _ => holes.push_back(start..end),
+        };
+        let mut next = seqs.start;
+        if self.has_no_holes() {
+            add(next, seqs.end.min(self.head));
+            return holes;
+        }
+        let mut key = self.chunk_at(next, self.front);
+        while let Some(chunk) = self.chunks.get(key)
+            && next < seqs.end
+        {
+            add(next, chunk.base.min(seqs.end));
+            next = next.max(chunk.base);
+            if (chunk.live as usize) < chunk.slots.len() {
+                for seq in next..chunk.end().min(seqs.end) {
+                    if chunk.slots[chunk.index(seq)].payload.is_none() {
+                        add(seq, seq + 1);
+                    }
+                }
+            }
+            next = chunk.end();
+            key = chunk.next;
+        }
+        add(next, seqs.end);
+        holes
     }
 
     /// Messages held at or after `seq`: the count alone, O(1) without a look at the chunks while there are no holes.

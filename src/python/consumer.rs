@@ -48,9 +48,10 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer) -> PyResult<Self> {
-        let name = consumer.stats().map_err(|error| errors::raise(queue.py(), error))?.name;
-        Ok(Consumer { consumer, queue: queue.clone().unbind(), name, turn: AtomicU64::new(0) })
+    pub(super) fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer) -> Self {
+        // None also where another thread has just removed it: then nothing else is left of it either.
+        let name = consumer.stats().ok().and_then(|stats| stats.name);
+        Consumer { consumer, queue: queue.clone().unbind(), name, turn: AtomicU64::new(0) }
     }
 
     /// Reads up to `limit` messages that are there. What was missed before them is told first.

@@ -261,7 +261,7 @@ impl Queue {
             return Ok(object);
         }
         let id = consumer.id();
-        let object = Bound::new(py, Consumer::new(slf, consumer)?)?;
+        let object = Bound::new(py, Consumer::new(slf, consumer))?;
         let weak = PyWeakrefReference::new(&object)?.unbind();
         let mut registered = this.registered.lock();
         // Another thread may have been here meanwhile.

@@ -90,7 +90,7 @@ impl<T> State<T> {
                 created: found.wall,
                 missed: match again {
                     Some(_) => 0,
-                    None => cursor.missed_just_before() + (found.seq - cursor.position),
+                    None => cursor.missed_before(found.seq),
                 },
                 deliveries,
                 receipt: None,

@@ -147,7 +147,7 @@ class Log:
             reader.read += sum(message.seq < target for message in self.unread(reader))
         else:
             reader.sought_back = True
-        reader.behind += len(reader.ahead)
-        reader.ahead = set()
+        reader.behind += sum(seq < target for seq in reader.ahead)
+        reader.ahead = {seq for seq in reader.ahead if seq >= target}
         reader.position = target
         self.let_go()

@@ -22,8 +22,8 @@ def dropping(make_queue):
 
 @pytest.fixture
 def sized(dropping):
-    """Ten megabytes; a payload is its size in megabytes."""
-    return dropping(max_bytes=10 * MEGA + SLACK, sizer=lambda payload: payload * MEGA)
+    """sized() -> Queue of ten megabytes, whose payloads are their own size in megabytes"""
+    return lambda: dropping(max_bytes=10 * MEGA + SLACK, sizer=lambda payload: payload * MEGA)
 
 
 def test_the_newest_are_kept(dropping):
@@ -46,44 +46,48 @@ def test_nothing_is_dropped_while_there_is_room(dropping):
     [([1] * 10, 1, 1), ([1] * 10, 4, 4), ([3, 3, 3], 1, 0), ([3, 3, 3], 2, 1), ([5, 1, 4], 3, 1), ([1, 9], 10, 2)],
 )
 def test_no_more_bytes_are_dropped_than_needed(sized, held, new, dropped):
-    sized.enqueue_batch(held)
-    sized.enqueue(new)
-    assert sized.stats().dropped == dropped
-    assert payloads(sized.add_consumer()) == [*held, new][dropped:]
-    assert sized.memory_usage <= sized.max_bytes
+    large = sized()
+    large.enqueue_batch(held)
+    large.enqueue(new)
+    assert large.stats().dropped == dropped
+    assert payloads(large.add_consumer()) == [*held, new][dropped:]
+    assert large.memory_usage <= large.max_bytes
 
 
 def test_a_batch_drops_what_it_needs_at_once(dropping, sized):
+    large = sized()
     queue = dropping(max_items=5)
     queue.enqueue_batch(range(5))
     assert queue.enqueue_batch(range(5, 8)) == range(5, 8)
     assert queue.stats().dropped == 3
     assert queue.enqueue_batch(range(8, 13)) == range(8, 13)
     assert payloads(queue.add_consumer()) == [8, 9, 10, 11, 12]
-    sized.enqueue_batch([2] * 5)
-    sized.enqueue_batch([1, 2])
-    assert payloads(sized.add_consumer()) == [2, 2, 2, 1, 2]
+    large.enqueue_batch([2] * 5)
+    large.enqueue_batch([1, 2])
+    assert payloads(large.add_consumer()) == [2, 2, 2, 1, 2]
 
 
 def test_what_could_never_fit_is_refused_and_drops_nothing(dropping, sized):
+    large = sized()
     queue = dropping(max_items=3)
     queue.enqueue_batch(range(3))
     with pytest.raises(ItemLimitError) as items:
         queue.enqueue_batch(range(4), timeout=None)
     assert (items.value.max, items.value.needed) == (3, 4)
-    sized.enqueue_batch([1, 2])
-    for call in (lambda: sized.enqueue(11, timeout=None), lambda: sized.enqueue_batch([5, 6], timeout=None)):
+    large.enqueue_batch([1, 2])
+    for call in (lambda: large.enqueue(11, timeout=None), lambda: large.enqueue_batch([5, 6], timeout=None)):
         with pytest.raises(MemoryLimitError):
             call()
     assert (payloads(queue.add_consumer()), queue.stats().dropped, queue.stats().rejected) == ([0, 1, 2], 0, 4)
-    assert (payloads(sized.add_consumer()), sized.stats().dropped, sized.stats().rejected) == ([1, 2], 0, 3)
+    assert (payloads(large.add_consumer()), large.stats().dropped, large.stats().rejected) == ([1, 2], 0, 3)
 
 
 def test_an_endless_iterable_is_refused_and_drops_nothing(sized):
-    sized.enqueue(5)
+    large = sized()
+    large.enqueue(5)
     with pytest.raises(MemoryLimitError):
-        sized.enqueue_batch(iter(lambda: 1, None), timeout=None)
-    assert (len(sized), sized.stats().dropped) == (1, 0)
+        large.enqueue_batch(iter(lambda: 1, None), timeout=None)
+    assert (len(large), large.stats().dropped) == (1, 0)
 
 
 def test_an_error_of_the_callers_drops_nothing(dropping):

@@ -1,5 +1,6 @@
 """The interpreter exits with code 0 and says nothing, however busy the queue is at that moment."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,14 +9,14 @@ from harness import script
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
-REPEATS = 10
+REPEATS = {"threads are inside all the time": 40}  # of the others 10; over a hundred in all
 AT_A_TIME = 4
 
 PRELUDE = """
-import asyncio, atexit, random, sys, threading, time
+import sys, threading, time
 from mpmc_queue import *
 
-repeat = int(sys.argv[1])
+repeat = int(sys.argv[1]) % 10
 
 def daemon(call, *arguments):
     "A daemon thread that is about to call."
@@ -105,6 +106,7 @@ queue.enqueue_batch([Payload() for _ in range(50)])
 message = consumer.read()
 """,
     "a loop in a daemon thread waits": """
+import asyncio
 queue = Queue("q", max_items=1)
 queue.enqueue(1)
 ready = threading.Event()
@@ -120,6 +122,7 @@ ready.wait()
 queue.max_items = 2 if repeat % 2 else 1
 """,
     "a loop is left open, or closed, with waiters": """
+import asyncio
 queue = Queue("q")
 loop = asyncio.new_event_loop()
 loop.set_exception_handler(lambda loop, context: None)  # asyncio tells of tasks that never ended
@@ -130,6 +133,7 @@ if repeat % 2:
 queue.enqueue(1)
 """,
     "atexit and non-daemon threads use the queue": """
+import atexit
 queue = Queue("q", ttl=0.05)
 consumer = queue.add_consumer()
 def last():
@@ -162,8 +166,16 @@ time.sleep(repeat / 200)
 }
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+# Until 3.14, CPython ends a daemon thread by unwinding its stack, which aborts the process if that runs through
+# frames of an extension that has called back into Python.
+UNTIL_3_14 = pytest.mark.skipif(sys.version_info < (3, 14), reason="daemon threads are unwound through the callback")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=UNTIL_3_14 if name.startswith("callbacks") else ()) for name in SCRIPTS]
+)
 def test_exit_is_clean_while(name):
+    repeats = REPEATS.get(name, 10)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        runs = list(pool.map(lambda repeat: script(PRELUDE + SCRIPTS[name], repeat), range(REPEATS)))
-    assert [(run.returncode, run.stdout, run.stderr) for run in runs] == [(0, "", "")] * REPEATS
+        runs = list(pool.map(lambda repeat: script(PRELUDE + SCRIPTS[name], repeat), range(repeats)))
+    assert [(run.returncode, run.stdout, run.stderr) for run in runs] == [(0, "", "")] * repeats

@@ -218,6 +218,19 @@ def test_when_the_head_goes_what_had_gone_behind_it_is_not_counted_again(still):
     assert_books_balance(consumer, 5)
 
 
+def test_what_was_gone_before_a_consumer_came_is_none_of_its_losses(still):
+    queue = still(max_items=4, overflow="drop_oldest")
+    queue.enqueue_batch("abc")
+    queue.enqueue("gone", ttl=SHORT)
+    expire(queue)
+    consumer = queue.add_consumer()
+    assert (consumer.missed_count, consumer.unread_count) == (0, 3)
+    queue.enqueue_batch("def")  # for which a and b are dropped
+    messages = consumer.read_batch(9)
+    assert [(message.payload, message.missed) for message in messages] == [("c", 2), ("d", 0), ("e", 0), ("f", 0)]
+    assert consumer.missed_count == 2
+
+
 def test_a_holed_log_is_read_in_order_across_chunks(still):
     total = 3 * CHUNK_SIZE
     queue = still(max_bytes=100_000_000)
