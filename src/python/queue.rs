@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{
+    PyDateTime, PyDict, PyList, PyRange, PySet, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference,
+};
 use uuid::Uuid;
 
 use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Ttl};
@@ -113,6 +115,16 @@ impl Batch {
     }
 }
 
+/// How many payloads there are, where that is sure without asking; 0: it is not.
+fn known_length(payloads: &Bound<'_, PyAny>) -> usize {
+    let is_sure = payloads.is_exact_instance_of::<PyList>()
+        || payloads.is_exact_instance_of::<PyTuple>()
+        || payloads.is_exact_instance_of::<PySet>()
+        || payloads.is_exact_instance_of::<PyDict>()
+        || payloads.is_exact_instance_of::<PyRange>();
+    if is_sure { payloads.len().unwrap_or(0) } else { 0 }
+}
+
 /// Seqs as a Python range.
 pub(super) fn range(py: Python<'_>, seqs: Range<u64>) -> PyResult<Bound<'_, PyRange>> {
     PyRange::new(py, seqs.start as isize, seqs.end as isize)
@@ -212,11 +224,10 @@ impl Queue {
         let py = payloads.py();
         let mut need = Need { bytes: 0, items: 0 };
         let (max_bytes, max_items) = (self.engine.max_bytes(), self.engine.max_items().unwrap_or(u64::MAX));
-        let length = payloads.len().unwrap_or(0) as u64;
-        let mut batch = Vec::with_capacity((length as usize).min(SLICE));
-        let mut payloads = lifecycle::call_out(py, || arguments::iterate("payloads", payloads))?;
-        while let Some(payload) = lifecycle::call_out(py, || payloads.next()) {
-            let payload = payload?;
+        let length = known_length(payloads);
+        let mut batch = Vec::with_capacity(length.min(SLICE));
+        // Whether to go on.
+        let mut take = |payload: Bound<'_, PyAny>| {
             let size = self.size(&payload)?;
             need.bytes = need.bytes.saturating_add(size);
             need.items += 1;
@@ -224,12 +235,28 @@ impl Queue {
                 batch.push((payload.unbind(), size));
             } else {
                 batch.clear();
-                if need.items >= length {
-                    break;
+                if need.items >= length as u64 {
+                    return Ok(false);
                 }
             }
             if need.items.is_multiple_of(SLICE as u64) {
                 lifecycle::breathe(py);
+            }
+            PyResult::Ok(true)
+        };
+        if let Ok(list) = payloads.cast_exact::<PyList>() {
+            // Going on to the next one runs no Python code.
+            for payload in list.iter() {
+                if !take(payload)? {
+                    break;
+                }
+            }
+        } else {
+            let mut payloads = lifecycle::call_out(py, || arguments::iterate("payloads", payloads))?;
+            while let Some(payload) = lifecycle::call_out(py, || payloads.next()) {
+                if !take(payload?)? {
+                    break;
+                }
             }
         }
         let mut collected = Batch { payloads: batch.into_iter(), ..Batch::new(need) };
