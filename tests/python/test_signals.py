@@ -15,6 +15,7 @@ PRELUDE = """
 import asyncio, os, signal, sys, threading, time
 from mpmc_queue import *
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever started us ignores it
 queue = Queue("q", max_items=2, retention="interest")
 consumer = queue.add_consumer()
 stuck = Queue("stuck", max_items=2)
