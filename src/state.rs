@@ -4,7 +4,6 @@
 //! in [`Effects`]. Time is an argument.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::task::Waker;
 
 use slab::Slab;
@@ -13,16 +12,13 @@ use uuid::Uuid;
 use crate::acks::Acks;
 use crate::audit::Reads;
 use crate::budget::{Budget, Need};
-use crate::chunk::{CHUNK_SIZE, NIL, Stamp};
+use crate::chunk::NIL;
 use crate::clock::Now;
 use crate::cursor::Cursor;
 use crate::deadlines::Deadlines;
-use crate::delivery::Delivery;
-use crate::error::{Error, Full, Limit};
 use crate::log::{Log, Removed};
-use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
-use crate::stats::ConsumerStats;
-use crate::wait::{Producer, WaitList, Waiter};
+use crate::options::{Options, Overflow, Retention};
+use crate::wait::{Producer, WaitList};
 
 mod consumers;
 mod groups;

@@ -1,6 +1,12 @@
 //! Consumers and their positions.
 
-use super::*;
+use uuid::Uuid;
+
+use super::{Consumer, ConsumerKey, Effects, State};
+use crate::audit::Reads;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::options::{MissedPolicy, Start};
 
 impl<T> State<T> {
     pub(crate) fn add_consumer(

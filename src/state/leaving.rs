@@ -1,6 +1,12 @@
 //! What happens when messages leave: by their time, by overflow, because everyone has read them.
 
-use super::*;
+use std::ops::Range;
+
+use super::{Effects, NEVER, State, TRIM};
+use crate::acks::Acks;
+use crate::budget::Need;
+use crate::chunk::NIL;
+use crate::options::Retention;
 
 /// What was taken out of the log.
 #[derive(Clone, Debug)]

@@ -1,6 +1,10 @@
 //! Producing: who gets in, and whom it wakes.
 
-use super::*;
+use super::{Effects, NEVER, State, Ticket};
+use crate::budget::Need;
+use crate::chunk::Stamp;
+use crate::error::{Error, Full, Limit};
+use crate::options::{Lifetime, Overflow};
 
 impl<T> State<T> {
     /// Whether a producer may add `need` now; `ticket` is the place it has waited in, if it has.

@@ -1,6 +1,16 @@
 //! Reading: what is handed over, what it leaves behind in the audit trail.
 
-use super::*;
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::{Consumer, ConsumerKey, Effects, State};
+use crate::chunk::CHUNK_SIZE;
+use crate::clock::Now;
+use crate::delivery::Delivery;
+use crate::error::Error;
+use crate::log::Log;
+use crate::stats::ConsumerStats;
 
 impl<T> State<T> {
     /// Hands up to `limit` messages over, and returns how many. 0: nothing is there, and more may come.

@@ -1,6 +1,9 @@
 //! Waiting: who is entered where, and who is woken for what.
 
-use super::*;
+use std::task::Waker;
+
+use super::{Effects, State, Ticket, What};
+use crate::wait::{Producer, Waiter};
 
 impl<T> State<T> {
     /// Enters a waiter, unless what it waits for is there. An error will be met again by whoever tries once more.
