@@ -62,7 +62,12 @@ def test_demo_takes_other_numbers(producers, consumers):
 
 def test_ctrl_c_ends_the_demo_with_its_summary():
     process = subprocess.Popen(
-        [*COMMAND, "demo", "--seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "demo", "--seconds", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Also where whoever started us ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     with process:
