@@ -14,7 +14,6 @@ use crate::consumer::Consumer;
 use crate::delivery::Receipt;
 use crate::error::Error;
 use crate::group::{DeadLetter, Group, GroupOptions, Settle};
-use crate::log::Removed;
 use crate::options::{Lifetime, MissedPolicy, Options, Start};
 use crate::shared::{Core, WeakQueue};
 use crate::state::{Effects, NEVER, Ticket, What};
@@ -305,10 +304,14 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             (state, count) = self.core.expire(state, &mut fx);
         }
         drop(state);
-        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
-        H::dispose(&mut || removed.drop_some());
-        self.core.apply(fx);
+        self.core.apply_here(fx);
         count
+    }
+
+    /// Both limits at once: bytes and messages. They do not depend on the time.
+    pub(crate) fn limits(&self) -> (u64, Option<u64>) {
+        let state = lock::<H, _>(&self.core.state);
+        (state.budget.max_bytes, state.budget.max_items)
     }
 
     /// The limit on bytes.
@@ -385,18 +388,14 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
         lock::<H, _>(&self.core.state).close(immediate, &mut fx);
-        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
-        self.core.apply(fx);
-        H::dispose(&mut || removed.drop_some());
+        self.core.apply_here(fx);
     }
 
     /// Takes every payload out, for a queue that nobody can reach any more.
     pub(crate) fn clear(&self) {
         let mut fx = Effects::new();
         lock::<H, _>(&self.core.state).clear(&mut fx);
-        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
-        self.core.apply(fx);
-        H::dispose(&mut || removed.drop_some());
+        self.core.apply_here(fx);
     }
 
     /// Waits until every consumer has read all that is held; false: not within `limit`.

@@ -94,6 +94,13 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         (state, count)
     }
 
+    /// Does what was left to do, and drops here what was removed, however much it is: for calls that promise it.
+    pub(crate) fn apply_here(self: &Arc<Self>, mut fx: Effects<T>) {
+        let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
+        self.apply(fx);
+        H::dispose(&mut || removed.drop_some());
+    }
+
     /// Does what was left to do.
     #[cold]
     pub(crate) fn apply(self: &Arc<Self>, fx: Effects<T>) {

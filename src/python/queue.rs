@@ -223,7 +223,8 @@ impl Queue {
     pub(super) fn collect(&self, payloads: &Bound<'_, PyAny>) -> PyResult<Batch> {
         let py = payloads.py();
         let mut need = Need { bytes: 0, items: 0 };
-        let (max_bytes, max_items) = (self.engine.max_bytes(), self.engine.max_items().unwrap_or(u64::MAX));
+        let (max_bytes, max_items) = self.engine.limits();
+        let max_items = max_items.unwrap_or(u64::MAX);
         let length = known_length(payloads);
         let mut batch = Vec::with_capacity(length.min(SLICE));
         // Whether to go on.
