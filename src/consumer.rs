@@ -56,6 +56,13 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with(|state, _, fx| state.read(self.key, limit, fx, visit))
     }
 
+    /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) has to
+    /// see to it, and nothing was done.
+    #[inline]
+    pub(crate) fn read_next<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
+        self.queue.core.quick(|state| state.read_next(self.key, visit))
+    }
+
     /// The next message, if one is there.
     ///
     /// # Errors
@@ -65,8 +72,10 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     where
         T: Clone,
     {
-        let mut read = None;
-        self.read_with(1, |delivery| read = Some(delivery.payload.clone()))?;
+        let mut read = self.read_next(|delivery| delivery.payload.clone());
+        if read.is_none() {
+            self.read_with(1, |delivery| read = Some(delivery.payload.clone()))?;
+        }
         Ok(read)
     }
 

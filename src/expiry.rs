@@ -10,11 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use parking_lot::Mutex;
-
 use crate::clock;
 use crate::state::NEVER;
-use crate::sync::{Threads, hold, lock, release};
+use crate::sync::{Mutex, Threads, hold, lock, release};
 
 /// Something that has to be looked at, at certain moments.
 pub(crate) trait Serviced: Send + Sync {

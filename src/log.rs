@@ -177,16 +177,22 @@ impl<T> Log<T> {
         key
     }
 
+    /// The message `seq`, if the hint is the key of its chunk.
+    #[inline]
+    pub(crate) fn at(&self, seq: u64, hint: usize) -> Option<Found<'_, T>> {
+        let chunk = self.chunks.get(hint)?;
+        let index = seq.checked_sub(chunk.base)? as usize;
+        let slot = chunk.slots.get(index)?;
+        let payload = slot.payload.as_ref()?;
+        Some(Found { seq, payload, size: chunk.size(index), stamp: slot.stamp, wall: slot.wall })
+    }
+
     /// The first message held at or after `seq`. The hint is a chunk key, and becomes that of the message.
     #[inline]
     pub(crate) fn first_at(&self, seq: u64, hint: &mut usize) -> Option<Found<'_, T>> {
         let mut seq = seq.max(self.head);
-        if let Some(chunk) = self.chunks.get(*hint)
-            && chunk.base <= seq
-            && let index = (seq - chunk.base) as usize
-            && let Some(Slot { payload: Some(payload), stamp, wall, .. }) = chunk.slots.get(index)
-        {
-            return Some(Found { seq, payload, size: chunk.size(index), stamp: *stamp, wall: *wall });
+        if let Some(found) = self.at(seq, *hint) {
+            return Some(found);
         }
         let mut key = self.chunk_at(seq, *hint);
         while let Some(chunk) = self.chunks.get(key) {

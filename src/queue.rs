@@ -95,6 +95,13 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     // --- producing ----------------------------------------------------------------------------------------------------
 
+    /// Adds a message in the usual case; None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is
+    /// still there, and nothing was done.
+    #[inline]
+    pub(crate) fn enqueue_next(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
+        self.core.quick(|state| state.enqueue_next(payload, size))
+    }
+
     /// Adds a message of `size` payload bytes, and returns its seq. `ticket`: the place that it has waited in.
     ///
     /// A refusal leaves the payload in `payload`; it counts as rejected only by [`reject`](Self::reject), since the
@@ -140,6 +147,11 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Those of [`enqueue`](Self::enqueue).
     pub fn enqueue_for(&self, payload: T, size: u64, lifetime: Lifetime) -> Result<u64, Error> {
         let mut payload = Some(payload);
+        if lifetime == Lifetime::Queue
+            && let Some(seq) = self.core.quick(|state| state.enqueue_next(&mut payload, size))
+        {
+            return Ok(seq);
+        }
         self.core.with(|state, _, fx| {
             let result = state.enqueue(&mut payload, size, lifetime, None, fx);
             if let Err(Error::Full(_)) = result {

@@ -41,6 +41,16 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         }
     }
 
+    /// Runs `f` under the lock, if nothing is due: for what is usual. `f` leaves nothing to do. Where it is not the usual
+    /// case after all, it returns None and has done nothing, and [`with`](Self::with) is next.
+    #[inline]
+    pub(crate) fn quick<R>(&self, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
+        let now = self.clock.now();
+        let mut state = lock::<H, _>(&self.state);
+        state.advance(now);
+        if state.is_due() { None } else { f(&mut state) }
+    }
+
     /// Runs `f` under the lock, after what is due has expired, and carries out what it leaves to do.
     #[inline]
     pub(crate) fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {

@@ -74,6 +74,19 @@ impl Consumer {
         Ok(taken)
     }
 
+    /// The next payload in the usual case. None: nothing was done.
+    #[inline]
+    pub(super) fn take_payload_quickly<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.consumer.read_next(|delivery| delivery.payload.bind(py).clone())
+    }
+
+    /// The next message in the usual case. None: nothing was done.
+    #[inline]
+    pub(super) fn take_message_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
+        let draft = self.consumer.read_next(|delivery| Draft::new(py, &delivery))?;
+        Some(draft.finish(py, &self.queue.get().source))
+    }
+
     fn take_draft(&self, py: Python<'_>) -> PyResult<Option<Draft>> {
         let mut taken = None;
         self.take(py, 1, |delivery| taken = Some(Draft::new(py, &delivery)))?;

@@ -4,6 +4,7 @@ mod arguments;
 mod asyncio;
 mod consumer;
 mod errors;
+mod fast;
 mod group;
 mod lifecycle;
 mod message;
@@ -30,6 +31,9 @@ mod _mpmc_queue {
     #[pymodule_export]
     use super::stats::{ConsumerStats, QueueStats};
 
+    /// Whether this was built without optimization: then nothing should be measured.
+    #[pymodule_export]
+    const _IS_DEBUG_BUILD: bool = cfg!(debug_assertions);
     #[pymodule_export]
     const CHUNK_SIZE: usize = crate::CHUNK_SIZE;
     #[pymodule_export]
@@ -39,6 +43,7 @@ mod _mpmc_queue {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        fast::install_all(module.py())?;
         lifecycle::install(module.py())
     }
 }

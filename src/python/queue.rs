@@ -146,6 +146,22 @@ impl Queue {
         arguments::whole("what the sizer returns", 0, &answer)
     }
 
+    /// Adds one message in the usual case: its size is known at once, and there is room. None: nothing was done.
+    #[inline]
+    pub(super) fn add_quickly(&self, payload: &Bound<'_, PyAny>) -> Option<u64> {
+        if self.has_sizer.load(Ordering::Relaxed) {
+            return None;
+        }
+        let size = size::quick_size(payload)? as u64;
+        let py = payload.py();
+        let mut payload = Some(payload.clone().unbind());
+        let seq = self.engine.enqueue_next(&mut payload, size);
+        if let Some(payload) = payload {
+            payload.drop_ref(py);
+        }
+        seq
+    }
+
     /// Adds one message, waiting for space as long as `timeout` allows.
     fn add(&self, payload: Bound<'_, PyAny>, lifetime: Lifetime, timeout: Timeout) -> PyResult<u64> {
         let py = payload.py();

@@ -37,6 +37,21 @@ impl<T> State<T> {
         self.rejected += need.items;
     }
 
+    /// Adds one message in the usual case: there is room, and nobody waits for it or before it. None: the payload is
+    /// still there, and [`enqueue`](Self::enqueue) has to see to it.
+    #[inline]
+    pub(crate) fn enqueue_next(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
+        let need = Need::one(size);
+        let is_usual = !self.closed
+            && self.waiting.is_empty()
+            && self.producers.is_empty()
+            && self.armed <= self.deadline()
+            && self.budget.check(need).is_ok();
+        let payload = payload.take_if(|_| is_usual)?;
+        self.budget.charge(need);
+        Some(self.push(payload, size, Lifetime::Queue))
+    }
+
     /// Adds one message, or says why not (and hands it back through `payload`).
     #[inline]
     pub(crate) fn enqueue(
@@ -81,13 +96,19 @@ impl<T> State<T> {
         Ok(first)
     }
 
+    /// When a message enqueued now expires.
+    #[inline]
+    fn deadline(&self) -> u64 {
+        self.ttl.map_or(NEVER, |ttl| self.latest.mono.saturating_add(ttl))
+    }
+
     #[inline]
     pub(super) fn push(&mut self, payload: T, size: u64, lifetime: Lifetime) -> u64 {
         let now = self.latest;
         let stamp = Stamp::new(now.mono, lifetime != Lifetime::Queue);
         let seq = self.log.append(payload, size, stamp, now.wall);
         let deadline = match lifetime {
-            Lifetime::Queue => self.ttl.map_or(NEVER, |ttl| now.mono.saturating_add(ttl)),
+            Lifetime::Queue => self.deadline(),
             Lifetime::Own(ttl) => {
                 let deadline = now.mono.saturating_add(ttl);
                 self.deadlines.insert(seq, deadline);

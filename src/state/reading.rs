@@ -10,9 +10,40 @@ use crate::clock::Now;
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::log::Log;
+use crate::options::Retention;
 use crate::stats::ConsumerStats;
 
 impl<T> State<T> {
+    /// Hands the next message over in the usual case: it is there, nothing was missed before it, nothing follows from
+    /// its being read. None: [`read`](Self::read) has to see to it.
+    #[inline]
+    pub(crate) fn read_next<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
+        let consumer = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial)?;
+        if consumer.group.is_some() || self.retention != Retention::Limits || !self.joiners.is_empty() {
+            return None;
+        }
+        let cursor = self.cursors.get_mut(consumer.cursor)?;
+        let seq = cursor.position;
+        let found = self.log.at(seq, cursor.hint)?;
+        if cursor.missed_just_before() > 0 || consumer.tells && cursor.has_untold() {
+            return None;
+        }
+        let result = visit(Delivery {
+            payload: found.payload,
+            seq,
+            size: found.size,
+            created: found.wall,
+            missed: 0,
+            deliveries: 1,
+            receipt: None,
+        });
+        cursor.deliver();
+        cursor.read += 1;
+        consumer.read += 1;
+        consumer.record(seq..seq + 1, self.latest.wall, &self.log, self.audit, &mut self.audit_bytes);
+        Some(result)
+    }
+
     /// Hands up to `limit` messages over, and returns how many. 0: nothing is there, and more may come.
     #[inline]
     pub(crate) fn read(
