@@ -5,14 +5,14 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use crate::clock;
 use crate::state::NEVER;
 use crate::sync::{Mutex, Threads, hold, lock, release};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 /// Something that has to be looked at, at certain moments.
 pub(crate) trait Serviced: Send + Sync {
@@ -44,6 +44,17 @@ enum Thread {
 
 static THREAD: Mutex<Thread> = Mutex::new(Thread::Idle);
 
+/// Runs the whole life of the thread.
+type Surroundings = fn(&mut (dyn FnMut() + Send));
+
+/// What the thread lives in, where that is not just Rust.
+static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
+
+/// Has the thread live inside of `surroundings`. Only the first call counts.
+pub(crate) fn surround(surroundings: Surroundings) {
+    let _ = SURROUNDINGS.set(surroundings);
+}
+
 /// Sends a command; false where there is no thread and none can be started.
 fn send(command: Command) -> bool {
     let mut state = lock::<Threads, _>(&THREAD);
@@ -52,7 +63,10 @@ fn send(command: Command) -> bool {
         let (end, ended) = bounded(1);
         let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || {
             IS_HERE.set(true);
-            run(&receiver);
+            match SURROUNDINGS.get() {
+                Some(surroundings) => surroundings(&mut || run(&receiver)),
+                None => run(&receiver),
+            }
             let _ = end.send(());
         });
         if started.is_err() {

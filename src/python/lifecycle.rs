@@ -6,7 +6,9 @@
 //! ends.
 //!
 //! **Fork.** The thread that forks takes every lock of every queue first, so that none is in the middle of anything in
-//! the child, and lets go of them afterwards on both sides.
+//! the child, and lets go of them afterwards on both sides. CPython makes a thread's state under a lock of its own, without
+//! the GIL, and up to 3.11 a child that inherits that lock taken hangs before it runs a line. So the expiration thread has
+//! its state made once, and not during a fork.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -42,6 +44,22 @@ static IS_OVERDUE: AtomicBool = AtomicBool::new(false);
 /// Threads that would be killed in the middle of our code: those between their last look at `EXITING` and their return
 /// to the interpreter, and those that we let run code that is not ours.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
+
+/// Held while the expiration thread has its state made.
+static ATTACHING: Mutex<()> = Mutex::new(());
+
+/// What the expiration thread lives in: it is known to the interpreter, and outside of it.
+fn surroundings(run: &mut (dyn FnMut() + Send)) {
+    let attaching = lock::<Threads, _>(&ATTACHING);
+    let attached = Python::try_attach(|py| {
+        drop(attaching);
+        detach(py, &mut *run);
+    });
+    if attached.is_none() {
+        // The interpreter is going down; whoever waits for the thread's end is told by this.
+        run();
+    }
+}
 
 fn this_thread() -> u64 {
     // SAFETY: it takes nothing, and may be called from any thread at any time.
@@ -134,6 +152,8 @@ fn before_fork() {
     for queue in &queues {
         queue.before_fork();
     }
+    hold::<Interpreter, _>(&ATTACHING);
+    // The last, for those who wait for it may keep the interpreter.
     expiry::before_fork();
     *lock::<Threads, _>(&HELD) = queues;
     FORKING.store(true, Ordering::SeqCst);
@@ -142,6 +162,7 @@ fn before_fork() {
 fn after_fork(in_child: bool) {
     FORKING.store(false, Ordering::SeqCst);
     expiry::after_fork(in_child);
+    release(&ATTACHING);
     if in_child {
         clock::reset_after_fork();
         MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
@@ -183,6 +204,7 @@ fn at_exit(py: Python<'_>) {
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     let main = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?.extract::<u64>()?;
     MAIN_THREAD.store(main, Ordering::Relaxed);
+    expiry::surround(surroundings);
     py.import("atexit")?.call_method1("register", (wrap_pyfunction!(at_exit, py)?,))?;
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {

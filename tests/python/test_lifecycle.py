@@ -142,7 +142,7 @@ def read():
 threads = [threading.Thread(target=work) for work in (write, write, read)]
 for thread in threads:
     thread.start()
-for _ in range(20):
+for _ in range(300):  # so many, for it also meets the locks of the interpreter that no hook takes
     child = os.fork()
     if child == 0:
         queue.max_items = None
