@@ -75,9 +75,10 @@ impl Reads {
         self.runs.is_empty()
     }
 
-    /// Records that a message was read by itself. `at` is in nanoseconds since the epoch.
+    /// Records that a message was read by itself, where the last run has a place for it. `at` is in nanoseconds since the
+    /// epoch.
     #[inline]
-    pub(crate) fn single(&mut self, seq: u64, at: u64) {
+    pub(crate) fn single_in_place(&mut self, seq: u64, at: u64) -> bool {
         let at = at / 1000;
         if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut()
             && offsets.len() < offsets.capacity()
@@ -86,9 +87,16 @@ impl Reads {
             && passed < u64::from(BRIDGED)
         {
             offsets.push(passed as u32);
-            return;
+            return true;
         }
-        self.single_slowly(seq, at);
+        false
+    }
+
+    /// Records that a message was read by itself. `at` is in nanoseconds since the epoch.
+    pub(crate) fn single(&mut self, seq: u64, at: u64) {
+        if !self.single_in_place(seq, at) {
+            self.single_slowly(seq, at / 1000);
+        }
     }
 
     #[cold]

@@ -70,6 +70,13 @@ impl Budget {
         }
     }
 
+    /// Whether it fits once `gone` has left.
+    pub(crate) fn check_without(&self, gone: Need, need: Need) -> Result<(), Full> {
+        let mut rest = self.clone();
+        rest.give_back(gone);
+        rest.check(need)
+    }
+
     /// Whether it would not fit into an empty queue either.
     pub(crate) fn check_ever(&self, need: Need) -> Result<(), Full> {
         match self.check(need) {

@@ -113,10 +113,48 @@ struct Sample {
     now: Now,
 }
 
+/// The processor's counter, or the system clock where it has none that is steady: quanta knows.
+#[derive(Debug)]
+struct Counter {
+    chosen: quanta::Clock,
+    /// Whether it reads the TSC, which can then be had without a call: 4 ns of the 80 of an `enqueue` from Python.
+    #[cfg(target_arch = "x86_64")]
+    is_tsc: bool,
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn tsc() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and it touches no memory.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+impl Counter {
+    fn new() -> Self {
+        let chosen = quanta::Clock::new();
+        Counter {
+            #[cfg(target_arch = "x86_64")]
+            is_tsc: {
+                let (before, ticks, after) = (tsc(), chosen.raw(), tsc());
+                before <= ticks && ticks <= after
+            },
+            chosen,
+        }
+    }
+
+    #[inline]
+    fn ticks(&self) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_tsc {
+            return tsc();
+        }
+        self.chosen.raw()
+    }
+}
+
 #[derive(Debug)]
 struct SystemClock {
-    /// The processor's counter (or the system clock where it has none that is steady).
-    counter: quanta::Clock,
+    counter: Counter,
     /// Where `mono` counts from.
     origin: Instant,
     /// Odd while the anchor is being changed.
@@ -138,7 +176,7 @@ struct SystemClock {
 impl SystemClock {
     fn new() -> Self {
         SystemClock {
-            counter: quanta::Clock::new(),
+            counter: Counter::new(),
             origin: Instant::now(),
             version: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
@@ -159,7 +197,7 @@ impl SystemClock {
         let wall = self.wall.load(Ordering::Relaxed);
         let scale = self.scale.load(Ordering::Relaxed);
         let span = self.span.load(Ordering::Relaxed);
-        let passed = self.counter.raw().wrapping_sub(ticks);
+        let passed = self.counter.ticks().wrapping_sub(ticks);
         fence(Ordering::Acquire);
         if passed < span && scale != 0 && version & 1 == 0 && self.version.load(Ordering::Relaxed) == version {
             // passed < span < 2^32 ticks and scale < 2^32 * 2^4: no overflow for any counter above 0.1 GHz
@@ -208,9 +246,9 @@ impl SystemClock {
 
     fn sample(&self) -> Sample {
         let mono = self.origin.elapsed().as_nanos() as u64;
-        let before = self.counter.raw();
+        let before = self.counter.ticks();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let after = self.counter.raw();
+        let after = self.counter.ticks();
         // The reading of the wall clock lies between the two of the counter.
         let ticks = before.wrapping_add(after.wrapping_sub(before) / 2);
         Sample { ticks, now: Now { mono, wall } }

@@ -60,7 +60,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// see to it, and nothing was done.
     #[inline]
     pub(crate) fn read_next<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
-        self.queue.core.quick(|state| state.read_next(self.key, visit))
+        self.queue.core.read_quickly(|state| state.read_next(self.key, visit))
     }
 
     /// The next message, if one is there.

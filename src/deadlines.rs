@@ -35,6 +35,10 @@ impl Deadlines {
         *self = Deadlines::default();
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_seq.is_empty()
+    }
+
     /// The next moment at which one ends, and the seq.
     pub(crate) fn first(&self) -> Option<(u64, u64)> {
         self.by_time.first().copied()

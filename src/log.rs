@@ -106,23 +106,50 @@ impl<T> Log<T> {
     /// Adds a message at the end and returns its seq.
     #[inline]
     pub(crate) fn append(&mut self, payload: T, size: u64, stamp: Stamp, wall: u64) -> u64 {
-        if self.chunks.get(self.back).is_none_or(|chunk| chunk.slots.len() == CHUNK_SIZE) {
-            self.append_chunk();
-        }
-        self.through += size;
-        let chunk = &mut self.chunks[self.back];
-        chunk.slots.push(Slot { payload: Some(payload), through: self.through, stamp, wall });
+        let (seq, through) = (self.next, self.through + size);
+        let chunk = match self.chunks.get_mut(self.back) {
+            Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
+            _ => self.append_chunk(),
+        };
+        chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall });
         chunk.live += 1;
         chunk.own += u32::from(stamp.has_own_ttl());
+        self.through = through;
+        self.next += 1;
         self.len += 1;
         self.bytes += size;
-        let seq = self.next;
-        self.next += 1;
         seq
     }
 
+    /// Adds messages, with their sizes, at the end, and returns what they need.
+    pub(crate) fn append_all(&mut self, each: impl Iterator<Item = (T, u64)>, stamp: Stamp, wall: u64) -> Need {
+        let (first, before) = (self.next, self.through);
+        let mut each = each.peekable();
+        while each.peek().is_some() {
+            let mut through = self.through;
+            let chunk = match self.chunks.get_mut(self.back) {
+                Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
+                _ => self.append_chunk(),
+            };
+            let room = CHUNK_SIZE - chunk.slots.len();
+            chunk.slots.extend(each.by_ref().take(room).map(|(payload, size)| {
+                through += size;
+                Slot { payload: Some(payload), through, stamp, wall }
+            }));
+            let added = (chunk.slots.len() + room - CHUNK_SIZE) as u32;
+            chunk.live += added;
+            chunk.own += if stamp.has_own_ttl() { added } else { 0 };
+            self.next += u64::from(added);
+            self.through = through;
+        }
+        let need = Need { bytes: self.through - before, items: self.next - first };
+        self.len += need.items;
+        self.bytes += need.bytes;
+        need
+    }
+
     #[cold]
-    fn append_chunk(&mut self) {
+    fn append_chunk(&mut self) -> &mut Chunk<T> {
         let mut slots = std::mem::take(&mut self.spare);
         slots.reserve_exact(CHUNK_SIZE);
         let key = self.chunks.insert(Chunk {
@@ -139,6 +166,7 @@ impl<T> Log<T> {
             None => self.front = key,
         }
         self.back = key;
+        &mut self.chunks[key]
     }
 
     /// Key of the first chunk that ends after `seq` (NIL: there is none), walking from whichever of the hint and the two
@@ -305,6 +333,25 @@ impl<T> Log<T> {
             key = chunk.next;
         }
         self.next
+    }
+
+    /// Takes the oldest message out, if `may` says so and it is followed by another in its chunk. None: nothing was done.
+    pub(crate) fn pop_front(&mut self, may: impl FnOnce(Need) -> bool) -> Option<(T, Need)> {
+        let chunk = self.chunks.get_mut(self.front)?;
+        let index = self.head.checked_sub(chunk.base)? as usize;
+        chunk.slots.get(index + 1)?.payload.as_ref()?;
+        let need = Need::one(chunk.size(index));
+        if !may(need) {
+            return None;
+        }
+        let slot = &mut chunk.slots[index];
+        let payload = slot.payload.take()?;
+        chunk.own -= u32::from(slot.stamp.has_own_ttl());
+        chunk.live -= 1;
+        self.head += 1;
+        self.len -= 1;
+        self.bytes -= need.bytes;
+        Some((payload, need))
     }
 
     /// Takes one message out, wherever it stands.

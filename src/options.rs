@@ -81,6 +81,8 @@ pub struct Options {
     pub overflow: Overflow,
     /// Whether reads leave records.
     pub audit: bool,
+    /// Whether consumers note when they read last. Without this, an audit and a ttl, a read does not look at the clock.
+    pub read_times: bool,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -94,6 +96,7 @@ impl Default for Options {
             retention: Retention::Limits,
             overflow: Overflow::Reject,
             audit: true,
+            read_times: true,
             clock: Clock::System,
         }
     }

@@ -95,11 +95,11 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     // --- producing ----------------------------------------------------------------------------------------------------
 
-    /// Adds a message in the usual case; None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is
-    /// still there, and nothing was done.
+    /// Adds a message in the usual case, and returns its seq; `payload` is then what left to make room for it, if anything
+    /// did. None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is still there, and nothing was done.
     #[inline]
     pub(crate) fn enqueue_next(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
-        self.core.quick(|state| state.enqueue_next(payload, size))
+        self.core.add_quickly(|state| state.enqueue_next(payload, size))
     }
 
     /// Adds a message of `size` payload bytes, and returns its seq. `ticket`: the place that it has waited in.
@@ -115,6 +115,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
         self.core.with(|state, _, fx| state.enqueue(payload, size, lifetime, ticket, fx))
+    }
+
+    /// Adds all of a batch in the usual case; None: nothing was taken from `each`, and
+    /// [`try_enqueue_batch`](Self::try_enqueue_batch) has to see to it.
+    pub(crate) fn enqueue_batch_next(&self, each: impl Iterator<Item = (T, u64)>, need: Need) -> Option<u64> {
+        self.core.add_all_quickly(|state| state.enqueue_batch_next(each, need))
     }
 
     /// Adds all of a batch, or nothing: `need.items` messages whose sizes come to `need.bytes`.
@@ -148,8 +154,14 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub fn enqueue_for(&self, payload: T, size: u64, lifetime: Lifetime) -> Result<u64, Error> {
         let mut payload = Some(payload);
         if lifetime == Lifetime::Queue
-            && let Some(seq) = self.core.quick(|state| state.enqueue_next(&mut payload, size))
+            && let Some(seq) = self.enqueue_next(&mut payload, size)
         {
+            if std::mem::needs_drop::<T>() && payload.is_some() {
+                H::dispose(&mut || {
+                    payload = None;
+                    false
+                });
+            }
             return Ok(seq);
         }
         self.core.with(|state, _, fx| {

@@ -22,6 +22,8 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
     /// Unique in the process.
     pub(crate) number: u64,
     pub(crate) clock: Clock,
+    /// Whether a read needs the time even where nothing expires.
+    is_read_timed: bool,
     pub(crate) state: Mutex<State<T>>,
     /// Where the groups bury their dead, by serial number.
     pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T, H>>>,
@@ -35,20 +37,59 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         Core {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             clock: options.clock.clone(),
+            is_read_timed: options.audit || options.read_times,
             state: Mutex::new(State::new(options, options.clock.now())),
             dead_letters: Mutex::new(HashMap::new()),
             host: std::marker::PhantomData,
         }
     }
 
-    /// Runs `f` under the lock, if nothing is due: for what is usual. `f` leaves nothing to do. Where it is not the usual
-    /// case after all, it returns None and has done nothing, and [`with`](Self::with) is next.
+    /// Takes the lock, if that is free and nothing is due.
+    #[inline(always)]
+    fn enter(&self, now: Option<Now>) -> Option<MutexGuard<'_, State<T>>> {
+        let mut state = self.state.try_lock()?;
+        // Where nothing ever expires, the time may not matter.
+        if let Some(now) = now.or_else(|| (state.due() != NEVER).then(|| self.clock.now())) {
+            state.advance(now);
+        }
+        if state.is_due() { None } else { Some(state) }
+    }
+
+    /// Reads in the usual case: the lock is free and nothing is due. `f` leaves nothing to do. Where it is not the usual
+    /// case after all, it returns None and has done nothing, and [`with`](Self::with) is next. Nobody is waited for, so
+    /// the interpreter is not let go of.
+    #[inline(always)]
+    pub(crate) fn read_quickly<R>(&self, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
+        let now = self.is_read_timed.then(|| self.clock.now());
+        f(&mut *self.enter(now)?)
+    }
+
+    /// The same for producers. `f` makes nothing due before the expiration thread comes.
+    #[inline(always)]
+    pub(crate) fn add_quickly<R>(&self, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
+        f(&mut *self.enter(Some(self.clock.now()))?)
+    }
+
+    /// The same, where `f` may make something due earlier.
+    pub(crate) fn add_all_quickly<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
+        let mut state = self.enter(Some(self.clock.now()))?;
+        let result = f(&mut state);
+        self.unlock(state);
+        result
+    }
+
+    /// Lets go of the lock, and has the expiration thread come in time.
     #[inline]
-    pub(crate) fn quick<R>(&self, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
-        let now = self.clock.now();
-        let mut state = lock::<H, _>(&self.state);
-        state.advance(now);
-        if state.is_due() { None } else { f(&mut state) }
+    fn unlock(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
+        let due = state.due();
+        let is_earlier = due < state.armed;
+        if is_earlier {
+            state.armed = due;
+        }
+        drop(state);
+        if is_earlier {
+            self.arm(due);
+        }
     }
 
     /// Runs `f` under the lock, after what is due has expired, and carries out what it leaves to do.
@@ -62,15 +103,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             state = self.expire(state, &mut fx).0;
         }
         let result = f(&mut state, now, &mut fx);
-        let due = state.due();
-        let arm = due < state.armed;
-        if arm {
-            state.armed = due;
-        }
-        drop(state);
-        if arm {
-            self.arm(due);
-        }
+        self.unlock(state);
         if fx.is_empty() {
             std::mem::forget(fx); // it has allocated nothing
         } else {

@@ -144,6 +144,8 @@ pub(crate) struct State<T> {
     retention: Retention,
     overflow: Overflow,
     audit: bool,
+    /// Whether reads have a time.
+    is_read_timed: bool,
     /// Nanoseconds that a message lives, unless it has a lifetime of its own.
     ttl: Option<u64>,
     expires: bool,
@@ -190,6 +192,7 @@ impl<T> State<T> {
             retention: options.retention,
             overflow: options.overflow,
             audit: options.audit,
+            is_read_timed: options.audit || options.read_times,
             ttl: options.ttl,
             expires: true,
             deadlines: Deadlines::default(),

@@ -26,7 +26,6 @@ pub(crate) struct Latch {
 // SAFETY: `try_lock` succeeds only where it changes the bit from false to true, and only `unlock` changes it back: so
 // between the two nobody else succeeds. Acquire and Release order what the holders do. It does not unwind.
 unsafe impl lock_api::RawMutex for Latch {
-    #[expect(clippy::declare_interior_mutable_const, reason = "the trait wants it so")]
     const INIT: Self = Latch { is_held: AtomicBool::new(false) };
 
     type Guard = GuardNoSend;

@@ -737,6 +737,7 @@ fn options() -> impl Strategy<Value = Options> {
             retention: if interest { Retention::Interest } else { Retention::Limits },
             overflow: if drops { Overflow::DropOldest } else { Overflow::Reject },
             audit,
+            read_times: true,
             clock: Clock::System,
         },
     )

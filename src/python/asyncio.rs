@@ -9,12 +9,14 @@
 //! Futures are held by the queue's object, where the garbage collector finds them, and not by the waiters.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -23,11 +25,14 @@ use pyo3::types::{PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use super::arguments::Timeout;
 use super::consumer::Consumer;
+use super::message::Message;
 use super::queue::{Batch, Queue};
-use super::{errors, lifecycle};
+use super::waiting::Interpreter;
+use super::{errors, fast, lifecycle};
 use crate::Lifetime;
 use crate::budget::Need;
 use crate::state::{Ticket, What};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How long a consumer may be iterated over without a pause before other tasks get their turn.
 const TURN: Duration = Duration::from_millis(1);
@@ -64,7 +69,7 @@ impl Mailbox {
         let py = slf.py();
         let this = slf.get();
         let is_first = {
-            let mut ready = this.ready.lock();
+            let mut ready = lock::<Interpreter, _>(&this.ready);
             ready.push(future);
             ready.len() == 1
         };
@@ -78,7 +83,7 @@ impl Mailbox {
         if matches!(called, Some(Ok(_))) {
             return true;
         }
-        let undeliverable = std::mem::take(&mut *this.ready.lock());
+        let undeliverable = std::mem::take(&mut *lock::<Interpreter, _>(&this.ready));
         drop(undeliverable);
         false
     }
@@ -88,12 +93,12 @@ impl Mailbox {
 impl Mailbox {
     /// Completes the futures, in their loop.
     fn deliver(&self, py: Python<'_>) -> PyResult<()> {
-        let ready = std::mem::take(&mut *self.ready.lock());
+        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&self.ready));
         lifecycle::call_out(py, || ready.iter().try_for_each(|future| complete(future.bind(py), false)))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.ready.lock().iter().try_for_each(|future| visit.call(future))
+        lock::<Interpreter, _>(&self.ready).iter().try_for_each(|future| visit.call(future))
     }
 }
 
@@ -135,7 +140,7 @@ struct Entry {
 
 impl Futures {
     fn insert(&self, future: Py<PyAny>, mailbox: Py<Mailbox>) -> u64 {
-        let mut waiting = self.waiting.lock();
+        let mut waiting = lock::<Interpreter, _>(&self.waiting);
         waiting.next += 1;
         let number = waiting.next;
         waiting.futures.insert(number, Entry { future, mailbox, ticket: None });
@@ -143,30 +148,30 @@ impl Futures {
     }
 
     fn set_ticket(&self, number: u64, ticket: Ticket) {
-        if let Some(entry) = self.waiting.lock().futures.get_mut(&number) {
+        if let Some(entry) = lock::<Interpreter, _>(&self.waiting).futures.get_mut(&number) {
             entry.ticket = Some(ticket);
         }
     }
 
     fn remove(&self, number: u64) -> Option<Entry> {
-        self.waiting.lock().futures.remove(&number)
+        lock::<Interpreter, _>(&self.waiting).futures.remove(&number)
     }
 
     /// Takes out everything that waits in the loop of a mailbox.
     fn remove_all_of(&self, mailbox: &Py<Mailbox>) -> Vec<Entry> {
-        let mut waiting = self.waiting.lock();
+        let mut waiting = lock::<Interpreter, _>(&self.waiting);
         let numbers = waiting.futures.iter().filter(|(_, entry)| entry.mailbox.is(mailbox));
         let numbers: Vec<u64> = numbers.map(|(&number, _)| number).collect();
         numbers.into_iter().filter_map(|number| waiting.futures.remove(&number)).collect()
     }
 
     pub(super) fn clear(&self) {
-        let futures = std::mem::take(&mut self.waiting.lock().futures);
+        let futures = std::mem::take(&mut lock::<Interpreter, _>(&self.waiting).futures);
         drop(futures);
     }
 
     pub(super) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.waiting.lock().futures.values().try_for_each(|entry| {
+        lock::<Interpreter, _>(&self.waiting).futures.values().try_for_each(|entry| {
             visit.call(&entry.future)?;
             visit.call(&entry.mailbox)
         })
@@ -219,12 +224,12 @@ pub(super) enum Operation {
 struct Progress {
     operation: Operation,
     /// What is to be enqueued, once it has been sized.
-    batch: Option<Batch>,
+    batch: Option<Box<Batch>>,
     timeout: Timeout,
     /// When its time is up, from the first suspension on.
     deadline: Option<Instant>,
     /// What it waits with.
-    waiting: Option<Suspended>,
+    waiting: Option<Box<Suspended>>,
     /// Whether it has given other tasks their turn.
     paused: bool,
 }
@@ -296,7 +301,7 @@ impl Progress {
             },
             Operation::Enqueue(queue, payload, lifetime) => {
                 if self.batch.is_none() {
-                    self.batch = Some(queue.get().batch_of_one(payload.bind(py))?);
+                    self.batch = Some(Box::new(queue.get().batch_of_one(payload.bind(py))?));
                 }
                 match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
                     Some(Some(seqs)) => Some(seqs.start.into_pyobject(py)?.into_any().unbind()),
@@ -305,7 +310,7 @@ impl Progress {
             }
             Operation::EnqueueBatch(queue, payloads, lifetime) => {
                 if self.batch.is_none() {
-                    self.batch = Some(queue.get().collect(payloads.bind(py))?);
+                    self.batch = Some(Box::new(queue.get().collect(payloads.bind(py))?));
                 }
                 match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
                     Some(Some(seqs)) => Some(super::queue::range(py, seqs)?.into_any().unbind()),
@@ -392,7 +397,7 @@ impl Progress {
         let ticket = match ticket {
             Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(ticket),
             _ => {
-                let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, Batch::need);
+                let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, |batch| batch.need());
                 queue.engine.wait(self.operation.what(need), &waker)
             }
         };
@@ -401,8 +406,9 @@ impl Progress {
             return Ok(None);
         };
         queue.futures.set_ticket(number, ticket);
-        let before = self.waiting.replace(Suspended { ticket, number, future: future.clone().unbind(), timer: None });
-        if let Some(Suspended { timer: Some(timer), .. }) = before {
+        let waiting = Suspended { ticket, number, future: future.clone().unbind(), timer: None };
+        let before = self.waiting.replace(Box::new(waiting));
+        if let Some(timer) = before.and_then(|before| before.timer) {
             timer.call_method0(py, intern!(py, "cancel"))?;
         }
         if let Timeout::After(limit) = self.timeout {
@@ -449,21 +455,88 @@ impl Call {
         Call { progress: Mutex::new(Some(progress)) }
     }
 
-    fn go_on(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some(mut progress) = self.progress.lock().take() else {
+    fn progress(&self) -> MutexGuard<'_, Option<Progress>> {
+        lock::<Interpreter, _>(&self.progress)
+    }
+
+    fn step(&self, py: Python<'_>) -> PyResult<Step> {
+        let Some(mut progress) = self.progress().take() else {
             return Err(PyRuntimeError::new_err("cannot reuse an awaited call, nor await it twice at once"));
         };
-        match progress.step(py) {
-            Ok(Step::Suspend(future)) => {
-                *self.progress.lock() = Some(progress);
-                Ok(future)
-            }
-            Ok(Step::Done(result)) => Err(PyStopIteration::new_err((result,))),
-            Err(error) => {
-                progress.put_away(py, false);
-                Err(error)
-            }
+        let step = progress.step(py);
+        match &step {
+            Ok(Step::Suspend(_)) => *self.progress() = Some(progress),
+            Ok(Step::Done(_)) => {}
+            Err(_) => progress.put_away(py, false),
         }
+        step
+    }
+
+    fn go_on(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match self.step(py)? {
+            Step::Suspend(future) => Ok(future),
+            Step::Done(result) => Err(PyStopIteration::new_err((result,))),
+        }
+    }
+
+    /// A read whose message is there, as [`step`](Self::step) would do it. None: nothing was done.
+    fn read_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
+        let is_usual =
+            |progress: &mut Progress| matches!(progress, Progress { operation: Operation::Read(_), waiting: None, .. });
+        let progress = self.progress().take_if(is_usual)?;
+        let Operation::Read(consumer) = &progress.operation else { return None };
+        let message = consumer.get().take_message_quickly(py);
+        if message.is_none() {
+            *self.progress() = Some(progress);
+        } else if let Operation::Read(consumer) = progress.operation {
+            consumer.drop_ref(py);
+        }
+        message
+    }
+}
+
+/// What `await` calls where it can, up to CPython 3.11: a result comes back as it is, and not inside a `StopIteration`.
+///
+/// # Safety
+///
+/// CPython's promises for `am_send`: the thread is attached, `slf` is a `Call`, `result` is written to.
+unsafe extern "C" fn send(
+    slf: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    let step = || {
+        // SAFETY: the caller's promises.
+        let this = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Call>() };
+        if let Some(message) = this.get().read_quickly(this.py()) {
+            return message.map(|message| Step::Done(message.into_any().unbind()));
+        }
+        Python::attach(|py| this.get().step(py))
+    };
+    let step = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(fast::panicked()));
+    let (object, outcome) = match step {
+        Ok(Step::Suspend(future)) => (future.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
+        Ok(Step::Done(message)) => (message.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
+        Err(error) => {
+            // SAFETY: the caller's promise.
+            error.restore(unsafe { Python::assume_attached() });
+            (ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { result.write(object) };
+    outcome
+}
+
+/// Called once, when the module is first imported.
+pub(super) fn install(py: Python<'_>) {
+    // SAFETY: the class was made just now, and has no instance yet; it is a class made at run time, which has a place for
+    // these functions.
+    unsafe {
+        let functions = (*py.get_type::<Call>().as_type_ptr()).tp_as_async;
+        // A coroutine is its own iterator.
+        (*functions).am_await = Some(ffi::PyObject_SelfIter);
+        (*functions).am_send = Some(send);
     }
 }
 
@@ -505,14 +578,14 @@ impl Call {
     }
 
     fn close(&self, py: Python<'_>) {
-        let progress = self.progress.lock().take();
+        let progress = self.progress().take();
         if let Some(mut progress) = progress {
             progress.put_away(py, false);
         }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let progress = self.progress.lock();
+        let progress = self.progress();
         let Some(progress) = &*progress else { return Ok(()) };
         match &progress.operation {
             Operation::Read(consumer)

@@ -11,15 +11,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyObject};
-use pyo3::PyClass;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::arguments::Timeout;
+use super::asyncio::{Call, Operation};
 use super::consumer::Consumer;
 use super::queue::Queue;
+
+/// The error for what should never happen: a panic that reached the border to Python.
+pub(super) fn panicked() -> PyErr {
+    PanicException::new_err("internal error of mpmc_queue")
+}
 
 /// The method behind a front.
 struct Method(AtomicPtr<PyMethodDef>);
@@ -37,7 +44,7 @@ trait Front {
     /// The thread's attachment is not counted: no `Py` may be dropped here.
     fn usual<'py>(
         py: Python<'py>,
-        this: &Self::Class,
+        this: Borrowed<'_, 'py, Self::Class>,
         args: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>>;
 }
@@ -64,7 +71,7 @@ unsafe extern "C" fn call<F: Front>(
                 0 => &[],
                 count => std::slice::from_raw_parts(args.cast::<Borrowed<'_, '_, PyAny>>(), count as usize),
             };
-            match catch_unwind(AssertUnwindSafe(|| F::usual(py, this.get(), args))) {
+            match catch_unwind(AssertUnwindSafe(|| F::usual(py, this, args))) {
                 Ok(None) => {}
                 Ok(Some(Ok(result))) => return result.into_ptr(),
                 Ok(Some(Err(error))) => {
@@ -72,7 +79,7 @@ unsafe extern "C" fn call<F: Front>(
                     return ptr::null_mut();
                 }
                 Err(_) => {
-                    PanicException::new_err("internal error of mpmc_queue").restore(py);
+                    panicked().restore(py);
                     return ptr::null_mut();
                 }
             }
@@ -146,7 +153,23 @@ pub(super) fn install_all(py: Python<'_>) -> PyResult<()> {
     install::<Put>(py)?;
     install::<Get>(py)?;
     install::<GetNowait>(py)?;
-    install::<Read>(py)
+    install::<Read>(py)?;
+    install::<Aread>(py)
+}
+
+/// A seq as an int: CPython is quicker to make one from a `long`.
+///
+/// # Safety
+///
+/// The thread is attached.
+unsafe fn int(seq: u64) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match std::ffi::c_long::try_from(seq) {
+            Ok(seq) => ffi::PyLong_FromLong(seq),
+            Err(_) => ffi::PyLong_FromUnsignedLongLong(seq),
+        }
+    }
 }
 
 /// `queue.enqueue(payload)`
@@ -162,12 +185,13 @@ impl Front for Enqueue {
 
     fn usual<'py>(
         py: Python<'py>,
-        queue: &Queue,
+        queue: Borrowed<'_, 'py, Queue>,
         args: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
         let [payload] = args else { return None };
-        let seq = queue.add_quickly(payload)?;
-        Some(seq.into_pyobject(py).map(Bound::into_any).map_err(Into::into))
+        let seq = queue.get().add_quickly(payload)?;
+        // SAFETY: the thread is attached; a new reference, or null with an error set, is what comes back.
+        Some(unsafe { Bound::from_owned_ptr_or_err(py, int(seq)) })
     }
 }
 
@@ -184,11 +208,11 @@ impl Front for Put {
 
     fn usual<'py>(
         py: Python<'py>,
-        queue: &Queue,
+        queue: Borrowed<'_, 'py, Queue>,
         args: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
         let [item] = args else { return None };
-        queue.add_quickly(item)?;
+        queue.get().add_quickly(item)?;
         Some(Ok(py.None().into_bound(py)))
     }
 }
@@ -206,10 +230,10 @@ impl Front for Get {
 
     fn usual<'py>(
         py: Python<'py>,
-        consumer: &Consumer,
+        consumer: Borrowed<'_, 'py, Consumer>,
         args: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        args.is_empty().then(|| consumer.take_payload_quickly(py))?.map(Ok)
+        args.is_empty().then(|| consumer.get().take_payload_quickly(py))?.map(Ok)
     }
 }
 
@@ -226,10 +250,10 @@ impl Front for GetNowait {
 
     fn usual<'py>(
         py: Python<'py>,
-        consumer: &Consumer,
+        consumer: Borrowed<'_, 'py, Consumer>,
         args: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        args.is_empty().then(|| consumer.take_payload_quickly(py))?.map(Ok)
+        args.is_empty().then(|| consumer.get().take_payload_quickly(py))?.map(Ok)
     }
 }
 
@@ -246,10 +270,31 @@ impl Front for Read {
 
     fn usual<'py>(
         py: Python<'py>,
-        consumer: &Consumer,
+        consumer: Borrowed<'_, 'py, Consumer>,
         args: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        let message = args.is_empty().then(|| consumer.take_message_quickly(py))??;
+        let message = args.is_empty().then(|| consumer.get().take_message_quickly(py))??;
         Some(message.map(Bound::into_any))
+    }
+}
+
+/// `consumer.aread()`
+struct Aread;
+
+impl Front for Aread {
+    type Class = Consumer;
+    const NAME: &'static str = "aread";
+    const METHOD: &'static Method = {
+        static METHOD: Method = Method::new();
+        &METHOD
+    };
+
+    fn usual<'py>(
+        py: Python<'py>,
+        consumer: Borrowed<'_, 'py, Consumer>,
+        args: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let call = || Call::new(Operation::Read(consumer.to_owned().unbind()), Timeout::Never);
+        args.is_empty().then(|| Bound::new(py, call()).map(Bound::into_any))
     }
 }

@@ -31,9 +31,6 @@ mod _mpmc_queue {
     #[pymodule_export]
     use super::stats::{ConsumerStats, QueueStats};
 
-    /// Whether this was built without optimization: then nothing should be measured.
-    #[pymodule_export]
-    const _IS_DEBUG_BUILD: bool = cfg!(debug_assertions);
     #[pymodule_export]
     const CHUNK_SIZE: usize = crate::CHUNK_SIZE;
     #[pymodule_export]
@@ -43,6 +40,10 @@ mod _mpmc_queue {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Nothing should be measured then.
+        module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
+        message::install(module.py())?;
+        asyncio::install(module.py());
         fast::install_all(module.py())?;
         lifecycle::install(module.py())
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -115,6 +116,54 @@ impl Batch {
     }
 }
 
+/// The objects in a list or tuple that cannot change while this is used: the thread keeps the interpreter, and so nobody
+/// else gets to the list. Without the GIL that goes for tuples only.
+#[derive(Clone)]
+struct Settled<'a, 'py> {
+    container: &'a Bound<'py, PyAny>,
+    items: std::slice::Iter<'a, *mut ffi::PyObject>,
+}
+
+impl<'a, 'py> Settled<'a, 'py> {
+    fn of(container: &'a Bound<'py, PyAny>) -> Option<Self> {
+        let object = container.as_ptr();
+        // SAFETY: the layouts of an exact list and tuple, whose length says how many objects there are. See above for
+        // why they stay what they are; the reference keeps the container itself.
+        let items = unsafe {
+            if container.is_exact_instance_of::<PyTuple>() {
+                let items = (&raw const (*object.cast::<ffi::PyTupleObject>()).ob_item).cast();
+                std::slice::from_raw_parts(items, ffi::PyTuple_GET_SIZE(object) as usize)
+            } else if !size::FREE_THREADED
+                && container.is_exact_instance_of::<PyList>()
+                && ffi::PyList_GET_SIZE(object) > 0
+            {
+                let items = (*object.cast::<ffi::PyListObject>()).ob_item.cast_const();
+                std::slice::from_raw_parts(items, ffi::PyList_GET_SIZE(object) as usize)
+            } else {
+                return None;
+            }
+        };
+        Some(Settled { container, items: items.iter() })
+    }
+}
+
+impl<'a, 'py> Iterator for Settled<'a, 'py> {
+    type Item = Borrowed<'a, 'py, PyAny>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let &object = self.items.next()?;
+        // SAFETY: the container holds it, and the container does not change.
+        Some(unsafe { Borrowed::from_ptr(self.container.py(), object) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.items.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Settled<'_, '_> {}
+
 /// How many payloads there are, where that is sure without asking; 0: it is not.
 fn known_length(payloads: &Bound<'_, PyAny>) -> usize {
     let is_sure = payloads.is_exact_instance_of::<PyList>()
@@ -157,7 +206,8 @@ impl Queue {
         let mut payload = Some(payload.clone().unbind());
         let seq = self.engine.enqueue_next(&mut payload, size);
         if let Some(payload) = payload {
-            payload.drop_ref(py);
+            // What left may be the last reference to it, and its end may run Python code.
+            lifecycle::call_out(py, || payload.drop_ref(py));
         }
         seq
     }
@@ -232,6 +282,27 @@ impl Queue {
     pub(super) fn batch_of_one(&self, payload: &Bound<'_, PyAny>) -> PyResult<Batch> {
         let size = self.size(payload)?;
         Ok(Batch { payloads: vec![(payload.clone().unbind(), size)].into_iter(), ..Batch::new(Need::one(size)) })
+    }
+
+    /// Adds what a list or tuple holds in the usual case: all sizes are known at once, and there is room. None: nothing
+    /// was done.
+    ///
+    /// It is walked twice, first for the sizes, and nothing is put together in between: 2 to 3 times as fast.
+    fn add_all_quickly(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
+        if self.has_sizer.load(Ordering::Relaxed) {
+            return None;
+        }
+        let each = Settled::of(payloads).filter(|each| each.len() <= SLICE)?;
+        let mut need = Need { bytes: 0, items: each.len() as u64 };
+        for payload in each.clone() {
+            need.bytes = need.bytes.saturating_add(size::quick_size(&payload)? as u64);
+        }
+        let sized = each.map(|payload| {
+            let size = size::quick_size(&payload).unwrap_or(0) as u64;
+            (Bound::clone(&payload).unbind(), size)
+        });
+        let first = self.engine.enqueue_batch_next(sized, need)?;
+        Some(first..first + need.items)
     }
 
     /// The payloads of a batch with their sizes. One that could never fit fails: with all its figures where its length
@@ -425,6 +496,7 @@ impl Queue {
             max_bytes: max_bytes.0,
             max_items: max_items.0,
             audit: audit.0,
+            read_times: true,
             retention: retention.0,
             overflow: overflow.0,
             clock: Clock::System,
@@ -530,6 +602,11 @@ impl Queue {
         timeout: Timeout,
     ) -> PyResult<Bound<'py, PyRange>> {
         let py = payloads.py();
+        if ttl.0 == Lifetime::Queue
+            && let Some(seqs) = self.add_all_quickly(payloads)
+        {
+            return range(py, seqs);
+        }
         let mut batch = self.collect(payloads)?;
         let seqs = match self.try_add(py, &mut batch, ttl.0, None)? {
             Some(seqs) => seqs,

@@ -17,6 +17,13 @@ const SIGNAL_SLICE: Duration = Duration::from_millis(50);
 /// How long payloads are dropped before other threads get the interpreter.
 const DROP_SLICE: Duration = Duration::from_millis(1);
 
+/// How long a thread that let go of the interpreter stays away, so that another gets it: one that has been signalled
+/// needs a moment to come, and one that is always too late does not ask for it either (it does so when the interpreter
+/// has not changed hands for a whole switch interval).
+const LETTING_IN: Duration = Duration::from_micros(100);
+/// Dropped chunks (or thousands of payloads) after which memory goes back to the system: 8 MB of slots.
+const TRIM_AFTER: u32 = 256;
+
 /// The host of a queue in a Python program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interpreter;
@@ -35,28 +42,43 @@ impl Host for Interpreter {
     fn dispose(run: &mut dyn FnMut() -> bool) {
         // SAFETY: it takes nothing, and may be called from any thread at any time.
         let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
-        loop {
-            let more = Python::try_attach(|py| {
+        let mut steps = 0;
+        let mut more = true;
+        while more {
+            let attached = Python::try_attach(|py| {
                 let began = Instant::now();
-                let mut more = true;
                 lifecycle::call_out(py, || {
-                    while more {
+                    while more && began.elapsed() < DROP_SLICE {
                         more = run();
-                        if began.elapsed() >= DROP_SLICE {
-                            break;
-                        }
+                        steps += 1;
                     }
                 });
                 if more && is_attached {
-                    lifecycle::breathe(py);
+                    lifecycle::detach(py, || thread::sleep(LETTING_IN));
                 }
-                more
             });
-            // None: the interpreter is going down, and takes the payloads along.
-            if more != Some(true) {
-                return;
+            if attached.is_none() {
+                return; // the interpreter is going down, and takes the payloads along
+            }
+            if more && !is_attached {
+                thread::sleep(LETTING_IN);
             }
         }
+        if steps >= TRIM_AFTER {
+            match is_attached {
+                true => drop(Python::try_attach(|py| lifecycle::detach(py, trim))),
+                false => trim(),
+            }
+        }
+    }
+}
+
+/// Gives freed memory back to the system: the allocator of glibc keeps it, below what is still in use.
+fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it only touches what the allocator holds, which has locks of its own.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

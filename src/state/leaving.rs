@@ -6,7 +6,7 @@ use super::{Effects, NEVER, State, TRIM};
 use crate::acks::Acks;
 use crate::budget::Need;
 use crate::chunk::NIL;
-use crate::options::Retention;
+use crate::options::{Overflow, Retention};
 
 /// What was taken out of the log.
 #[derive(Clone, Debug)]
@@ -107,6 +107,25 @@ impl<T> State<T> {
             self.deadlines.remove(seq);
             self.give_back(Gone { need, seqs: seq..seq + 1 }, fx);
         }
+    }
+
+    /// Takes the oldest message out in the usual case: that makes room for `need`, and it concerns nobody. None: nothing
+    /// was done, and [`drop_oldest`](Self::drop_oldest) has to see to it.
+    pub(super) fn drop_one(&mut self, need: Need) -> Option<T> {
+        let is_usual = self.overflow == Overflow::DropOldest
+            && self.groups.is_empty()
+            && self.joiners.is_empty()
+            && self.deadlines.is_empty();
+        if !is_usual {
+            return None;
+        }
+        let budget = &self.budget;
+        let (payload, gone) = self.log.pop_front(|gone| budget.check_without(gone, need).is_ok())?;
+        self.budget.give_back(gone);
+        self.dropped += 1;
+        // One in, one out: so records are trimmed as fast as they are made.
+        self.trim_reads(1);
+        Some(payload)
     }
 
     /// Drops the oldest messages until `need` fits, which it can.

@@ -1,5 +1,7 @@
 //! Producing: who gets in, and whom it wakes.
 
+use std::ops::Range;
+
 use super::{Effects, NEVER, State, Ticket};
 use crate::budget::Need;
 use crate::chunk::Stamp;
@@ -37,19 +39,30 @@ impl<T> State<T> {
         self.rejected += need.items;
     }
 
-    /// Adds one message in the usual case: there is room, and nobody waits for it or before it. None: the payload is
-    /// still there, and [`enqueue`](Self::enqueue) has to see to it.
+    /// Adds one message in the usual case: there is room, or one message makes room, nobody waits for it or before it, and
+    /// the expiration thread will come in time. Returns its seq, and leaves in `payload` what made room. None: the payload
+    /// is still there, and [`enqueue`](Self::enqueue) has to see to it.
     #[inline]
     pub(crate) fn enqueue_next(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
-        let is_usual = !self.closed
-            && self.waiting.is_empty()
-            && self.producers.is_empty()
-            && self.armed <= self.deadline()
-            && self.budget.check(need).is_ok();
-        let payload = payload.take_if(|_| is_usual)?;
+        if !self.is_quiet() || self.armed > self.deadline() {
+            return None;
+        }
+        if self.budget.check(need).is_ok() {
+            let payload = payload.take()?;
+            self.budget.charge(need);
+            return Some(self.push(payload, size, Lifetime::Queue));
+        }
+        self.replace_oldest(payload, need)
+    }
+
+    /// The same where the oldest message has to leave, and alone makes room.
+    #[inline(never)]
+    fn replace_oldest(&mut self, payload: &mut Option<T>, need: Need) -> Option<u64> {
+        let oldest = self.drop_one(need)?;
+        let payload = payload.replace(oldest)?;
         self.budget.charge(need);
-        Some(self.push(payload, size, Lifetime::Queue))
+        Some(self.push(payload, need.bytes, Lifetime::Queue))
     }
 
     /// Adds one message, or says why not (and hands it back through `payload`).
@@ -83,17 +96,34 @@ impl<T> State<T> {
         fx: &mut Effects<T>,
     ) -> Result<u64, Error> {
         self.admit(need, ticket, fx)?;
+        let first = self.push_all(each, need, lifetime);
+        self.added(self.log.next() - first, ticket, fx);
+        Ok(first)
+    }
+
+    /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
+    /// [`enqueue_batch`](Self::enqueue_batch) has to see to it.
+    pub(crate) fn enqueue_batch_next(&mut self, each: impl Iterator<Item = (T, u64)>, need: Need) -> Option<u64> {
+        (self.is_quiet() && self.budget.check(need).is_ok()).then(|| self.push_all(each, need, Lifetime::Queue))
+    }
+
+    /// Adds messages that were admitted, and returns the first seq.
+    fn push_all(&mut self, each: impl Iterator<Item = (T, u64)>, need: Need, lifetime: Lifetime) -> u64 {
         let first = self.log.next();
-        let mut added = Need { bytes: 0, items: 0 };
-        for (payload, size) in each {
-            self.push(payload, size, lifetime);
-            added.bytes += size;
-            added.items += 1;
-        }
+        let stamp = Stamp::new(self.latest.mono, lifetime != Lifetime::Queue);
+        let added = self.log.append_all(each, stamp, self.latest.wall);
         debug_assert_eq!(added, need);
         self.budget.charge(added);
-        self.added(added.items, ticket, fx);
-        Ok(first)
+        if added.items > 0 {
+            self.expect(first..first + added.items, lifetime);
+        }
+        first
+    }
+
+    /// Whether a producer has nobody to see to.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        !self.closed && self.waiting.is_empty() && self.producers.is_empty()
     }
 
     /// When a message enqueued now expires.
@@ -102,16 +132,23 @@ impl<T> State<T> {
         self.ttl.map_or(NEVER, |ttl| self.latest.mono.saturating_add(ttl))
     }
 
-    #[inline]
-    pub(super) fn push(&mut self, payload: T, size: u64, lifetime: Lifetime) -> u64 {
+    #[inline(always)]
+    fn push(&mut self, payload: T, size: u64, lifetime: Lifetime) -> u64 {
         let now = self.latest;
         let stamp = Stamp::new(now.mono, lifetime != Lifetime::Queue);
         let seq = self.log.append(payload, size, stamp, now.wall);
+        self.expect(seq..seq + 1, lifetime);
+        seq
+    }
+
+    /// Sees to it that messages enqueued now leave at the end of their lifetime.
+    #[inline(always)]
+    fn expect(&mut self, seqs: Range<u64>, lifetime: Lifetime) {
         let deadline = match lifetime {
             Lifetime::Queue => self.deadline(),
             Lifetime::Own(ttl) => {
-                let deadline = now.mono.saturating_add(ttl);
-                self.deadlines.insert(seq, deadline);
+                let deadline = self.latest.mono.saturating_add(ttl);
+                seqs.for_each(|seq| self.deadlines.insert(seq, deadline));
                 deadline
             }
             Lifetime::Forever => NEVER,
@@ -119,7 +156,6 @@ impl<T> State<T> {
         if deadline < self.due && self.expires {
             self.due = deadline;
         }
-        seq
     }
 
     /// Wakes whom new messages concern.

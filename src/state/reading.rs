@@ -18,6 +18,7 @@ impl<T> State<T> {
     /// its being read. None: [`read`](Self::read) has to see to it.
     #[inline]
     pub(crate) fn read_next<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
+        let wall = self.read_time();
         let consumer = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial)?;
         if consumer.group.is_some() || self.retention != Retention::Limits || !self.joiners.is_empty() {
             return None;
@@ -40,7 +41,7 @@ impl<T> State<T> {
         cursor.deliver();
         cursor.read += 1;
         consumer.read += 1;
-        consumer.record(seq..seq + 1, self.latest.wall, &self.log, self.audit, &mut self.audit_bytes);
+        consumer.record(seq..seq + 1, wall, &self.log, self.audit, &mut self.audit_bytes);
         Some(result)
     }
 
@@ -53,7 +54,7 @@ impl<T> State<T> {
         fx: &mut Effects<T>,
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
-        let wall = self.latest.wall;
+        let wall = self.read_time();
         let consumer = match self.consumers.get_mut(key.index) {
             Some(consumer) if consumer.serial == key.serial => consumer,
             _ => return Err(Error::ConsumerClosed),
@@ -103,6 +104,12 @@ impl<T> State<T> {
         self.collect(fx);
         self.wake_joiners(fx);
         Ok(count)
+    }
+
+    /// When a read takes place that does so now, by the wall clock; 0: nobody asks.
+    #[inline]
+    fn read_time(&self) -> u64 {
+        if self.is_read_timed { self.latest.wall } else { 0 }
     }
 
     /// Takes back that `count` missed messages were told of by a delivery, which nobody got to see: the next tells of them.
@@ -240,16 +247,21 @@ impl Consumer {
             return;
         }
         self.last_read = wall;
-        if audit {
-            let before = self.reads.bytes();
-            match seqs.end - seqs.start {
-                1 => self.reads.single(seqs.start, wall),
-                count => self.reads.batch(seqs.start, count, wall),
-            }
-            if self.reads.bytes() != before {
-                self.reads.trim(log.head(), most_audit_bytes(log));
-                *audit_bytes = *audit_bytes + self.reads.bytes() - before;
-            }
+        if !audit {
+            return;
+        }
+        let count = seqs.end - seqs.start;
+        if count == 1 && self.reads.single_in_place(seqs.start, wall) {
+            return;
+        }
+        let before = self.reads.bytes();
+        match count {
+            1 => self.reads.single(seqs.start, wall),
+            _ => self.reads.batch(seqs.start, count, wall),
+        }
+        if self.reads.bytes() != before {
+            self.reads.trim(log.head(), most_audit_bytes(log));
+            *audit_bytes = *audit_bytes + self.reads.bytes() - before;
         }
     }
 }
