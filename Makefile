@@ -8,6 +8,8 @@ PYTHON_FT := $(shell python3.14t -c 'import sys; print(sys.executable)' 2>/dev/n
 endif
 # More arguments for pytest, such as PYTEST_ARGS="-k close -x".
 PYTEST_ARGS ?=
+# More arguments for the Python benchmarks, such as BENCH_ARGS="--rounds 50 --check --plot".
+BENCH_ARGS ?=
 
 VENV ?= .venv
 VENV_FT := .venv-ft
@@ -25,6 +27,7 @@ suffix := $(shell $(PYTHON) -c 'import sys, sysconfig; sys.version_info >= (3, 1
 tag := $(patsubst .%.so,%,$(suffix))
 environment := $(VENV)/.made-for-$(tag)
 groups := $(VENV)/.groups-for-$(tag)
+bench_group := $(VENV)/.bench-group-for-$(tag)
 binary := python/mpmc_queue/_mpmc_queue$(suffix)
 target_dir := target/$(tag)
 # The environment must not be taken for the one that happens to be active.
@@ -35,7 +38,8 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean need-python need-rust
+.PHONY: help demo build test test-rust test-python test-types test-free-threaded bench bench-rust \
+	bench-python lint format wheel clean need-python need-rust
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -46,6 +50,9 @@ help:
 	@echo 'make test-python          pytest in $(VENV)'
 	@echo 'make test-types           mypy --strict, and the stub against the binary'
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
+	@echo 'make bench                both benchmarks, on a machine with nothing else to do'
+	@echo 'make bench-rust           the engine, without Python'
+	@echo 'make bench-python         the package, against the queues one would use instead'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
 	@echo 'make format               let ruff and rustfmt put the code in form'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
@@ -83,6 +90,14 @@ test-free-threaded:
 	$(VENV_FT)/bin/python -m pytest --parallel-threads=4 --skip-thread-unsafe=True $(PYTEST_ARGS)
 endif
 
+bench: bench-rust bench-python
+
+bench-rust: need-rust
+	cargo bench
+
+bench-python: $(binary) $(bench_group)
+	$(python) benches/python $(BENCH_ARGS)
+
 lint: need-rust $(environment) $(groups)
 	$(python) -m ruff check
 	$(python) -m ruff format --check
@@ -103,7 +118,7 @@ wheel: need-rust $(environment)
 clean:
 	rm -rf .venv .venv-ft target dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	rm -f python/mpmc_queue/_mpmc_queue.*.so
-	find python tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find python tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 
 need-python:
 	@test -n '$(tag)' || { echo 'PYTHON=$(PYTHON) does not run, or is older than Python 3.11.'; exit 1; }
@@ -119,6 +134,10 @@ $(environment): pyproject.toml | need-python
 
 $(groups): $(environment)
 	$(python) -m pip install --quiet $(addprefix --group=,$(GROUPS))
+	@touch $@
+
+$(bench_group): $(environment)
+	$(python) -m pip install --quiet --group bench
 	@touch $@
 
 $(binary): $(environment) Cargo.toml Cargo.lock $(shell find src -name '*.rs') | need-python need-rust

@@ -37,6 +37,9 @@ DEFAULT_TTL: Final = 600.0
 DEFAULT_MAX_BYTES: Final = 1_048_576
 """What a queue may hold when `Queue` is not told otherwise, in bytes."""
 
+_IS_DEBUG_BUILD: Final[bool]
+"""Whether the engine was built without optimisation: benchmarks refuse that."""
+
 @final
 class Event:
     """One entry of a message's audit trail: that it was enqueued, or that a consumer read it.

@@ -1,0 +1,113 @@
+"""What millions of held messages weigh, and how quietly they leave."""
+
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from time import perf_counter_ns as clock
+from typing import Any, Final
+
+from figures import Figure, resident_bytes
+from mpmc_queue import Queue
+
+ROOM: Final = 1 << 40
+"""A limit that is not reached."""
+BATCH: Final = 10_000
+"""Messages enqueued at once."""
+ATTEMPTS: Final = 3
+"""How often messages expire under the eyes of another thread: how the two share the interpreter is a matter of luck."""
+PATIENCE: Final = 60.0
+"""Seconds until something that should have happened counts as broken."""
+
+
+class Last:
+    """A payload that can tell when it goes."""
+
+
+def fill(queue: Queue[Any], held: int, batch: Callable[[int], list[str]]) -> threading.Event:
+    """Enqueues so many messages, in batches that are made from the number of their first; the event is set once all of
+    them are gone."""
+    for first in range(0, held, BATCH):
+        queue.enqueue_batch(batch(first))
+    last, gone = Last(), threading.Event()
+    weakref.finalize(last, gone.set)
+    queue.enqueue(last)
+    return gone
+
+
+def resident(held: int) -> list[Figure]:
+    """Resident bytes per message beside the payload, and the part that is given back. Run it in a young process: memory
+    that was freed earlier would be taken again unseen."""
+    before = resident_bytes()
+    if before is None:
+        print("Left out, resident memory: this system has no /proc/self/statm.")
+        return []
+    queue: Queue[Any] = Queue("memory", ttl=None, max_bytes=ROOM)
+    same = ["the same payload"] * BATCH
+    gone = fill(queue, held, lambda first: same)
+    full = resident_bytes() or 0
+    queue.ttl = 0.001
+    if not gone.wait(PATIENCE):
+        raise TimeoutError(f"messages did not expire in {PATIENCE} seconds")
+    after = settled(full)
+    return [
+        Figure(f"resident memory per held message, {held:,} held", (full - before) / held, "bytes", 48),
+        Figure("given back to the system once they expired", 100 * (full - after) / (full - before), "%", 90, True),
+    ]
+
+
+def settled(full: int) -> int:
+    """Resident bytes, once they stop falling: the system tells nobody when it has taken memory back."""
+    least, quiet_until = full, time.monotonic() + 0.5
+    while time.monotonic() < quiet_until:
+        time.sleep(0.01)
+        now = resident_bytes() or 0
+        if now < least:
+            least, quiet_until = now, time.monotonic() + 0.5
+    return least
+
+
+def longest_gap(done: Callable[[], bool]) -> float:
+    """Keeps this thread busy until then, and returns the milliseconds for which it stood still at most."""
+    longest, before = 0, clock()
+    end = before + int(PATIENCE * 1e9)
+    is_done = False
+    while not is_done:
+        is_done = done()  # before the clock is read, so that the last gap counts
+        now = clock()
+        longest = max(longest, now - before)
+        before = now
+        if now > end:
+            raise TimeoutError(f"messages did not expire in {PATIENCE:g} seconds")
+    return longest / 1e6
+
+
+def gap_while_expiring(held: int) -> float:
+    """The longest gap while so many messages expire, each with a payload of its own."""
+    queue: Queue[Any] = Queue("pause", ttl=None, max_bytes=ROOM)
+    gone = fill(queue, held, lambda first: [f"payload {number}" for number in range(first, first + BATCH)])
+    go = threading.Event()
+
+    def expire() -> None:
+        go.wait()
+        queue.ttl = 0.001
+
+    expiring = threading.Thread(target=expire, daemon=True)
+    expiring.start()
+    go.set()
+    longest = longest_gap(gone.is_set)
+    expiring.join()
+    return longest
+
+
+def pause(held: int) -> list[Figure]:
+    """What expiry costs the other threads: 10 ms at most beyond the turn that any thread may take."""
+    end = time.monotonic() + 0.3
+    alone = longest_gap(lambda: time.monotonic() >= end)
+    limit = 10 + sys.getswitchinterval() * 1000
+    expiring = max(gap_while_expiring(held) for _ in range(ATTEMPTS))
+    return [
+        Figure("longest pause of a busy thread, nothing else going on", alone, "ms"),
+        Figure(f"longest pause of a busy thread while {held:,} expire", expiring, "ms", limit),
+    ]

@@ -1,0 +1,65 @@
+"""What several threads get done at the same time."""
+
+import math
+import threading
+from time import perf_counter_ns as clock
+from typing import Any, Final
+
+from figures import Figure
+from mpmc_queue import Queue
+from mpmc_queue._bench import Case, has_gil
+from mpmc_queue._bench_rounds import ITEMS, Ends, get_all, put_all, simple, streaming
+
+ROOM: Final = 1 << 40
+"""A limit that is not reached."""
+LONG_STREAM: Final = ITEMS * 200
+"""Long enough for the interpreter to switch between threads in the middle of it."""
+WORK: Final = 20
+"""How many queues full a thread works off."""
+
+
+def roomy() -> Ends:
+    """Ours, with room for a long stream."""
+    queue: Queue[Any] = Queue("threads", max_bytes=ROOM)
+    return Ends(queue.put, queue.add_consumer().get)
+
+
+def cases() -> list[Case]:
+    """One producer, one consumer, a long stream."""
+    name = f"thread to thread, {len(LONG_STREAM):,}"
+    return [Case(name, streaming(roomy, LONG_STREAM), "SimpleQueue", streaming(simple, LONG_STREAM), every=10)]
+
+
+def figures(rounds: int) -> list[Figure]:
+    """How two threads scale that have nothing to do with each other."""
+    if has_gil():
+        print("\nLeft out, two threads on two queues: this interpreter has the GIL, which lets one run at a time.")
+        return []
+    one, two = math.inf, math.inf
+    for _ in range(rounds):
+        one, two = min(one, seconds(1)), min(two, seconds(2))
+    return [Figure("two threads on two queues, as many times the work of one", 2 * one / two, "times", 1.8, True)]
+
+
+def seconds(count: int) -> float:
+    """How long so many threads work, each on queues and with payloads of its own."""
+    starts, ends = [0] * count, [0] * count
+    line = threading.Barrier(count)
+
+    def work(index: int) -> None:
+        items = [f"thread {index}, item {number}" for number in range(5000)]
+        line.wait()
+        starts[index] = clock()
+        for _ in range(WORK):
+            queue: Queue[str] = Queue("threads")
+            consumer = queue.add_consumer()
+            put_all(queue.enqueue, items)
+            get_all(consumer.get_nowait, items)
+        ends[index] = clock()
+
+    threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return (max(ends) - min(starts)) / 1e9

@@ -1,0 +1,261 @@
+"""`python -m mpmc_queue bench`: what a message costs here, against what one would write by hand.
+
+Both sides of a comparison run in one process, one after the other, in many short rounds. What counts is the fastest round
+of each: whatever else the machine does can only make a round slower.
+"""
+
+import gc
+import importlib.util
+import itertools
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+from mpmc_queue import DEFAULT_MAX_BYTES, Queue, __version__, _mpmc_queue
+from mpmc_queue._bench_rounds import (
+    ITEMS,
+    Round,
+    async_for,
+    asyncio_queue,
+    awaiting,
+    culsans,
+    enqueue_batch,
+    fan_out,
+    get_batch,
+    getting,
+    janus,
+    ours,
+    ours_async,
+    ours_blocking,
+    ours_read,
+    putting,
+    read_batch,
+    simple,
+    simple_fan_out,
+    streaming,
+    to_loop,
+    waking,
+)
+
+ROUNDS: Final = 200
+"""How many rounds, unless told otherwise."""
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, by the shell's convention."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: a line of the table."""
+
+    name: str
+    round: Round
+    peer: str
+    peer_round: Round
+    limit: float | None = None
+    """How many times the peer's cost is still good; None: it is only shown."""
+    every: int = 1
+    """Runs in one round out of so many: for what takes long."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a case, in nanoseconds per message."""
+
+    case: Case
+    ns: float
+    peer_ns: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the peer's cost: below 1 we are faster."""
+        return self.ns / self.peer_ns
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over its limit."""
+        return self.case.limit is not None and self.ratio > self.case.limit
+
+
+def cases() -> list[Case]:
+    """What is measured, and against what."""
+    put, get = putting(simple), getting(simple)
+    return [
+        Case("enqueue", putting(ours), "SimpleQueue.put", put, 2.2),
+        Case("get_nowait", getting(ours), "SimpleQueue.get", get, 1.5),
+        Case("read", getting(ours_read), "SimpleQueue.get", get, 2.7),
+        Case("enqueue_batch(1000)", enqueue_batch, "SimpleQueue.put", put, 0.35),
+        Case("get_batch(1000)", get_batch, "SimpleQueue.get", get, 0.25),
+        Case("read_batch(1000)", read_batch, "SimpleQueue.get", get, 2.0),
+        *(
+            Case(f"fan-out to {n}, a delivery", fan_out(n), "SimpleQueue each", simple_fan_out(n), limit, every=4)
+            for n, limit in ((1, 1.2), (2, 1.0), (4, 0.8), (16, 0.7))
+        ),
+        Case("thread to thread", streaming(ours_blocking), "SimpleQueue", streaming(simple), 1.3, every=4),
+        Case("wake-up (median)", waking(ours_blocking), "SimpleQueue", waking(simple), 1.2, every=4),
+        Case("aread", awaiting(ours_async), "asyncio.Queue.get", awaiting(asyncio_queue), 1.0, every=4),
+        *(
+            Case("async for, from a thread", async_for, name, to_loop(ends), 0.3, every=10)
+            for name, ends in (("janus", janus), ("culsans", culsans))
+            if is_installed(name)
+        ),
+    ]
+
+
+def run(
+    *,
+    rounds: int | None = None,
+    seconds: float | None = None,
+    json_file: str | None = None,
+    plot_file: str | None = None,
+    out: TextIO | None = None,
+) -> int:
+    """Measures, shows the table, writes the files that are asked for, and returns the exit code."""
+    out = sys.stdout if out is None else out
+    if problem := obstacle(plot=plot_file is not None):
+        print(problem, file=sys.stderr)
+        return 2
+    print(interpreter(), file=out)
+    for name in ("janus", "culsans"):
+        if not is_installed(name):
+            print(f"{name} is not installed: left out.", file=out)
+    out.flush()
+    try:
+        results = measure(cases(), for_seconds(seconds) if seconds else range(rounds or ROUNDS))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=out)
+        return INTERRUPTED
+    show(results, out)
+    held = bytes_per_message()
+    print(f"\n1000 messages hold {held * 1000:,.0f} of the {DEFAULT_MAX_BYTES:,} bytes of a default queue.", file=out)
+    try:
+        if json_file is not None:
+            with open(json_file, "w", encoding="utf-8") as file:
+                json.dump({**document(results), "bytes_per_message": held}, file, indent=2)
+                file.write("\n")
+        if plot_file is not None:
+            from mpmc_queue._bench_plot import draw
+
+            draw(results, plot_file, interpreter())
+    except OSError as error:
+        print(f"Cannot write: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def obstacle(*, plot: bool = False) -> str | None:
+    """What keeps us from measuring, and what to do about it."""
+    if _mpmc_queue._IS_DEBUG_BUILD:
+        return (
+            "mpmc_queue is a debug build, and its figures would mean nothing.\n"
+            "Make a release build with `make build`, or install a wheel."
+        )
+    if plot and not is_installed("matplotlib"):
+        return "A plot needs matplotlib, which is not installed: python -m pip install matplotlib"
+    return None
+
+
+# Measuring.
+
+
+def measure(cases: Sequence[Case], rounds: Iterable[int]) -> list[Result]:
+    """Runs all cases side by side, each of their rounds in turn, and keeps the fastest of each."""
+    best: dict[Round, float] = {}
+    every: dict[Round, int] = {}
+    for case in cases:
+        for side in (case.round, case.peer_round):
+            every[side] = min(case.every, every.get(side, case.every))
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for number in rounds:
+            gc.collect()
+            for side, interval in every.items():
+                if number % interval == 0:
+                    best[side] = min(side(), best.get(side, math.inf))
+    finally:
+        if was_enabled:
+            gc.enable()
+    return [Result(case, best[case.round], best[case.peer_round]) for case in cases]
+
+
+def for_seconds(seconds: float) -> Iterator[int]:
+    """Numbers rounds until the time is over; one at least."""
+    end = time.monotonic() + seconds
+    for number in itertools.count():
+        yield number
+        if time.monotonic() >= end:
+            return
+
+
+# What is shown.
+
+
+def is_installed(name: str) -> bool:
+    """Whether it can be imported."""
+    return importlib.util.find_spec(name) is not None
+
+
+def has_gil() -> bool:
+    """Whether this interpreter runs one thread at a time."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def interpreter() -> str:
+    """What all figures depend on, in a line."""
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, {'with' if has_gil() else 'without'} the GIL, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, mpmc_queue {__version__}"
+    )
+
+
+def bytes_per_message() -> float:
+    """What a message of a round counts for in a queue's memory."""
+    queue: Queue[str] = Queue("bench")
+    queue.enqueue_batch(ITEMS)
+    return queue.memory_usage / len(ITEMS)
+
+
+def show(results: Sequence[Result], out: TextIO) -> None:
+    """The table: nanoseconds per message, and how many times the peer's cost that is."""
+    print(f"\n{'ns per message':32}{'ours':>10}   {'peer':19}{'ns':>10}{'ratio':>8}{'limit':>8}", file=out)
+    for result in results:
+        case = result.case
+        limit = "" if case.limit is None else f"{case.limit:.2f}"
+        verdict = "   over" if result.over else ""
+        print(
+            f"{case.name:32}{result.ns:10,.1f}   {case.peer:19}{result.peer_ns:10,.1f}"
+            f"{result.ratio:8.2f}{limit:>8}{verdict}",
+            file=out,
+        )
+    out.flush()
+
+
+def document(results: Sequence[Result]) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "mpmc_queue": __version__,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "gil": has_gil(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "cases": [
+            {
+                "name": result.case.name,
+                "ns": result.ns,
+                "peer": result.case.peer,
+                "peer_ns": result.peer_ns,
+                "ratio": result.ratio,
+                "limit": result.case.limit,
+                "over": result.over,
+            }
+            for result in results
+        ],
+    }
