@@ -77,7 +77,7 @@ impl Reads {
 
     /// Records that a message was read by itself, where the last run has a place for it. `at` is in nanoseconds since the
     /// epoch.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn single_in_place(&mut self, seq: u64, at: u64) -> bool {
         let at = at / 1000;
         if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut()
@@ -117,7 +117,10 @@ impl Reads {
                 return;
             }
         }
-        let mut offsets = Vec::with_capacity(4);
+        // After a full run another is likely; what is reserved for it is no more than what that one holds.
+        let is_next =
+            matches!(self.runs.back(), Some(Run { kind: Kind::Singles(offsets), .. }) if offsets.len() == RUN);
+        let mut offsets = Vec::with_capacity(if is_next { RUN } else { 4 });
         offsets.push(0);
         self.offsets += offsets.capacity() * size_of::<u32>();
         self.push(Run { first: seq, at, kind: Kind::Singles(offsets) });

@@ -58,9 +58,9 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
 
     /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) has to
     /// see to it, and nothing was done.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_next<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
-        self.queue.core.read_quickly(|state| state.read_next(self.key, visit))
+        self.queue.core.enter_to_read()?.read_next(self.key, visit)
     }
 
     /// The next message, if one is there.

@@ -1,10 +1,11 @@
 //! The expiration thread: one for the process, a shell around what queues do at a given moment.
 //!
-//! It sleeps until the next deadline that a queue has told it of; an earlier one reaches it through its channel. It
-//! starts when it is first needed. Queues that are gone take their entry along.
+//! The schedule says at which moments queues have to be looked at. The thread sleeps until the first of them; it is woken
+//! only for an earlier one, so that neither a new queue nor one that is gone costs anybody a switch of threads. It starts
+//! when it is first needed.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
@@ -22,10 +23,8 @@ pub(crate) trait Serviced: Send + Sync {
 }
 
 enum Command {
-    /// Look at this one at that moment.
-    Arm(u64, u64, Weak<dyn Serviced>),
-    /// This one is gone.
-    Forget(u64),
+    /// Look at the schedule: there is something earlier.
+    Look,
     /// Something to do that nobody should wait for.
     Run(Box<dyn FnOnce() + Send>),
     /// End.
@@ -42,7 +41,53 @@ enum Thread {
     Stopped,
 }
 
-static THREAD: Mutex<Thread> = Mutex::new(Thread::Idle);
+/// Which queue has to be looked at when.
+struct Schedule {
+    /// The moment and the queue, by the queue's number.
+    targets: BTreeMap<u64, (u64, Weak<dyn Serviced>)>,
+    /// Moments with the numbers, in order.
+    moments: BTreeSet<(u64, u64)>,
+    /// When the thread comes by itself.
+    next: u64,
+}
+
+impl Schedule {
+    /// Enters a moment for a queue, unless there is an earlier one.
+    fn insert(&mut self, id: u64, at: u64, target: Weak<dyn Serviced>) {
+        if self.targets.get(&id).is_some_and(|&(before, _)| before <= at) {
+            return;
+        }
+        self.remove(id);
+        self.targets.insert(id, (at, target));
+        self.moments.insert((at, id));
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some((at, _)) = self.targets.remove(&id) {
+            self.moments.remove(&(at, id));
+        }
+    }
+
+    /// Takes out one queue whose moment has come.
+    fn take_due(&mut self, now: u64) -> Option<(u64, Weak<dyn Serviced>)> {
+        let &(at, id) = self.moments.first()?;
+        if at > now {
+            return None;
+        }
+        self.moments.pop_first();
+        self.targets.remove(&id).map(|(_, target)| (id, target))
+    }
+}
+
+struct Expiration {
+    thread: Thread,
+    schedule: Schedule,
+}
+
+static EXPIRATION: Mutex<Expiration> = Mutex::new(Expiration {
+    thread: Thread::Idle,
+    schedule: Schedule { targets: BTreeMap::new(), moments: BTreeSet::new(), next: NEVER },
+});
 
 /// Runs the whole life of the thread.
 type Surroundings = fn(&mut (dyn FnMut() + Send));
@@ -55,51 +100,55 @@ pub(crate) fn surround(surroundings: Surroundings) {
     let _ = SURROUNDINGS.set(surroundings);
 }
 
-/// Sends a command; false where there is no thread and none can be started.
-fn send(command: Command) -> bool {
-    let mut state = lock::<Threads, _>(&THREAD);
-    if let Thread::Idle = *state {
-        let (sender, receiver) = unbounded();
-        let (end, ended) = bounded(1);
-        let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || {
-            IS_HERE.set(true);
-            match SURROUNDINGS.get() {
-                Some(surroundings) => surroundings(&mut || run(&receiver)),
-                None => run(&receiver),
+impl Expiration {
+    /// Sends a command; false where there is no thread and none can be started.
+    fn send(&mut self, command: Command) -> bool {
+        if let Thread::Idle = self.thread {
+            let (sender, receiver) = unbounded();
+            let (end, ended) = bounded(1);
+            let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || {
+                IS_HERE.set(true);
+                match SURROUNDINGS.get() {
+                    Some(surroundings) => surroundings(&mut || run(&receiver)),
+                    None => run(&receiver),
+                }
+                let _ = end.send(());
+            });
+            if started.is_err() {
+                return false;
             }
-            let _ = end.send(());
-        });
-        if started.is_err() {
-            return false;
+            self.thread = Thread::Running(sender, ended);
         }
-        *state = Thread::Running(sender, ended);
-    }
-    match &*state {
-        Thread::Running(sender, _) => sender.send(command).is_ok(),
-        _ => false,
+        match &self.thread {
+            Thread::Running(sender, _) => sender.send(command).is_ok(),
+            _ => false,
+        }
     }
 }
 
-/// Asks for a look at `id` at the given moment.
-pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) -> bool {
-    send(Command::Arm(id, at, target))
+/// Asks for a look at the queue `id` at the given moment.
+pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) {
+    let mut expiration = lock::<Threads, _>(&EXPIRATION);
+    expiration.schedule.insert(id, at, target);
+    if at < expiration.schedule.next {
+        let is_told = expiration.send(Command::Look);
+        expiration.schedule.next = if is_told { at } else { NEVER };
+    }
 }
 
-/// Forgets `id`.
+/// Forgets the queue `id`.
 pub(crate) fn forget(id: u64) {
-    if let Thread::Running(sender, _) = &*lock::<Threads, _>(&THREAD) {
-        let _ = sender.send(Command::Forget(id));
-    }
+    lock::<Threads, _>(&EXPIRATION).schedule.remove(id);
 }
 
 /// Runs something on the expiration thread. False: it can't, and the command was dropped.
 pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) -> bool {
-    send(Command::Run(command))
+    lock::<Threads, _>(&EXPIRATION).send(Command::Run(command))
 }
 
 /// Ends the thread for good, and waits a while until it has ended.
 pub(crate) fn stop(patience: Duration) {
-    let before = std::mem::replace(&mut *lock::<Threads, _>(&THREAD), Thread::Stopped);
+    let before = std::mem::replace(&mut lock::<Threads, _>(&EXPIRATION).thread, Thread::Stopped);
     if let Thread::Running(sender, ended) = before {
         let _ = sender.send(Command::Stop);
         let _ = ended.recv_timeout(patience);
@@ -117,14 +166,18 @@ pub(crate) fn is_here() -> bool {
 
 /// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
 pub(crate) fn before_fork() {
-    hold::<Threads, _>(&THREAD);
+    hold::<Threads, _>(&EXPIRATION);
 }
 
-/// Lets go of the state again; a child has no such thread, and starts its own when it needs one.
+/// Lets go of the state again; a child has no such thread, and starts its own when its queues ask for it.
 pub(crate) fn after_fork(in_child: bool) {
-    release(&THREAD);
-    let mut state = lock::<Threads, _>(&THREAD);
-    if in_child && let Thread::Running(sender, ended) = std::mem::replace(&mut *state, Thread::Idle) {
+    release(&EXPIRATION);
+    if !in_child {
+        return;
+    }
+    let mut expiration = lock::<Threads, _>(&EXPIRATION);
+    expiration.schedule.next = NEVER;
+    if let Thread::Running(sender, ended) = std::mem::replace(&mut expiration.thread, Thread::Idle) {
         // The parent's: its other end is a thread that does not exist here, perhaps in the middle of something.
         std::mem::forget(sender);
         std::mem::forget(ended);
@@ -132,41 +185,30 @@ pub(crate) fn after_fork(in_child: bool) {
 }
 
 fn run(commands: &Receiver<Command>) {
-    let mut targets: HashMap<u64, (u64, Weak<dyn Serviced>)> = HashMap::new();
-    let mut moments: BTreeSet<(u64, u64)> = BTreeSet::new();
     loop {
-        let command = match moments.first() {
-            Some(&(at, _)) => commands.recv_deadline(clock::instant(at)),
-            None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let mut expiration = lock::<Threads, _>(&EXPIRATION);
+        let due = expiration.schedule.take_due(clock::Clock::System.now().mono);
+        let next = expiration.schedule.moments.first().map_or(NEVER, |&(at, _)| at);
+        expiration.schedule.next = next;
+        drop(expiration);
+        let has_worked = due.is_some();
+        if let Some((id, target)) = due
+            && let Some(queue) = target.upgrade()
+        {
+            let again = queue.service();
+            if again != NEVER {
+                lock::<Threads, _>(&EXPIRATION).schedule.insert(id, again, target);
+            }
+        }
+        let command = match next {
+            _ if has_worked => commands.recv_timeout(Duration::ZERO),
+            NEVER => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            at => commands.recv_deadline(clock::instant(at)),
         };
         match command {
-            Ok(Command::Arm(id, at, target)) => {
-                if let Some((before, _)) = targets.insert(id, (at, target)) {
-                    moments.remove(&(before, id));
-                }
-                moments.insert((at, id));
-            }
-            Ok(Command::Forget(id)) => {
-                if let Some((at, _)) = targets.remove(&id) {
-                    moments.remove(&(at, id));
-                }
-            }
             Ok(Command::Run(command)) => command(),
+            Ok(Command::Look) | Err(RecvTimeoutError::Timeout) => {}
             Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {
-                let Some((at, id)) = moments.pop_first() else { continue };
-                if at > clock::Clock::System.now().mono {
-                    moments.insert((at, id));
-                    continue;
-                }
-                let Some((_, target)) = targets.remove(&id) else { continue };
-                let Some(queue) = target.upgrade() else { continue };
-                let next = queue.service();
-                if next != NEVER {
-                    targets.insert(id, (next, target));
-                    moments.insert((next, id));
-                }
-            }
         }
     }
 }

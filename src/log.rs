@@ -104,7 +104,7 @@ impl<T> Log<T> {
     }
 
     /// Adds a message at the end and returns its seq.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, payload: T, size: u64, stamp: Stamp, wall: u64) -> u64 {
         let (seq, through) = (self.next, self.through + size);
         let chunk = match self.chunks.get_mut(self.back) {
@@ -206,7 +206,7 @@ impl<T> Log<T> {
     }
 
     /// The message `seq`, if the hint is the key of its chunk.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(&self, seq: u64, hint: usize) -> Option<Found<'_, T>> {
         let chunk = self.chunks.get(hint)?;
         let index = seq.checked_sub(chunk.base)? as usize;

@@ -97,9 +97,9 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Adds a message in the usual case, and returns its seq; `payload` is then what left to make room for it, if anything
     /// did. None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is still there, and nothing was done.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enqueue_next(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
-        self.core.add_quickly(|state| state.enqueue_next(payload, size))
+        self.core.enter_to_add()?.enqueue_next(payload, size)
     }
 
     /// Adds a message of `size` payload bytes, and returns its seq. `ticket`: the place that it has waited in.
@@ -120,7 +120,10 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Adds all of a batch in the usual case; None: nothing was taken from `each`, and
     /// [`try_enqueue_batch`](Self::try_enqueue_batch) has to see to it.
     pub(crate) fn enqueue_batch_next(&self, each: impl Iterator<Item = (T, u64)>, need: Need) -> Option<u64> {
-        self.core.add_all_quickly(|state| state.enqueue_batch_next(each, need))
+        let mut state = self.core.enter_to_add()?;
+        let first = state.enqueue_batch_next(each, need);
+        self.core.leave(state);
+        first
     }
 
     /// Adds all of a batch, or nothing: `need.items` messages whose sizes come to `need.bytes`.

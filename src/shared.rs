@@ -17,7 +17,8 @@ use crate::sync::{Host, Mutex, MutexGuard, lock};
 /// More removed chunks than this are dropped by the expiration thread, not by whoever came by.
 const DROP_INLINE: usize = 4;
 
-/// What handles share.
+/// What handles share. Aligned to cache lines, so that what a call touches is not sometimes in one more of them.
+#[repr(align(64))]
 pub(crate) struct Core<T: Send + 'static, H: Host> {
     /// Unique in the process.
     pub(crate) number: u64,
@@ -55,32 +56,24 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         if state.is_due() { None } else { Some(state) }
     }
 
-    /// Reads in the usual case: the lock is free and nothing is due. `f` leaves nothing to do. Where it is not the usual
-    /// case after all, it returns None and has done nothing, and [`with`](Self::with) is next. Nobody is waited for, so
-    /// the interpreter is not let go of.
+    /// Takes the lock to read in the usual case: it is free and nothing is due. What follows leaves nothing to do. Where it
+    /// turns out not to be the usual case after all, it does nothing, and [`with`](Self::with) is next. Nobody is waited
+    /// for, so the interpreter is not let go of.
     #[inline(always)]
-    pub(crate) fn read_quickly<R>(&self, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
-        let now = self.is_read_timed.then(|| self.clock.now());
-        f(&mut *self.enter(now)?)
+    pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
+        self.enter(self.is_read_timed.then(|| self.clock.now()))
     }
 
-    /// The same for producers. `f` makes nothing due before the expiration thread comes.
+    /// The same for producers. What may become due before the expiration thread comes has to be followed by
+    /// [`leave`](Self::leave).
     #[inline(always)]
-    pub(crate) fn add_quickly<R>(&self, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
-        f(&mut *self.enter(Some(self.clock.now()))?)
-    }
-
-    /// The same, where `f` may make something due earlier.
-    pub(crate) fn add_all_quickly<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>) -> Option<R>) -> Option<R> {
-        let mut state = self.enter(Some(self.clock.now()))?;
-        let result = f(&mut state);
-        self.unlock(state);
-        result
+    pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
+        self.enter(Some(self.clock.now()))
     }
 
     /// Lets go of the lock, and has the expiration thread come in time.
     #[inline]
-    fn unlock(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
+    pub(crate) fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
         let due = state.due();
         let is_earlier = due < state.armed;
         if is_earlier {
@@ -103,7 +96,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             state = self.expire(state, &mut fx).0;
         }
         let result = f(&mut state, now, &mut fx);
-        self.unlock(state);
+        self.leave(state);
         if fx.is_empty() {
             std::mem::forget(fx); // it has allocated nothing
         } else {

@@ -11,6 +11,7 @@ use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 use super::arguments::{self, Count, SeekTo, Timeout};
 use super::asyncio::{Call, Operation};
 use super::group::ConsumerGroup;
+use super::list::Filling;
 use super::message::{self, Draft, Message};
 use super::queue::{Queue, SLICE};
 use super::stats::ConsumerStats;
@@ -100,7 +101,9 @@ impl Consumer {
 
     /// Up to `limit` messages that are there; None: none are.
     pub(super) fn take_messages<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
-        let drafts = self.take_many(py, limit, |delivery| Draft::new(py, &delivery))?;
+        let there = self.consumer.unread().unwrap_or(0);
+        let mut drafts = Vec::with_capacity(limit.min(usize::try_from(there).unwrap_or(0)));
+        self.take_slices(py, limit, |delivery| drafts.push(Draft::new(py, &delivery)))?;
         if drafts.is_empty() {
             return Ok(None);
         }
@@ -128,26 +131,42 @@ impl Consumer {
         draft.map(|draft| draft.finish(py, &self.queue.get().source)).transpose()
     }
 
-    /// Takes what is there up to `limit`, in slices between which other threads get the interpreter.
-    fn take_many<R>(
+    /// Takes what is there up to `limit`, in slices between which other threads get the interpreter: how many those were.
+    fn take_slices(
         &self,
         py: Python<'_>,
         limit: usize,
-        mut take: impl FnMut(Delivery<'_, Py<PyAny>>) -> R,
-    ) -> PyResult<Vec<R>> {
-        let there = self.consumer.unread().unwrap_or(0);
-        let mut taken = Vec::with_capacity(limit.min(usize::try_from(there).unwrap_or(0)));
-        while taken.len() < limit {
-            let slice = (limit - taken.len()).min(SLICE);
-            match self.take(py, slice, |delivery| taken.push(take(delivery))) {
-                Ok(count) if count == slice => lifecycle::breathe(py),
-                Ok(_) => break,
+        mut visit: impl FnMut(Delivery<'_, Py<PyAny>>),
+    ) -> PyResult<usize> {
+        let mut taken = 0;
+        while taken < limit {
+            let slice = (limit - taken).min(SLICE);
+            match self.take(py, slice, &mut visit) {
+                Ok(count) => {
+                    taken += count;
+                    if count < slice {
+                        break;
+                    }
+                    if taken < limit {
+                        lifecycle::breathe(py);
+                    }
+                }
                 // What was taken is not lost; the next read meets the error again, unless it tells of what was missed.
-                Err(_) if !taken.is_empty() => break,
+                Err(_) if taken > 0 => break,
                 Err(error) => return Err(error),
             }
         }
         Ok(taken)
+    }
+
+    /// Up to `limit` payloads that are there; None: none are.
+    fn take_payloads<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
+        let there = self.consumer.unread().unwrap_or(0);
+        // One place even where nothing is there: only a read tells why.
+        let mut payloads = Filling::new(py, limit.min(usize::try_from(there).unwrap_or(usize::MAX)).max(1))?;
+        let places = limit.min(payloads.places());
+        self.take_slices(py, places, |delivery| payloads.push(delivery.payload))?;
+        Ok(if payloads.len() > 0 { Some(payloads.finish()?) } else { None })
     }
 
     /// Waits for something to read.
@@ -174,10 +193,6 @@ impl Consumer {
     fn ask<R>(&self, py: Python<'_>, question: impl FnOnce(&EngineConsumer) -> Result<R, Error>) -> PyResult<R> {
         question(&self.consumer).map_err(|error| errors::raise(py, error))
     }
-}
-
-fn not_empty<R>(taken: Vec<R>) -> Option<Vec<R>> {
-    Some(taken).filter(|taken| !taken.is_empty())
 }
 
 #[pymethods]
@@ -334,10 +349,8 @@ impl Consumer {
     /// ['a', 'b', 'c']
     #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
     fn get_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
-        let payloads = self.wait_for(py, timeout, || {
-            self.take_many(py, limit.0, |delivery| delivery.payload.clone_ref(py)).map(not_empty)
-        })?;
-        PyList::new(py, payloads.unwrap_or_default())
+        let payloads = self.wait_for(py, timeout, || self.take_payloads(py, limit.0))?;
+        Ok(payloads.unwrap_or_else(|| PyList::empty(py)))
     }
 
     /// Iterating waits for the next message, and ends when the queue is closed and drained.

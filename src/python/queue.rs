@@ -20,6 +20,7 @@ use super::asyncio::{Call, Futures, Operation};
 use super::consumer::{Consumer, EngineConsumer};
 use super::group::{self, ConsumerGroup, EngineGroup};
 use super::message::Source;
+use super::seq::LastSeq;
 use super::stats::{ConsumerStats, QueueStats};
 use super::waiting::{Interpreter, block};
 use super::{errors, lifecycle, message, size};
@@ -91,6 +92,8 @@ pub(super) struct Queue {
     groups: Mutex<HashMap<String, RegisteredGroup>>,
     /// What messages know of the queue.
     pub(super) source: Py<Source>,
+    /// The int that the last `enqueue` returned.
+    pub(super) last_seq: LastSeq,
 }
 
 /// Payloads that go in together or not at all.
@@ -514,6 +517,7 @@ impl Queue {
             futures: Arc::default(),
             groups: Mutex::new(HashMap::new()),
             source,
+            last_seq: LastSeq::new(),
         })
     }
 

@@ -42,7 +42,7 @@ impl<T> State<T> {
     /// Adds one message in the usual case: there is room, or one message makes room, nobody waits for it or before it, and
     /// the expiration thread will come in time. Returns its seq, and leaves in `payload` what made room. None: the payload
     /// is still there, and [`enqueue`](Self::enqueue) has to see to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enqueue_next(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
         if !self.is_quiet() || self.armed > self.deadline() {

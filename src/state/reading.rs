@@ -16,7 +16,7 @@ use crate::stats::ConsumerStats;
 impl<T> State<T> {
     /// Hands the next message over in the usual case: it is there, nothing was missed before it, nothing follows from
     /// its being read. None: [`read`](Self::read) has to see to it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_next<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let wall = self.read_time();
         let consumer = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial)?;
@@ -234,7 +234,7 @@ fn most_audit_bytes<T>(log: &Log<T>) -> usize {
 
 impl Consumer {
     /// Records that messages were read.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record<T>(
         &mut self,
         seqs: Range<u64>,
@@ -247,17 +247,17 @@ impl Consumer {
             return;
         }
         self.last_read = wall;
-        if !audit {
-            return;
+        if audit && (seqs.end - seqs.start != 1 || !self.reads.single_in_place(seqs.start, wall)) {
+            self.record_slowly(seqs, wall, log, audit_bytes);
         }
-        let count = seqs.end - seqs.start;
-        if count == 1 && self.reads.single_in_place(seqs.start, wall) {
-            return;
-        }
+    }
+
+    #[inline(never)]
+    fn record_slowly<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit_bytes: &mut usize) {
         let before = self.reads.bytes();
-        match count {
+        match seqs.end - seqs.start {
             1 => self.reads.single(seqs.start, wall),
-            _ => self.reads.batch(seqs.start, count, wall),
+            count => self.reads.batch(seqs.start, count, wall),
         }
         if self.reads.bytes() != before {
             self.reads.trim(log.head(), most_audit_bytes(log));

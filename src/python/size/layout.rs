@@ -34,11 +34,12 @@ const STR_ASCII: u32 = 1 << (STR_KIND_SHIFT + 4);
 
 /// The start of an int, whose struct PyO3 keeps opaque.
 #[repr(C)]
-struct IntObject {
+pub(in crate::python) struct IntObject {
     base: PyObject,
     /// 3.12 and up: the number of digits, above 3 bits of flags. Before: the number of digits, or minus that.
     tag: usize,
-    digits: [u32; 1],
+    /// 30 bits each, the lowest first.
+    pub(in crate::python) digits: [u32; 1],
 }
 
 /// See [`quick_size`](super::quick_size).
