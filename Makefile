@@ -39,7 +39,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded bench bench-rust \
-	bench-python lint format wheel clean need-python need-rust
+	bench-python instructions lint format wheel clean need-python need-rust
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -52,6 +52,7 @@ help:
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
 	@echo 'make bench                both benchmarks, on a machine with nothing else to do'
 	@echo 'make bench-rust           the engine, without Python'
+	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
 	@echo 'make format               let ruff and rustfmt put the code in form'
@@ -97,6 +98,9 @@ bench-rust: need-rust
 
 bench-python: $(binary) $(bench_group)
 	$(python) benches/python $(BENCH_ARGS)
+
+instructions: $(binary) $(bench_group)
+	$(python) benches/python/instructions.py
 
 lint: need-rust $(environment) $(groups)
 	$(python) -m ruff check

@@ -14,7 +14,7 @@ use uuid::{Builder, Uuid, Variant, Version};
 use super::arguments::Delay;
 use super::queue::Engine;
 use super::{errors, lifecycle};
-use crate::{Delivery, Options, Receipt, Settle};
+use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle};
 
 /// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
 pub(super) struct Draft {
@@ -148,7 +148,9 @@ fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
 
 /// Called once, when the module is first imported.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    let queue = Engine::new(&Options::default());
+    // By a clock that stands still: nothing is measured, or started, by an import.
+    let clock = Clock::Manual(ManualClock::at(Now::default()));
+    let queue = Engine::new(&Options { clock, ..Options::default() });
     let source = Py::new(py, Source::new(PyString::new(py, "sample"), &queue))?;
     let draft = Draft { payload: py.None(), seq: 0, size: 0, created: 0, missed: 0, deliveries: 0, receipt: None };
     let sample = Bound::new(py, Message { source, draft, is_settled: AtomicBool::new(false) })?;
