@@ -414,7 +414,13 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Ends it for producers, and for consumers once they have read what is left (at once, if `immediate`).
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
-        lock::<H, _>(&self.core.state).close(immediate, &mut fx);
+        let mut state = lock::<H, _>(&self.core.state);
+        state.advance(self.core.clock.now());
+        if state.is_due() {
+            state = self.core.expire(state, &mut fx).0;
+        }
+        state.close(immediate, &mut fx);
+        drop(state);
         self.core.apply_here(fx);
     }
 

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use mpmc_queue::{
-    CHUNK_SIZE, Clock, Error, Limit, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options, Overflow, Queue,
-    Retention, Start,
+    CHUNK_SIZE, Clock, Error, Lifetime, Limit, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options, Overflow,
+    Queue, Retention, Start,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -212,6 +212,21 @@ fn payloads_are_dropped_once_and_not_under_the_lock() {
     }
     queue.close(true);
     assert_eq!(drops.load(Ordering::SeqCst), 10 * CHUNK_SIZE + 7);
+}
+
+#[test]
+fn what_is_due_when_the_queue_is_closed_at_once_has_expired_and_is_missed() {
+    let (queue, clock) = manual(Options { ttl: Some(SECOND), ..Options::default() });
+    let consumer = consumer(&queue);
+    queue.enqueue(0, 1).unwrap();
+    clock.advance(SECOND);
+    queue.enqueue_for(1, 1, Lifetime::Forever).unwrap();
+    queue.enqueue(2, 1).unwrap();
+    clock.advance(SECOND);
+    queue.close(true);
+    assert_eq!((queue.stats().expired, queue.stats().total_items), (2, 0));
+    let figures = consumer.stats().unwrap();
+    assert_eq!((figures.missed, figures.unread, figures.read), (2, 0, 0));
 }
 
 #[test]
