@@ -1,7 +1,10 @@
 //! Random histories against a model that keeps books message by message, which the engine never does.
 
-use std::collections::VecDeque;
+mod histories;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mpmc_queue::{
     Clock, Consumer, Error, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options, Overflow, Queue,
@@ -13,10 +16,16 @@ use proptest::prelude::*;
 enum Op {
     Enqueue(u64, Lifetime),
     Batch(Vec<u64>),
+    /// One message, waiting for room no longer than not at all.
+    EnqueueWithin(u64),
     Read(usize, usize),
-    AddConsumer(Start),
+    ReadOne(usize),
+    /// One message, waiting for it no longer than not at all.
+    ReadWithin(usize),
+    Peek(usize),
+    AddConsumer(Start, MissedPolicy),
     RemoveConsumer(usize),
-    Seek(usize, u64),
+    Seek(usize, Start),
     TakeMissed(usize),
     Advance(u64),
     SetTtl(Option<u64>),
@@ -24,7 +33,7 @@ enum Op {
     SetMaxBytes(u64),
     SetMaxItems(Option<u64>),
     Force,
-    Discard,
+    Close(bool),
 }
 
 /// Time in the histories goes in these steps, so that moments meet often.
@@ -42,15 +51,26 @@ fn op() -> impl Strategy<Value = Op> {
         (0..40u64).prop_map(Start::Seq),
         (0..60u64).prop_map(|ticks| Start::Time(ticks * TICK)),
     ];
+    let to = prop_oneof![
+        1 => Just(Start::Earliest),
+        1 => Just(Start::Latest),
+        4 => (0..5000u64).prop_map(Start::Seq),
+        2 => (0..5000u64).prop_map(|ticks| Start::Time(ticks * TICK)),
+    ];
+    let policy = prop_oneof![Just(MissedPolicy::Skip), Just(MissedPolicy::Tell)];
     prop_oneof![
         10 => (0..200u64, lifetime).prop_map(|(size, lifetime)| Op::Enqueue(size, lifetime)),
         4 => prop::collection::vec(0..50u64, 0..30).prop_map(Op::Batch),
         1 => prop::collection::vec(0..2u64, 900..2100).prop_map(Op::Batch),
         10 => (0..4usize, 1..5usize).prop_map(|(who, limit)| Op::Read(who, limit)),
         2 => (0..4usize, 500..1500usize).prop_map(|(who, limit)| Op::Read(who, limit)),
-        2 => start.prop_map(Op::AddConsumer),
+        2 => (0..200u64).prop_map(Op::EnqueueWithin),
+        6 => (0..4usize).prop_map(Op::ReadOne),
+        2 => (0..4usize).prop_map(Op::ReadWithin),
+        2 => (0..4usize).prop_map(Op::Peek),
+        2 => (start, policy).prop_map(|(start, policy)| Op::AddConsumer(start, policy)),
         1 => (0..4usize).prop_map(Op::RemoveConsumer),
-        2 => (0..4usize, 0..5000u64).prop_map(|(who, seq)| Op::Seek(who, seq)),
+        2 => (0..4usize, to).prop_map(|(who, to)| Op::Seek(who, to)),
         2 => (0..4usize).prop_map(Op::TakeMissed),
         8 => (1..8u64).prop_map(|ticks| Op::Advance(ticks * TICK)),
         1 => prop::option::of((1..20u64).prop_map(|ticks| ticks * TICK)).prop_map(Op::SetTtl),
@@ -58,7 +78,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1..100_000u64).prop_map(Op::SetMaxBytes),
         1 => prop::option::of(1..3000u64).prop_map(Op::SetMaxItems),
         1 => Just(Op::Force),
-        1 => prop::bool::weighted(0.02).prop_map(|all| if all { Op::Discard } else { Op::Force }),
+        1 => prop::option::weighted(0.04, any::<bool>()).prop_map(|now| now.map_or(Op::Force, Op::Close)),
     ]
 }
 
@@ -79,8 +99,30 @@ struct Reader {
     read: u64,
     missed: u64,
     taken: u64,
-    delivered: u64,
+    tells: bool,
+    /// Seqs that left unread, from the position on.
+    ahead: BTreeSet<u64>,
+    /// How many of those were passed since the last delivery.
+    undelivered: u64,
+    /// How many of those were passed since a read last failed for them.
+    untold: u64,
+    /// Seqs and microseconds, in the order of reading.
+    reads: Vec<(u64, u64)>,
     seeked: bool,
+}
+
+impl Reader {
+    /// Puts the position at a seq that is not before it.
+    fn pass_to(&mut self, seq: u64) {
+        let ahead = self.ahead.split_off(&seq);
+        let passed = std::mem::replace(&mut self.ahead, ahead).len() as u64;
+        (self.undelivered, self.untold) = (self.undelivered + passed, self.untold + passed);
+        self.position = seq;
+    }
+
+    fn missed_before(&self, seq: u64) -> u64 {
+        self.undelivered + self.ahead.range(..seq).count() as u64
+    }
 }
 
 struct Model {
@@ -110,7 +152,10 @@ impl Model {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
         for reader in self.readers.iter_mut().filter(|_| is_missed) {
-            reader.missed += gone.iter().filter(|held| held.seq >= reader.position).count() as u64;
+            let unread = gone.iter().map(|held| held.seq).filter(|&seq| seq >= reader.position);
+            let before = reader.ahead.len();
+            reader.ahead.extend(unread);
+            reader.missed += (reader.ahead.len() - before) as u64;
         }
         gone.len() as u64
     }
@@ -169,6 +214,31 @@ impl Model {
         Ok(first)
     }
 
+    /// What a read of up to `limit` hands over: seq, size, when it was enqueued, what was missed before it.
+    fn read(&mut self, index: usize, limit: usize) -> Result<Vec<(u64, u64, u64, u64)>, Error> {
+        let reader = &mut self.readers[index];
+        let mut read = Vec::new();
+        let position = reader.position;
+        let mut unread = self.held.iter().filter(|held| held.seq >= position);
+        while read.len() < limit {
+            let next = unread.next();
+            reader.pass_to(next.map_or(self.next, |held| held.seq));
+            if reader.tells && reader.untold > 0 {
+                if read.is_empty() {
+                    return Err(Error::Missed(std::mem::take(&mut reader.untold)));
+                }
+                break;
+            }
+            let Some(held) = next else { break };
+            read.push((held.seq, held.size, held.at, std::mem::take(&mut reader.undelivered)));
+            reader.reads.push((held.seq, self.now / 1000));
+            reader.position = held.seq + 1;
+            reader.read += 1;
+        }
+        self.collect();
+        if read.is_empty() && self.closed { Err(Error::Closed) } else { Ok(read) }
+    }
+
     fn resolve(&self, start: Start) -> Option<u64> {
         match start {
             Start::Earliest => Some(self.head()),
@@ -179,7 +249,8 @@ impl Model {
     }
 }
 
-fn run(options: Options, ops: Vec<Op>) {
+fn run(options: Options, ops: Vec<Op>) -> usize {
+    let steps = ops.len();
     let clock = ManualClock::at(Now { mono: TICK, wall: TICK });
     let queue = Queue::<u64>::new(&Options { clock: Clock::Manual(clock.clone()), ..options.clone() });
     let mut model = Model {
@@ -195,9 +266,15 @@ fn run(options: Options, ops: Vec<Op>) {
         rejected: 0,
     };
     for op in ops {
+        // What is due meets the next operation, not a look at the figures.
+        let is_silent = matches!(op, Op::Advance(_));
         step(&queue, &clock, &mut model, op);
-        compare(&queue, &mut model);
+        if !is_silent {
+            compare(&queue, &mut model);
+        }
     }
+    compare(&queue, &mut model);
+    steps
 }
 
 fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op) {
@@ -215,40 +292,41 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             let first = queue.enqueue_batch(batch);
             assert_eq!(first.ok(), model.enqueue(&sizes, Lifetime::Queue).ok());
         }
+        Op::EnqueueWithin(size) => {
+            let seq = queue.enqueue_within(model.next, size, Some(Duration::ZERO));
+            assert_eq!(seq.ok(), model.enqueue(&[size], Lifetime::Queue).ok());
+        }
         Op::Read(index, limit) => {
             let Some(index) = who(index, model) else { return };
-            let (held, reader) = (&model.held, &mut model.readers[index]);
             let mut read = Vec::new();
-            let result = reader.handle.read_with(limit, |delivery| {
+            let result = model.readers[index].handle.read_with(limit, |delivery| {
                 assert_eq!(*delivery.payload, delivery.seq);
+                assert_eq!((delivery.deliveries, delivery.receipt), (1, None));
                 read.push((delivery.seq, delivery.size, delivery.created, delivery.missed));
             });
-            let expected: Vec<_> = held.iter().filter(|held| held.seq >= reader.position).take(limit).collect();
-            assert_eq!(read.len(), expected.len());
-            for (read, held) in read.iter().zip(expected) {
-                assert_eq!((read.0, read.1, read.2), (held.seq, held.size, held.at));
-                if !reader.seeked {
-                    reader.delivered += read.3;
-                }
-                reader.position = held.seq + 1;
-                reader.read += 1;
-            }
-            match read.is_empty() {
-                true if model.closed => assert_eq!(result, Err(Error::Closed)),
-                true => assert_eq!(result, Ok(0)),
-                false => assert_eq!(result, Ok(read.len())),
-            }
-            if model.readers[index].handle.unread() == Ok(0) && !read.is_empty() {
-                let reader = &model.readers[index];
-                assert!(reader.seeked || reader.delivered <= reader.missed);
-            }
-            model.collect();
+            assert_eq!(result.map(|count| (count, read)), model.read(index, limit).map(|read| (read.len(), read)));
         }
-        Op::AddConsumer(start) => {
+        Op::ReadOne(index) | Op::ReadWithin(index) => {
+            let Some(index) = who(index, model) else { return };
+            let handle = &model.readers[index].handle;
+            let read = match op {
+                Op::ReadOne(_) => handle.read(),
+                _ => handle.read_within(Some(Duration::ZERO)),
+            };
+            assert_eq!(read, model.read(index, 1).map(|read| read.first().map(|read| read.0)));
+        }
+        Op::Peek(index) => {
+            let Some(index) = who(index, model) else { return };
+            let reader = &model.readers[index];
+            let peeked = reader.handle.peek_with(|delivery| (delivery.seq, delivery.size, delivery.missed));
+            let next = model.held.iter().find(|held| held.seq >= reader.position);
+            assert_eq!(peeked, Ok(next.map(|held| (held.seq, held.size, reader.missed_before(held.seq)))));
+        }
+        Op::AddConsumer(start, policy) => {
             if model.readers.len() == 4 {
                 return;
             }
-            let handle = queue.add_consumer(None, start, MissedPolicy::Skip);
+            let handle = queue.add_consumer(None, start, policy);
             match (handle, model.resolve(start)) {
                 (Ok(handle), Some(start)) => model.readers.push(Reader {
                     handle,
@@ -257,7 +335,11 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
                     read: 0,
                     missed: 0,
                     taken: 0,
-                    delivered: 0,
+                    tells: policy == MissedPolicy::Tell,
+                    ahead: BTreeSet::new(),
+                    undelivered: 0,
+                    untold: 0,
+                    reads: Vec::new(),
                     seeked: false,
                 }),
                 (Err(Error::BeyondEnd(next)), None) => assert_eq!(next, model.next),
@@ -273,10 +355,10 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             assert_eq!(reader.handle.read(), Err(Error::ConsumerClosed));
             model.collect();
         }
-        Op::Seek(index, seq) => {
+        Op::Seek(index, to) => {
             let Some(index) = who(index, model) else { return };
-            let to = model.resolve(Start::Seq(seq));
-            let result = model.readers[index].handle.seek(Start::Seq(seq));
+            let result = model.readers[index].handle.seek(to);
+            let to = model.resolve(to);
             assert_eq!(result.is_ok(), to.is_some());
             if let Some(to) = to {
                 let skipped = |held: &&Held| held.seq >= model.readers[index].position && held.seq < to;
@@ -284,7 +366,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
                 let reader = &mut model.readers[index];
                 reader.read += skipped;
                 reader.seeked |= to < reader.position;
-                reader.position = to;
+                reader.pass_to(to);
                 model.collect();
             }
         }
@@ -319,13 +401,15 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             model.options.max_items = max;
         }
         Op::Force => assert_eq!(queue.force_expiration(), model.expire()),
-        Op::Discard => {
-            queue.close(true);
+        Op::Close(immediate) => {
+            queue.close(immediate);
             model.closed = true;
-            model.take_out(|_| true, false);
-            for reader in &mut model.readers {
-                reader.position = model.next;
-                reader.seeked = true;
+            if immediate {
+                model.take_out(|_| true, false);
+                for reader in &mut model.readers {
+                    reader.pass_to(model.next);
+                    reader.seeked = true;
+                }
             }
         }
     }
@@ -339,9 +423,24 @@ fn compare(queue: &Queue<u64>, model: &mut Model) {
     assert_eq!(stats.memory_usage, model.bytes());
     assert_eq!((stats.first_seq, stats.next_seq), (model.head(), model.next));
     assert_eq!((stats.expired, stats.dropped, stats.rejected), (model.expired, model.dropped, model.rejected));
-    for reader in &model.readers {
+    assert_eq!(
+        (queue.len(), queue.is_empty(), queue.is_closed()),
+        (stats.total_items, model.held.is_empty(), model.closed)
+    );
+    assert_eq!((queue.ttl(), queue.expires()), (model.options.ttl, model.expires));
+    assert_eq!((queue.max_bytes(), queue.max_items()), (model.options.max_bytes, model.options.max_items));
+    let ids = |handles: &[Consumer<u64>]| handles.iter().map(Consumer::id).collect::<Vec<_>>();
+    let of_model: Vec<_> = model.readers.iter().map(|reader| reader.handle.clone()).collect();
+    assert_eq!(ids(&queue.consumers()), ids(&of_model));
+    let all_figures = queue.consumer_stats();
+    let is_joined = model.readers.iter().all(|reader| !model.held.iter().any(|held| held.seq >= reader.position));
+    assert_eq!(queue.join(Some(Duration::ZERO)), is_joined);
+    let head = model.head();
+    for reader in &mut model.readers {
         let unread: Vec<_> = model.held.iter().filter(|held| held.seq >= reader.position).collect();
         let figures = reader.handle.stats().unwrap();
+        assert!(all_figures.contains(&figures));
+        assert_eq!((reader.handle.unread(), reader.handle.missed()), (Ok(figures.unread), Ok(figures.missed)));
         assert_eq!(figures.unread, unread.len() as u64);
         assert_eq!(figures.unread_bytes, unread.iter().map(|held| held.size).sum::<u64>());
         assert_eq!(figures.lag, unread.first().map_or(0, |held| model.now - held.at));
@@ -350,6 +449,16 @@ fn compare(queue: &Queue<u64>, model: &mut Model) {
         if !reader.seeked {
             let books = (figures.read + figures.missed + figures.unread) as i64;
             assert_eq!(books, model.next as i64 + reader.begun_with, "the books balance");
+        }
+        // Records of what is read again and again are forgotten, the oldest first.
+        reader.reads.retain(|&(seq, _)| seq >= head);
+        let history = reader.handle.history(usize::MAX).unwrap();
+        let expected = if model.options.audit { reader.reads.as_slice() } else { &[] };
+        assert!(expected.ends_with(&history) && (reader.seeked || expected.len() == history.len()));
+        let last = reader.handle.history(3).unwrap();
+        assert_eq!(last, history[history.len().saturating_sub(3)..]);
+        if let Some(&(seq, at)) = history.last() {
+            assert!(queue.readings(seq).contains(&(figures.id, at)));
         }
     }
 }
@@ -371,11 +480,8 @@ fn options() -> impl Strategy<Value = Options> {
     )
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_engine_does_as_the_model_says(options in options(), ops in prop::collection::vec(op(), 1..120)) {
-        run(options, ops);
-    }
+#[test]
+fn the_engine_does_as_the_model_says() {
+    let history = |longest| (options(), prop::collection::vec(op(), 1..longest));
+    histories::play_all(300, 120, history, |(options, ops)| run(options, ops));
 }
