@@ -25,6 +25,9 @@ class Reader:
     untaken: int = 0
     ahead: set[int] = field(default_factory=set)  # lost, at or after the position
     behind: int = 0  # lost, and due to be told with the next delivery
+    tells: bool = False  # by an error or a callback, too
+    untold: int = 0  # lost and passed, and not told so
+    reads: list[int] = field(default_factory=list)  # seqs, in the order of reading
     sought_back: bool = False
     acks: bool = False
     pending: dict[int, "Pending"] = field(default_factory=dict)
@@ -42,15 +45,20 @@ class Reader:
 
     def pass_over(self, seq: int) -> int:
         """Moves behind seq; what was lost up to there, to be told now or with the next delivery."""
-        lost = self.behind + sum(other < seq for other in self.ahead)
-        self.ahead = {other for other in self.ahead if other > seq}
-        self.position, self.behind = seq + 1, lost
-        return lost
+        self.move_to(seq)
+        self.position = seq + 1
+        return self.behind
+
+    def move_to(self, seq: int) -> None:
+        passed = sum(other < seq for other in self.ahead)
+        self.ahead = {other for other in self.ahead if other >= seq}
+        self.position, self.behind, self.untold = seq, self.behind + passed, self.untold + passed
 
     def deliver(self, seq: int) -> int:
         """The `missed` of the message."""
         lost = self.pass_over(seq)
         self.behind = 0
+        self.reads.append(seq)
         if not self.acks:
             self.read += 1
         return lost
@@ -147,7 +155,5 @@ class Log:
             reader.read += sum(message.seq < target for message in self.unread(reader))
         else:
             reader.sought_back = True
-        reader.behind += sum(seq < target for seq in reader.ahead)
-        reader.ahead = {seq for seq in reader.ahead if seq >= target}
-        reader.position = target
+        reader.move_to(target)
         self.let_go()
