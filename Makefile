@@ -38,8 +38,9 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo build test test-rust test-python test-types test-free-threaded bench bench-rust \
-	bench-python instructions lint format wheel clean need-python need-rust
+.PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean
+.PHONY: stress stress-here soak soak-here soak-model
+.PHONY: bench bench-rust bench-python instructions need-python need-rust
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -50,6 +51,9 @@ help:
 	@echo 'make test-python          pytest in $(VENV)'
 	@echo 'make test-types           mypy --strict, and the stub against the binary'
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
+	@echo 'make stress               a minute of random interleavings of 8 threads (SECONDS=N) on each interpreter'
+	@echo 'make soak                 two minutes of everything at once (MINUTES=N) on each interpreter; memory, pauses, books'
+	@echo 'make soak-model           ten minutes of random histories against the models (MINUTES=N)'
 	@echo 'make bench                both benchmarks, on a machine with nothing else to do'
 	@echo 'make bench-rust           the engine, without Python'
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
@@ -90,6 +94,26 @@ test-free-threaded:
 	$(MAKE) --no-print-directory test-python PYTHON='$(PYTHON_FT)' VENV=$(VENV_FT) GROUPS='test free-threaded'
 	$(VENV_FT)/bin/python -m pytest --parallel-threads=4 --skip-thread-unsafe=True $(PYTEST_ARGS)
 endif
+
+# Each on $(PYTHON), and then on the free-threaded interpreter, where there is one.
+stress soak: %: %-here
+ifneq ($(PYTHON_FT),)
+	$(MAKE) --no-print-directory $@-here PYTHON='$(PYTHON_FT)' VENV=$(VENV_FT) GROUPS='test free-threaded'
+endif
+
+stress-here: SECONDS ?= 60
+stress-here: $(binary) $(groups)
+	STRESS_SECONDS=$(SECONDS) $(python) -m pytest -q -s tests/python/test_interleavings.py $(PYTEST_ARGS)
+
+soak-here: MINUTES ?= 2
+soak-here: $(binary)
+	$(python) tests/soak/soak.py --minutes $(MINUTES)
+
+# A quarter of the time for each of the two models in Rust, and the rest for the two in Python.
+soak-model: MINUTES ?= 10
+soak-model: $(binary) $(groups)
+	SOAK_SECONDS=$$(($(MINUTES) * 15)) cargo test --profile soak --test model --test group_model -- --nocapture
+	$(python) tests/soak/histories.py --seconds $$(($(MINUTES) * 30))
 
 bench: bench-rust bench-python
 
