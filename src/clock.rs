@@ -7,11 +7,11 @@
 //!   corrections of the wall clock show at once to a person;
 //! - until a rate has been measured, and wherever a reading meets a change of the anchor, the system clocks answer.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// A moment, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that stands at the given moment.
     pub fn at(now: Now) -> Arc<Self> {
-        Arc::new(ManualClock { mono: now.mono.into(), wall: now.wall.into() })
+        Arc::new(ManualClock { mono: AtomicU64::new(now.mono), wall: AtomicU64::new(now.wall) })
     }
 
     /// Moves both clocks on.

@@ -117,6 +117,8 @@ mod error;
 mod expiry;
 mod group;
 mod log;
+#[cfg(all(test, loom))]
+mod models;
 mod options;
 mod queue;
 mod shared;

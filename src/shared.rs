@@ -215,7 +215,7 @@ impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
 
 impl<T: Send + 'static, H: Host> Drop for Core<T, H> {
     fn drop(&mut self) {
-        if self.state.get_mut().armed != NEVER {
+        if self.state.get_mut().armed != NEVER && self.clock.runs() {
             expiry::forget(self.number);
         }
     }

@@ -4,9 +4,19 @@
 //! other lock and never waits. So a contended lock is *tried* again, with a pause that the [`Host`] knows how to
 //! make, and nobody is ever parked inside the lock. That keeps the lock's whole state in its one word, which is what
 //! lets a process `fork()` at any moment: there is no list of parked threads that the child would inherit.
+//!
+//! This is also the one switch between the atomics and threads of the standard library and those of loom, whose models
+//! (`make loom`) go through the ways in which threads can meet.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(loom)]
+mod modelled;
 
+#[cfg(loom)]
+pub(crate) use modelled::{atomic, thread};
+#[cfg(not(loom))]
+pub(crate) use std::{sync::atomic, thread};
+
+use atomic::{AtomicBool, Ordering};
 use crossbeam_utils::Backoff;
 use parking_lot::lock_api::{self, GuardNoSend};
 
@@ -34,7 +44,7 @@ unsafe impl lock_api::RawMutex for Latch {
         loop {
             match self.try_lock() {
                 Some(guard) => return guard,
-                None => std::thread::yield_now(),
+                None => thread::yield_now(),
             }
         }
     }
@@ -70,7 +80,7 @@ pub struct Threads;
 
 impl Host for Threads {
     fn pause() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
 
     fn dispose(run: &mut dyn FnMut() -> bool) {
@@ -90,7 +100,8 @@ pub(crate) fn lock<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cold]
 fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Spinning pays only while the holder runs on another core; past a few hundred cycles it does not.
-    const SPINS: u32 = 6;
+    // loom has no such core: a loop that does not yield would only multiply its cases.
+    const SPINS: u32 = if cfg!(loom) { 0 } else { 6 };
     let backoff = Backoff::new();
     let mut spins = 0;
     loop {

@@ -9,12 +9,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::budget::Need;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
 
 /// One entry of a list.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ pub(crate) struct Parker {
 impl Parker {
     /// A parker for the current thread.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Parker { thread: thread::current(), notified: AtomicBool::new(false) })
+        Arc::new(Parker { thread: thread::current(), notified: AtomicBool::default() })
     }
 
     /// Parks the current thread until it is woken, at most for `limit`. Returns whether it was woken.

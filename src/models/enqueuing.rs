@@ -1,0 +1,166 @@
+//! Enqueuing while others read, expire, close, remove.
+
+use super::*;
+
+#[test]
+fn what_is_enqueued_is_read_once_and_in_order() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        let producer = spawn(&queue, |queue| enqueue_all(&queue, 1..=2));
+        let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
+        producer.join().unwrap();
+        contents.extend(drain(&reader));
+        assert_eq!(contents, [1, 2]);
+        queue.check();
+    });
+}
+
+#[test]
+fn two_producers_get_two_seqs_and_every_consumer_the_same_order() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let (one, other) = (consumer(&queue), consumer(&queue));
+        let producers = [1, 2].map(|n| spawn(&queue, move |queue| enqueue(&queue, n).unwrap()));
+        let early = read(&one).unwrap();
+        let seqs = producers.map(|producer| producer.join().unwrap());
+        let order = if seqs == [0, 1] { [1, 2] } else { [2, 1] };
+        assert_eq!(early.into_iter().chain(drain(&one)).collect::<Vec<_>>(), order);
+        assert_eq!(drain(&other), order);
+        queue.check();
+    });
+}
+
+#[test]
+fn what_expires_meanwhile_was_read_or_is_missed_and_never_comes_late() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..Options::default() });
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let expiration = spawn(&queue, move |queue| {
+            clock.advance(TTL);
+            queue.force_expiration();
+            enqueue(&queue, 2).unwrap();
+        });
+        let mut contents = Vec::from_iter(read(&reader).unwrap());
+        contents.extend(read(&reader).unwrap());
+        expiration.join().unwrap();
+        contents.extend(drain(&reader));
+        let missed = reader.missed().unwrap();
+        assert_eq!(contents, if missed == 0 { vec![1, 2] } else { vec![2] });
+        assert_eq!((queue.stats().expired, queue.len()), (1, 1));
+        queue.check();
+    });
+}
+
+#[test]
+fn what_is_past_its_time_is_not_delivered_whoever_removes_it() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..Options::default() });
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let expiration = spawn(&queue, |queue| queue.force_expiration());
+        clock.advance(TTL);
+        assert_eq!(read(&reader), Ok(None));
+        expiration.join().unwrap();
+        assert_eq!((reader.missed(), queue.stats().expired, queue.len()), (Ok(1), 1, 0));
+        queue.check();
+    });
+}
+
+#[test]
+fn an_enqueue_during_expiry_is_expired_or_held_but_not_both() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..Options::default() });
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let producer = spawn(&queue, |queue| enqueue(&queue, 2).unwrap());
+        clock.advance(TTL);
+        queue.force_expiration();
+        producer.join().unwrap();
+        let (expired, left) = (queue.stats().expired, queue.len());
+        assert!(expired >= 1 && expired + left == 2);
+        assert_eq!(reader.missed(), Ok(expired));
+        assert_eq!(drain(&reader).len() as u64, left);
+        queue.check();
+    });
+}
+
+#[test]
+fn what_a_closed_queue_accepted_is_read_and_nothing_else() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        let producer = spawn(&queue, |queue| (1..=2).take_while(|&n| enqueue(&queue, n).is_ok()).count());
+        let reading = spawn(&reader, |reader| std::iter::from_fn(|| await_one(&reader).ok()).collect::<Vec<_>>());
+        queue.close(false);
+        let accepted = producer.join().unwrap();
+        assert_eq!(reading.join().unwrap(), (1..=accepted as u64).collect::<Vec<_>>());
+        assert_eq!(read(&reader), Err(Error::Closed));
+        queue.check();
+    });
+}
+
+#[test]
+fn what_an_immediate_close_discards_is_neither_read_nor_missed() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        let empty = queue.memory_usage();
+        let producer = spawn(&queue, |queue| enqueue(&queue, 1));
+        let reading = spawn(&reader, |reader| await_one(&reader));
+        queue.close(true);
+        let (accepted, received) = (producer.join().unwrap(), reading.join().unwrap());
+        assert!(received == Err(Error::Closed) || (accepted.is_ok() && received == Ok(1)));
+        assert_eq!((read(&reader), reader.missed()), (Err(Error::Closed), Ok(0)));
+        assert_eq!(queue.memory_usage(), empty);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_removed_consumer_is_closed_to_whoever_waits_at_it() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let (reader, other) = (consumer(&queue), consumer(&queue));
+        let reading = spawn(&reader, |reader| await_one(&reader));
+        let producer = spawn(&queue, |queue| enqueue(&queue, 1).unwrap());
+        assert!(reader.close());
+        assert!(matches!(reading.join().unwrap(), Ok(1) | Err(Error::ConsumerClosed)));
+        producer.join().unwrap();
+        assert_eq!(drain(&other), [1]);
+        queue.check();
+    });
+}
+
+#[test]
+fn what_nobody_is_left_to_read_makes_room_for_a_waiting_producer() {
+    explore(|| {
+        let queue = narrow();
+        let (fast, slow) = (consumer(&queue), consumer(&queue));
+        enqueue(&queue, 1).unwrap();
+        assert_eq!(read(&fast), Ok(Some(1)));
+        let producer = spawn(&queue, |queue| enqueue_within(&queue, 2, None));
+        assert!(slow.close());
+        producer.join().unwrap().unwrap();
+        assert_eq!(drain(&fast), [2]);
+        queue.check();
+    });
+}
+
+#[test]
+fn what_is_dropped_for_newer_ones_was_read_or_is_missed() {
+    explore(|| {
+        let (queue, _) = queue(Options { max_items: Some(1), overflow: Overflow::DropOldest, ..Options::default() });
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let producer = spawn(&queue, |queue| enqueue_all(&queue, 2..=3));
+        let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
+        producer.join().unwrap();
+        contents.extend(drain(&reader));
+        assert!(contents.is_sorted_by(|before, after| before < after) && contents.ends_with(&[3]));
+        assert_eq!(contents.len() as u64 + reader.missed().unwrap(), 3);
+        assert_eq!((queue.len(), queue.stats().dropped), (1, 2));
+        queue.check();
+    });
+}

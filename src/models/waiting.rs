@@ -1,0 +1,151 @@
+//! Waiting: no wake-up is lost.
+
+use super::*;
+
+#[test]
+fn an_enqueue_wakes_the_waiting_reader_of_every_consumer() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let readers = [consumer(&queue), consumer(&queue)].map(|reader| spawn(&reader, |reader| await_one(&reader)));
+        enqueue(&queue, 1).unwrap();
+        assert_eq!(readers.map(|reading| reading.join().unwrap()), [Ok(1), Ok(1)]);
+        queue.check();
+    });
+}
+
+#[test]
+fn two_that_wait_at_one_consumer_get_one_of_two_messages_each() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        let readings = [(), ()].map(|()| spawn(&reader, |reader| await_one(&reader).unwrap()));
+        enqueue_all(&queue, 1..=2);
+        let mut contents = readings.map(|reading| reading.join().unwrap());
+        contents.sort_unstable();
+        assert_eq!(contents, [1, 2]);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_batch_wakes_as_many_as_it_serves() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        let readings = [(), ()].map(|()| spawn(&reader, |reader| await_one(&reader).unwrap()));
+        queue.enqueue_batch((1..=2).map(|n| (Letter::new(n), SIZE)).collect()).unwrap();
+        let mut contents = readings.map(|reading| reading.join().unwrap());
+        contents.sort_unstable();
+        assert_eq!(contents, [1, 2]);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_reader_that_goes_without_hands_its_wake_up_on() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        let patient = spawn(&reader, |reader| await_one(&reader));
+        let hasty = spawn(&reader, |reader| reader.read_within(AT_ONCE).unwrap());
+        enqueue(&queue, 1).unwrap();
+        match hasty.join().unwrap() {
+            None => assert_eq!(patient.join().unwrap(), Ok(1)),
+            Some(_) => {
+                queue.close(false);
+                assert_eq!(patient.join().unwrap(), Err(Error::Closed));
+            }
+        }
+        queue.check();
+    });
+}
+
+#[test]
+fn a_read_wakes_the_producer_that_waits_for_room() {
+    explore(|| {
+        let queue = narrow();
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let producers = [2, 3].map(|n| spawn(&queue, move |queue| enqueue_within(&queue, n, None).unwrap()));
+        let mut contents = [(); 3].map(|()| await_one(&reader).unwrap());
+        producers.into_iter().for_each(|producer| assert!(producer.join().is_ok()));
+        contents.sort_unstable();
+        assert_eq!(contents, [1, 2, 3]);
+        queue.check();
+    });
+}
+
+#[test]
+fn expiry_wakes_the_producer_that_waits_for_room() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), max_items: Some(1), ..Options::default() });
+        enqueue(&queue, 1).unwrap();
+        let producer = spawn(&queue, |queue| enqueue_within(&queue, 2, None));
+        clock.advance(TTL);
+        queue.force_expiration();
+        assert_eq!(producer.join().unwrap(), Ok(1));
+        assert_eq!((queue.stats().expired, queue.len()), (1, 1));
+        queue.check();
+    });
+}
+
+#[test]
+fn a_higher_limit_wakes_the_producer_that_waits_for_room() {
+    explore(|| {
+        let queue = narrow();
+        enqueue(&queue, 1).unwrap();
+        let producer = spawn(&queue, |queue| enqueue_within(&queue, 2, None));
+        queue.set_max_items(Some(2));
+        assert_eq!(producer.join().unwrap(), Ok(1));
+        queue.check();
+    });
+}
+
+#[test]
+fn a_producer_that_goes_without_lets_the_next_in() {
+    explore(|| {
+        let queue = narrow();
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let patient = spawn(&queue, |queue| enqueue_within(&queue, 2, None));
+        let hasty = spawn(&queue, |queue| enqueue_within(&queue, 3, AT_ONCE));
+        let mut contents = Vec::from_iter(read(&reader).unwrap());
+        let got_in = hasty.join().unwrap().is_ok();
+        contents.extend((0..=u64::from(got_in)).map(|_| await_one(&reader).unwrap()));
+        patient.join().unwrap().unwrap();
+        contents.sort_unstable();
+        assert_eq!(contents, if got_in { vec![1, 2, 3] } else { vec![1, 2] });
+        assert_eq!(queue.stats().rejected, u64::from(!got_in));
+        queue.check();
+    });
+}
+
+#[test]
+fn a_close_wakes_the_producer_that_waits_for_room() {
+    explore(|| {
+        let queue = narrow();
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        let producer = spawn(&queue, |queue| enqueue_within(&queue, 2, None));
+        let reading = spawn(&reader, |reader| read(&reader).unwrap());
+        queue.close(false);
+        let (got_in, early) = (producer.join().unwrap(), reading.join().unwrap());
+        assert!(matches!(got_in, Ok(1) | Err(Error::Closed)));
+        let contents = Vec::from_iter(early.into_iter().chain(drain(&reader)));
+        assert_eq!(contents, if got_in.is_ok() { vec![1, 2] } else { vec![1] });
+        queue.check();
+    });
+}
+
+#[test]
+fn the_last_read_wakes_whoever_joins() {
+    explore(|| {
+        let (queue, _) = queue(Options::default());
+        let reader = consumer(&queue);
+        enqueue_all(&queue, 1..=2);
+        let joining = spawn(&queue, |queue| queue.join(None));
+        assert_eq!([read(&reader), read(&reader)], [Ok(Some(1)), Ok(Some(2))]);
+        assert!(joining.join().unwrap());
+        queue.check();
+    });
+}
