@@ -39,7 +39,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean
-.PHONY: stress stress-here soak soak-here soak-model
+.PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: bench bench-rust bench-python instructions need-python need-rust
 
 help:
@@ -58,6 +58,7 @@ help:
 	@echo 'make bench-rust           the engine, without Python'
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
+	@echo 'make loom                 the engine where threads meet: loom tries every order, minutes long'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
 	@echo 'make format               let ruff and rustfmt put the code in form'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
@@ -114,6 +115,10 @@ soak-model: MINUTES ?= 10
 soak-model: $(binary) $(groups)
 	SOAK_SECONDS=$$(($(MINUTES) * 15)) cargo test --profile soak --test model --test group_model -- --nocapture
 	$(python) tests/soak/histories.py --seconds $$(($(MINUTES) * 30))
+
+# A build of its own, in which loom's threads and atomics stand in for the real ones.
+loom: need-rust
+	RUSTFLAGS='--cfg loom' cargo test --profile soak --lib --target-dir target/loom -- models:: --nocapture
 
 bench: bench-rust bench-python
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn each_message_goes_to_one_member() {
     explore(|| {
-        let (queue, _) = queue(Options::default());
+        let (queue, _) = queue(untimed());
         let group = queue.add_group("group", Start::Earliest, &GroupOptions::default(), None).unwrap();
         let members = [(), ()].map(|()| group.add_consumer(None).unwrap());
         let readings = members.map(|member| spawn(&member, |member| await_one(&member).unwrap()));
@@ -21,7 +21,7 @@ fn each_message_goes_to_one_member() {
 #[test]
 fn an_ack_and_a_redelivery_settle_a_message_once() {
     explore(|| {
-        let (queue, clock) = queue(Options::default());
+        let (queue, clock) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);
         enqueue(&queue, 1).unwrap();
         let (_, _, receipt) = receive(&one).unwrap();
@@ -43,7 +43,7 @@ fn an_ack_and_a_redelivery_settle_a_message_once() {
 #[test]
 fn what_is_not_acknowledged_in_time_wakes_a_waiting_member() {
     explore(|| {
-        let (queue, clock) = queue(Options::default());
+        let (queue, clock) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);
         enqueue(&queue, 1).unwrap();
         receive(&one).unwrap();
@@ -59,7 +59,7 @@ fn what_is_not_acknowledged_in_time_wakes_a_waiting_member() {
 #[test]
 fn what_is_given_back_wakes_a_waiting_member() {
     explore(|| {
-        let (queue, _) = queue(Options::default());
+        let (queue, _) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);
         enqueue(&queue, 1).unwrap();
         let (_, _, receipt) = receive(&one).unwrap();
@@ -74,7 +74,7 @@ fn what_is_given_back_wakes_a_waiting_member() {
 #[test]
 fn what_a_closing_member_held_goes_to_a_waiting_one() {
     explore(|| {
-        let (queue, _) = queue(Options::default());
+        let (queue, _) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);
         enqueue(&queue, 1).unwrap();
         receive(&one).unwrap();
@@ -89,7 +89,7 @@ fn what_a_closing_member_held_goes_to_a_waiting_one() {
 #[test]
 fn the_last_ack_of_a_closed_queue_ends_the_waiting() {
     explore(|| {
-        let (queue, _) = queue(Options::default());
+        let (queue, _) = queue(untimed());
         let (_, one, other) = acknowledging(&queue);
         enqueue(&queue, 1).unwrap();
         let (_, _, receipt) = receive(&one).unwrap();

@@ -60,7 +60,7 @@ fn a_wake_is_not_lost_and_what_came_before_it_is_seen() {
 #[test]
 fn the_expiration_thread_is_never_expected_later_than_something_expires() {
     explore(|| {
-        let (queue, clock) = queue(Options { ttl: Some(TTL), ..Options::default() });
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
         enqueue(&queue, 1).unwrap();
         let producer = spawn(&queue, |queue| enqueue_all(&queue, 2..=3));
         clock.advance(TTL);
