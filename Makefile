@@ -58,7 +58,7 @@ help:
 	@echo 'make bench-rust           the engine, without Python'
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
-	@echo 'make loom                 the engine where threads meet: loom tries every order, minutes long'
+	@echo 'make loom                 the engine where threads meet: loom tries the orders of their steps'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
 	@echo 'make format               let ruff and rustfmt put the code in form'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'

@@ -3,7 +3,8 @@
 //! runs them; `docs/reliability.md` tells what they show.
 //!
 //! A thread that waits here waits for ever: a lost wake-up is a deadlock, which loom finds. Time is moved by hand, and what
-//! the expiration thread does is called by hand.
+//! the expiration thread does is called by hand. A model that fails may end the process: what unwinds leaves the queue, which
+//! loom no longer lets it. What it says first is the failure.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -152,16 +152,16 @@ fn what_nobody_is_left_to_read_makes_room_for_a_waiting_producer() {
 #[test]
 fn what_is_dropped_for_newer_ones_was_read_or_is_missed() {
     explore(|| {
-        let (queue, _) = queue(Options { max_items: Some(1), overflow: Overflow::DropOldest, ..untimed() });
+        let (queue, _) = queue(Options { max_items: Some(2), overflow: Overflow::DropOldest, ..untimed() });
         let reader = consumer(&queue);
-        enqueue(&queue, 1).unwrap();
-        let producer = spawn(&queue, |queue| enqueue_all(&queue, 2..=3));
+        enqueue_all(&queue, 1..=2);
+        let producer = spawn(&queue, |queue| enqueue_all(&queue, 3..=4));
         let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
         producer.join().unwrap();
         contents.extend(drain(&reader));
-        assert!(contents.is_sorted_by(|before, after| before < after) && contents.ends_with(&[3]));
-        assert_eq!(contents.len() as u64 + reader.missed().unwrap(), 3);
-        assert_eq!((queue.len(), queue.stats().dropped), (1, 2));
+        assert!(contents.is_sorted_by(|before, after| before < after) && contents.ends_with(&[3, 4]));
+        assert_eq!(contents.len() as u64 + reader.missed().unwrap(), 4);
+        assert_eq!((queue.len(), queue.stats().dropped), (2, 2));
         queue.check();
     });
 }
