@@ -5,6 +5,9 @@ use crate::error::{Full, Limit};
 /// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
 pub const MESSAGE_OVERHEAD: u64 = 40;
 
+/// The largest limit on bytes; what is set beyond it counts as this. So no sum of two charges that were let in overflows.
+const LARGEST: u64 = i64::MAX as u64;
+
 /// What the queue holds, against what it may hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -12,8 +15,8 @@ pub(crate) struct Budget {
     bytes: u64,
     /// Messages held.
     items: u64,
-    /// Hard limit on `bytes`.
-    pub(crate) max_bytes: u64,
+    /// Hard limit on `bytes`, at most [`LARGEST`].
+    max_bytes: u64,
     /// Hard limit on `items`.
     pub(crate) max_items: Option<u64>,
 }
@@ -33,6 +36,12 @@ impl Need {
         Need { bytes: size, items: 1 }
     }
 
+    /// The need of so many bytes in so many messages, as one.
+    pub(crate) fn all<'a>(sizes: impl ExactSizeIterator<Item = &'a u64>) -> Self {
+        let items = sizes.len() as u64;
+        Need { bytes: sizes.fold(0, |sum, size| sum.saturating_add(*size)), items }
+    }
+
     /// What is charged for it: the payloads and their overhead.
     pub fn charge(self) -> u64 {
         self.bytes.saturating_add(self.items.saturating_mul(MESSAGE_OVERHEAD))
@@ -41,7 +50,15 @@ impl Need {
 
 impl Budget {
     pub(crate) fn new(max_bytes: u64, max_items: Option<u64>) -> Self {
-        Budget { bytes: 0, items: 0, max_bytes, max_items }
+        Budget { bytes: 0, items: 0, max_bytes: max_bytes.min(LARGEST), max_items }
+    }
+
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    pub(crate) fn set_max_bytes(&mut self, max: u64) {
+        self.max_bytes = max.min(LARGEST);
     }
 
     pub(crate) fn bytes(&self) -> u64 {

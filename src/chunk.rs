@@ -31,7 +31,7 @@ impl Stamp {
 pub(crate) struct Slot<T> {
     /// The payload; None once it has left.
     pub(crate) payload: Option<T>,
-    /// Bytes of all payloads ever enqueued, up to and including this one: sizes of ranges are differences.
+    /// Bytes of all payloads ever enqueued, modulo 2^64, up to and including this one: sizes of ranges are differences.
     pub(crate) through: u64,
     /// Enqueue time by the monotonic clock.
     pub(crate) stamp: Stamp,
@@ -79,7 +79,7 @@ impl<T> Chunk<T> {
 
     /// Payload bytes of slot `index`.
     pub(crate) fn size(&self, index: usize) -> u64 {
-        self.slots[index].through - self.through_before(index)
+        self.slots[index].through.wrapping_sub(self.through_before(index))
     }
 
     /// Messages and payload bytes still here from slot `from` on.
@@ -88,7 +88,7 @@ impl<T> Chunk<T> {
             return (0, 0);
         }
         if self.live as usize == self.slots.len() {
-            let bytes = self.slots[self.slots.len() - 1].through - self.through_before(from);
+            let bytes = self.slots[self.slots.len() - 1].through.wrapping_sub(self.through_before(from));
             return ((self.slots.len() - from) as u64, bytes);
         }
         (from..self.slots.len())

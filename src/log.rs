@@ -63,7 +63,7 @@ pub(crate) struct Log<T> {
     head: u64,
     /// Seq of the next message to be enqueued.
     next: u64,
-    /// Bytes of all payloads ever enqueued.
+    /// Bytes of all payloads ever enqueued, modulo 2^64: what is held is less, so differences are exact.
     through: u64,
     /// Messages held.
     len: u64,
@@ -106,7 +106,7 @@ impl<T> Log<T> {
     /// Adds a message at the end and returns its seq.
     #[inline(always)]
     pub(crate) fn append(&mut self, payload: T, size: u64, stamp: Stamp, wall: u64) -> u64 {
-        let (seq, through) = (self.next, self.through + size);
+        let (seq, through) = (self.next, self.through.wrapping_add(size));
         let chunk = match self.chunks.get_mut(self.back) {
             Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
             _ => self.append_chunk(),
@@ -133,7 +133,7 @@ impl<T> Log<T> {
             };
             let room = CHUNK_SIZE - chunk.slots.len();
             chunk.slots.extend(each.by_ref().take(room).map(|(payload, size)| {
-                through += size;
+                through = through.wrapping_add(size);
                 Slot { payload: Some(payload), through, stamp, wall }
             }));
             let added = (chunk.slots.len() + room - CHUNK_SIZE) as u32;
@@ -142,7 +142,7 @@ impl<T> Log<T> {
             self.next += u64::from(added);
             self.through = through;
         }
-        let need = Need { bytes: self.through - before, items: self.next - first };
+        let need = Need { bytes: self.through.wrapping_sub(before), items: self.next - first };
         self.len += need.items;
         self.bytes += need.bytes;
         need
@@ -260,7 +260,7 @@ impl<T> Log<T> {
         let Some(chunk) = self.chunks.get(key) else { return (0, 0) };
         let from = chunk.index(seq.max(chunk.base));
         if self.has_no_holes() {
-            return (self.next - seq, self.through - chunk.through_before(from));
+            return (self.next - seq, self.through.wrapping_sub(chunk.through_before(from)));
         }
         let (mut count, mut bytes) = chunk.live_from(from);
         let mut key = chunk.next;
@@ -398,7 +398,7 @@ impl<T> Log<T> {
             }
             let following = chunk.next;
             if swept.upto <= chunk.base && chunk.own == 0 && chunk.live as usize == chunk.slots.len() && whole(chunk) {
-                let bytes = chunk.slots.last().map_or(0, |slot| slot.through - chunk.before);
+                let bytes = chunk.slots.last().map_or(0, |slot| slot.through.wrapping_sub(chunk.before));
                 swept.need.items += u64::from(chunk.live);
                 swept.need.bytes += bytes;
                 swept.upto = chunk.end();
@@ -509,11 +509,11 @@ impl<T> Log<T> {
     /// Checks everything that must hold between operations.
     #[doc(hidden)]
     pub(crate) fn check(&self) {
-        let (mut key, mut prev, mut end, mut before) = (self.front, NIL, 0, 0);
+        let (mut key, mut prev, mut end) = (self.front, NIL, 0);
         let (mut len, mut bytes, mut head, mut chunks) = (0, 0, None, 0);
         while let Some(chunk) = self.chunks.get(key) {
             assert_eq!(chunk.prev, prev, "links agree");
-            assert!(chunk.base >= end && chunk.before >= before, "chunks in order");
+            assert!(chunk.base >= end, "chunks in order");
             assert!(chunk.slots.len() <= CHUNK_SIZE && !chunk.slots.is_empty());
             let live: Vec<_> = (0..chunk.slots.len()).filter(|&i| chunk.slots[i].payload.is_some()).collect();
             assert_eq!(live.len(), chunk.live as usize);
@@ -522,7 +522,7 @@ impl<T> Log<T> {
             head = head.or(live.first().map(|&i| chunk.base + i as u64));
             len += live.len() as u64;
             bytes += live.iter().map(|&i| chunk.size(i)).sum::<u64>();
-            (end, before) = (chunk.end(), chunk.slots.last().map_or(0, |slot| slot.through));
+            end = chunk.end();
             prev = key;
             key = chunk.next;
             chunks += 1;

@@ -71,7 +71,7 @@ pub enum MissedPolicy {
 pub struct Options {
     /// Nanoseconds that a message lives; None: for ever.
     pub ttl: Option<u64>,
-    /// Hard limit on the bytes held, payloads and overhead.
+    /// Hard limit on the bytes held, payloads and overhead; at most `i64::MAX`, which larger ones count as.
     pub max_bytes: u64,
     /// Hard limit on the messages held.
     pub max_items: Option<u64>,

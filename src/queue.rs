@@ -181,7 +181,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue).
     pub fn enqueue_batch(&self, batch: Vec<(T, u64)>) -> Result<u64, Error> {
-        let need = Need { bytes: batch.iter().map(|(_, size)| size).sum(), items: batch.len() as u64 };
+        let need = Need::all(batch.iter().map(|(_, size)| size));
         self.core.with(|state, _, fx| {
             let result = state.enqueue_batch(batch.into_iter(), need, Lifetime::Queue, None, fx);
             if let Err(Error::Full(_)) = result {
@@ -338,12 +338,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Both limits at once: bytes and messages. They do not depend on the time.
     pub(crate) fn limits(&self) -> (u64, Option<u64>) {
         let state = lock::<H, _>(&self.core.state);
-        (state.budget.max_bytes, state.budget.max_items)
+        (state.budget.max_bytes(), state.budget.max_items)
     }
 
     /// The limit on bytes.
     pub fn max_bytes(&self) -> u64 {
-        self.core.with(|state, _, _| state.budget.max_bytes)
+        self.core.with(|state, _, _| state.budget.max_bytes())
     }
 
     /// Changes it, also below what is held.
@@ -388,7 +388,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, _| QueueStats {
             total_items: state.log.len(),
             memory_usage: state.budget.bytes(),
-            max_bytes: state.budget.max_bytes,
+            max_bytes: state.budget.max_bytes(),
             max_items: state.budget.max_items,
             audit_bytes: state.audit_bytes() as u64,
             consumers: state.consumers.len() as u64,

@@ -324,7 +324,7 @@ impl<T> State<T> {
     // --- limits and ending --------------------------------------------------------------------------------
 
     pub(crate) fn set_max_bytes(&mut self, max: u64, fx: &mut Effects<T>) {
-        self.budget.max_bytes = max;
+        self.budget.set_max_bytes(max);
         self.limits_changed(fx);
     }
 

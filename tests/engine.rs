@@ -295,3 +295,37 @@ fn a_join_ends_when_everyone_has_read_everything() {
     consumer.read().unwrap();
     assert!(joiner.join().unwrap());
 }
+
+#[test]
+fn sizes_that_no_number_can_hold_together_are_refused() {
+    let (queue, _) = manual(Options { max_bytes: u64::MAX, ..Options::default() });
+    assert!(matches!(queue.enqueue(0, u64::MAX), Err(Error::Full(full)) if full.is_hopeless()));
+    assert_eq!(queue.enqueue(0, u64::MAX / 3), Ok(0));
+    assert!(matches!(queue.enqueue(1, u64::MAX / 3), Err(Error::Full(full)) if !full.is_hopeless()));
+    assert!(queue.enqueue_batch(vec![(1, u64::MAX), (2, 2)]).is_err());
+    assert_eq!((queue.len(), queue.memory_usage()), (1, u64::MAX / 3 + MESSAGE_OVERHEAD));
+    queue.set_max_bytes(u64::MAX);
+    assert!(queue.enqueue(1, u64::MAX - MESSAGE_OVERHEAD).is_err());
+    queue.check();
+}
+
+#[test]
+fn sizes_that_come_to_more_than_a_number_holds_over_time_stay_exact() {
+    const HUGE: u64 = 1 << 62;
+    let (queue, _) = manual(Options {
+        max_bytes: HUGE + 2 * MESSAGE_OVERHEAD + 100,
+        max_items: Some(2),
+        overflow: Overflow::DropOldest,
+        ..Options::default()
+    });
+    let consumer = consumer(&queue);
+    for n in 0..10 {
+        assert_eq!(queue.enqueue(2 * n, HUGE), Ok(2 * n));
+        assert_eq!(queue.enqueue_batch(vec![(2 * n + 1, 7)]), Ok(2 * n + 1));
+        queue.check();
+        assert_eq!(queue.memory_usage(), HUGE + 7 + 2 * MESSAGE_OVERHEAD);
+        assert_eq!(consumer.stats().unwrap().unread_bytes, HUGE + 7);
+    }
+    queue.close(true);
+    assert_eq!(queue.memory_usage(), 0);
+}

@@ -23,7 +23,7 @@ impl<T> State<T> {
             return Err(Error::Full(ahead.unwrap_or(Full {
                 limit: Limit::Memory,
                 current: self.budget.bytes(),
-                max: self.budget.max_bytes,
+                max: self.budget.max_bytes(),
                 needed: need.charge(),
             })));
         }
