@@ -39,6 +39,13 @@ impl Deadlines {
         self.by_seq.is_empty()
     }
 
+    /// Checks what must hold between operations.
+    pub(crate) fn check(&self, is_held: impl Fn(u64) -> bool) {
+        let by_time: BTreeSet<_> = self.by_seq.iter().map(|(&seq, &deadline)| (deadline, seq)).collect();
+        assert_eq!(by_time, self.by_time);
+        assert!(self.by_seq.keys().all(|&seq| is_held(seq)), "what left has no deadline");
+    }
+
     /// The next moment at which one ends, and the seq.
     pub(crate) fn first(&self) -> Option<(u64, u64)> {
         self.by_time.first().copied()

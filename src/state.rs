@@ -365,6 +365,7 @@ impl<T> State<T> {
     /// Checks everything that must hold between operations.
     pub(crate) fn check(&self) {
         self.log.check();
+        self.deadlines.check(|seq| self.log.contains(seq));
         assert_eq!(self.budget.items(), self.log.len());
         let audit: usize = self.consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum();
         assert_eq!(audit, self.audit_bytes);

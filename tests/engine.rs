@@ -329,3 +329,175 @@ fn sizes_that_come_to_more_than_a_number_holds_over_time_stay_exact() {
     queue.close(true);
     assert_eq!(queue.memory_usage(), 0);
 }
+
+/// As many messages as go into one chunk.
+const CHUNK: u64 = CHUNK_SIZE as u64;
+
+#[test]
+fn what_lives_longer_stays_when_all_around_it_expires() {
+    let (queue, clock) = manual(Options { ttl: Some(10), max_bytes: 1 << 30, ..Options::default() });
+    let consumer = consumer(&queue);
+    for n in 0..3 * CHUNK {
+        let lifetime = if n == CHUNK + 7 { Lifetime::Forever } else { Lifetime::Queue };
+        assert_eq!(queue.enqueue_for(n, 1, lifetime), Ok(n));
+    }
+    clock.advance(10);
+    assert_eq!((queue.len(), queue.memory_usage()), (1, 1 + MESSAGE_OVERHEAD));
+    queue.check();
+    assert_eq!((consumer.missed(), read_all(&consumer)), (Ok(3 * CHUNK - 1), vec![CHUNK + 7]));
+}
+
+#[test]
+fn only_what_is_past_its_time_leaves_of_a_chunk() {
+    let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
+    for n in 0..CHUNK {
+        clock.advance(u64::from(n == CHUNK / 2));
+        assert_eq!(queue.enqueue(n, 1), Ok(n));
+    }
+    clock.advance(9);
+    assert_eq!((queue.len(), queue.stats().first_seq), (CHUNK / 2, CHUNK / 2));
+    clock.advance(1);
+    assert_eq!((queue.len(), queue.memory_usage()), (0, 0));
+    queue.check();
+}
+
+#[test]
+fn a_full_chunk_whose_messages_all_left_goes_though_it_is_the_last() {
+    let (queue, clock) = manual(Options { ttl: None, max_bytes: 1 << 30, ..Options::default() });
+    let consumer = consumer(&queue);
+    (0..CHUNK).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    (CHUNK..2 * CHUNK).for_each(|n| assert_eq!(queue.enqueue_for(n, 1, Lifetime::Own(5)), Ok(n)));
+    clock.advance(5);
+    assert_eq!(queue.len(), CHUNK);
+    queue.check();
+    assert_eq!(queue.enqueue(2 * CHUNK, 1), Ok(2 * CHUNK));
+    queue.check();
+    let expected: Vec<u64> = (0..CHUNK).chain([2 * CHUNK]).collect();
+    assert_eq!(read_all(&consumer), expected);
+    assert_eq!(consumer.missed(), Ok(CHUNK));
+}
+
+#[test]
+fn positions_at_the_border_of_a_chunk_are_exact() {
+    let (queue, _) = manual(Options { ttl: None, max_bytes: 1 << 30, ..Options::default() });
+    let batches = [CHUNK - 1, 1, CHUNK, 1, 2 * CHUNK - 1];
+    for count in batches {
+        let next = queue.stats().next_seq;
+        assert_eq!(queue.enqueue_batch((next..next + count).map(|n| (n, n)).collect()), Ok(next));
+        queue.check();
+    }
+    let end = queue.stats().next_seq;
+    for start in [0, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 3 * CHUNK, end - 1, end] {
+        let consumer = queue.add_consumer(None, Start::Seq(start), MissedPolicy::Skip).unwrap();
+        let stats = consumer.stats().unwrap();
+        assert_eq!((stats.unread, stats.unread_bytes), (end - start, (start..end).sum()));
+        assert_eq!((consumer.position(), consumer.read()), (Ok(start), Ok((start < end).then_some(start))));
+    }
+}
+
+#[test]
+fn what_makes_room_one_for_one_leaves_the_books_exact() {
+    let (queue, clock) = manual(Options {
+        max_items: Some(CHUNK + 3),
+        max_bytes: 1 << 30,
+        overflow: Overflow::DropOldest,
+        ..Options::default()
+    });
+    let consumer = consumer(&queue);
+    // The first two have lifetimes of their own: one that never ends, and one that is still to end when it is dropped.
+    queue.enqueue_for(0, 10, Lifetime::Forever).unwrap();
+    queue.enqueue_for(1, 20, Lifetime::Own(SECOND)).unwrap();
+    for n in 2..3 * CHUNK {
+        assert_eq!(queue.enqueue(n, n % 7), Ok(n));
+        queue.check();
+        let held = queue.stats().first_seq..n + 1;
+        let size = |n: u64| [10, 20].get(n as usize).copied().unwrap_or(n % 7) + MESSAGE_OVERHEAD;
+        assert_eq!(queue.memory_usage(), held.map(size).sum());
+    }
+    let gone = 2 * CHUNK - 3;
+    assert_eq!((queue.stats().dropped, consumer.missed(), consumer.read()), (gone, Ok(gone), Ok(Some(gone))));
+    clock.advance(SECOND);
+    assert_eq!((queue.stats().expired, queue.len()), (0, CHUNK + 3));
+}
+
+#[test]
+fn a_forever_message_makes_room_like_any_other() {
+    let (queue, _) = manual(Options { max_items: Some(2), overflow: Overflow::DropOldest, ..Options::default() });
+    queue.enqueue_for(0, 1, Lifetime::Forever).unwrap();
+    (1..4).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    queue.check();
+    assert_eq!((queue.len(), queue.stats().first_seq), (2, 2));
+}
+
+#[test]
+fn a_batch_ends_before_a_gap_that_has_to_be_told() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Tell).unwrap();
+    for n in 0..5 {
+        let lifetime = if (1..3).contains(&n) { Lifetime::Own(5) } else { Lifetime::Forever };
+        queue.enqueue_for(n, 1, lifetime).unwrap();
+    }
+    clock.advance(5);
+    let read = |limit| {
+        let mut seqs = Vec::new();
+        consumer.read_with(limit, |delivery| seqs.push((delivery.seq, delivery.missed))).map(|_| seqs)
+    };
+    assert_eq!(read(9), Ok(vec![(0, 0)]));
+    assert_eq!(read(9), Err(Error::Missed(2)));
+    assert_eq!(read(9), Ok(vec![(3, 2), (4, 0)]));
+}
+
+#[test]
+fn seeking_forward_over_what_was_missed_counts_each_once() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Tell).unwrap();
+    for n in 0..6 {
+        queue.enqueue_for(n, 1, if n < 2 { Lifetime::Own(5) } else { Lifetime::Forever }).unwrap();
+    }
+    clock.advance(5);
+    consumer.seek(Start::Seq(4)).unwrap();
+    let stats = consumer.stats().unwrap();
+    assert_eq!((stats.read, stats.missed, stats.unread), (2, 2, 2));
+    assert_eq!(consumer.read(), Err(Error::Missed(2)));
+    assert_eq!(read_all(&consumer), [4, 5]);
+}
+
+#[test]
+fn what_had_left_before_a_consumer_came_is_not_missed_when_it_comes_there() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    for n in 0..6 {
+        queue.enqueue_for(n, 1, Lifetime::Own(if n == 2 { 5 } else { 10 + n })).unwrap();
+    }
+    clock.advance(5);
+    let consumer = consumer(&queue);
+    assert_eq!((consumer.missed(), consumer.unread()), (Ok(0), Ok(5)));
+    clock.advance(6); // 0 and 1 are missed
+    assert_eq!(consumer.missed(), Ok(2));
+    assert_eq!(read_all(&consumer), [3, 4, 5]);
+    assert_eq!(consumer.missed(), Ok(2));
+}
+
+#[test]
+fn what_was_missed_before_a_discard_remains_missed() {
+    let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
+    let consumer = consumer(&queue);
+    (0..3).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    clock.advance(10);
+    assert_eq!(queue.enqueue(3, 1), Ok(3));
+    queue.close(true);
+    assert_eq!((consumer.missed(), consumer.unread()), (Ok(3), Ok(0)));
+}
+
+#[test]
+fn with_interest_what_a_later_consumer_reads_again_leaves_after_it() {
+    let (queue, _) = manual(Options { retention: Retention::Interest, ..Options::default() });
+    let slow = consumer(&queue);
+    (0..4).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    let quick = consumer(&queue);
+    assert_eq!(read_all(&quick).len(), 4);
+    quick.seek(Start::Seq(1)).unwrap();
+    assert_eq!(read_all(&slow).len(), 4);
+    assert_eq!((queue.len(), queue.stats().first_seq), (3, 1));
+    assert_eq!(read_all(&quick), [1, 2, 3]);
+    assert_eq!((queue.len(), queue.memory_usage()), (0, 0));
+}

@@ -148,3 +148,6 @@ impl<T> State<T> {
         self.wake_joiners(fx);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! Who is woken by what, one rule a test: with wakers that count, so that nobody has to be asleep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use crate::budget::Need;
+use crate::clock::{Clock, ManualClock, Now};
+use crate::error::Error;
+use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
+use crate::state::{Ticket, What};
+use crate::{Consumer, GroupOptions, Queue, Settle};
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A waiter that can tell whether it was woken.
+struct Waiting {
+    count: Arc<Count>,
+    ticket: Ticket,
+}
+
+impl Waiting {
+    fn on(queue: &Queue<u64>, what: What) -> Self {
+        let count: Arc<Count> = Arc::default();
+        let ticket = queue.wait(what, &Waker::from(count.clone())).expect("there is nothing yet");
+        Waiting { count, ticket }
+    }
+
+    /// How often it was woken since it was last asked.
+    fn woken(&self) -> usize {
+        self.count.0.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn manual(options: Options) -> (Queue<u64>, Arc<ManualClock>) {
+    let clock = ManualClock::at(Now { mono: 1000, wall: 1000 });
+    (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
+}
+
+fn full_of(count: u64) -> Queue<u64> {
+    let (queue, _) = manual(Options { max_items: Some(count), retention: Retention::Interest, ..Options::default() });
+    (0..count).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    queue
+}
+
+fn consumer(queue: &Queue<u64>) -> Consumer<u64> {
+    queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap()
+}
+
+fn space(items: u64) -> What {
+    What::Space(Need { bytes: items, items })
+}
+
+fn enqueue_as(queue: &Queue<u64>, waiting: Option<&Waiting>) -> Result<u64, Error> {
+    queue.try_enqueue(&mut Some(7), 1, Lifetime::Queue, waiting.map(|waiting| &waiting.ticket))
+}
+
+#[test]
+fn each_message_wakes_one_reader_of_each_position() {
+    let (queue, _) = manual(Options::default());
+    let (a, b) = (consumer(&queue), consumer(&queue));
+    let of_a = [(); 3].map(|()| Waiting::on(&queue, What::Message(a.key())));
+    let of_b = Waiting::on(&queue, What::Message(b.key()));
+    queue.enqueue(0, 1).unwrap();
+    assert_eq!((of_a.each_ref().map(Waiting::woken), of_b.woken()), ([1, 0, 0], 1));
+    queue.enqueue_batch(vec![(1, 1), (2, 1)]).unwrap();
+    assert_eq!((of_a.each_ref().map(Waiting::woken), of_b.woken()), ([0, 1, 1], 0));
+}
+
+#[test]
+fn a_reader_that_leaves_what_it_was_woken_for_wakes_the_next() {
+    let (queue, _) = manual(Options::default());
+    let reader = consumer(&queue);
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, What::Message(reader.key())));
+    queue.enqueue(0, 1).unwrap();
+    assert_eq!((first.woken(), second.woken()), (1, 0));
+    queue.leave(&first.ticket);
+    assert_eq!(second.woken(), 1);
+}
+
+#[test]
+fn a_reader_that_was_not_woken_wakes_nobody_when_it_leaves() {
+    let (queue, _) = manual(Options::default());
+    let reader = consumer(&queue);
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, What::Message(reader.key())));
+    queue.leave(&first.ticket);
+    assert_eq!((first.woken(), second.woken()), (0, 0));
+    queue.enqueue(0, 1).unwrap();
+    assert_eq!((first.woken(), second.woken()), (0, 1));
+}
+
+#[test]
+fn seeking_back_wakes_those_who_wait_at_the_position() {
+    let (queue, _) = manual(Options::default());
+    let reader = consumer(&queue);
+    queue.enqueue(0, 1).unwrap();
+    reader.read().unwrap();
+    let waiting = Waiting::on(&queue, What::Message(reader.key()));
+    reader.seek(Start::Earliest).unwrap();
+    assert_eq!(waiting.woken(), 1);
+}
+
+#[test]
+fn whoever_waits_for_something_missed_wakes_for_that() {
+    let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
+    let reader = consumer(&queue);
+    let waiting = Waiting::on(&queue, What::Missed(reader.key()));
+    queue.enqueue(0, 1).unwrap();
+    assert_eq!(waiting.woken(), 0);
+    clock.advance(10);
+    assert_eq!((queue.len(), waiting.woken()), (0, 1));
+}
+
+#[test]
+fn closing_wakes_everyone() {
+    let (queue, _) = manual(Options { max_items: Some(1), ..Options::default() });
+    queue.enqueue(0, 1).unwrap();
+    let reader = queue.add_consumer(None, Start::Latest, MissedPolicy::Skip).unwrap();
+    let (late, early) = (What::Message(reader.key()), What::Missed(reader.key()));
+    let waiting = [late, early, space(1)].map(|what| Waiting::on(&queue, what));
+    queue.close(false);
+    assert_eq!(waiting.each_ref().map(Waiting::woken), [1, 1, 1]);
+}
+
+#[test]
+fn a_removed_consumer_wakes_those_who_wait_at_it() {
+    let (queue, _) = manual(Options::default());
+    let reader = consumer(&queue);
+    let waiting = [What::Message(reader.key()), What::Missed(reader.key())].map(|what| Waiting::on(&queue, what));
+    reader.close();
+    assert_eq!(waiting.each_ref().map(Waiting::woken), [1, 1]);
+}
+
+#[test]
+fn a_join_wakes_when_the_last_message_is_read() {
+    let (queue, _) = manual(Options::default());
+    let (a, b) = (consumer(&queue), consumer(&queue));
+    queue.enqueue(0, 1).unwrap();
+    let waiting = Waiting::on(&queue, What::Joined);
+    a.read().unwrap();
+    assert_eq!(waiting.woken(), 0);
+    b.read().unwrap();
+    assert_eq!(waiting.woken(), 1);
+}
+
+#[test]
+fn a_join_wakes_when_who_had_not_read_goes() {
+    let (queue, _) = manual(Options::default());
+    let reader = consumer(&queue);
+    queue.enqueue(0, 1).unwrap();
+    let waiting = Waiting::on(&queue, What::Joined);
+    reader.close();
+    assert_eq!(waiting.woken(), 1);
+}
+
+#[test]
+fn a_producer_wakes_when_it_fits_and_not_before() {
+    let queue = full_of(2);
+    let reader = consumer(&queue);
+    let waiting = Waiting::on(&queue, space(2));
+    reader.read().unwrap();
+    assert_eq!(waiting.woken(), 0);
+    reader.read().unwrap();
+    assert_eq!(waiting.woken(), 1);
+}
+
+#[test]
+fn a_higher_limit_wakes_the_first_producer_and_a_lower_one_those_who_never_fit() {
+    let queue = full_of(2);
+    let [first, second] = [1, 2].map(|items| Waiting::on(&queue, space(items)));
+    queue.set_max_items(Some(3));
+    assert_eq!((first.woken(), second.woken()), (1, 0));
+    queue.set_max_items(Some(1));
+    assert_eq!((first.woken(), second.woken()), (0, 1));
+}
+
+#[test]
+fn nobody_gets_in_before_a_producer_that_waits() {
+    let queue = full_of(2);
+    let reader = consumer(&queue);
+    let waiting = Waiting::on(&queue, space(1));
+    assert_eq!(reader.read(), Ok(Some(0)));
+    assert_eq!(waiting.woken(), 1);
+    assert!(matches!(queue.enqueue(2, 1), Err(Error::Full(_))));
+    assert!(matches!(enqueue_as(&queue, None), Err(Error::Full(_))));
+    assert_eq!(enqueue_as(&queue, Some(&waiting)), Ok(2));
+    assert_eq!(reader.read(), Ok(Some(1)));
+    assert_eq!(queue.enqueue(3, 1), Ok(3), "its place is free");
+}
+
+#[test]
+fn producers_wake_one_after_the_other() {
+    let queue = full_of(2);
+    let reader = consumer(&queue);
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, space(1)));
+    reader.read().unwrap();
+    reader.read().unwrap();
+    assert!(first.woken() >= 1);
+    assert_eq!(second.woken(), 0);
+    assert_eq!(enqueue_as(&queue, Some(&first)), Ok(2));
+    assert_eq!(second.woken(), 1);
+}
+
+#[test]
+fn a_producer_that_goes_away_lets_the_next_in() {
+    let queue = full_of(2);
+    let reader = consumer(&queue);
+    let [large, small] = [2, 1].map(|items| Waiting::on(&queue, space(items)));
+    reader.read().unwrap();
+    assert_eq!((large.woken(), small.woken()), (0, 0));
+    queue.leave(&large.ticket);
+    assert_eq!(small.woken(), 1);
+}
+
+#[test]
+fn what_makes_room_wakes_whoever_waits_for_something_missed() {
+    let (queue, _) = manual(Options { max_items: Some(1), overflow: Overflow::DropOldest, ..Options::default() });
+    let reader = consumer(&queue);
+    queue.enqueue(0, 1).unwrap();
+    let waiting = Waiting::on(&queue, What::Missed(reader.key()));
+    queue.enqueue(1, 1).unwrap();
+    assert_eq!((waiting.woken(), reader.take_missed()), (1, Ok(Some(1))));
+}
+
+#[test]
+fn a_member_wakes_for_what_its_group_may_deliver() {
+    let (queue, clock) = manual(Options::default());
+    let how = GroupOptions { ack_wait: Some(10), max_pending: Some(1), ..GroupOptions::default() };
+    let group = queue.add_group("g", Start::Earliest, &how, None).unwrap();
+    let member = group.add_consumer(None).unwrap();
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, What::Message(member.key())));
+    queue.enqueue_batch(vec![(0, 1), (1, 1)]).unwrap();
+    assert_eq!((first.woken(), second.woken()), (1, 0), "one may be pending");
+    let mut receipt = None;
+    member.read_with(1, |delivery| receipt = delivery.receipt).unwrap();
+    clock.advance(10);
+    queue.len();
+    assert_eq!(second.woken(), 1, "for the redelivery");
+    member.read_with(1, |delivery| receipt = delivery.receipt).unwrap();
+    let third = Waiting::on(&queue, What::Message(member.key()));
+    queue.settle(&receipt.unwrap(), Settle::Ack);
+    assert_eq!(third.woken(), 1, "for the room that the acknowledgement made");
+}
