@@ -1,5 +1,6 @@
 //! `Message` and `Event`.
 
+use std::cell::RefCell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -116,12 +117,53 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
         }
         let this = Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Message>();
         let Message { source, draft, is_settled: _ } = this.get();
-        ffi::Py_DECREF(draft.payload.as_ptr());
+        let payload = draft.payload.as_ptr();
         ffi::Py_DECREF(source.as_ptr());
         drop(ptr::read(&draft.receipt));
         ffi::PyObject_GC_Del(slf.cast());
+        if ffi::Py_TYPE(payload) == class {
+            let_go(payload);
+        } else {
+            ffi::Py_DECREF(payload);
+        }
         ffi::Py_DECREF(class.cast());
     }
+}
+
+/// Lets go of a message that another one carried. They may be a long chain: so they are freed one after the other, not
+/// each while the one before is, which would take a piece of the stack for each.
+///
+/// # Safety
+///
+/// The thread is attached, and the reference is the caller's to give.
+#[cold]
+unsafe fn let_go(message: *mut ffi::PyObject) {
+    thread_local! {
+        /// Those still to be freed by the call that frees the first; None: no call does.
+        static CHAIN: RefCell<Option<Vec<*mut ffi::PyObject>>> = const { RefCell::new(None) };
+    }
+    let is_left_to_others = CHAIN.try_with(|chain| match &mut *chain.borrow_mut() {
+        Some(others) => {
+            others.push(message);
+            true
+        }
+        nobody => {
+            *nobody = Some(Vec::new());
+            false
+        }
+    });
+    // SAFETY: the caller's promise, kept with the reference in the list. Nothing is borrowed while something is freed.
+    unsafe {
+        if is_left_to_others == Ok(true) {
+            return;
+        }
+        ffi::Py_DECREF(message);
+        let next = || CHAIN.try_with(|chain| chain.borrow_mut().as_mut().and_then(Vec::pop)).ok().flatten();
+        while let Some(message) = next() {
+            ffi::Py_DECREF(message);
+        }
+    }
+    let _ = CHAIN.try_with(|chain| chain.borrow_mut().take());
 }
 
 /// Where in the memory of a message object its fields are; 0: not known.

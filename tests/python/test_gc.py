@@ -376,3 +376,37 @@ def test_thousands_leave_no_memory_and_no_thread_behind(what):
     (before, threads_before), (after, threads_after) = json.loads(output_of(FOOTPRINT, what))
     assert threads_after == threads_before <= 2  # the main thread and the expiration thread
     assert after - before < 2_000_000
+
+
+CHAIN = """
+import threading
+from mpmc_queue import Queue
+
+queue = Queue("q", retention="interest", sizer=lambda _: 1)
+consumer = queue.add_consumer()
+queue.enqueue(None)
+holder = [consumer.read()]
+for _ in range(200_000):
+    queue.enqueue(holder.pop())
+    holder.append(consumer.read())
+threading.stack_size(256 * 1024)
+thread = threading.Thread(target=holder.clear)
+thread.start()
+thread.join()
+print("freed")
+"""
+
+
+def test_a_long_chain_of_messages_that_carry_messages_is_freed_on_a_small_stack():
+    assert output_of(CHAIN) == "freed\n"
+
+
+def test_each_message_of_a_chain_is_freed_at_once():
+    queue, payload = Queue("q", retention="interest"), Payload()
+    consumer, gone = queue.add_consumer(), [weakref.ref(payload)]
+    for _ in range(5):
+        queue.enqueue(payload)
+        payload = consumer.read()
+        gone.append(weakref.ref(payload))
+    del payload
+    assert [ref() for ref in gone] == [None] * 6
