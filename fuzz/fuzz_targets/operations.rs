@@ -1,0 +1,475 @@
+//! Sequences of operations, as the fuzzer makes them up, with books kept beside the engine.
+//!
+//! After each operation: the engine's own check of its chunks and lists; the memory that it reports against the payloads
+//! that are alive, of which none is dropped twice and none leaks; the limits; and for each reader that read + missed +
+//! unread (+ pending) is what was enqueued since its start. With each delivery: its order, its size, its time to live.
+#![no_main]
+
+mod books;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use mpmc_queue::{
+    Clock, Consumer, Error, Group, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now, Options, Overflow, Queue,
+    Receipt, Retention, Settle, Start,
+};
+use std::sync::Arc;
+
+use books::{Account, Ledger, Payload};
+
+/// Time goes in these steps, so that moments meet often.
+const TICK: u64 = 1000;
+/// Readers and groups at the most: more of them find nothing new.
+const CROWD: usize = 6;
+/// Messages held by a queue at the most: more of them find nothing new, slowly.
+const MANY: u64 = 6000;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    setup: Setup,
+    operations: Vec<Operation>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Setup {
+    ttl: Option<u8>,
+    max_bytes: Bytes,
+    max_items: Option<u16>,
+    interest: bool,
+    drops: bool,
+    audit: bool,
+    read_times: bool,
+    dead_items: Option<u8>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Bytes {
+    Of(u16),
+    Thousands(u8),
+    /// So many less than the largest number.
+    Short(u8),
+    Half,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Life {
+    Queue,
+    Own(u8),
+    Forever,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Place {
+    Earliest,
+    Latest,
+    Seq(u16),
+    Back(u16),
+    Time(u16),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Say {
+    Ack,
+    Nack(u8),
+    Term,
+    InProgress,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Operation {
+    Enqueue(u8, Life),
+    EnqueueLarge(Bytes),
+    Batch(u16, u8),
+    Read(u8, u16),
+    ReadOne(u8),
+    ReadAll(u8),
+    Peek(u8),
+    AddConsumer(Place, bool),
+    CloseReader(u8),
+    Seek(u8, Place),
+    TakeMissed(u8),
+    History(u8, u8),
+    Readings(u16),
+    AddGroup {
+        start: Place,
+        ack_wait: Option<u8>,
+        max_deliver: Option<u8>,
+        backoff: Vec<u8>,
+        max_pending: Option<u8>,
+        buries: bool,
+    },
+    AddMember(u8),
+    CloseGroup(u8),
+    Settle(u8, Say),
+    SettleAll(Say),
+    Advance(u8),
+    SetWall(u16),
+    SetTtl(Option<u8>),
+    SetExpires(bool),
+    SetMaxBytes(Bytes),
+    SetMaxItems(Option<u16>),
+    Force,
+    ReadDead(u8),
+    CloseDead,
+    Close(bool),
+}
+
+struct Reader {
+    handle: Consumer<Payload>,
+    /// Serial of its group, if it is a member.
+    group: Option<u64>,
+    account: Account,
+}
+
+struct Team {
+    handle: Group<Payload>,
+    serial: u64,
+    account: Account,
+}
+
+struct Stand {
+    clock: Arc<ManualClock>,
+    queue: Queue<Payload>,
+    dead: Queue<Payload>,
+    /// Reads all dead letters, which makes room for others.
+    mourner: Consumer<Payload>,
+    ledger: Arc<Ledger>,
+    dead_ledger: Arc<Ledger>,
+    readers: Vec<Reader>,
+    teams: Vec<Team>,
+    receipts: Vec<Receipt>,
+    teams_so_far: u64,
+}
+
+impl Bytes {
+    fn get(self) -> u64 {
+        match self {
+            Bytes::Of(bytes) => bytes.into(),
+            Bytes::Thousands(thousands) => u64::from(thousands) * 1000,
+            Bytes::Short(short) => u64::MAX - u64::from(short),
+            Bytes::Half => u64::MAX / 2,
+        }
+    }
+}
+
+impl Life {
+    fn get(self) -> Lifetime {
+        match self {
+            Life::Queue => Lifetime::Queue,
+            Life::Own(ticks) => Lifetime::Own(u64::from(ticks) * TICK),
+            Life::Forever => Lifetime::Forever,
+        }
+    }
+}
+
+impl Say {
+    fn get(self) -> Settle {
+        match self {
+            Say::Ack => Settle::Ack,
+            Say::Nack(ticks) => Settle::Nack(u64::from(ticks) * TICK),
+            Say::Term => Settle::Term,
+            Say::InProgress => Settle::InProgress,
+        }
+    }
+}
+
+fn ticks(count: Option<u8>) -> Option<u64> {
+    count.map(|count| u64::from(count) * TICK)
+}
+
+impl Stand {
+    fn new(setup: &Setup) -> Self {
+        let clock = ManualClock::at(Now { mono: TICK, wall: TICK });
+        let of = |options: Options| Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options });
+        let queue = of(Options {
+            ttl: ticks(setup.ttl),
+            max_bytes: setup.max_bytes.get(),
+            max_items: setup.max_items.map(u64::from),
+            retention: if setup.interest { Retention::Interest } else { Retention::Limits },
+            overflow: if setup.drops { Overflow::DropOldest } else { Overflow::Reject },
+            audit: setup.audit,
+            read_times: setup.read_times,
+            ..Options::default()
+        });
+        let dead = of(Options {
+            ttl: None,
+            max_items: setup.dead_items.map(u64::from),
+            retention: Retention::Interest,
+            ..Options::default()
+        });
+        let mourner = dead.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+        Stand {
+            clock,
+            queue,
+            dead,
+            mourner,
+            ledger: Arc::default(),
+            dead_ledger: Arc::default(),
+            readers: Vec::new(),
+            teams: Vec::new(),
+            receipts: Vec::new(),
+            teams_so_far: 0,
+        }
+    }
+
+    fn payload(&self, seq: u64, size: u64, lifetime: Lifetime) -> Payload {
+        let at = self.queue.now().mono;
+        Payload::new(&self.ledger, &self.dead_ledger, seq, size, at, lifetime)
+    }
+
+    fn start(&self, place: Place) -> Start {
+        match place {
+            Place::Earliest => Start::Earliest,
+            Place::Latest => Start::Latest,
+            Place::Seq(seq) => Start::Seq(seq.into()),
+            Place::Back(count) => Start::Seq(self.queue.stats().next_seq.saturating_sub(count.into())),
+            Place::Time(ticks) => Start::Time(u64::from(ticks) * TICK),
+        }
+    }
+
+    /// An account for a reader that was just added at `start`.
+    fn account(&self, unread: u64) -> Account {
+        Account::new(self.queue.stats().next_seq, unread)
+    }
+
+    fn read(&mut self, who: usize, limit: usize) {
+        let (ttl, expires, now) = (self.queue.ttl(), self.queue.expires(), self.queue.now().mono);
+        let Some(reader) = self.readers.get_mut(who) else { return };
+        let (account, receipts) = (&mut reader.account, &mut self.receipts);
+        let is_acknowledged = &mut false;
+        let result = reader.handle.read_with(limit, |delivery| {
+            delivery.payload.check(delivery.seq, delivery.size, expires, ttl, now);
+            *is_acknowledged = delivery.receipt.is_some();
+            receipts.extend(delivery.receipt);
+            if delivery.deliveries == 1 {
+                account.delivered(delivery.seq);
+            }
+        });
+        match result {
+            Ok(count) => assert!(count <= limit && (*is_acknowledged || count <= MANY as usize * 2)),
+            Err(error) => assert!(matches!(error, Error::Closed | Error::Missed(1..)), "{error:?}"),
+        }
+        let surplus = self.receipts.len().saturating_sub(MANY as usize);
+        self.receipts.drain(..surplus);
+    }
+
+    fn run(&mut self, operation: &Operation) {
+        let next = self.queue.stats().next_seq;
+        let index = |who: u8, len: usize| if len == 0 { usize::MAX } else { usize::from(who) % len };
+        let readers = self.readers.len();
+        let reader = |who: u8| index(who, readers);
+        match *operation {
+            Operation::Enqueue(size, life) => {
+                let lifetime = life.get();
+                let payload = self.payload(next, size.into(), lifetime);
+                let added = match lifetime {
+                    Lifetime::Queue => self.queue.enqueue(payload, size.into()),
+                    _ => self.queue.enqueue_for(payload, size.into(), lifetime),
+                };
+                books::admitted(added, next);
+            }
+            Operation::EnqueueLarge(size) => {
+                let payload = self.payload(next, size.get(), Lifetime::Queue);
+                books::admitted(self.queue.enqueue(payload, size.get()), next);
+            }
+            Operation::Batch(count, size) => {
+                let count = u64::from(count).min(MANY.saturating_sub(self.queue.len()));
+                let batch =
+                    (next..next + count).map(|seq| (self.payload(seq, size.into(), Lifetime::Queue), size.into()));
+                books::admitted(self.queue.enqueue_batch(batch.collect()), next);
+            }
+            Operation::Read(who, limit) => self.read(reader(who), limit.into()),
+            Operation::ReadAll(who) => self.read(reader(who), usize::MAX),
+            Operation::ReadOne(who) => {
+                let Some(reader) = self.readers.get_mut(reader(who)) else { return };
+                // A member of an acknowledging group never settles what it got by this.
+                if let Ok(Some(payload)) = reader.handle.read()
+                    && reader.group.is_none()
+                {
+                    reader.account.delivered(payload.seq);
+                }
+            }
+            Operation::Peek(who) => {
+                let Some(reader) = self.readers.get(reader(who)) else { return };
+                let seen = reader.handle.peek_with(|delivery| (delivery.seq, delivery.payload.seq)).unwrap();
+                assert!(seen.is_none_or(|(seq, payload)| seq == payload));
+            }
+            Operation::AddConsumer(place, tells) => {
+                if self.readers.len() == CROWD {
+                    return;
+                }
+                let policy = if tells { MissedPolicy::Tell } else { MissedPolicy::Skip };
+                match self.queue.add_consumer(None, self.start(place), policy) {
+                    Ok(handle) => {
+                        let account = self.account(handle.unread().unwrap());
+                        self.readers.push(Reader { handle, group: None, account });
+                    }
+                    Err(error) => assert_eq!(error, Error::BeyondEnd(next)),
+                }
+            }
+            Operation::CloseReader(who) => {
+                let who = reader(who);
+                if who < self.readers.len() {
+                    let reader = self.readers.swap_remove(who);
+                    assert!(reader.handle.close() && !reader.handle.close());
+                    assert!(matches!(reader.handle.read(), Err(Error::ConsumerClosed)));
+                }
+            }
+            Operation::Seek(who, place) => {
+                let start = self.start(place);
+                let Some(reader) = self.readers.get_mut(reader(who)) else { return };
+                match reader.handle.seek(start) {
+                    Ok(()) => {
+                        let serial = reader.group;
+                        for reader in self.readers.iter_mut().filter(|other| other.group == serial || serial.is_none())
+                        {
+                            reader.account.order_is_anew();
+                        }
+                        self.audit_anew();
+                    }
+                    Err(error) => assert_eq!(error, Error::BeyondEnd(next)),
+                }
+            }
+            Operation::TakeMissed(who) => {
+                let Some(reader) = self.readers.get_mut(reader(who)) else { return };
+                let taken = reader.handle.take_missed().unwrap();
+                assert!(taken != Some(0) || self.queue.is_closed());
+                assert!(!matches!(reader.handle.take_missed(), Ok(Some(1..))), "told once");
+            }
+            Operation::History(who, limit) => {
+                let Some(reader) = self.readers.get(reader(who)) else { return };
+                let history = reader.handle.history(limit.into()).unwrap();
+                let first = self.queue.stats().first_seq;
+                assert!(history.len() <= limit.into() && history.iter().all(|&(seq, _)| (first..next).contains(&seq)));
+            }
+            Operation::Readings(back) => {
+                let readings = self.queue.readings(next.saturating_sub(back.into()));
+                assert!(readings.is_sorted_by_key(|&(_, at)| at));
+            }
+            Operation::AddGroup { start, ack_wait, max_deliver, ref backoff, max_pending, buries } => {
+                if self.teams.len() == CROWD {
+                    return;
+                }
+                let options = GroupOptions {
+                    ack_wait: ticks(ack_wait),
+                    max_deliver: max_deliver.map(u32::from),
+                    backoff: backoff.iter().map(|&count| u64::from(count) * TICK).collect(),
+                    max_pending: max_pending.map(u64::from),
+                };
+                let buries = buries.then(|| self.dead.dead_letter(Payload::bury, |_| Some(1)));
+                self.teams_so_far += 1;
+                let serial = self.teams_so_far;
+                match self.queue.add_group(&serial.to_string(), self.start(start), &options, buries) {
+                    Ok(handle) => {
+                        let account = self.account(handle.stats().unwrap().unread);
+                        self.teams.push(Team { handle, serial, account });
+                    }
+                    Err(error) => assert_eq!(error, Error::BeyondEnd(next)),
+                }
+            }
+            Operation::AddMember(who) => {
+                let Some(team) = self.teams.get(index(who, self.teams.len())) else { return };
+                if self.readers.len() < CROWD {
+                    let handle = team.handle.add_consumer(None).unwrap();
+                    self.readers.push(Reader { handle, group: Some(team.serial), account: Account::new(0, 0) });
+                }
+            }
+            Operation::CloseGroup(who) => {
+                let who = index(who, self.teams.len());
+                if who < self.teams.len() {
+                    let team = self.teams.swap_remove(who);
+                    assert!(team.handle.close() && !team.handle.close());
+                    self.readers.retain(|reader| reader.group != Some(team.serial));
+                }
+            }
+            Operation::Settle(which, say) => {
+                let which = index(which, self.receipts.len());
+                if which < self.receipts.len() {
+                    // Kept: settling twice does nothing more.
+                    self.queue.settle(&self.receipts[which], say.get());
+                }
+            }
+            Operation::SettleAll(say) => {
+                for receipt in std::mem::take(&mut self.receipts) {
+                    self.queue.settle(&receipt, say.get());
+                }
+            }
+            Operation::Advance(count) => {
+                self.clock.advance(u64::from(count) * TICK);
+            }
+            Operation::SetWall(count) => self.clock.set_wall(u64::from(count) * TICK),
+            Operation::SetTtl(ttl) => self.queue.set_ttl(ticks(ttl)),
+            Operation::SetExpires(expires) => self.queue.set_expires(expires),
+            Operation::SetMaxBytes(bytes) => self.queue.set_max_bytes(bytes.get()),
+            Operation::SetMaxItems(items) => self.queue.set_max_items(items.map(u64::from)),
+            Operation::Force => {
+                let before = self.queue.stats().expired;
+                let count = self.queue.force_expiration();
+                assert!(self.queue.stats().expired >= before + count);
+            }
+            Operation::ReadDead(limit) => {
+                let _ = self.mourner.read_with(limit.into(), |_| ());
+            }
+            Operation::CloseDead => self.dead.close(false),
+            Operation::Close(immediate) => {
+                self.queue.close(immediate);
+                if immediate {
+                    // What is discarded counts as neither read nor missed.
+                    self.audit_anew();
+                }
+            }
+        }
+    }
+
+    /// Begins the accounts anew.
+    fn audit_anew(&mut self) {
+        let next = self.queue.stats().next_seq;
+        for reader in self.readers.iter_mut().filter(|reader| reader.group.is_none()) {
+            let stats = reader.handle.stats().unwrap();
+            reader.account.begin(next, stats.read + stats.missed + stats.unread);
+        }
+        for team in &mut self.teams {
+            let stats = team.handle.stats().unwrap();
+            team.account.begin(next, stats.read + stats.missed + stats.unread + stats.pending);
+        }
+    }
+
+    fn check(&self) {
+        let stats = self.queue.stats();
+        self.queue.check();
+        self.dead.check();
+        self.ledger.check(stats.total_items, stats.memory_usage);
+        self.dead_ledger.check_count(self.dead.len());
+        assert!(stats.first_seq + stats.total_items <= stats.next_seq);
+        for reader in self.readers.iter().filter(|reader| reader.group.is_none()) {
+            let figures = reader.handle.stats().unwrap();
+            reader.account.check(stats.next_seq, figures.read + figures.missed + figures.unread);
+        }
+        for team in &self.teams {
+            let figures = team.handle.stats().unwrap();
+            let accounted = figures.read + figures.missed + figures.unread + figures.pending;
+            team.account.check(stats.next_seq, accounted);
+        }
+    }
+
+    /// What is refused by its limits, and what is not.
+    fn limits(&self, before: (u64, u64)) {
+        let stats = self.queue.stats();
+        assert!(stats.memory_usage <= stats.max_bytes.max(before.0), "{} bytes held", stats.memory_usage);
+        assert!(stats.total_items <= stats.max_items.unwrap_or(u64::MAX).max(before.1));
+    }
+}
+
+fuzz_target!(|input: Input| {
+    let mut stand = Stand::new(&input.setup);
+    for operation in &input.operations {
+        let before = stand.queue.stats();
+        stand.run(operation);
+        stand.limits((before.memory_usage, before.total_items));
+        stand.check();
+    }
+    let (ledger, dead_ledger) = (stand.ledger.clone(), stand.dead_ledger.clone());
+    drop(stand);
+    ledger.check(0, 0);
+    dead_ledger.check_count(0);
+});
