@@ -213,4 +213,27 @@ mod tests {
         assert_eq!(reads.bytes(), 0);
         assert!(reads.is_empty());
     }
+
+    #[test]
+    fn records_leave_with_the_last_message_that_they_speak_of() {
+        let mut reads = Reads::default();
+        (0..10).for_each(|seq| reads.single(seq, seq * 1000));
+        reads.batch(10, 20, 50_000);
+        reads.trim(9, usize::MAX);
+        assert_eq!((reads.of(9).count(), reads.of(29).count()), (1, 1));
+        reads.trim(10, usize::MAX);
+        assert_eq!((reads.of(9).count(), reads.of(29).count()), (0, 1));
+        reads.trim(30, usize::MAX);
+        assert_eq!(reads.bytes(), 0);
+    }
+
+    #[test]
+    fn single_reads_leave_a_thousand_at_a_time() {
+        let mut reads = Reads::default();
+        (0..2500).for_each(|seq| reads.single(seq, seq * 1000));
+        let all = reads.bytes();
+        reads.trim(RUN as u64, usize::MAX);
+        assert_eq!((reads.of(999).count(), reads.of(1000).count()), (0, 1));
+        assert!(reads.bytes() * 10 < all * 7, "{} of {all} bytes are left", reads.bytes());
+    }
 }

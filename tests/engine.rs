@@ -489,15 +489,57 @@ fn what_was_missed_before_a_discard_remains_missed() {
 }
 
 #[test]
-fn with_interest_what_a_later_consumer_reads_again_leaves_after_it() {
-    let (queue, _) = manual(Options { retention: Retention::Interest, ..Options::default() });
-    let slow = consumer(&queue);
-    (0..4).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
-    let quick = consumer(&queue);
-    assert_eq!(read_all(&quick).len(), 4);
-    quick.seek(Start::Seq(1)).unwrap();
-    assert_eq!(read_all(&slow).len(), 4);
-    assert_eq!((queue.len(), queue.stats().first_seq), (3, 1));
-    assert_eq!(read_all(&quick), [1, 2, 3]);
-    assert_eq!((queue.len(), queue.memory_usage()), (0, 0));
+fn what_makes_room_before_a_gap_leaves_the_head_behind_the_gap() {
+    let (queue, clock) = manual(Options { max_items: Some(3), overflow: Overflow::DropOldest, ..Options::default() });
+    for n in 0..3 {
+        queue.enqueue_for(n, 1, if n == 1 { Lifetime::Own(5) } else { Lifetime::Queue }).unwrap();
+    }
+    clock.advance(5);
+    queue.enqueue_batch(vec![(3, 1)]).unwrap();
+    assert_eq!(queue.enqueue(4, 1), Ok(4));
+    queue.check();
+    assert_eq!((queue.len(), queue.stats().first_seq), (3, 2));
+}
+
+#[test]
+fn a_position_by_time_is_the_first_message_of_that_time() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    let start = queue.now().wall;
+    for n in 0..6 {
+        queue.enqueue(n, 1).unwrap();
+        clock.advance(n % 2); // two of each time
+    }
+    for (wall, seq) in [(start - 1, 0), (start, 0), (start + 1, 2), (start + 2, 4), (start + 3, 6)] {
+        let consumer = queue.add_consumer(None, Start::Time(wall), MissedPolicy::Skip).unwrap();
+        assert_eq!(consumer.position(), Ok(seq));
+    }
+}
+
+#[test]
+fn what_had_left_where_a_position_is_put_back_to_is_not_missed() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    let consumer = consumer(&queue);
+    for n in 0..6 {
+        queue.enqueue_for(n, 1, if n == 2 || n == 4 { Lifetime::Own(5) } else { Lifetime::Forever }).unwrap();
+    }
+    (0..4).for_each(|n| assert_eq!(consumer.read(), Ok(Some(n))));
+    clock.advance(5); // 2 was read before, 4 was not
+    assert_eq!(consumer.missed(), Ok(1));
+    consumer.seek(Start::Seq(1)).unwrap();
+    assert_eq!((consumer.missed(), read_all(&consumer)), (Ok(1), vec![1, 3, 5]));
+    assert_eq!((consumer.missed(), consumer.stats().unwrap().read), (Ok(1), 7));
+}
+
+#[test]
+fn no_stamp_runs_backwards_with_the_wall_clock() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    let consumer = consumer(&queue);
+    let start = queue.now().wall;
+    for wall in [start, start + 5, start - 100, start + 7] {
+        clock.set_wall(wall);
+        queue.enqueue(0, 1).unwrap();
+    }
+    let mut stamps = Vec::new();
+    consumer.read_with(9, |delivery| stamps.push(delivery.created)).unwrap();
+    assert_eq!(stamps, [start, start + 5, start + 5, start + 7]);
 }

@@ -600,6 +600,24 @@ fn with_interest_a_message_stays_for_each_who_needs_it() {
 }
 
 #[test]
+fn with_interest_what_was_pinned_and_is_read_once_more_leaves_after_that() {
+    let f = fixture_of(Options { retention: Retention::Interest, ..Options::default() }, &acks(), None);
+    let alone = f.queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    f.enqueue(3);
+    let pinned = [receipt(&f.a), receipt(&f.a)];
+    f.settle(receipt(&f.a), Settle::Ack);
+    assert_eq!((seqs(&alone, 9), f.queue.len()), (vec![0, 1, 2], 2));
+    // One goes back to what is pinned, and one comes there.
+    alone.seek(Start::Seq(1)).unwrap();
+    f.settle(pinned[1], Settle::Ack);
+    assert_eq!((seqs(&alone, 9), f.queue.len()), (vec![1], 1));
+    let late = f.queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    f.settle(pinned[0], Settle::Ack);
+    assert_eq!((seqs(&late, 9), f.queue.len()), (vec![0], 0));
+    assert_eq!(f.queue.memory_usage(), 0);
+}
+
+#[test]
 fn with_interest_what_was_buried_leaves() {
     let (dead, _) = manual(Options::default());
     let options = Options { retention: Retention::Interest, ..Options::default() };

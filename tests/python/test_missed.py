@@ -186,6 +186,18 @@ def test_raise_tells_each_gap_once_and_then_goes_on(make_queue, how):
     assert_books_balance(consumer, 6)
 
 
+@pytest.mark.parametrize("expired", [1, CHUNK_SIZE + 3])
+def test_the_message_after_a_gap_that_was_raised_tells_of_it_too(make_queue, expired):
+    queue = make_queue(max_bytes=10_000_000)
+    consumer = queue.add_consumer(on_missed="raise")
+    queue.enqueue_batch(range(expired))
+    expire_all(queue)
+    queue.enqueue_batch(["next", "last"])
+    with pytest.raises(MessagesMissedError):
+        consumer.read()
+    assert [(message.payload, message.missed) for message in consumer.read_batch(9)] == [("next", expired), ("last", 0)]
+
+
 def test_raise_consumes_no_message(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer(on_missed="raise")
