@@ -96,11 +96,14 @@ test-free-threaded:
 	$(VENV_FT)/bin/python -m pytest --parallel-threads=4 --skip-thread-unsafe=True $(PYTEST_ARGS)
 endif
 
-# Each on $(PYTHON), and then on the free-threaded interpreter, where there is one.
-stress soak: %: %-here
-ifneq ($(PYTHON_FT),)
-	$(MAKE) --no-print-directory $@-here PYTHON='$(PYTHON_FT)' VENV=$(VENV_FT) GROUPS='test free-threaded'
-endif
+stress: stress-here
+	@$(call also,stress-here)
+
+soak: soak-here
+	@$(call also,soak-here)
+
+# The same once more on the free-threaded interpreter, where there is one.
+also = $(if $(PYTHON_FT),$(MAKE) --no-print-directory $(1) PYTHON='$(PYTHON_FT)' VENV=$(VENV_FT) GROUPS='test free-threaded',true)
 
 stress-here: SECONDS ?= 60
 stress-here: $(binary) $(groups)
