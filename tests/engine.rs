@@ -412,7 +412,7 @@ fn what_makes_room_one_for_one_leaves_the_books_exact() {
         queue.check();
         let held = queue.stats().first_seq..n + 1;
         let size = |n: u64| [10, 20].get(n as usize).copied().unwrap_or(n % 7) + MESSAGE_OVERHEAD;
-        assert_eq!(queue.memory_usage(), held.map(size).sum());
+        assert_eq!(queue.memory_usage(), held.map(size).sum::<u64>());
     }
     let gone = 2 * CHUNK - 3;
     assert_eq!((queue.stats().dropped, consumer.missed(), consumer.read()), (gone, Ok(gone), Ok(Some(gone))));
