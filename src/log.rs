@@ -5,6 +5,7 @@
 //! are no holes, O(chunks) while there are some.
 
 use std::collections::VecDeque;
+use std::hint::cold_path;
 use std::ops::Range;
 
 use slab::Slab;
@@ -109,7 +110,10 @@ impl<T> Log<T> {
         let (seq, through) = (self.next, self.through.wrapping_add(size));
         let chunk = match self.chunks.get_mut(self.back) {
             Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
-            _ => self.append_chunk(),
+            _ => {
+                cold_path();
+                self.append_chunk()
+            }
         };
         chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall });
         chunk.live += 1;

@@ -1,6 +1,7 @@
 //! What all handles of a queue share: its state behind the lock, and what is done once the lock is free.
 
 use std::collections::HashMap;
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -47,13 +48,22 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
     /// Takes the lock, if that is free and nothing is due.
     #[inline(always)]
-    fn enter(&self, now: Option<Now>) -> Option<MutexGuard<'_, State<T>>> {
-        let mut state = self.state.try_lock()?;
+    fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
+        let Some(mut state) = self.state.try_lock() else {
+            cold_path();
+            return None;
+        };
         // Where nothing ever expires, the time may not matter.
-        if let Some(now) = now.or_else(|| (state.due() != NEVER).then(|| self.clock.now())) {
-            state.advance(now);
+        if is_timed || state.due() != NEVER {
+            // Read with the lock taken: the processor goes on with what follows while it reads its counter, but it does not
+            // begin to take a lock before that is done.
+            state.advance(self.clock.now());
         }
-        if state.is_due() { None } else { Some(state) }
+        if state.is_due() {
+            cold_path();
+            return None;
+        }
+        Some(state)
     }
 
     /// Takes the lock to read in the usual case: it is free and nothing is due. What follows leaves nothing to do. Where it
@@ -61,14 +71,14 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// for, so the interpreter is not let go of.
     #[inline(always)]
     pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
-        self.enter(self.is_read_timed.then(|| self.clock.now()))
+        self.enter(self.is_read_timed)
     }
 
     /// The same for producers. What may become due before the expiration thread comes has to be followed by
     /// [`leave`](Self::leave).
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
-        self.enter(Some(self.clock.now()))
+        self.enter(true)
     }
 
     /// Lets go of the lock, and has the expiration thread come in time.

@@ -7,6 +7,7 @@
 //! everything else, with the arguments as they came, to the method behind it, which PyO3 made. That one alone says what
 //! the method means; a front only gets there sooner.
 
+use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -103,11 +104,13 @@ unsafe extern "C" fn call<F: Front>(
             let outcome = catch_unwind(AssertUnwindSafe(|| F::usual(py, this, args)));
             let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(panicked()), py));
             if outcome.0 == RAISED {
+                cold_path();
                 return ptr::null_mut();
             }
             if !outcome.0.is_null() {
                 return outcome.0;
             }
+            cold_path();
         }
         F::METHOD.call(slf, args, count, names)
     }

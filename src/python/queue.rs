@@ -1,6 +1,7 @@
 //! `Queue`.
 
 use std::collections::HashMap;
+use std::hint::cold_path;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,13 +203,18 @@ impl Queue {
     #[inline]
     pub(super) fn add_quickly(&self, payload: &Bound<'_, PyAny>) -> Option<u64> {
         if self.has_sizer.load(Ordering::Relaxed) {
+            cold_path();
             return None;
         }
-        let size = size::quick_size(payload)? as u64;
+        let Some(size) = size::quick_size(payload) else {
+            cold_path();
+            return None;
+        };
         let py = payload.py();
         let mut payload = Some(payload.clone().unbind());
-        let seq = self.engine.enqueue_next(&mut payload, size);
+        let seq = self.engine.enqueue_next(&mut payload, size as u64);
         if let Some(payload) = payload {
+            cold_path();
             // What left may be the last reference to it, and its end may run Python code.
             lifecycle::call_out(py, || payload.drop_ref(py));
         }

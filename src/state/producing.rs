@@ -1,5 +1,6 @@
 //! Producing: who gets in, and whom it wakes.
 
+use std::hint::cold_path;
 use std::ops::Range;
 
 use super::{Effects, NEVER, State, Ticket};
@@ -46,14 +47,16 @@ impl<T> State<T> {
     pub(crate) fn enqueue_next(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
         if !self.is_quiet() || self.armed > self.deadline() {
+            cold_path();
             return None;
         }
-        if self.budget.check(need).is_ok() {
-            let payload = payload.take()?;
-            self.budget.charge(need);
-            return Some(self.push(payload, size, Lifetime::Queue));
+        if self.budget.check(need).is_err() {
+            cold_path();
+            return self.replace_oldest(payload, need);
         }
-        self.replace_oldest(payload, need)
+        let payload = payload.take()?;
+        self.budget.charge(need);
+        Some(self.push(payload, size, Lifetime::Queue))
     }
 
     /// The same where the oldest message has to leave, and alone makes room.

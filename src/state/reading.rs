@@ -1,5 +1,6 @@
 //! Reading: what is handed over, what it leaves behind in the audit trail.
 
+use std::hint::cold_path;
 use std::ops::Range;
 
 use uuid::Uuid;
@@ -19,14 +20,25 @@ impl<T> State<T> {
     #[inline(always)]
     pub(crate) fn read_next<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let wall = self.read_time();
-        let consumer = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial)?;
+        let Some(consumer) = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial) else {
+            cold_path();
+            return None;
+        };
         if consumer.group.is_some() || self.retention != Retention::Limits || !self.joiners.is_empty() {
+            cold_path();
             return None;
         }
-        let cursor = self.cursors.get_mut(consumer.cursor)?;
+        let Some(cursor) = self.cursors.get_mut(consumer.cursor) else {
+            cold_path();
+            return None;
+        };
         let seq = cursor.position;
-        let found = self.log.at(seq, cursor.hint)?;
+        let Some(found) = self.log.at(seq, cursor.hint) else {
+            cold_path();
+            return None;
+        };
         if cursor.missed_just_before() > 0 || consumer.tells && cursor.has_untold() {
+            cold_path();
             return None;
         }
         let result = visit(Delivery {
