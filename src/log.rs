@@ -126,21 +126,25 @@ impl<T> Log<T> {
     }
 
     /// Adds messages, with their sizes, at the end, and returns what they need.
-    pub(crate) fn append_all(&mut self, each: impl Iterator<Item = (T, u64)>, stamp: Stamp, wall: u64) -> Need {
+    pub(crate) fn append_all(
+        &mut self,
+        mut each: impl ExactSizeIterator<Item = (T, u64)>,
+        stamp: Stamp,
+        wall: u64,
+    ) -> Need {
         let (first, before) = (self.next, self.through);
-        let mut each = each.peekable();
-        while each.peek().is_some() {
+        while each.len() > 0 {
             let mut through = self.through;
             let chunk = match self.chunks.get_mut(self.back) {
                 Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
                 _ => self.append_chunk(),
             };
-            let room = CHUNK_SIZE - chunk.slots.len();
-            chunk.slots.extend(each.by_ref().take(room).map(|(payload, size)| {
+            let filled = chunk.slots.len();
+            for (payload, size) in each.by_ref().take(CHUNK_SIZE - filled) {
                 through = through.wrapping_add(size);
-                Slot { payload: Some(payload), through, stamp, wall }
-            }));
-            let added = (chunk.slots.len() + room - CHUNK_SIZE) as u32;
+                chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall });
+            }
+            let added = (chunk.slots.len() - filled) as u32;
             chunk.live += added;
             chunk.own += if stamp.has_own_ttl() { added } else { 0 };
             self.next += u64::from(added);

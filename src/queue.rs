@@ -119,7 +119,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Adds all of a batch in the usual case; None: nothing was taken from `each`, and
     /// [`try_enqueue_batch`](Self::try_enqueue_batch) has to see to it.
-    pub(crate) fn enqueue_batch_next(&self, each: impl Iterator<Item = (T, u64)>, need: Need) -> Option<u64> {
+    pub(crate) fn enqueue_batch_next(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
         let mut state = self.core.enter_to_add()?;
         let first = state.enqueue_batch_next(each, need);
         self.core.leave(state);
@@ -127,7 +127,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// Adds all of a batch, or nothing: `need.items` messages whose sizes come to `need.bytes`.
-    pub(crate) fn try_enqueue_batch<I: Iterator<Item = (T, u64)>>(
+    pub(crate) fn try_enqueue_batch<I: ExactSizeIterator<Item = (T, u64)>>(
         &self,
         batch: I,
         need: Need,

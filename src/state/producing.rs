@@ -92,7 +92,7 @@ impl<T> State<T> {
     /// Adds `need.items` messages, or none. `each` gives them with their sizes, which come to `need.bytes`.
     pub(crate) fn enqueue_batch(
         &mut self,
-        each: impl Iterator<Item = (T, u64)>,
+        each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
         lifetime: Lifetime,
         ticket: Option<&Ticket>,
@@ -106,12 +106,12 @@ impl<T> State<T> {
 
     /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
     /// [`enqueue_batch`](Self::enqueue_batch) has to see to it.
-    pub(crate) fn enqueue_batch_next(&mut self, each: impl Iterator<Item = (T, u64)>, need: Need) -> Option<u64> {
+    pub(crate) fn enqueue_batch_next(&mut self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
         (self.is_quiet() && self.budget.check(need).is_ok()).then(|| self.push_all(each, need, Lifetime::Queue))
     }
 
     /// Adds messages that were admitted, and returns the first seq.
-    fn push_all(&mut self, each: impl Iterator<Item = (T, u64)>, need: Need, lifetime: Lifetime) -> u64 {
+    fn push_all(&mut self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need, lifetime: Lifetime) -> u64 {
         let first = self.log.next();
         let stamp = Stamp::new(self.latest.mono, lifetime != Lifetime::Queue);
         let added = self.log.append_all(each, stamp, self.latest.wall);
