@@ -13,7 +13,7 @@ use crate::log::Removed;
 use crate::options::Options;
 use crate::queue::Queue;
 use crate::state::{Burial, Dying, Effects, NEVER, State};
-use crate::sync::{Host, Mutex, MutexGuard, lock};
+use crate::sync::{Host, Mutex, MutexGuard, lock, try_again};
 
 /// More removed chunks than this are dropped by the expiration thread, not by whoever came by.
 const DROP_INLINE: usize = 4;
@@ -46,10 +46,10 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Takes the lock, if that is free and nothing is due.
+    /// Takes the lock, if that is free, at least in a moment, and nothing is due.
     #[inline(always)]
     fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
-        let Some(mut state) = self.state.try_lock() else {
+        let Some(mut state) = self.state.try_lock().or_else(|| try_again::<H, _>(&self.state)) else {
             cold_path();
             return None;
         };

@@ -17,7 +17,6 @@ pub(crate) use modelled::{atomic, thread};
 pub(crate) use std::{sync::atomic, thread};
 
 use atomic::{AtomicBool, Ordering};
-use crossbeam_utils::Backoff;
 use parking_lot::lock_api::{self, GuardNoSend};
 
 /// A value behind a [`Latch`].
@@ -66,6 +65,10 @@ unsafe impl lock_api::RawMutex for Latch {
 
 /// What the engine asks of the world that it runs in.
 pub trait Host: Send + Sync + 'static {
+    /// How often a contended lock is tried, with a yield of the processor before, until it takes a [`pause`](Self::pause).
+    /// 0 where the holder may not be able to go on before that.
+    const TRIES: u32;
+
     /// Lets other threads run while a lock is contended. Called without any lock held.
     fn pause();
 
@@ -79,6 +82,9 @@ pub trait Host: Send + Sync + 'static {
 pub struct Threads;
 
 impl Host for Threads {
+    // loom would only multiply its cases.
+    const TRIES: u32 = if cfg!(loom) { 0 } else { 6 };
+
     fn pause() {
         thread::yield_now();
     }
@@ -99,25 +105,36 @@ pub(crate) fn lock<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cold]
 fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Spinning pays only while the holder runs on another core; past a few hundred cycles it does not.
-    // loom has no such core: a loop that does not yield would only multiply its cases.
-    const SPINS: u32 = if cfg!(loom) { 0 } else { 6 };
-    let backoff = Backoff::new();
-    let mut spins = 0;
+    if let Some(guard) = try_again::<H, T>(mutex) {
+        return guard;
+    }
     loop {
-        if spins < SPINS {
-            backoff.spin();
-            spins += 1;
-        } else {
-            H::pause();
-        }
-        // Looking first leaves the holder's cache line alone.
+        H::pause();
         if !mutex.is_locked()
             && let Some(guard) = mutex.try_lock()
         {
             return guard;
         }
     }
+}
+
+/// Tries to take a contended lock for a moment.
+///
+/// Whoever finds it taken stays away for as long as a yield takes, rather than to spin: meanwhile the other thread gets
+/// several calls done with all that they touch in its own cache. Two threads that take turns at every call spend most of
+/// their time on moving cache lines: they took twice as long.
+#[cold]
+pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..H::TRIES {
+        thread::yield_now();
+        // Looking first leaves the holder's cache line alone.
+        if !mutex.is_locked()
+            && let Some(guard) = mutex.try_lock()
+        {
+            return Some(guard);
+        }
+    }
+    None
 }
 
 /// Takes the lock for longer than a scope: over a fork. [`release`] lets go of it.

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Callable
 from time import perf_counter_ns as clock
 from typing import Any, Final
 
@@ -31,17 +32,34 @@ def cases() -> list[Case]:
 
 
 def figures(rounds: int) -> list[Figure]:
-    """How two threads scale that have nothing to do with each other."""
+    """How two threads scale that have nothing to do with each other: ours, and what this machine has to offer."""
     if has_gil():
         print("\nLeft out, two threads on two queues: this interpreter has the GIL, which lets one run at a time.")
         return []
-    one, two = math.inf, math.inf
-    for _ in range(rounds):
-        one, two = min(one, seconds(1)), min(two, seconds(2))
-    return [Figure("two threads on two queues, as many times the work of one", 2 * one / two, "times", 1.8, True)]
+    result = []
+    for name, make, limit in (("queues", unshared, 1.8), ("SimpleQueues", simple, None), ("numbers", plain, None)):
+        one, two = math.inf, math.inf
+        for _ in range(rounds):
+            one, two = min(one, seconds(1, make)), min(two, seconds(2, make))
+        result.append(
+            Figure(f"two threads on two {name}, as many times the work of one", 2 * one / two, "times", limit, True)
+        )
+    return result
 
 
-def seconds(count: int) -> float:
+def unshared() -> Ends:
+    """Ours, with its defaults."""
+    queue: Queue[Any] = Queue("threads")
+    return Ends(queue.enqueue, queue.add_consumer().get_nowait)
+
+
+def plain() -> Ends:
+    """No queue at all: what the interpreter and the processor leave of two threads."""
+    number = object()
+    return Ends(number.__eq__, number.__hash__)
+
+
+def seconds(count: int, make: Callable[[], Ends]) -> float:
     """How long so many threads work, each on queues and with payloads of its own."""
     starts, ends = [0] * count, [0] * count
     line = threading.Barrier(count)
@@ -51,10 +69,9 @@ def seconds(count: int) -> float:
         line.wait()
         starts[index] = clock()
         for _ in range(WORK):
-            queue: Queue[str] = Queue("threads")
-            consumer = queue.add_consumer()
-            put_all(queue.enqueue, items)
-            get_all(consumer.get_nowait, items)
+            put, get = make()
+            put_all(put, items)
+            get_all(get, items)
         ends[index] = clock()
 
     threads = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(count)]

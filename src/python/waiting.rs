@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use super::arguments::Timeout;
 use super::lifecycle;
 use super::queue::Engine;
+use super::size::FREE_THREADED;
 use crate::state::{Ticket, What};
 use crate::sync::Host;
 
@@ -29,6 +30,9 @@ const TRIM_AFTER: u32 = 256;
 pub(crate) struct Interpreter;
 
 impl Host for Interpreter {
+    // With the GIL, nothing of the process but the expiration thread runs before it is let go of.
+    const TRIES: u32 = if FREE_THREADED { 6 } else { 0 };
+
     fn pause() {
         // SAFETY: it takes nothing, and may be called from any thread at any time.
         let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;

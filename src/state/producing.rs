@@ -51,7 +51,6 @@ impl<T> State<T> {
             return None;
         }
         if self.budget.check(need).is_err() {
-            cold_path();
             return self.replace_oldest(payload, need);
         }
         let payload = payload.take()?;
