@@ -49,7 +49,12 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// Takes the lock, if that is free, at least in a moment, and nothing is due.
     #[inline(always)]
     fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
-        let Some(mut state) = self.state.try_lock().or_else(|| try_again::<H, _>(&self.state)) else {
+        let mut state = self.state.try_lock();
+        if H::TRIES > 0 && state.is_none() {
+            cold_path();
+            state = try_again::<H, _>(&self.state);
+        }
+        let Some(mut state) = state else {
             cold_path();
             return None;
         };

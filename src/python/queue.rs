@@ -200,7 +200,7 @@ impl Queue {
     }
 
     /// Adds one message in the usual case: its size is known at once, and there is room. None: nothing was done.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add_quickly(&self, payload: &Bound<'_, PyAny>) -> Option<u64> {
         if self.has_sizer.load(Ordering::Relaxed) {
             cold_path();

@@ -50,12 +50,12 @@ impl<T> State<T> {
             cold_path();
             return None;
         }
-        if self.budget.check(need).is_err() {
-            return self.replace_oldest(payload, need);
+        if self.budget.check(need).is_ok() {
+            let payload = payload.take()?;
+            self.budget.charge(need);
+            return Some(self.push(payload, size, Lifetime::Queue));
         }
-        let payload = payload.take()?;
-        self.budget.charge(need);
-        Some(self.push(payload, size, Lifetime::Queue))
+        self.replace_oldest(payload, need)
     }
 
     /// The same where the oldest message has to leave, and alone makes room.
@@ -105,7 +105,11 @@ impl<T> State<T> {
 
     /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
     /// [`enqueue_batch`](Self::enqueue_batch) has to see to it.
-    pub(crate) fn enqueue_batch_next(&mut self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
+    pub(crate) fn enqueue_batch_next(
+        &mut self,
+        each: impl ExactSizeIterator<Item = (T, u64)>,
+        need: Need,
+    ) -> Option<u64> {
         (self.is_quiet() && self.budget.check(need).is_ok()).then(|| self.push_all(each, need, Lifetime::Queue))
     }
 
