@@ -166,13 +166,14 @@ impl Reads {
         self.runs.iter().filter_map(move |run| run.get(seq))
     }
 
-    /// The last `limit` readings of messages from `head` on, oldest first: seq and microseconds since the epoch.
-    pub(crate) fn last(&self, head: u64, limit: usize) -> Vec<(u64, u64)> {
+    /// The last `limit` readings of messages from `head` on of which `is_held` is true, oldest first: seq and microseconds
+    /// since the epoch. `is_held` is asked from the newest on.
+    pub(crate) fn last(&self, head: u64, limit: usize, mut is_held: impl FnMut(u64) -> bool) -> Vec<(u64, u64)> {
         let newest_first =
             self.runs.iter().rev().flat_map(|run| {
                 (run.first.max(head)..run.end()).rev().filter_map(|seq| run.get(seq).map(|at| (seq, at)))
             });
-        let mut last: Vec<_> = newest_first.take(limit).collect();
+        let mut last: Vec<_> = newest_first.filter(|&(seq, _)| is_held(seq)).take(limit).collect();
         last.reverse();
         last
     }
@@ -207,8 +208,9 @@ mod tests {
         assert_eq!(reads.of(6).count(), 0);
         assert_eq!(reads.of(29).collect::<Vec<_>>(), [9]);
         assert_eq!(reads.of(30).count(), 0);
-        assert_eq!(reads.last(4, 3), [(28, 9), (29, 9), (4, 12)]);
-        assert_eq!(reads.last(4, 100).len(), 23);
+        assert_eq!(reads.last(4, 3, |_| true), [(28, 9), (29, 9), (4, 12)]);
+        assert_eq!(reads.last(4, 100, |_| true).len(), 23);
+        assert_eq!(reads.last(4, 3, |seq| seq != 29), [(27, 9), (28, 9), (4, 12)]);
         reads.trim(31, 1000);
         assert_eq!(reads.bytes(), 0);
         assert!(reads.is_empty());

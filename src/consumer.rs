@@ -148,7 +148,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn history(&self, limit: usize) -> Result<Vec<(u64, u64)>, Error> {
-        self.queue.core.with(|state, _, _| Ok(state.consumer(self.key)?.reads.last(state.log.head(), limit)))
+        self.queue.core.with(|state, _, _| state.history(self.key, limit))
     }
 
     /// The figures.

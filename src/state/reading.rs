@@ -6,7 +6,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::{Consumer, ConsumerKey, Effects, State};
-use crate::chunk::CHUNK_SIZE;
+use crate::chunk::{CHUNK_SIZE, NIL};
 use crate::clock::Now;
 use crate::delivery::Delivery;
 use crate::error::Error;
@@ -222,6 +222,13 @@ impl<T> State<T> {
             self.trim_reads(usize::MAX);
         }
         self.audit_bytes
+    }
+
+    /// The last `limit` readings of messages that are held, oldest first: seq and wall clock, microseconds.
+    pub(crate) fn history(&self, key: ConsumerKey, limit: usize) -> Result<Vec<(u64, u64)>, Error> {
+        let mut hint = NIL;
+        let mut is_held = |seq| self.log.first_at(seq, &mut hint).is_some_and(|found| found.seq == seq);
+        Ok(self.consumer(key)?.reads.last(self.log.head(), limit, &mut is_held))
     }
 
     /// Who read a message, and when (wall clock, microseconds), in time order.

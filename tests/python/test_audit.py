@@ -58,6 +58,19 @@ def test_history_agrees_with_the_events(make_queue):
     assert consumer.history() == from_events
 
 
+def test_history_leaves_out_what_left_from_the_middle(make_queue):
+    queue = make_queue()
+    consumer = queue.add_consumer()
+    queue.enqueue("stays")
+    queue.enqueue("goes", ttl=0.02)
+    queue.enqueue("stays, too")
+    assert len(consumer.read_batch(3)) == 3
+    while len(queue) > 2:
+        queue.force_expiration()
+    assert [seq for seq, _ in consumer.history()] == [0, 2]
+    assert [seq for seq, _ in consumer.history(2)] == [0, 2]
+
+
 def test_history_can_be_limited_to_the_latest(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
