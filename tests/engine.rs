@@ -543,3 +543,21 @@ fn no_stamp_runs_backwards_with_the_wall_clock() {
     consumer.read_with(9, |delivery| stamps.push(delivery.created)).unwrap();
     assert_eq!(stamps, [start, start + 5, start + 5, start + 7]);
 }
+
+#[test]
+fn each_read_is_on_record_with_its_time_as_long_as_the_message_is_held() {
+    let (queue, clock) = manual(Options { ttl: Some(SECOND), ..Options::default() });
+    let (one_by_one, at_once) = (consumer(&queue), consumer(&queue));
+    (0..4).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    let start = queue.now().wall / 1000;
+    for n in 0..4 {
+        clock.advance(1000);
+        assert_eq!(one_by_one.read(), Ok(Some(n)));
+    }
+    assert_eq!(at_once.read_with(9, |_| ()), Ok(4));
+    assert_eq!(one_by_one.history(9), Ok((0..4).map(|n| (n, start + n + 1)).collect()));
+    assert_eq!(queue.readings(1), [(one_by_one.id(), start + 2), (at_once.id(), start + 4)]);
+    clock.advance(SECOND);
+    assert_eq!((one_by_one.history(9), queue.readings(1)), (Ok(vec![]), vec![]));
+    assert_eq!(queue.stats().audit_bytes, 0);
+}

@@ -20,7 +20,6 @@ impl<T> State<T> {
         let position = self.seq_of(start)?;
         let cursor = self.cursors.insert(Cursor::new(position, None, &self.log));
         let key = self.insert_consumer(id, name, cursor, None, policy);
-        self.collected = self.collected.min(position);
         self.collect(fx);
         Ok(key)
     }
@@ -115,7 +114,6 @@ impl<T> State<T> {
         }
         let skipped = cursor.seek(to, &self.log);
         self.consumers[key.index].read += skipped;
-        self.collected = self.collected.min(to);
         let available = self.available(at);
         self.cursors[at].readers.wake(available, &mut fx.wakers);
         self.forget_idle();

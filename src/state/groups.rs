@@ -41,7 +41,6 @@ impl<T> State<T> {
         let serial = self.new_serial();
         let acks = Acks::new(options);
         self.groups.insert(Group { serial, name, cursor, acks, redelivered: 0, dead_lettered: 0 });
-        self.collected = self.collected.min(position);
         self.collect(fx);
         Ok(GroupKey { index, serial })
     }
