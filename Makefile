@@ -8,6 +8,8 @@ PYTHON_FT := $(shell python3.14t -c 'import sys; print(sys.executable)' 2>/dev/n
 endif
 # More arguments for pytest, such as PYTEST_ARGS="-k close -x".
 PYTEST_ARGS ?=
+# More arguments for tests/mutants.py, such as MUTANTS_ARGS="--only acks".
+MUTANTS_ARGS ?=
 # More arguments for the Python benchmarks, such as BENCH_ARGS="--rounds 50 --check --plot".
 BENCH_ARGS ?=
 
@@ -40,6 +42,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean
 .PHONY: loom stress stress-here soak soak-here soak-model
+.PHONY: fuzz asan tsan valgrind mutants audit
 .PHONY: bench bench-rust bench-python instructions need-python need-rust
 
 help:
@@ -59,6 +62,12 @@ help:
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
 	@echo 'make loom                 the engine where threads meet: loom tries the orders of their steps'
+	@echo 'make fuzz                 sequences of operations made up by libFuzzer, with AddressSanitizer (SECONDS=N)'
+	@echo 'make asan                 the Rust tests under AddressSanitizer'
+	@echo 'make tsan                 the Rust tests under ThreadSanitizer: needs the nightly toolchain, with rust-src'
+	@echo 'make valgrind             every operation of the package under valgrind'
+	@echo 'make mutants              faults put into the engine one by one: each has to be found by a test'
+	@echo 'make audit                known vulnerabilities and licenses of the crates (needs the network)'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
 	@echo 'make format               let ruff and rustfmt put the code in form'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
@@ -122,6 +131,47 @@ soak-model: $(binary) $(groups)
 # A build of its own, in which loom's threads and atomics stand in for the real ones.
 loom: need-rust
 	RUSTFLAGS='--cfg loom' cargo test --profile soak --lib --target-dir target/loom -- models:: --nocapture
+
+# Sanitizers need flags that a stable compiler takes only if it is told that it is a nightly one.
+host := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+tools := $(CURDIR)/target/tools
+
+# What it finds that is new goes to target/fuzz-corpus; a failure, to target/fuzz-artifacts.
+fuzz: SECONDS ?= 60
+fuzz: $(tools)/bin/cargo-fuzz
+	mkdir -p target/fuzz-corpus target/fuzz-artifacts
+	RUSTC_BOOTSTRAP=1 $< fuzz run --target-dir target/fuzz operations target/fuzz-corpus fuzz/corpus/operations -- \
+		-max_total_time=$(SECONDS) -max_len=1024 -len_control=0 -artifact_prefix=$(CURDIR)/target/fuzz-artifacts/
+
+asan: need-rust
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+		cargo test --lib --tests --target $(host) --target-dir target/asan
+
+# The standard library has to be built with it, too.
+tsan: need-rust
+	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp \
+		cargo +nightly test -Zbuild-std --lib --test engine --test groups --target $(host) --target-dir target/tsan
+
+# Optimized as it is released, but with names; and allocations one by one, where CPython would take them from its own pool.
+valgrind: ROUNDS ?= 5
+valgrind: need-rust $(environment)
+	PYO3_PYTHON='$(CURDIR)/$(python)' cargo build --release --features python --target-dir target/valgrind \
+		--config 'profile.release.lto=false' --config 'profile.release.debug=1'
+	mkdir -p target/valgrind/package/mpmc_queue
+	cp python/mpmc_queue/*.py target/valgrind/package/mpmc_queue/
+	cp target/valgrind/release/libmpmc_queue.so target/valgrind/package/mpmc_queue/_mpmc_queue$(suffix)
+	PYTHONMALLOC=malloc PYTHONPATH=target/valgrind/package valgrind --quiet --error-exitcode=9 --num-callers=60 \
+		--leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
+		--suppressions=tests/valgrind.supp $(python) tests/valgrind.py $(ROUNDS)
+
+mutants: need-rust $(groups)
+	$(python) tests/mutants.py $(MUTANTS_ARGS)
+
+audit: $(tools)/bin/cargo-deny
+	$< --all-features check
+
+$(tools)/bin/%: | need-rust
+	cargo install --quiet --locked --root $(tools) $*
 
 bench: bench-rust bench-python
 

@@ -195,7 +195,8 @@ def test_the_message_after_a_gap_that_was_raised_tells_of_it_too(make_queue, exp
     queue.enqueue_batch(["next", "last"])
     with pytest.raises(MessagesMissedError):
         consumer.read()
-    assert [(message.payload, message.missed) for message in consumer.read_batch(9)] == [("next", expired), ("last", 0)]
+    messages = [consumer.read(), consumer.read()]
+    assert [(message.payload, message.missed) for message in messages] == [("next", expired), ("last", 0)]
 
 
 def test_raise_consumes_no_message(make_queue):
