@@ -42,7 +42,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean
 .PHONY: loom stress stress-here soak soak-here soak-model
-.PHONY: fuzz asan tsan valgrind mutants audit
+.PHONY: fuzz asan valgrind mutants audit
 .PHONY: bench bench-rust bench-python instructions need-python need-rust
 
 help:
@@ -64,7 +64,6 @@ help:
 	@echo 'make loom                 the engine where threads meet: loom tries the orders of their steps'
 	@echo 'make fuzz                 sequences of operations made up by libFuzzer, with AddressSanitizer (SECONDS=N)'
 	@echo 'make asan                 the Rust tests under AddressSanitizer'
-	@echo 'make tsan                 the Rust tests under ThreadSanitizer: needs the nightly toolchain, with rust-src'
 	@echo 'make valgrind             every operation of the package under valgrind'
 	@echo 'make mutants              faults put into the engine one by one: each has to be found by a test'
 	@echo 'make audit                known vulnerabilities and licenses of the crates (needs the network)'
@@ -146,11 +145,6 @@ fuzz: $(tools)/bin/cargo-fuzz
 asan: need-rust
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
 		cargo test --lib --tests --target $(host) --target-dir target/asan
-
-# The standard library has to be built with it, too.
-tsan: need-rust
-	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp \
-		cargo +nightly test -Zbuild-std --lib --test engine --test groups --target $(host) --target-dir target/tsan
 
 # Optimized as it is released, but with names; and allocations one by one, where CPython would take them from its own pool.
 valgrind: ROUNDS ?= 5
