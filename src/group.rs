@@ -121,7 +121,7 @@ impl<T: Send + 'static, H: Host> Group<T, H> {
     /// # Errors
     /// [`Error::GroupClosed`].
     pub fn stats(&self) -> Result<GroupStats, Error> {
-        self.queue.core.with(|state, _, _| state.group_stats(self.key))
+        self.queue.core.with(|state, now, _| state.group_stats(self.key, now))
     }
 
     /// Ends it, with all its members. False if it was ended already.

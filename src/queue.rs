@@ -11,13 +11,13 @@ use uuid::Uuid;
 use crate::budget::Need;
 use crate::clock::Now;
 use crate::consumer::Consumer;
-use crate::delivery::Receipt;
+use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
 use crate::group::{DeadLetter, Group, GroupOptions, Settle};
 use crate::options::{Lifetime, MissedPolicy, Options, Start};
 use crate::shared::{Core, WeakQueue};
 use crate::state::{Effects, NEVER, Ticket, What};
-use crate::stats::{ConsumerStats, QueueStats};
+use crate::stats::{ConsumerStats, Figures, QueueStats};
 use crate::sync::{Host, Threads, held, hold, lock, release};
 use crate::wait::Parker;
 
@@ -385,20 +385,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// The figures, all of one moment.
     pub fn stats(&self) -> QueueStats {
-        self.core.with(|state, _, _| QueueStats {
-            total_items: state.log.len(),
-            memory_usage: state.budget.bytes(),
-            max_bytes: state.budget.max_bytes(),
-            max_items: state.budget.max_items,
-            audit_bytes: state.audit_bytes() as u64,
-            consumers: state.consumers.len() as u64,
-            ttl: state.ttl(),
-            expired: state.expired,
-            dropped: state.dropped,
-            rejected: state.rejected,
-            first_seq: state.log.head(),
-            next_seq: state.log.next(),
-        })
+        self.core.with(|state, _, _| state.stats())
     }
 
     /// The figures of every consumer, all of one moment.
@@ -407,6 +394,17 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             let keys = state.consumer_keys();
             keys.into_iter().filter_map(|key| state.consumer_stats(key, now).ok()).collect()
         })
+    }
+
+    /// All figures, of one moment.
+    pub fn figures(&self) -> Figures {
+        self.core.with(|state, now, _| state.figures(now))
+    }
+
+    /// Shows up to `limit` of the messages held, from the first at or after `seq` on, under the queue's lock. Nobody has
+    /// read them by that.
+    pub fn look(&self, seq: u64, limit: usize, visit: impl FnMut(Delivery<'_, T>)) {
+        self.core.with(|state, _, _| state.look(seq, limit, visit));
     }
 
     // --- ending -------------------------------------------------------------------------------------------------------

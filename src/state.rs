@@ -16,11 +16,13 @@ use crate::chunk::NIL;
 use crate::clock::Now;
 use crate::cursor::Cursor;
 use crate::deadlines::Deadlines;
+use crate::departed::Departed;
 use crate::log::{Log, Removed};
 use crate::options::{Options, Overflow, Retention};
 use crate::wait::{Producer, WaitList};
 
 mod consumers;
+mod figures;
 mod groups;
 mod leaving;
 mod producing;
@@ -141,6 +143,8 @@ pub(crate) struct State<T> {
     pub(crate) consumers: Slab<Consumer>,
     cursors: Slab<Cursor>,
     groups: Slab<Group>,
+    /// What removed consumers had read and missed.
+    departed: Departed,
     retention: Retention,
     overflow: Overflow,
     audit: bool,
@@ -189,6 +193,7 @@ impl<T> State<T> {
             consumers: Slab::new(),
             cursors: Slab::new(),
             groups: Slab::new(),
+            departed: Departed::default(),
             retention: options.retention,
             overflow: options.overflow,
             audit: options.audit,

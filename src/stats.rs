@@ -61,6 +61,10 @@ pub struct GroupStats {
     pub pending: u64,
     /// Messages to deliver for the first time.
     pub unread: u64,
+    /// Their payload bytes.
+    pub unread_bytes: u64,
+    /// Nanoseconds since the oldest of them was enqueued.
+    pub lag: u64,
     /// Messages that left before they were delivered, or settled.
     pub missed: u64,
     /// Messages delivered, and with acknowledgements settled.
@@ -69,4 +73,33 @@ pub struct GroupStats {
     pub redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub dead_lettered: u64,
+}
+
+/// What consumers that were removed had read and missed: all those without a name, or those who had the same one as some
+/// that are still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepartedStats {
+    /// The name of their group.
+    pub group: Option<String>,
+    /// Their name.
+    pub name: Option<String>,
+    /// Messages read.
+    pub read: u64,
+    /// Messages that left before they were read; of the members of a group, none: those are the group's.
+    pub missed: u64,
+}
+
+/// All figures of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// The queue's.
+    pub queue: QueueStats,
+    /// Nanoseconds since the oldest message held was enqueued.
+    pub oldest: u64,
+    /// Those of every consumer, in the order they were added.
+    pub consumers: Vec<ConsumerStats>,
+    /// Those of every group, with its name, in the order they were added.
+    pub groups: Vec<(String, GroupStats)>,
+    /// Those of removed consumers.
+    pub departed: Vec<DepartedStats>,
 }

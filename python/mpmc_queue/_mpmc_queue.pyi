@@ -582,6 +582,17 @@ class Queue(Generic[_T]):
         >>> [stats.name for stats in q.consumer_stats()]
         ['reader']
         """
+    # For mpmc_queue.metrics and mpmc_queue.dashboard: everything of one moment; and what is held, without reading it.
+    def _figures(
+        self,
+    ) -> tuple[
+        QueueStats,
+        float,  # age of the oldest message held
+        list[ConsumerStats],
+        list[tuple[str, int, int, int, float, int, int, int]],  # see _watching.Group
+        list[tuple[str | None, str | None, int, int]],  # removed consumers: group, name, read, missed
+    ]: ...
+    def _look(self, start: int, limit: int) -> list[Message[_T]]: ...
     def is_empty(self) -> bool:
         """Whether no message is held. (As a truth value a queue is always True.)
 

@@ -141,13 +141,6 @@ impl ConsumerGroup {
         Ok(self.figures(py)?.missed)
     }
 
-    /// Messages that left the group's books as read, redelivered and dead-lettered, for the metrics.
-    #[getter]
-    fn _figures(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
-        let figures = self.figures(py)?;
-        Ok((figures.read, figures.redelivered, figures.dead_lettered))
-    }
-
     /// A new member.
     ///
     /// >>> q = Queue("q")

@@ -20,7 +20,7 @@ use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, Own
 use super::asyncio::{Call, Futures, Operation};
 use super::consumer::{Consumer, EngineConsumer};
 use super::group::{self, ConsumerGroup, EngineGroup};
-use super::message::Source;
+use super::message::{Draft, Message, Source};
 use super::seq::LastSeq;
 use super::stats::{ConsumerStats, QueueStats};
 use super::waiting::{Interpreter, block};
@@ -873,6 +873,35 @@ impl Queue {
     fn consumer_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let stats: Vec<_> = self.engine.consumer_stats().into_iter().map(ConsumerStats::from).collect();
         PyList::new(py, stats)
+    }
+
+    /// Everything at once, for the metrics and the dashboard: the queue's figures, the age of the oldest message, those
+    /// of consumers, of groups (name, pending, unread, unread bytes, lag, missed, redelivered, dead-lettered), and what
+    /// removed consumers had read and missed (group, name, read, missed).
+    fn _figures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let figures = self.engine.figures();
+        let queue = QueueStats::new(py, figures.queue, &self.name, self.created);
+        let consumers: Vec<_> = figures.consumers.into_iter().map(ConsumerStats::from).collect();
+        let groups: Vec<_> = figures
+            .groups
+            .into_iter()
+            .map(|(name, group)| {
+                let lag = message::seconds(group.lag);
+                let counts = (group.missed, group.redelivered, group.dead_lettered);
+                (name, group.pending, group.unread, group.unread_bytes, lag, counts.0, counts.1, counts.2)
+            })
+            .collect();
+        let departed: Vec<_> =
+            figures.departed.into_iter().map(|past| (past.group, past.name, past.read, past.missed)).collect();
+        (queue, message::seconds(figures.oldest), consumers, groups, departed).into_pyobject(py)
+    }
+
+    /// Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. Nobody has read them
+    /// by that: it leaves every position, count and audit trail alone.
+    fn _look<'py>(&self, py: Python<'py>, start: u64, limit: usize) -> PyResult<Vec<Bound<'py, Message>>> {
+        let mut drafts = Vec::with_capacity(limit.min(SLICE));
+        self.engine.look(start, limit.min(SLICE), |delivery| drafts.push(Draft::new(py, &delivery)));
+        drafts.into_iter().map(|draft| draft.finish(py, &self.source)).collect()
     }
 
     /// Whether no message is held. (As a truth value a queue is always True.)

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{Consumer, ConsumerKey, Effects, State};
 use crate::audit::Reads;
 use crate::cursor::Cursor;
+use crate::departed::Who;
 use crate::error::Error;
 use crate::options::{MissedPolicy, Start};
 
@@ -33,6 +34,7 @@ impl<T> State<T> {
         policy: MissedPolicy,
     ) -> ConsumerKey {
         let serial = self.new_serial();
+        self.departed.enter(Who { group, name: name.clone() });
         let index = self.consumers.insert(Consumer {
             serial,
             id,
@@ -59,6 +61,9 @@ impl<T> State<T> {
         }
         let consumer = self.consumers.remove(key.index);
         self.audit_bytes -= consumer.reads.bytes();
+        // What the members of a group missed is the group's.
+        let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
+        self.departed.leave(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);
         match consumer.group {
             None => self.remove_cursor(consumer.cursor, fx),
             Some(group) => self.remove_member(group, consumer.serial, fx),

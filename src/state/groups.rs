@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{ConsumerKey, Effects, Group, GroupKey, State};
 use crate::acks::{Acks, Settled};
 use crate::chunk::NIL;
+use crate::clock::Now;
 use crate::cursor::Cursor;
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
@@ -62,12 +63,17 @@ impl<T> State<T> {
         keys
     }
 
-    pub(crate) fn group_stats(&self, key: GroupKey) -> Result<GroupStats, Error> {
+    pub(crate) fn group_stats(&self, key: GroupKey, now: Now) -> Result<GroupStats, Error> {
         let group = self.group(key)?;
         let cursor = &self.cursors[group.cursor];
+        let (unread, unread_bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let mut hint = cursor.hint;
+        let oldest = self.log.first_at(cursor.position, &mut hint);
         Ok(GroupStats {
             pending: group.pending(),
-            unread: self.log.count_from(cursor.position, cursor.hint),
+            unread,
+            unread_bytes,
+            lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()),
             missed: cursor.missed(&self.log),
             read: cursor.read,
             redelivered: group.redelivered,
@@ -110,6 +116,7 @@ impl<T> State<T> {
             self.audit_bytes -= consumer.reads.bytes();
         }
         let group = self.groups.remove(key.index);
+        self.departed.forget_group(key.index);
         // What was pending is nobody's any more: with `Retention::Interest` it may leave.
         if group.pending() > 0 {
             self.collected = 0;

@@ -1,0 +1,83 @@
+"""The instruments for OpenTelemetry."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
+
+from mpmc_queue import Queue, __version__
+from mpmc_queue._watching import Watched
+from mpmc_queue.metrics._table import METRICS, Kind, Metric, Reading, read
+
+STALE: Final = 1.0
+"""Seconds after which a reading serves no further instrument."""
+
+
+def instrument(
+    queues: Queue[Any] | Iterable[Queue[Any]], *, meter_provider: MeterProvider | None = None
+) -> "Instruments":
+    """Makes observable instruments that read the queues whenever OpenTelemetry collects.
+
+    queues          a Queue or several, held weakly. More can follow with `add` on what is returned.
+    meter_provider  where to make them; None: the global one.
+
+    Call it once, and `add` to what it returns: an instrument can be made only once for a provider, and never be removed.
+    Raises TypeError for what is not a Queue, and ValueError when two of them have the same name.
+
+    >>> queue = Queue("orders")
+    >>> instruments = instrument(queue)
+    >>> instruments.add(Queue("invoices"))
+    """
+    instruments = Instruments(queues)
+    meter = (meter_provider or get_meter_provider()).get_meter("mpmc_queue", __version__)
+    makers: dict[Kind, Callable[..., object]] = {
+        Kind.COUNTER: meter.create_observable_counter,
+        Kind.AMOUNT: meter.create_observable_up_down_counter,
+        Kind.LEVEL: meter.create_observable_gauge,
+    }
+    for metric in METRICS:
+        callback = instruments._callback(metric)
+        makers[metric.kind](metric.otel, callbacks=[callback], unit=metric.unit, description=metric.help)
+    return instruments
+
+
+class Instruments:
+    """The queues that the instruments read. `instrument` makes it; the instruments keep it."""
+
+    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]]) -> None:
+        self._watched = Watched(queues, distinct_names=True)
+        self._lock = threading.Lock()
+        self._readings: list[tuple[str, Reading]] = []
+        self._taken = -STALE
+        self._served: set[str] = set()
+
+    def add(self, queue: Queue[Any]) -> None:
+        """Watches one more queue; nothing happens if it is watched already."""
+        self._watched.add(queue)
+
+    def discard(self, queue: Queue[Any]) -> None:
+        """Watches a queue no more; nothing happens if it was not watched."""
+        self._watched.discard(queue)
+
+    def _callback(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(options: CallbackOptions) -> Iterator[Observation]:
+            for name, reading in self._readings_for(metric.name):
+                for labels, value in metric.values(reading):
+                    # An attribute that says nothing is left out.
+                    pairs = zip(metric.labels, labels, strict=True)
+                    yield Observation(value, {"queue": name} | {key: label for key, label in pairs if label})
+
+        return observe
+
+    def _readings_for(self, metric: str) -> list[tuple[str, Reading]]:
+        """The same readings for all instruments of a collection: an instrument that asks again begins the next one."""
+        with self._lock:
+            now = time.monotonic()
+            if metric in self._served or now - self._taken >= STALE:
+                self._readings = [(queue.name, read(queue)) for queue in self._watched]
+                self._taken = now
+                self._served.clear()
+            self._served.add(metric)
+            return self._readings

@@ -1,0 +1,57 @@
+"""The collector for prometheus_client."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric as Family
+from prometheus_client.registry import Collector
+
+from mpmc_queue import Queue
+from mpmc_queue._watching import Watched
+from mpmc_queue.metrics._table import METRICS, Kind, Metric, read
+
+
+class QueueCollector(Collector):
+    """Reads queues whenever Prometheus scrapes; register it with a registry.
+
+    queues      a Queue or several, held weakly. More can follow with `add`.
+
+    Raises TypeError for what is not a Queue, and ValueError when two of them have the same name.
+
+    >>> from prometheus_client import CollectorRegistry
+    >>> queue, registry = Queue("orders"), CollectorRegistry()
+    >>> registry.register(QueueCollector(queue))
+    >>> _ = queue.enqueue("order")
+    >>> registry.get_sample_value("mpmc_enqueued_messages_total", {"queue": "orders"})
+    1.0
+    """
+
+    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]]) -> None:
+        self._watched = Watched(queues, distinct_names=True)
+
+    def add(self, queue: Queue[Any]) -> None:
+        """Watches one more queue; nothing happens if it is watched already."""
+        self._watched.add(queue)
+
+    def discard(self, queue: Queue[Any]) -> None:
+        """Watches a queue no more; nothing happens if it was not watched."""
+        self._watched.discard(queue)
+
+    def describe(self) -> Iterator[Family]:
+        """The metrics without values, for the registry to see that no other has their names."""
+        return (_family(metric) for metric in METRICS)
+
+    def collect(self) -> Iterator[Family]:
+        """The metrics with their values of now."""
+        readings = [(queue.name, read(queue)) for queue in self._watched]
+        for metric in METRICS:
+            family = _family(metric)
+            for name, reading in readings:
+                for labels, value in metric.values(reading):
+                    family.add_metric((name, *labels), value)
+            yield family
+
+
+def _family(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily:
+    family = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    return family(f"mpmc_{metric.name}", metric.help, labels=("queue", *metric.labels))

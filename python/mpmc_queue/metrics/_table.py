@@ -1,0 +1,140 @@
+"""Which metrics there are, and what each says of a queue."""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from mpmc_queue import Queue
+from mpmc_queue._watching import Figures, figures
+
+
+class Kind(Enum):
+    """How values of a metric belong together."""
+
+    COUNTER = "counter"  # only ever grows
+    AMOUNT = "amount"  # goes up and down, and can be added up over queues and consumers
+    LEVEL = "level"  # goes up and down; a sum of it means nothing
+
+
+class Reader(NamedTuple):
+    """The sums over those who read under the same labels: a name, all without one, or a group."""
+
+    consumer: str
+    group: str
+    delivered: int | None  # None: it does not apply, as for the rest
+    missed: int | None
+    unread: int | None
+    unread_bytes: int | None
+    lag: float | None
+
+
+class Reading(NamedTuple):
+    """What the metrics are made of: a queue's figures, its readers under their labels."""
+
+    figures: Figures
+    readers: list[Reader]
+
+
+def read(queue: Queue[Any]) -> Reading:
+    """Reads a queue."""
+    now = figures(queue)
+    delivered: dict[tuple[str, str], int] = {}
+    positions: dict[tuple[str, str], tuple[int, int, int, float]] = {}
+    for consumer in now.consumers:
+        key = (consumer.name or "", consumer.group or "")
+        delivered[key] = delivered.get(key, 0) + consumer.total_items_read
+        if consumer.group is None:
+            missed, unread, size, lag = positions.get(key, (0, 0, 0, 0.0))
+            missed += consumer.missed_items
+            # Of those who are summed, the one furthest behind tells how many seconds that is.
+            lag = max(lag, consumer.lag)
+            positions[key] = (missed, unread + consumer.unread_items, size + consumer.unread_bytes, lag)
+    for departed in now.departed:
+        key = (departed.name or "", departed.group or "")
+        delivered[key] = delivered.get(key, 0) + departed.read
+        if departed.group is None:
+            missed, unread, size, lag = positions.get(key, (0, 0, 0, 0.0))
+            positions[key] = (missed + departed.missed, unread, size, lag)
+    for group in now.groups:
+        positions["", group.name] = (group.missed, group.unread, group.unread_bytes, group.lag)
+    readers = []
+    for key in delivered | positions:
+        rest = positions.get(key, (None, None, None, None))
+        readers.append(Reader(*key, delivered.get(key), *rest))
+    return Reading(now, readers)
+
+
+class Metric(NamedTuple):
+    """One metric.
+
+    >>> METRICS[0].prometheus, METRICS[0].otel, METRICS[0].unit
+    ('mpmc_enqueued_messages_total', 'mpmc_queue.enqueued_messages', '{message}')
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    """As OpenTelemetry writes it: {message}, By, s."""
+    help: str
+    labels: tuple[str, ...]
+    """The labels beside `queue`."""
+    values: Callable[[Reading], Iterator[tuple[tuple[str, ...], float]]]
+    """The values of a queue, each with those of `labels`."""
+
+    @property
+    def prometheus(self) -> str:
+        """Its name in Prometheus."""
+        return f"mpmc_{self.name}{'_total' if self.kind is Kind.COUNTER else ''}"
+
+    @property
+    def otel(self) -> str:
+        """Its name in OpenTelemetry."""
+        return f"mpmc_queue.{self.name}"
+
+
+def _of_queue(name: str, kind: Kind, unit: str, text: str, value: Callable[[Figures], float]) -> Metric:
+    def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
+        yield (), value(reading.figures)
+
+    return Metric(name, kind, unit, text, (), values)
+
+
+def _of_readers(name: str, kind: Kind, unit: str, text: str, value: Callable[[Reader], float | None]) -> Metric:
+    def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
+        for reader in reading.readers:
+            if (found := value(reader)) is not None:
+                yield (reader.consumer, reader.group), found
+
+    return Metric(name, kind, unit, text, ("consumer", "group"), values)
+
+
+def _of_groups(name: str, kind: Kind, text: str, index: int) -> Metric:
+    def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
+        for group in reading.figures.groups:
+            yield (group.name,), float(group[index])
+
+    return Metric(name, kind, "{message}", text, ("group",), values)
+
+
+_COUNTER, _AMOUNT, _LEVEL = Kind.COUNTER, Kind.AMOUNT, Kind.LEVEL
+
+METRICS: Final = (
+    _of_queue("enqueued_messages", _COUNTER, "{message}", "Messages enqueued.", lambda of: of.queue.enqueued),
+    _of_readers("delivered_messages", _COUNTER, "{message}", "Messages read by consumers.", lambda of: of.delivered),
+    _of_queue("expired_messages", _COUNTER, "{message}", "Messages removed by their TTL.", lambda of: of.queue.expired),
+    _of_queue("dropped_messages", _COUNTER, "{message}", "Messages dropped to make room.", lambda of: of.queue.dropped),
+    _of_queue("rejected_messages", _COUNTER, "{message}", "Messages refused: queue full.", lambda of: of.queue.rejected),
+    _of_readers("missed_messages", _COUNTER, "{message}", "Messages that left before they were read.", lambda of: of.missed),
+    _of_groups("redelivered_messages", _COUNTER, "Deliveries that were not the first of their message.", 6),
+    _of_groups("dead_lettered_messages", _COUNTER, "Messages moved to the dead letter queue.", 7),
+    _of_queue("retained_messages", _AMOUNT, "{message}", "Messages held.", lambda of: of.queue.total_items),
+    _of_queue("retained_bytes", _AMOUNT, "By", "Bytes held, payloads and overhead.", lambda of: of.queue.memory_usage),
+    _of_queue("limit_bytes", _AMOUNT, "By", "The limit on the bytes held.", lambda of: of.queue.max_bytes),
+    _of_queue("oldest_message_age_seconds", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.oldest),
+    _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.queue.consumer_count),
+    _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
+    _of_readers("consumer_lag_bytes", _AMOUNT, "By", "Bytes not read yet.", lambda of: of.unread_bytes),
+    _of_readers("consumer_lag_seconds", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
+    _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered and not settled yet.", 1),
+)  # fmt: skip
+"""Every metric there is."""

@@ -1,0 +1,66 @@
+//! All figures of one moment, and a look at what is held: for those who watch a queue, and take no part in it.
+
+use super::State;
+use crate::chunk::NIL;
+use crate::clock::Now;
+use crate::delivery::Delivery;
+use crate::stats::{DepartedStats, Figures, QueueStats};
+
+impl<T> State<T> {
+    pub(crate) fn stats(&mut self) -> QueueStats {
+        QueueStats {
+            total_items: self.log.len(),
+            memory_usage: self.budget.bytes(),
+            max_bytes: self.budget.max_bytes(),
+            max_items: self.budget.max_items,
+            audit_bytes: self.audit_bytes() as u64,
+            consumers: self.consumers.len() as u64,
+            ttl: self.ttl(),
+            expired: self.expired,
+            dropped: self.dropped,
+            rejected: self.rejected,
+            first_seq: self.log.head(),
+            next_seq: self.log.next(),
+        }
+    }
+
+    pub(crate) fn figures(&mut self, now: Now) -> Figures {
+        let queue = self.stats();
+        let consumers = self.consumer_keys().into_iter().filter_map(|key| self.consumer_stats(key, now).ok());
+        let groups = self.group_keys().into_iter().filter_map(|key| {
+            let stats = self.group_stats(key, now).ok()?;
+            Some((self.group(key).ok()?.name.clone(), stats))
+        });
+        let departed = self.departed.sums().map(|(who, past)| DepartedStats {
+            group: who.group.map(|group| self.groups[group].name.clone()),
+            name: who.name.clone(),
+            read: past.read,
+            missed: past.missed,
+        });
+        Figures {
+            queue,
+            oldest: self.log.first_at(0, &mut { NIL }).map_or(0, |found| now.mono - found.stamp.mono()),
+            consumers: consumers.collect(),
+            groups: groups.collect(),
+            departed: departed.collect(),
+        }
+    }
+
+    /// Shows up to `limit` of the messages held, from the first at or after `seq` on. Nobody has read them by that.
+    pub(crate) fn look(&self, seq: u64, limit: usize, mut visit: impl FnMut(Delivery<'_, T>)) {
+        let (mut seq, mut hint) = (seq, NIL);
+        for _ in 0..limit {
+            let Some(found) = self.log.first_at(seq, &mut hint) else { break };
+            seq = found.seq + 1;
+            visit(Delivery {
+                payload: found.payload,
+                seq: found.seq,
+                size: found.size,
+                created: found.wall,
+                missed: 0,
+                deliveries: 1,
+                receipt: None,
+            });
+        }
+    }
+}
