@@ -16,7 +16,7 @@ BENCH_ARGS ?=
 VENV ?= .venv
 VENV_FT := .venv-ft
 # Dependency groups of pyproject.toml that the tests use.
-GROUPS ?= test lint
+GROUPS ?= test lint browser
 
 # Where the Rust installer puts cargo, for shells that were started before.
 export PATH := $(PATH):$(HOME)/.cargo/bin

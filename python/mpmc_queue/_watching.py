@@ -72,7 +72,9 @@ class Watched:
                 if self._distinct_names and other.name == queue.name:
                     # A queue that has taken the place of one that was closed goes on under its name.
                     if not other.closed:
-                        raise ValueError(f"queue must have a name of its own: another {queue.name!r} is watched already")
+                        raise ValueError(
+                            f"queue must have a name of its own: another {queue.name!r} is watched already"
+                        )
                     del self._queues[number]
             self._queues[self._next] = ref(queue)
             self._next += 1

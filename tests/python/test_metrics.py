@@ -1,0 +1,411 @@
+"""The metrics: their names, and that they say what the queues' own counters say, scraped with the real libraries."""
+
+import gc
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from harness import output_of
+from helpers import expire_all
+from mpmc_queue import Queue, QueueFullError
+from mpmc_queue.metrics import METRICS, QueueCollector, instrument
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+COUNTERS = {
+    "mpmc_enqueued_messages_total": (),
+    "mpmc_delivered_messages_total": ("consumer", "group"),
+    "mpmc_expired_messages_total": (),
+    "mpmc_dropped_messages_total": (),
+    "mpmc_rejected_messages_total": (),
+    "mpmc_missed_messages_total": ("consumer", "group"),
+    "mpmc_redelivered_messages_total": ("group",),
+    "mpmc_dead_lettered_messages_total": ("group",),
+}
+GAUGES = {
+    "mpmc_retained_messages": (),
+    "mpmc_retained_bytes": (),
+    "mpmc_limit_bytes": (),
+    "mpmc_oldest_message_age_seconds": (),
+    "mpmc_consumers": (),
+    "mpmc_consumer_lag_messages": ("consumer", "group"),
+    "mpmc_consumer_lag_bytes": ("consumer", "group"),
+    "mpmc_consumer_lag_seconds": ("consumer", "group"),
+    "mpmc_ack_pending_messages": ("group",),
+}
+WITHOUT_OTEL_OR_PROMETHEUS = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("prometheus_client", "opentelemetry"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+import mpmc_queue.metrics as metrics
+for name in ("QueueCollector", "instrument"):
+    try:
+        getattr(metrics, name)
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def flat(families: Any) -> Samples:
+    """Every sample, by name and labels; no two may be the same."""
+    samples: Samples = {}
+    for family in families:
+        for sample in family.samples:
+            # A label that is empty and one that is missing are the same to Prometheus.
+            key = sample.name, tuple(sorted((name, value) for name, value in sample.labels.items() if value))
+            assert key not in samples, key
+            samples[key] = sample.value
+    return samples
+
+
+class Prometheus:
+    """A registry with a collector, scraped as text."""
+
+    def __init__(self, *queues: Queue[Any]) -> None:
+        self.registry = CollectorRegistry()
+        self.collector = QueueCollector(queues)
+        self.registry.register(self.collector)
+
+    def scrape(self) -> Samples:
+        return flat(parse(generate_latest(self.registry).decode()))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.scrape().get((name, tuple(sorted(({"queue": "test"} | labels).items()))))
+
+
+class Otel:
+    """A provider of the SDK whose reader is asked by hand."""
+
+    def __init__(self, *queues: Queue[Any]) -> None:
+        self.reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self.reader])
+        self.instruments = instrument(queues, meter_provider=self.provider)
+
+    def collect(self) -> dict[str, Any]:
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return {}
+        return {metric.name: metric for resource in data.resource_metrics for scope in resource.scope_metrics
+                for metric in scope.metrics}  # fmt: skip
+
+    def scrape(self) -> Samples:
+        return {
+            (name, tuple(sorted(point.attributes.items()))): point.value
+            for name, metric in self.collect().items()
+            for point in metric.data.data_points
+        }
+
+
+@pytest.fixture
+def otel() -> Iterator[Any]:
+    made: list[Otel] = []
+
+    def make(*queues: Queue[Any]) -> Otel:
+        made.append(Otel(*queues))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.provider.shutdown()
+
+
+@pytest.fixture
+def busy(make_queue: Any) -> Queue[Any]:
+    """A queue to which everything has happened that a metric counts."""
+    dead = Queue[Any]("dead", ttl=None)
+    queue = make_queue(ttl=None, max_items=10, overflow="drop_oldest", max_bytes=5_000)
+    named = queue.add_consumer("billing")
+    for _ in range(2):
+        queue.add_consumer()
+    group = queue.add_group("workers", ack_wait=1000, max_deliver=2, dead_letter=dead)
+    worker = group.add_consumer("one")
+    queue.enqueue_batch(range(5))
+    expire_all(queue)
+    queue.enqueue_batch(range(10))
+    queue.enqueue_batch(range(2))  # drops 2
+    with pytest.raises(QueueFullError):
+        queue.enqueue("x" * 100_000)
+    named.read_batch(4)
+    for consumer in queue.consumers[1:3]:
+        consumer.read_batch(3)
+    acked, poison = worker.read_batch(2)
+    acked.ack()
+    poison.nack()
+    worker.read().nack()  # its second delivery: given up
+    worker.read()
+    return queue
+
+
+EXPECTED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+    ("enqueued_messages", ()): 17,
+    ("expired_messages", ()): 5,
+    ("dropped_messages", ()): 2,
+    ("rejected_messages", ()): 1,
+    ("retained_messages", ()): 10,
+    ("limit_bytes", ()): 5_000,
+    ("consumers", ()): 4,
+    ("delivered_messages", (("consumer", "billing"),)): 4,
+    ("delivered_messages", ()): 6,
+    ("delivered_messages", (("consumer", "one"), ("group", "workers"))): 1,
+    ("missed_messages", (("consumer", "billing"),)): 7,
+    ("missed_messages", ()): 14,
+    ("missed_messages", (("group", "workers"),)): 7,
+    ("redelivered_messages", (("group", "workers"),)): 1,
+    ("dead_lettered_messages", (("group", "workers"),)): 1,
+    ("ack_pending_messages", (("group", "workers"),)): 1,
+    ("consumer_lag_messages", (("consumer", "billing"),)): 6,
+    ("consumer_lag_messages", ()): 14,
+    ("consumer_lag_messages", (("group", "workers"),)): 7,
+}
+
+
+def expected(names: dict[str, str]) -> Samples:
+    """What is expected of the busy queue, by the names of one library."""
+    return {(names[name], tuple(sorted([("queue", "test"), *labels]))): value
+            for (name, labels), value in EXPECTED.items()}  # fmt: skip
+
+
+def test_the_names_are_these():
+    assert {metric.prometheus for metric in METRICS} == COUNTERS.keys() | GAUGES.keys()
+    assert [metric.otel for metric in METRICS] == [f"mpmc_queue.{metric.name}" for metric in METRICS]
+    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "By", "s"}
+    assert {metric.prometheus: metric.labels for metric in METRICS} == COUNTERS | GAUGES
+
+
+def test_prometheus_reads_the_queues_own_figures(busy):
+    samples = Prometheus(busy).scrape()
+    wanted = expected({metric.name: metric.prometheus for metric in METRICS})
+    assert {key: samples.get(key) for key in wanted} == wanted
+    (billing,) = [stats for stats in busy.consumer_stats() if stats.name == "billing"]
+    labels = (("consumer", "billing"), ("queue", "test"))
+    assert samples["mpmc_consumer_lag_bytes", labels] == billing.unread_bytes > 0
+    assert 0 < samples["mpmc_consumer_lag_seconds", labels] <= billing.lag
+    assert samples["mpmc_retained_bytes", (("queue", "test"),)] == busy.memory_usage
+    assert samples["mpmc_oldest_message_age_seconds", (("queue", "test"),)] > 0
+
+
+def test_otel_reads_the_queues_own_figures(busy, otel):
+    samples = otel(busy).scrape()
+    wanted = expected({metric.name: metric.otel for metric in METRICS})
+    assert {key: samples.get(key) for key in wanted} == wanted
+
+
+def test_otel_instruments_have_their_units_and_kinds(busy, otel):
+    metrics = otel(busy).collect()
+    assert metrics.keys() == {metric.otel for metric in METRICS}
+    for metric in METRICS:
+        found = metrics[metric.otel]
+        assert (found.unit, found.description) == (metric.unit, metric.help)
+        kind = getattr(found.data, "is_monotonic", None)
+        assert kind is {"counter": True, "amount": False, "level": None}[metric.kind.value]
+        assert (kind is True) == (f"mpmc_{metric.name}_total" in COUNTERS)
+
+
+def test_otel_reads_each_queue_once_a_collection(make_queue, otel):
+    queue = make_queue()
+    consumer = queue.add_consumer("reader")
+    metrics = otel(queue)
+    for count in range(1, 4):  # sooner after each other than a reading grows stale
+        queue.enqueue("a")
+        samples = metrics.scrape()
+        assert samples["mpmc_queue.enqueued_messages", (("queue", "test"),)] == count
+        labels = (("consumer", "reader"), ("queue", "test"))
+        assert samples["mpmc_queue.consumer_lag_messages", labels] == count
+    assert consumer.unread_count == 3
+
+
+def test_the_kinds_and_help_are_told(busy):
+    families = {family.name: family for family in parse(generate_latest(Prometheus(busy).registry).decode())}
+    for name in COUNTERS:
+        assert families[name.removesuffix("_total")].type == "counter"
+    for name in GAUGES:
+        assert families[name].type == "gauge"
+    assert all(family.documentation for family in families.values())
+
+
+def test_openmetrics_can_be_scraped_too(busy):
+    registry = Prometheus(busy).registry
+    parsed = flat(parse_openmetrics(generate_openmetrics(registry).decode()))
+    assert parsed.keys() == Prometheus(busy).scrape().keys()
+
+
+def test_a_real_scrape_over_http(busy):
+    server, thread = start_http_server(0, addr="127.0.0.1", registry=Prometheus(busy).registry)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=20) as response:
+            samples = flat(parse(response.read().decode()))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert samples["mpmc_enqueued_messages_total", (("queue", "test"),)] == 17
+
+
+def test_names_with_every_kind_of_character_survive_the_text_format(make_queue):
+    name = 'a"b\\c\nd{e}=é,🚀'
+    queue = make_queue(name)
+    queue.add_consumer(name).close()
+    queue.add_consumer(name)
+    samples = Prometheus(queue).scrape()
+    assert samples["mpmc_delivered_messages_total", (("consumer", name), ("queue", name))] == 0
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_counters_do_not_go_backwards_when_a_consumer_is_removed(make_queue, named):
+    queue = make_queue(max_items=5, overflow="drop_oldest")
+    leaver, stayer = (queue.add_consumer("twin" if named else None) for _ in range(2))
+    queue.enqueue_batch(range(5))
+    leaver.read_batch(3)
+    queue.enqueue_batch(range(5))
+    labels = {"consumer": "twin"} if named else {}
+    scraped = Prometheus(queue)
+
+    def counters() -> list[float | None]:
+        names = ("mpmc_delivered_messages_total", "mpmc_missed_messages_total")
+        return [scraped.value(name, **labels) for name in names]
+
+    assert counters() == [3, 7]
+    leaver.close()
+    assert counters() == [3, 7]
+    stayer.read_batch(2)
+    assert counters() == [5, 7]
+    stayer.close()
+    assert counters() == ([None, None] if named else [5, 7])
+
+
+def test_what_came_and_went_between_two_scrapes_is_counted(make_queue):
+    queue = make_queue()
+    queue.enqueue_batch(range(5))
+    scraped = Prometheus(queue)
+    for _ in range(10):
+        with queue.add_consumer() as consumer:
+            consumer.read_batch(5)
+    assert scraped.value("mpmc_delivered_messages_total") == 50
+    assert scraped.value("mpmc_consumers") == 0
+
+
+def test_members_without_a_name_are_summed_in_their_group(make_queue):
+    queue = make_queue()
+    group = queue.add_group("workers")
+    one, two = group.add_consumer(), group.add_consumer()
+    queue.enqueue_batch(range(5))
+    one.read_batch(2)
+    two.read_batch(1)
+    scraped = Prometheus(queue)
+    assert scraped.value("mpmc_delivered_messages_total", group="workers") == 3
+    assert scraped.value("mpmc_consumer_lag_messages", group="workers") == 2  # once, not for each member
+    one.close()
+    assert scraped.value("mpmc_delivered_messages_total", group="workers") == 3
+    group.close()
+    assert not [key for key in scraped.scrape() if ("group", "workers") in key[1]]
+
+
+def test_unnamed_consumers_share_one_series(make_queue):
+    queue = make_queue()
+    for _ in range(100):
+        queue.add_consumer()
+    queue.enqueue("a")
+    keys = [key for key in Prometheus(queue).scrape() if key[0] == "mpmc_consumer_lag_messages"]
+    assert keys == [("mpmc_consumer_lag_messages", (("queue", "test"),))]
+
+
+def test_the_lag_in_seconds_of_the_unnamed_is_that_of_the_slowest(make_queue):
+    queue = make_queue()
+    slow, fast = queue.add_consumer(), queue.add_consumer()
+    queue.enqueue("a")
+    fast.read()
+    lag = Prometheus(queue).value("mpmc_consumer_lag_seconds")
+    assert lag is not None
+    assert 0 < lag <= slow.stats().lag
+
+
+@pytest.mark.parametrize("library", [Prometheus, Otel])
+def test_queues_are_held_weakly(library):
+    queue = Queue[Any]("test")
+    watching = library(queue)
+    assert watching.scrape()
+    del queue
+    gc.collect()
+    assert watching.scrape() == {}
+
+
+def test_queues_come_and_go(make_queue, otel):
+    first, second = make_queue("first"), make_queue("second")
+    prometheus, instruments = Prometheus(first), otel(first)
+
+    def queues() -> list[set[str]]:
+        return [{dict(key[1])["queue"] for key in each.scrape()} for each in (prometheus, instruments)]
+
+    for watching in (prometheus.collector, instruments.instruments):
+        watching.add(second)
+        watching.add(second)
+    assert queues() == [{"first", "second"}] * 2
+    for watching in (prometheus.collector, instruments.instruments):
+        watching.discard(first)
+        watching.discard(first)
+    assert queues() == [{"second"}] * 2
+
+
+@pytest.mark.parametrize("make", [QueueCollector, instrument])
+def test_two_queues_of_one_name_are_refused(make):
+    one, other = Queue[Any]("orders"), Queue[Any]("orders")
+    with pytest.raises(ValueError, match="'orders' is watched already"):
+        make([one, other])
+
+
+def test_a_queue_takes_the_place_of_a_closed_one(make_queue):
+    old, new = make_queue(), make_queue()
+    scraped = Prometheus(old)
+    old.enqueue_batch("ab")
+    old.close()
+    scraped.collector.add(new)
+    new.enqueue("a")
+    assert scraped.value("mpmc_enqueued_messages_total") == 1
+
+
+@pytest.mark.parametrize("make", [QueueCollector, instrument])
+@pytest.mark.parametrize(("queues", "name"), [(None, "queues"), (3, "queues"), (["q"], "queue"), ("q", "queue")])
+def test_what_is_not_a_queue_is_refused(make, queues, name):
+    with pytest.raises(TypeError, match=f"^{name} must be a Queue"):
+        make(queues)
+
+
+def test_a_name_clash_is_found_on_registration(busy):
+    scraped = Prometheus(busy)
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        scraped.registry.register(QueueCollector([]))
+
+
+@pytest.mark.thread_unsafe
+def test_without_the_libraries_it_says_what_to_install():
+    assert output_of(WITHOUT_OTEL_OR_PROMETHEUS).splitlines() == [
+        'QueueCollector needs prometheus_client: pip install "mpmc-queue[prometheus]"',
+        'instrument needs opentelemetry: pip install "mpmc-queue[otel]"',
+    ]
+
+
+@pytest.mark.thread_unsafe
+def test_the_package_imports_none_of_it():
+    source = "import sys, mpmc_queue; print([name for name in sys.modules if name.startswith(('prometheus_client',"
+    source += " 'opentelemetry', 'starlette', 'http.server', 'mpmc_queue.metrics', 'mpmc_queue.dashboard'))])"
+    assert output_of(source) == "[]\n"
+
+
+def test_a_scrape_reads_and_removes_nothing(make_queue):
+    queue = make_queue(retention="interest")
+    reader = queue.add_consumer()
+    queue.enqueue_batch("ab")
+    Prometheus(queue).scrape()
+    assert (len(queue), reader.unread_count, len(queue.consumers)) == (2, 2, 1)
+    assert len(reader.peek().events) == 1
