@@ -37,7 +37,9 @@ def stub_classes() -> dict[str, ast.ClassDef]:
 
 
 def members(definition: ast.ClassDef) -> list[str]:
-    return [node.name for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    """What users see of a class: names that begin with one underscore are the package's own."""
+    names = [node.name for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [name for name in names if name[0] != "_" or name[:2] == "__"]
 
 
 def stub_examples() -> list[doctest.DocTest]:

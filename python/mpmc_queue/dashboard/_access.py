@@ -1,0 +1,46 @@
+"""Who may look."""
+
+import hmac
+import ipaddress
+import secrets
+from typing import Final
+
+SHORTEST_TOKEN: Final = 16
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(24)
+
+
+def checked_token(token: str | None) -> str | None:
+    """A token that was given, if it is one."""
+    if token is None:
+        return None
+    if not isinstance(token, str):
+        raise TypeError(f"token must be a str, not {type(token).__name__}")
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        # The token itself does not belong into an error.
+        raise ValueError(f"token must be at least {SHORTEST_TOKEN} printable ASCII characters without a space")
+    return token
+
+
+def has_token(authorization: str, token: str) -> bool:
+    """Whether a request's Authorization header carries the token, in a time that tells nothing about it."""
+    scheme, _, sent = authorization.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address, or a name that means one everywhere, is this machine."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower() == "localhost"
+
+
+def is_for_loopback(host: str) -> bool:
+    """Whether a request's Host header asks for this machine by that name: a foreign name that was made to point here
+    belongs to a page that wants to read what it should not."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return is_loopback(name)

@@ -1,0 +1,143 @@
+"""The dashboard as an ASGI application, to mount in one that there is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from mpmc_queue import ConsumerClosedError, Queue, QueueClosedError
+from mpmc_queue.dashboard._access import checked_token
+from mpmc_queue.dashboard._arguments import checked_interval
+from mpmc_queue.dashboard._feed import Feed
+from mpmc_queue.dashboard._site import KEEP_ALIVE, Request, Response, Site, event
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PATIENCE: Final = 15.0
+"""Seconds without a snapshot after which a sign of life is sent."""
+LIFE: Final = 30.0
+"""Seconds after which a stream ends, and the page opens the next: a server that is being shut down waits for it."""
+
+
+def app(
+    queues: Queue[Any] | Iterable[Queue[Any]],
+    *,
+    token: str | None = None,
+    guarded: bool = False,
+    show_payloads: bool = False,
+    interval: float = 1.0,
+) -> "App":
+    """The dashboard as an ASGI application for asyncio; nothing but the standard library is needed for it.
+
+    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page.
+    token           what browsers have to send; at least 16 characters.
+    guarded         the application around it decides who may look: nothing is checked here. With neither this nor a
+                    token, this machine alone may look, and not through a proxy.
+    show_payloads   show the `repr` of payloads, too. That runs the payloads' code.
+    interval        seconds from one sample to the next.
+
+    Raises TypeError or ValueError for an argument that is not one of these.
+
+    >>> from starlette.applications import Starlette
+    >>> from starlette.routing import Mount
+    >>> application = Starlette(routes=[Mount("/queues", app(Queue("orders")))])
+    """
+    return App(queues, token=token, guarded=guarded, show_payloads=show_payloads, interval=interval)
+
+
+class App:
+    """A dashboard for an ASGI server to call; `app` makes it."""
+
+    def __init__(
+        self,
+        queues: Queue[Any] | Iterable[Queue[Any]],
+        *,
+        token: str | None,
+        guarded: bool,
+        show_payloads: bool,
+        interval: float,
+    ) -> None:
+        checked_token(token)
+        self._feed = Feed(queues, checked_interval(interval))
+        # The sampler starts with the first request: the process that makes the application may not be the one that serves.
+        self._site = Site(self._feed, token=token, show_payloads=bool(show_payloads), is_guarded=bool(guarded))
+
+    def add(self, queue: Queue[Any]) -> None:
+        """Shows one more queue; nothing happens if it is shown already."""
+        self._feed.watched.add(queue)
+
+    def discard(self, queue: Queue[Any]) -> None:
+        """Shows a queue no more; nothing happens if it was not shown."""
+        self._feed.watched.discard(queue)
+
+    def close(self) -> None:
+        """Ends the sampler and every stream. Once is enough; it also ends with the application itself."""
+        self._feed.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"scope must be of type http, not {scope['type']}")
+        place: str = scope.get("root_path", "")
+        path: str = scope["path"]
+        # The specification has the path begin with the place; not every server did always.
+        if path.startswith(place):
+            path = path[len(place) :]
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        client = scope.get("client")
+        query = scope.get("query_string", b"").decode("latin-1")
+        request = Request(scope["method"], path, query, headers, client[0] if client else None)
+        # Not in the loop: a payload's repr may take its time.
+        response = await asyncio.to_thread(self._site.respond, request, place)
+        await _begin(send, response)
+        if response.is_stream and scope["method"] != "HEAD":
+            await self._stream(receive, send)
+        body = b"" if scope["method"] == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
+        left = asyncio.ensure_future(_until_gone(receive))
+        try:
+            with self._feed.view() as snapshots:
+                end = asyncio.get_running_loop().time() + LIFE
+                while not left.done() and asyncio.get_running_loop().time() < end:
+                    read = asyncio.ensure_future(snapshots.aread(timeout=PATIENCE))
+                    try:
+                        await asyncio.wait((read, left), return_when=asyncio.FIRST_COMPLETED)
+                        if not read.done():
+                            return
+                        message = read.result()
+                    except (QueueClosedError, ConsumerClosedError):
+                        return
+                    finally:
+                        read.cancel()
+                    body = KEEP_ALIVE if message is None else event(message.payload)
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+        finally:
+            left.cancel()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """For a server that runs it by itself."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self._feed.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _begin(send: Send, response: Response) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+    if not response.is_stream:
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -1,0 +1,145 @@
+"""What is answered to a request, whichever server it came through."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, quote
+
+from mpmc_queue.dashboard import _peek
+from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback
+from mpmc_queue.dashboard._feed import Feed
+
+FILES: Final = {
+    "": ("page.html", "text/html; charset=utf-8"),
+    "page.css": ("page.css", "text/css; charset=utf-8"),
+    "page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
+}
+"""The page, by path: the same for everybody, and nothing in it is secret."""
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every answer."""
+STREAM_HEADERS: Final = HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+KEEP_ALIVE: Final = b": nothing new\n\n"
+MOST_DIGITS: Final = 19
+"""Of a number in a request."""
+
+
+class Request(NamedTuple):
+    """What matters of a request."""
+
+    method: str
+    path: str  # below where the dashboard is mounted: "" stands for the place itself, without a slash
+    query: str
+    headers: Mapping[str, str]  # by lower-case name
+    client: str | None  # its address
+
+
+class Response(NamedTuple):
+    """An answer; of a stream, only how it begins."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    is_stream: bool = False
+
+
+class Site:
+    """The dashboard, apart from how it is served."""
+
+    def __init__(self, feed: Feed, *, token: str | None, show_payloads: bool, is_guarded: bool = False) -> None:
+        self.feed = feed
+        self._token = token
+        self._show_payloads = show_payloads
+        # Whether the application around it decides who may look.
+        self._is_guarded = is_guarded
+
+    def respond(self, request: Request, place: str = "") -> Response:
+        """The answer. `place` is the path that the dashboard is mounted at."""
+        if request.method not in ("GET", "HEAD"):
+            return _error(405, "It only looks: GET and HEAD", {"Allow": "GET, HEAD"})
+        if refusal := self._refusal(request):
+            return refusal
+        if request.path == "":
+            # The page asks for everything beside itself, so its own address has to end with a slash.
+            return _error(307, "It is one slash further", {"Location": quote(place.rpartition("/")[2] or ".") + "/"})
+        name = request.path.removeprefix("/")
+        if found := FILES.get(name):
+            file, kind = found
+            return Response(
+                200, HEADERS | {"Content-Type": kind}, files(__package__).joinpath("page", file).read_bytes()
+            )
+        if not name.startswith("api/"):
+            return _error(404, "There is nothing here")
+        if self._token is not None and not has_token(request.headers.get("authorization", ""), self._token):
+            return _error(401, "It takes a token", {"WWW-Authenticate": 'Bearer realm="mpmc_queue"'})
+        return self._api(name.removeprefix("api/"), request.query)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Without a token, this machine alone may look; None: it may."""
+        if self._is_guarded or self._token is not None:
+            return None
+        is_forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
+        if request.client is None or not is_loopback(request.client) or is_forwarded:
+            return _error(403, "Without a token only this machine may look: pass token=, or guarded=True to app()")
+        if not is_for_loopback(request.headers.get("host", "")):
+            return _error(421, "Ask for localhost, or pass token=")
+        return None
+
+    def _api(self, name: str, query: str) -> Response:
+        self.feed.start()
+        if name == "events":
+            return Response(200, STREAM_HEADERS, is_stream=True)
+        if name not in ("history", "messages", "message"):
+            return _error(404, "There is nothing here")
+        try:
+            numbers = _numbers(query)
+        except ValueError as error:
+            return _error(400, str(error))
+        number = numbers.get("queue")
+        queue = None if number is None else self.feed.watched.get(number)
+        if number is None or queue is None:
+            return _error(404, "There is no such queue")
+        if name == "history":
+            return _json(self.feed.history(number))
+        if name == "messages":
+            return _json(_peek.messages(queue, numbers.get("start"), self._show_payloads))
+        found = _peek.message(queue, numbers.get("seq", 0), self._show_payloads)
+        return _json(found) if found else _error(404, "This message has left")
+
+
+def event(snapshot: bytes) -> bytes:
+    """A snapshot as a server-sent event."""
+    return b"data: " + snapshot + b"\n\n"
+
+
+def _numbers(query: str) -> dict[str, int]:
+    """The parameters of a request, all of which are numbers."""
+    numbers = {}
+    for name, values in parse_qs(query, keep_blank_values=True, max_num_fields=10).items():
+        value = values[-1]
+        if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS) or int(value) >= 1 << 63:
+            raise ValueError(f"{name} must be a whole number below 2**63")
+        numbers[name] = int(value)
+    return numbers
+
+
+def _json(value: object) -> Response:
+    return Response(200, HEADERS | {"Content-Type": "application/json"}, json.dumps(value).encode())
+
+
+def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(status, {**HEADERS, "Content-Type": "text/plain; charset=utf-8", **(headers or {})}, text.encode())
