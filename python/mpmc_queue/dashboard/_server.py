@@ -139,6 +139,7 @@ class _Http(ThreadingHTTPServer):
     """The server proper: so many connections at the most, and none outlives it."""
 
     daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS  # they may all come at once
     site: Site
 
     def __init__(self, host: str, port: int) -> None:

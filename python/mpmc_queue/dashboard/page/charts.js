@@ -34,8 +34,7 @@ export class Chart {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
     }
-    const style = getComputedStyle(canvas);
-    const colour = (name) => resolve(style, name);
+    const colour = resolve;
     const pen = canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
@@ -60,8 +59,8 @@ export class Chart {
       pen.fillText(this.format(top * share), MARGIN.left - 6, at);
     }
     pen.textBaseline = "alphabetic";
-    for (const minutes of [5, 4, 3, 2, 1, 0]) {
-      pen.textAlign = minutes === 5 ? "left" : minutes === 0 ? "right" : "center";
+    for (const minutes of [4, 3, 2, 1, 0]) {
+      pen.textAlign = minutes ? "center" : "right";
       pen.fillText(minutes ? `−${minutes} min` : "now", x(end - minutes * 60), height - 4);
     }
     if (limit) {
@@ -111,7 +110,7 @@ function stroke(pen, path) {
 
 // A canvas does not know light-dark(): a colour that was computed for an element does.
 const probe = document.createElement("i");
-function resolve(style, name) {
+function resolve(name) {
   if (!probe.isConnected) {
     probe.hidden = true;
     document.body.append(probe);

@@ -167,7 +167,7 @@ const readerTable = new Table(
   $("readers"),
   () => {
     const row = element("tr");
-    const [name, queue, ...rest] = cells(row, ["name", "name queue-column", ...Array(10).fill("number")]);
+    const [name, queue, ...rest] = cells(row, ["name", "name", ...Array(10).fill("number")]);
     return { element: row, name, label: element("span", "", name), tag: element("span", "tag", name), queue, rest };
   },
   (row, reader) => {
@@ -220,9 +220,8 @@ function showReaders() {
   found.sort(compare);
   const shown = state.shownAll ? found : found.slice(0, ROWS);
   $("readers").classList.toggle("one-queue", !all);
-  for (const cell of $("readers").querySelectorAll("th.queue-column")) cell.hidden = !all;
+  $("readers").classList.toggle("no-groups", !found.some((reader) => reader.is_group));
   readerTable.show(shown, (reader) => reader.id);
-  for (const row of readerTable.rows.values()) row.queue.hidden = !all;
   const missing = snapshot.readers_in_all - snapshot.readers.length;
   write($("readers-count"), found.length
     ? `${count(shown.length)} of ${count(found.length)}` +
