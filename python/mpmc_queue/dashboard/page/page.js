@@ -59,23 +59,42 @@ function write(node, text, className) {
   if (className !== undefined && node.className !== className) node.className = className;
 }
 
-/** A table whose rows are kept for as long as what they show is there. */
+/** The same for attributes, which cost the browser work even if they stay what they are. */
+function mark(node, name, value) {
+  if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
+/** A table whose rows are kept for as long as what they show is there. Those out of sight are brought up to date when they
+    are scrolled to. */
 class Table {
   constructor(table, make, update) {
     this.body = table.tBodies[0];
     this.make = make;
     this.update = update;
     this.rows = new Map();
+    this.scroller = table.closest(".scroll");
+    this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.refresh(this.sight())));
+  }
+
+  /** Which items are in sight, or nearly. */
+  sight() {
+    const height = this.body.rows[0]?.offsetHeight || 25;
+    const first = Math.floor(this.scroller.scrollTop / height);
+    return [first - 20, first + Math.ceil(this.scroller.clientHeight / height) + 20];
   }
 
   show(items, key) {
+    const sight = this.sight();
     const kept = new Map();
     let after = null;
     for (const item of items) {
       const id = key(item);
       let row = this.rows.get(id);
-      if (!row) row = this.make(item);
-      this.update(row, item);
+      if (!row) {
+        row = this.make(item);
+        this.update(row, item);
+      }
+      row.item = item;
       kept.set(id, row);
       const place = after ? after.nextSibling : this.body.firstChild;
       if (place !== row.element) this.body.insertBefore(row.element, place);
@@ -83,6 +102,15 @@ class Table {
     }
     for (const [id, row] of this.rows) if (!kept.has(id)) row.element.remove();
     this.rows = kept;
+    this.refresh(sight);
+  }
+
+  refresh([first, last]) {
+    let index = 0;
+    for (const row of this.rows.values()) {
+      if (index >= first && index <= last) this.update(row, row.item);
+      index += 1;
+    }
   }
 }
 
@@ -125,9 +153,10 @@ const queueTable = new Table(
     write(row.tag, queue.closed ? "closed" : "");
     const share = queue.max_bytes ? queue.bytes / queue.max_bytes : 1;
     const percent = Math.min(100, share * 100);
-    row.fill.style.width = `${percent}%`;
-    row.bar.dataset.level = share < 0.7 ? "good" : share < 0.9 ? "warn" : "bad";
-    row.bar.setAttribute("aria-valuenow", percent.toFixed(0));
+    const width = `${percent}%`;
+    if (row.width !== width) row.fill.style.width = row.width = width;
+    mark(row.bar, "data-level", share < 0.7 ? "good" : share < 0.9 ? "warn" : "bad");
+    mark(row.bar, "aria-valuenow", percent.toFixed(0));
     write(row.text, `${bytes(queue.bytes)} of ${bytes(queue.max_bytes)}`);
     const lost = (total, now) => (now > 0 ? `${count(total)} (${rate(now)})` : count(total));
     const texts = [
@@ -143,7 +172,7 @@ const queueTable = new Table(
     ];
     texts.forEach(([text, total, bad], index) =>
       write(row.rest[index], text, `number${total === 0 ? " dim" : bad > 0 ? " bad" : ""}`));
-    row.element.setAttribute("aria-selected", queue.id === state.chosenId);
+    mark(row.element, "aria-selected", queue.id === state.chosenId);
   },
 );
 
@@ -189,19 +218,22 @@ const readerTable = new Table(
       or(reader.redelivered, count),
       or(reader.dead_lettered, count),
     ];
-    texts.forEach((text, index) => write(row.rest[index], text));
-    row.rest[3].className = own && reader.missed > 0 ? "number bad" : "number";
+    texts.forEach((text, index) =>
+      write(row.rest[index], text, index === 3 && own && reader.missed > 0 ? "number bad" : "number"));
   },
 );
 
+const words = new Intl.Collator(undefined, { numeric: true });
 function compare(left, right) {
   const { key, sign } = state.sort;
   const [a, b] = [left[key], right[key]];
   let order = 0;
   if (a === null || b === null) order = (a === null) - (b === null); // last, either way
-  else if (typeof a === "string") order = sign * a.localeCompare(b);
+  else if (typeof a === "string") order = sign * words.compare(a, b);
   else order = sign * (a - b);
-  return order || (right.is_group - left.is_group) || left.label.localeCompare(right.label) || (left.id < right.id ? -1 : 1);
+  // Where it is the same: who has more to read, a group before its members.
+  return order || (right.unread - left.unread) || (right.is_group - left.is_group) ||
+    words.compare(left.label, right.label) || (left.id < right.id ? -1 : 1);
 }
 
 function showReaders() {
@@ -299,7 +331,7 @@ const messageTable = new Table(
     row.cells[3].title = message.type;
     row.cells[4].hidden = message.payload === undefined;
     row.cells[4].title = message.payload ?? "";
-    row.element.setAttribute("aria-selected", message.seq === state.seq);
+    mark(row.element, "aria-selected", message.seq === state.seq);
   },
 );
 

@@ -1,0 +1,323 @@
+"""The dashboard in a real browser: Debian's Chromium, or the one that playwright has, driven without a window."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import acking_group, eventually
+from mpmc_queue import Queue
+from mpmc_queue.dashboard import Server, app, serve
+from test_dashboard_asgi import around, served
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (dependency group browser)")
+
+pytestmark = pytest.mark.thread_unsafe
+
+FAST = 0.1  # seconds between samples
+WAIT = 20_000  # milliseconds
+MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>&amp;"
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        path = next(filter(None, map(shutil.which, names)), None) or driver.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("there is no browser: Debian has it as chromium, playwright as `playwright install chromium`")
+        # Chromium does not run as root inside its own sandbox.
+        arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+        launched = driver.chromium.launch(executable_path=path, args=arguments)
+        yield launched
+        launched.close()
+
+
+class Tab:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.set_default_timeout(WAIT)
+        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, url: str, status: str = "live") -> "Tab":
+        self.page.goto(url)
+        self.is_told("#status", status)
+        return self
+
+    def is_told(self, selector: str, text: str | re.Pattern[str], index: int = 0) -> None:
+        """Waits until the element says so."""
+        playwright.expect(self.page.locator(selector).nth(index)).to_have_text(text, timeout=WAIT)
+
+    def texts(self, selector: str) -> list[str]:
+        return self.page.locator(selector).all_inner_texts()
+
+    def cell(self, table: str, name: str, column: int) -> Any:
+        """A cell of the row with this name."""
+        return self.page.locator(f"#{table} tbody tr").filter(has_text=name).locator("td").nth(column)
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Callable[..., Tab]]:
+    """tab(**arguments of new_page) -> Tab; no page may have errors that the test does not expect."""
+    tabs: list[Tab] = []
+
+    def make(**arguments: Any) -> Tab:
+        tabs.append(Tab(browser.new_page(**arguments)))
+        return tabs[-1]
+
+    yield make
+    for each in tabs:
+        each.page.close()
+        assert each.errors == []
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(queues: Any, **arguments: Any) -> Server:
+        servers.append(serve(queues, **({"interval": FAST} | arguments)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def expect(locator: Any) -> Any:
+    return playwright.expect(locator)
+
+
+def test_it_shows_live_numbers(make_queue, dashboard, tab):
+    queue = make_queue("orders", max_items=200)
+    reader = queue.add_consumer("billing")
+    server = dashboard(queue)
+    shown = tab().open(server.url)
+    expect(shown.cell("queues", "orders", 2)).to_have_text("0 of 200")
+    queue.enqueue_batch(range(150))
+    expect(shown.cell("queues", "orders", 2)).to_have_text("150 of 200")
+    expect(shown.cell("readers", "billing", 3)).to_have_text("150")
+    expect(shown.cell("readers", "billing", 8)).to_have_text("never read")
+    reader.read_batch(30)
+    expect(shown.cell("readers", "billing", 3)).to_have_text("120")
+    expect(shown.cell("readers", "billing", 7)).to_have_text("30")
+    width = shown.page.locator("#queues .bar > div").evaluate("bar => bar.style.width")
+    assert float(width.removesuffix("%")) == pytest.approx(queue.stats().memory_percent, abs=0.01)
+    server.add(make_queue("invoices"))
+    expect(shown.page.locator("#queues tbody tr")).to_have_count(2)
+
+
+def test_readers_are_sorted_by_lag(make_queue, dashboard, tab):
+    queue = make_queue()
+    slow, middle, fast = (queue.add_consumer(name) for name in ("slow", "middle", "fast"))
+    for n in range(3):
+        queue.enqueue(n)
+    middle.read()
+    fast.read_batch(3)
+    shown = tab().open(dashboard(queue).url)
+    names = "#readers tbody td:first-child"
+    assert shown.texts(names) == ["slow", "middle", "fast"]
+    shown.page.click("#readers th button[data-sort=label]")
+    assert shown.texts(names) == ["fast", "middle", "slow"]
+    shown.page.click("#readers th button[data-sort=label]")
+    assert shown.texts(names) == ["slow", "middle", "fast"]
+    shown.page.click("#readers th button[data-sort=read]")
+    assert shown.texts(names) == ["fast", "middle", "slow"]
+    shown.page.fill("#reader-filter", "MID")
+    assert shown.texts(names) == ["middle"]
+    assert slow.unread_count == 3
+
+
+def test_groups_show_what_is_pending(dashboard, tab):
+    group = acking_group("a", "b", "c")
+    member = group.add_consumer("one")
+    member.read().nack()
+    member.read()
+    shown = tab().open(dashboard(group.queue).url)
+    row = shown.page.locator("#readers tbody tr").first
+    expect(row.locator("td").first).to_contain_text("ggroup")
+    assert row.locator("td").all_inner_texts()[9:] == ["1", "1", "0"]
+    member = shown.page.locator("#readers tbody tr").nth(1)
+    expect(member.locator("td").first).to_contain_text("in g")
+
+
+def test_markup_shows_as_text(make_queue, dashboard, tab):
+    class Markup:
+        def __repr__(self) -> str:
+            return MARKUP
+
+    Markup.__qualname__ = MARKUP
+    queue = make_queue(MARKUP)
+    consumer = queue.add_consumer(MARKUP)
+    member = queue.add_group(MARKUP + "group").add_consumer(MARKUP + "member")
+    queue.enqueue(Markup())
+    consumer.read()
+    member.read()
+    shown = tab().open(dashboard(queue, show_payloads=True).url)
+    assert shown.page.locator("#queues td.name span").first.text_content() == MARKUP
+    labels = shown.page.locator("#readers td.name:first-child > span:first-child").all_text_contents()
+    assert set(labels) == {MARKUP, MARKUP + "group", MARKUP + "member"}
+    shown.page.click("#messages tbody tr")
+    assert shown.page.locator("#messages td.payload").text_content() == MARKUP
+    assert shown.page.locator("#messages td.type").text_content() == f"{__name__}.{MARKUP}"
+    expect(shown.page.locator("#trail li").nth(2)).to_contain_text(f"read by {MARKUP}member ({MARKUP}group)")
+    assert shown.page.locator("main img, main script").count() == 0
+    assert shown.page.title() == "mpmc_queue"
+
+
+def test_messages_can_be_looked_at(make_queue, dashboard, tab):
+    queue = make_queue()
+    reader = queue.add_consumer("billing")
+    queue.enqueue_batch([f"secret {n}" for n in range(120)])
+    reader.read_batch(1)
+    shown = tab().open(dashboard(queue).url)
+    expect(shown.page.locator("#messages tbody tr")).to_have_count(50)
+    assert shown.page.locator("#messages tbody td.number").first.text_content() == "119"
+    assert "secret" not in shown.page.content()
+    shown.page.click("#oldest")
+    shown.is_told("#messages tbody td.number", "0")
+    shown.page.click("#messages tbody tr")
+    shown.is_told("#trail h3", "Audit trail of 0")
+    shown.is_told("#trail li", re.compile("enqueued$"), 0)
+    shown.is_told("#trail li", re.compile("read by billing$"), 1)
+    shown.page.click("#newer")
+    shown.is_told("#messages tbody td.number", "50")
+    assert (len(queue), reader.unread_count) == (120, 119)
+
+
+def test_it_survives_the_servers_restart(make_queue, dashboard, tab):
+    first, second = make_queue("first"), make_queue("second")
+    server = dashboard([first, second])
+    shown = tab().open(server.url)
+    shown.page.click("#queues tbody tr:nth-child(2)")
+    server.close()
+    shown.is_told("#status", "reconnecting")
+    second.enqueue_batch(range(7))
+    again = dashboard([second, first], port=server.port)
+    shown.is_told("#status", "live")
+    expect(shown.cell("queues", "second", 2)).to_have_text("7")
+    expect(shown.page.locator("#queues tr[aria-selected=true] td").first).to_have_text("second")
+    shown.is_told("#messages tbody td.number", "6")
+    assert again.port == server.port
+    assert all("net::ERR" in error for error in shown.errors)  # while it was away
+    shown.errors.clear()
+
+
+def test_the_charts_show_the_last_minutes_at_once(make_queue, dashboard, tab):
+    queue = make_queue()
+    server = dashboard(queue)
+    queue.enqueue_batch(range(100))
+    eventually(lambda: len(server._feed.history(0)["points"]) > 20)  # type: ignore[arg-type]
+    shown = tab().open(server.url)
+    shown.is_told(".legend", re.compile(r"in [\d,.]+/sout [\d,.]+/s"))
+    painted = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
+    for canvas in shown.page.locator("canvas").all():
+        assert canvas.evaluate(painted)
+    shown.is_told("figure:nth-child(2) .legend", re.compile("held [1-9]"))
+
+
+@pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
+def test_it_is_light_and_dark(make_queue, dashboard, tab, scheme, is_dark):
+    shown = tab(color_scheme=scheme).open(dashboard(make_queue()).url)
+    colours = shown.page.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    ground, text = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+    assert (ground < text) == is_dark
+    assert abs(ground - text) > 400  # of 765
+
+
+def test_it_asks_nobody_else(make_queue, dashboard, tab):
+    server = dashboard(make_queue())
+    shown = tab().open(server.url)
+    assert shown.requests
+    assert all(url.startswith(server.url) for url in shown.requests)
+
+
+def test_a_tab_that_nobody_sees_asks_for_nothing(make_queue, dashboard, tab):
+    server = dashboard(make_queue())
+    shown = tab().open(server.url)
+    hide = "(hidden) => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+    hide += " document.dispatchEvent(new Event('visibilitychange'));}"
+    shown.page.evaluate(hide, True)
+    shown.is_told("#status", "paused")
+    eventually(lambda: server._feed.viewers == 0)
+    shown.page.evaluate(hide, False)
+    shown.is_told("#status", "live")
+
+
+def test_the_token_is_asked_for(make_queue, dashboard, tab):
+    server = dashboard(make_queue("orders"), token=TOKEN)
+    shown = tab().open(server.url, "waiting for a token")
+    assert shown.page.locator("main").is_hidden()
+    shown.page.fill("#token", "not-the-token-of-the-tests")
+    shown.page.press("#token", "Enter")
+    shown.is_told("#login-error", "That is not the token.")
+    shown.page.fill("#token", TOKEN)
+    shown.page.press("#token", "Enter")
+    shown.is_told("#status", "live")
+    shown.is_told("#queues td.name", "orders")
+    shown.page.reload()
+    shown.is_told("#status", "live")
+    assert not [url for url in shown.requests if TOKEN in url]
+    assert all("401" in error for error in shown.errors)
+    shown.errors.clear()
+
+
+def test_the_token_comes_with_the_address_and_leaves_it(make_queue, dashboard, tab):
+    server = dashboard(make_queue(), token=TOKEN)
+    shown = tab().open(server.login_url)
+    assert shown.page.url == server.url
+    shown.is_told("#messages-title", "Messages")
+
+
+def test_it_works_mounted_in_an_application(make_queue, tab):
+    queue = make_queue("orders")
+    with served(around(app(queue, interval=FAST))) as address:
+        shown = tab().open(f"{address}ops/queues")
+        queue.enqueue_batch("abc")
+        expect(shown.cell("queues", "orders", 2)).to_have_text("3")
+        shown.page.close()
+
+
+def test_a_hundred_queues_and_a_thousand_consumers_stay_usable(dashboard, tab):
+    queues = [Queue[int](f"queue {number}") for number in range(100)]
+    for queue in queues:
+        for number in range(10):
+            queue.add_consumer(f"{queue.name} consumer {number}")
+        queue.enqueue_batch(range(100))
+    shown = tab()
+    shown.page.add_init_script(
+        "window.longest = 0; new PerformanceObserver(list => {for (const task of list.getEntries())"
+        " window.longest = Math.max(window.longest, task.duration)}).observe({type: 'longtask', buffered: true})"
+    )
+    shown.open(dashboard(queues, interval=0.5).url)
+    expect(shown.page.locator("#queues tbody tr")).to_have_count(100)
+    shown.page.check("#every-queue")
+    expect(shown.page.locator("#readers tbody tr")).to_have_count(100)
+    shown.is_told("#readers-count", "100 of 1,000")
+    shown.page.click("#show-all")
+    expect(shown.page.locator("#readers tbody tr")).to_have_count(1000)
+    for queue in queues[:3]:  # and it goes on
+        queue.enqueue_batch(range(23))
+        expect(shown.cell("queues", f"{queue.name}0 of", 2)).to_have_count(0)
+        expect(shown.page.locator("#queues tbody tr").nth(queues.index(queue)).locator("td").nth(2)).to_have_text("123")
+    shown.page.fill("#reader-filter", "queue 42 consumer 7")
+    shown.is_told("#readers tbody td", "queue 42 consumer 7")
+    shown.page.fill("#queue-filter", "queue 99")
+    shown.page.click("#queues tbody tr")
+    expect(shown.page.locator("#queues tbody tr")).to_have_count(1)
+    longest = shown.page.evaluate("longest")
+    print(f"longest task: {longest} ms")
+    assert longest < 2000  # milliseconds without an answer, on a machine that does much else
