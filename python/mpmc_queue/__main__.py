@@ -22,6 +22,8 @@ it gets to them: it misses most of them, and the queue counts exactly how many.
 While it runs you see messages per second, memory against the limit, and how
 far behind each consumer is. At the end the books are checked: for every
 consumer, enqueued = read + missed + unread.
+
+With --web it opens the live dashboard in your browser, and runs until Ctrl-C.
 """
 
 EXIT_CODES = """\
@@ -62,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from mpmc_queue._demo import run
 
-    return run(seconds=options.seconds, producers=options.producers, consumers=options.consumers)
+    seconds = options.seconds or (math.inf if options.web else 6.0)
+    return run(seconds=seconds, producers=options.producers, consumers=options.consumers, web=options.web)
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -84,9 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    demo.add_argument("--seconds", type=_seconds, default=6.0, metavar="N", help="how long to run (default: 6)")
+    demo.add_argument(
+        "--seconds", type=_seconds, metavar="N", help="how long to run (default: 6; with --web until Ctrl-C)"
+    )
     demo.add_argument("--producers", type=_count, default=2, metavar="N", help="threads that enqueue (default: 2)")
     demo.add_argument("--consumers", type=_count, default=3, metavar="N", help="threads that read (default: 3)")
+    demo.add_argument("--web", action="store_true", help="show the dashboard in the browser, too")
     demo.set_defaults(run=_demo)
     bench = commands.add_parser(
         "bench",

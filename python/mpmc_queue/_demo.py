@@ -13,6 +13,10 @@ from typing import Final, NamedTuple, Protocol, TextIO
 
 from mpmc_queue import Consumer, ConsumerStats, Queue, QueueClosedError, QueueFullError, QueueStats
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mpmc_queue.dashboard import Server
+
 TTL: Final = 1.0
 """Seconds a message lives: short, so that a slow consumer misses some."""
 RATE: Final = 4000.0
@@ -45,10 +49,11 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-def run(*, seconds: float, producers: int, consumers: int, out: TextIO | None = None) -> int:
-    """Runs the demo and returns its exit code."""
+def run(*, seconds: float, producers: int, consumers: int, web: bool = False, out: TextIO | None = None) -> int:
+    """Runs the demo, for ever if `seconds` is infinite, and returns its exit code."""
     out = sys.stdout if out is None else out
     demo = Demo(producers, consumers)
+    dashboard = _dashboard(demo, out) if web else None
     title = f"{_many(producers, 'producer')}, 1 queue, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
     view: View = (
         Live(out, title, seconds)
@@ -68,6 +73,8 @@ def run(*, seconds: float, producers: int, consumers: int, out: TextIO | None = 
         elapsed = time.monotonic() - started
         demo.finish()
         view.close()
+        if dashboard is not None:
+            dashboard.close()
     balanced = _summary(demo, elapsed, interrupted, _Ink(out), out)
     out.flush()
     return INTERRUPTED if interrupted and balanced else 0 if balanced else 1
@@ -170,6 +177,21 @@ class Demo:
         return threading.Thread(target=guarded, daemon=True)
 
 
+def _dashboard(demo: Demo, out: TextIO) -> "Server":
+    """Serves the dashboard, and opens it where there is a browser to open it in."""
+    import webbrowser
+
+    from mpmc_queue.dashboard import serve
+
+    server = serve(demo.queue, show_payloads=True)
+    print(f"The dashboard is at {server.url}\n", file=out, flush=True)
+    # Without a desktop it might be one for the terminal, which would take over this one.
+    has_desktop = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
+    if has_desktop:
+        webbrowser.open(server.url)
+    return server
+
+
 def _tide(rate: float, elapsed: float) -> int:
     """How many messages are due after so many seconds, at a rate that swells and ebbs."""
     turn = 2 * math.pi / SWELL
@@ -269,7 +291,7 @@ class Live:
         self._out = out
         self._ink = _Ink(out)
         self._title = title
-        self._seconds = seconds
+        self._of = f" of {seconds:g}" if math.isfinite(seconds) else ""
         self._recent: deque[Sample] = deque()
         self._history: deque[float] = deque(maxlen=self.BAR)
         self._drawn = 0
@@ -295,7 +317,7 @@ class Live:
         share = queue.memory_percent / 100
         paint = ink.good if share < 0.7 else ink.warn if share < 0.9 else ink.bad
         lines = [
-            f"{ink.bold('mpmc_queue demo')}  {self._title}  {ink.dim(f'{sample.elapsed:.1f} of {self._seconds:g} s')}",
+            f"{ink.bold('mpmc_queue demo')}  {self._title}  {ink.dim(f'{sample.elapsed:.1f}{self._of} s')}",
             "",
             f"  {ink.dim('in')}      {ink.accent(ink.spark(self._history, self.BAR))}  {rate_in:>7,.0f}/s",
             f"  {ink.dim('memory')}  {paint(ink.bar(share, self.BAR))}  {_bytes(queue.memory_usage):>9} "

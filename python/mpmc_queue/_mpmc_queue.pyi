@@ -582,7 +582,6 @@ class Queue(Generic[_T]):
         >>> [stats.name for stats in q.consumer_stats()]
         ['reader']
         """
-    # For mpmc_queue.metrics and mpmc_queue.dashboard: everything of one moment; and what is held, without reading it.
     def _figures(
         self,
     ) -> tuple[
@@ -590,9 +589,16 @@ class Queue(Generic[_T]):
         float,  # age of the oldest message held
         list[ConsumerStats],
         list[tuple[str, int, int, int, float, int, int, int]],  # see _watching.Group
-        list[tuple[str | None, str | None, int, int]],  # removed consumers: group, name, read, missed
-    ]: ...
-    def _look(self, start: int, limit: int) -> list[Message[_T]]: ...
+        list[tuple[str | None, str | None, int, int]],  # see _watching.Departed
+    ]:
+        """Everything at once, for the metrics and the dashboard: the queue's figures, the age of the oldest message, those
+        of consumers, of groups (name, pending, unread, unread bytes, lag, missed, redelivered, dead-lettered), and what
+        removed consumers had read and missed (group, name, read, missed).
+        """
+    def _look(self, start: int, limit: int) -> list[Message[_T]]:
+        """Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. Nobody has read them
+        by that: it leaves every position, count and audit trail alone.
+        """
     def is_empty(self) -> bool:
         """Whether no message is held. (As a truth value a queue is always True.)
 

@@ -1,5 +1,6 @@
 """The dashboard as a client sees it that is no browser: what it says, whom it lets in, what it costs."""
 
+import doctest
 import gc
 import http.client
 import json
@@ -17,7 +18,7 @@ import pytest
 from harness import acking_group, eventually
 from helpers import PATIENCE
 from mpmc_queue import Queue, QueueFullError
-from mpmc_queue.dashboard import Server, serve
+from mpmc_queue.dashboard import Server, _asgi, _server, serve
 from mpmc_queue.dashboard._access import is_for_loopback, is_loopback
 
 FAST = 0.05  # seconds between samples
@@ -558,3 +559,9 @@ def test_queues_are_held_weakly(dashboard):
     del queue
     gc.collect()
     assert reference() is None
+
+
+@pytest.mark.parametrize("module", [_server, _asgi])
+def test_the_examples_in_the_docstrings_run(module):
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)

@@ -1,6 +1,7 @@
 """The command line and the demo, as a person runs them."""
 
 import io
+import json
 import os
 import re
 import select
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -77,6 +79,33 @@ def test_ctrl_c_ends_the_demo_with_its_summary():
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
     assert "Interrupted after" in output
+    assert len(books(output)) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the browser is a shell script")
+def test_web_opens_the_dashboard_until_ctrl_c(tmp_path):
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--web"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BROWSER": str(browser)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    with process:
+        url = process.stdout.readline().removeprefix("The dashboard is at ").strip()
+        while not re.match(r" +\d", process.stdout.readline()):
+            assert process.poll() is None
+        assert opened.read_text().strip() == url
+        with urllib.request.urlopen(f"{url}api/messages?queue=0", timeout=30) as response:
+            assert "'producer " in json.load(response)["messages"][0]["payload"]
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
     assert len(books(output)) == 3
 
 

@@ -1,5 +1,6 @@
 """The metrics: their names, and that they say what the queues' own counters say, scraped with the real libraries."""
 
+import doctest
 import gc
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from harness import output_of
 from helpers import expire_all
 from mpmc_queue import Queue, QueueFullError
-from mpmc_queue.metrics import METRICS, QueueCollector, instrument
+from mpmc_queue.metrics import METRICS, QueueCollector, _otel, _prometheus, _table, instrument
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -409,3 +410,9 @@ def test_a_scrape_reads_and_removes_nothing(make_queue):
     Prometheus(queue).scrape()
     assert (len(queue), reader.unread_count, len(queue.consumers)) == (2, 2, 1)
     assert len(reader.peek().events) == 1
+
+
+@pytest.mark.parametrize("module", [_prometheus, _otel, _table])
+def test_the_examples_in_the_docstrings_run(module):
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)
