@@ -2,6 +2,7 @@
 
 import doctest
 import gc
+import threading
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -294,6 +295,33 @@ def test_what_came_and_went_between_two_scrapes_is_counted(make_queue):
             consumer.read_batch(5)
     assert scraped.value("mpmc_delivered_messages_total") == 50
     assert scraped.value("mpmc_consumers") == 0
+
+
+def test_counters_only_grow_while_consumers_come_and_go(make_queue, run_thread):
+    queue = make_queue(max_items=50, overflow="drop_oldest")
+    group = queue.add_group("workers")
+    scraped = Prometheus(queue)
+    is_over = threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            queue.enqueue_batch(range(10))
+            with queue.add_consumer() as one, queue.add_consumer("twin") as two, group.add_consumer() as three:
+                for consumer in (one, two, three):
+                    consumer.read_batch(7)
+
+    with queue.add_consumer("twin"):
+        workers = [run_thread(come_and_go) for _ in range(3)]
+        before: Samples = {}
+        for _ in range(100):
+            now = {key: value for key, value in scraped.scrape().items() if key[0].endswith("_total")}
+            assert before.keys() <= now.keys()
+            assert [key for key, value in before.items() if now[key] < value] == []
+            before = now
+        is_over.set()
+        for worker in workers:
+            worker.join()
+    assert before["mpmc_delivered_messages_total", (("queue", "test"),)] > 0
 
 
 def test_members_without_a_name_are_summed_in_their_group(make_queue):

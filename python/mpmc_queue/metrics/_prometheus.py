@@ -24,7 +24,7 @@ class QueueCollector(Collector):
     >>> registry.register(QueueCollector(queue))
     >>> _ = queue.enqueue("order")
     >>> registry.get_sample_value("mpmc_enqueued_messages_total", {"queue": "orders"})
-    1.0
+    1
     """
 
     def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]]) -> None:
