@@ -40,7 +40,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo build test test-rust test-python test-types test-free-threaded lint format wheel clean
+.PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan valgrind mutants audit
 .PHONY: bench bench-rust bench-python instructions need-python need-rust
@@ -54,6 +54,7 @@ help:
 	@echo 'make test-python          pytest in $(VENV)'
 	@echo 'make test-types           mypy --strict, and the stub against the binary'
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
+	@echo 'make browser              install Chromium from Debian, for the tests of the dashboard'
 	@echo 'make stress               a minute of random interleavings of 8 threads (SECONDS=N) on each interpreter'
 	@echo 'make soak                 two minutes of everything at once (MINUTES=N) on each interpreter; memory, pauses, books'
 	@echo 'make soak-model           ten minutes of random histories against the models (MINUTES=N)'
@@ -92,6 +93,11 @@ test-python: $(binary) $(groups)
 test-types: $(binary) $(groups)
 	$(python) -m mypy
 	$(python) -m mypy.stubtest mpmc_queue --mypy-config-file pyproject.toml
+
+# Without a browser, the tests that need one are skipped.
+browser:
+	@command -v chromium >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 ifeq ($(PYTHON_FT),)
 test-free-threaded:

@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 import threading
-import urllib.error
 import urllib.request
 import weakref
 from collections.abc import Callable, Iterator
@@ -326,8 +325,7 @@ def test_an_address_that_others_reach_gets_a_token(make_queue, dashboard):
     assert len(server.token) >= 32
     assert server.url == f"http://127.0.0.1:{server.port}/"
     assert server.login_url == f"{server.url}#token={server.token}"
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(f"{server.url}api/messages?queue=0", timeout=PATIENCE)
+    assert request(server, "api/messages?queue=0")[0] == 401
     assert dashboard(make_queue(), host="0.0.0.0").token != server.token
 
 
@@ -561,6 +559,7 @@ def test_queues_are_held_weakly(dashboard):
     assert reference() is None
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.parametrize("module", [_server, _asgi])
 def test_the_examples_in_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)

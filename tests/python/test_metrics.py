@@ -440,6 +440,7 @@ def test_a_scrape_reads_and_removes_nothing(make_queue):
     assert len(reader.peek().events) == 1
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.parametrize("module", [_prometheus, _otel, _table])
 def test_the_examples_in_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)
