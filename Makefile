@@ -29,6 +29,7 @@ suffix := $(shell $(PYTHON) -c 'import sys, sysconfig; sys.version_info >= (3, 1
 tag := $(patsubst .%.so,%,$(suffix))
 environment := $(VENV)/.made-for-$(tag)
 groups := $(VENV)/.groups-for-$(tag)
+docs_group := $(VENV)/.docs-group-for-$(tag)
 bench_group := $(VENV)/.bench-group-for-$(tag)
 binary := python/mpmc_queue/_mpmc_queue$(suffix)
 target_dir := target/$(tag)
@@ -41,6 +42,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
+.PHONY: docs docs-live sdist
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan valgrind mutants audit
 .PHONY: bench bench-rust bench-python instructions need-python need-rust
@@ -52,7 +54,7 @@ help:
 	@echo 'make build                build the package in release mode into $(VENV)'
 	@echo 'make test-rust            the engine, without Python'
 	@echo 'make test-python          pytest in $(VENV)'
-	@echo 'make test-types           mypy --strict, and the stub against the binary'
+	@echo 'make test-types           mypy --strict, pyright strict, and the stub against the binary'
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
 	@echo 'make browser              install Chromium from Debian, for the tests of the dashboard'
 	@echo 'make stress               a minute of random interleavings of 8 threads (SECONDS=N) on each interpreter'
@@ -70,7 +72,10 @@ help:
 	@echo 'make audit                known vulnerabilities and licenses of the crates (needs the network)'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
 	@echo 'make format               let ruff and rustfmt put the code in form'
+	@echo 'make docs                 the documentation, in site/; a broken link or reference is an error'
+	@echo 'make docs-live            the same in a browser, made again whenever a page changes'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
+	@echo 'make sdist                the source distribution, in dist/'
 	@echo 'make clean                remove everything that was built or installed here'
 	@echo
 	@echo 'PYTHON=$(PYTHON)'
@@ -81,7 +86,7 @@ demo: $(binary)
 
 build: $(binary)
 
-test: test-rust test-python test-types lint test-free-threaded
+test: test-rust test-python test-types lint docs test-free-threaded
 	@echo 'All tests passed.'
 
 test-rust: need-rust
@@ -92,6 +97,7 @@ test-python: $(binary) $(groups)
 
 test-types: $(binary) $(groups)
 	$(python) -m mypy
+	$(python) -m pyright
 	$(python) -m mypy.stubtest mpmc_queue --mypy-config-file pyproject.toml
 
 # Without a browser, the tests that need one are skipped.
@@ -201,8 +207,19 @@ format: need-rust $(groups)
 wheel: need-rust $(environment)
 	$(in_venv) $(VENV)/bin/maturin build --release --interpreter $(python) --target-dir $(target_dir) --out dist
 
+sdist: need-rust $(environment)
+	$(in_venv) $(VENV)/bin/maturin sdist --out dist
+
+# Material's notes on what may become of MkDocs are not about this site.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(docs_group)
+	$(python) -m mkdocs build --strict --quiet
+
+docs-live: $(docs_group)
+	$(python) -m mkdocs serve
+
 clean:
-	rm -rf .venv .venv-ft target dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-ft target dist site .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	rm -f python/mpmc_queue/_mpmc_queue.*.so
 	find python tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -224,6 +241,10 @@ $(groups): $(environment)
 
 $(bench_group): $(environment)
 	$(python) -m pip install --quiet --group bench
+	@touch $@
+
+$(docs_group): $(environment)
+	$(python) -m pip install --quiet --group docs
 	@touch $@
 
 $(binary): $(environment) Cargo.toml Cargo.lock $(shell find src -name '*.rs') | need-python need-rust

@@ -1,0 +1,88 @@
+"""The documentation: its snippets run and print what they say, and the tests and names that it mentions exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mpmc_queue
+from mpmc_queue import Consumer, ConsumerGroup, ConsumerStats, Event, Message, Queue, QueueStats
+
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
+ROOT = Path(__file__).parents[2]
+PAGES = {str(page.relative_to(ROOT / "docs")): page.read_text(encoding="utf-8") for page in ROOT.glob("docs/**/*.md")}
+SNIPPETS = [
+    pytest.param(snippet, id=f"{page} {number}")
+    for page, text in sorted(PAGES.items())
+    for number, snippet in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL), 1)
+]
+GUARANTEES = re.findall(r"^\| (.*) \| `([^`]*)` \|$", PAGES["guarantees.md"], re.MULTILINE)
+# How the tables of names call an object of each class.
+OBJECTS = {
+    "queue": Queue,
+    "consumer": Consumer,
+    "member": Consumer,
+    "group": ConsumerGroup,
+    "message": Message,
+    "event": Event,
+}
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_snippet_prints_what_it_says(snippet, tmp_path):
+    file = tmp_path / "snippet.py"
+    file.write_text(snippet, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", file], capture_output=True, text=True, timeout=100, cwd=tmp_path
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)$", snippet, re.MULTILINE)
+
+
+def test_every_python_block_is_a_snippet_that_is_run():
+    blocks = sum(len(re.findall(r"^\s*(?:```|~~~) *(?:python|py|pycon)\b", text, re.M)) for text in PAGES.values())
+    assert blocks == len(SNIPPETS) > 15
+
+
+@pytest.mark.parametrize(("guarantee", "test"), GUARANTEES, ids=[test for _, test in GUARANTEES])
+def test_a_guarantee_names_a_test_that_exists(guarantee, test):
+    file, function = test.split("::")
+    if file.endswith(".rs"):
+        source, define = (ROOT / "tests" / file).read_text(encoding="utf-8"), rf"#\[test\]\n\s*fn {function}\("
+    else:
+        source, define = Path(__file__).with_name(file).read_text(encoding="utf-8"), rf"^(?:async )?def {function}\("
+    assert re.search(define, source, re.MULTILINE), f"{test} is to hold us to: {guarantee}"
+
+
+def test_no_guarantee_is_without_its_test():
+    rows = [row for row in PAGES["guarantees.md"].splitlines() if row.startswith("| ") and not row.endswith("| Test |")]
+    assert len(rows) == len(GUARANTEES) > 50
+
+
+@pytest.mark.parametrize("page", ["coming-from/go.md", "coming-from/python.md"])
+def test_names_in_the_tables_exist(page):
+    cells = [cell for row in re.findall(r"^\|.*\|$", PAGES[page], re.MULTILINE) for cell in row.split("|")[2:]]
+    code = re.findall(r"`([^`]*)`", " ".join(cells))
+    methods = [found for text in code for found in re.findall(r"\b(\w+)\.(\w+)", text) if found[0] in OBJECTS]
+    assert len(methods) > 20
+    missing = {f"{name}.{member}" for name, member in methods if not hasattr(OBJECTS[name], member)}
+    # Of the standard library's module, not of a queue.
+    assert missing <= {"queue.Full", "queue.Empty", "queue.ShutDown"}
+    errors = {text for text in code if re.fullmatch(r"[A-Z]\w*Error|[A-Z_]{5,}", text)}
+    assert {name for name in errors if not hasattr(mpmc_queue, name)} <= {"ValueError"}
+
+
+def test_every_field_of_the_statistics_of_go_has_its_name_here():
+    for cls, fields in (
+        (QueueStats, "name total_items memory_usage memory_percent consumer_count created_at ttl"),
+        (ConsumerStats, "id total_items_read unread_items last_read_time"),
+    ):
+        assert all(hasattr(cls, field) for field in fields.split())
+
+
+def test_the_reference_has_every_public_name():
+    documented = set(re.findall(r"^::: mpmc_queue\.(\w+)$", PAGES["api.md"], re.MULTILINE))
+    assert documented == set(mpmc_queue.__all__) - {"__version__"}
