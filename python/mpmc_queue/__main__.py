@@ -13,6 +13,13 @@ An in-process, memory-bounded broadcast queue: every consumer reads every
 message at its own pace.
 """
 
+EXAMPLES = """\
+for instance:
+  {prog} demo --seconds 60 --consumers 8
+  {prog} bench --seconds 30 --json figures.json
+  {prog} demo --help      more about one command
+"""
+
 DEMO = """\
 Runs real producers and consumers, each in a thread of its own, over one queue
 whose messages live for one second. The first consumer keeps up, the ones in
@@ -20,8 +27,9 @@ the middle read in batches, and the last is so slow that messages expire before
 it gets to them: it misses most of them, and the queue counts exactly how many.
 
 While it runs you see messages per second, memory against the limit, and how
-far behind each consumer is. At the end the books are checked: for every
-consumer, enqueued = read + missed + unread.
+far behind each consumer is: live on a terminal (prettier where rich is
+installed: pip install mpmc-queue[cli]), and one line a second elsewhere. At
+the end the books are checked: enqueued = read + missed + unread, for each.
 
 With --web it opens the live dashboard in your browser, and runs until Ctrl-C.
 """
@@ -33,7 +41,7 @@ exit code: 0 when the books balance, 1 when they do not, 130 after Ctrl-C
 BENCH = """\
 Measures what a message costs, side by side with what one would write by hand
 with the standard library's queues (and with janus and culsans, where they are
-installed). The two take turns in short rounds; the fastest round of each counts.
+installed). They take turns in short rounds; the fastest round of each counts.
 
 Other programs at work on the machine disturb it: more rounds make up for that.
 """
@@ -65,18 +73,31 @@ def _demo(options: argparse.Namespace) -> int:
     from mpmc_queue._demo import run
 
     seconds = options.seconds or (math.inf if options.web else 6.0)
-    return run(seconds=seconds, producers=options.producers, consumers=options.consumers, web=options.web)
+    return run(
+        seconds=seconds, producers=options.producers, consumers=options.consumers, web=options.web, out=sys.stdout
+    )
 
 
 def _bench(options: argparse.Namespace) -> int:
     from mpmc_queue._bench import run
 
-    return run(rounds=options.rounds, seconds=options.seconds, json_file=options.json_file, plot_file=options.plot_file)
+    return run(
+        rounds=options.rounds,
+        seconds=options.seconds,
+        json_file=options.json_file,
+        plot_file=options.plot_file,
+        out=sys.stdout,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
+    # As it was called: the installed command, or the module.
+    prog = "mpmc-queue" if os.path.basename(sys.argv[0]).startswith("mpmc-queue") else "python -m mpmc_queue"
     parser = argparse.ArgumentParser(
-        prog="python -m mpmc_queue", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog,
+        description=DESCRIPTION,
+        epilog=EXAMPLES.format(prog=prog),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mpmc_queue {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands")

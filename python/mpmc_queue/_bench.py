@@ -113,10 +113,9 @@ def run(
     seconds: float | None = None,
     json_file: str | None = None,
     plot_file: str | None = None,
-    out: TextIO | None = None,
+    out: TextIO,
 ) -> int:
     """Measures, shows the table, writes the files that are asked for, and returns the exit code."""
-    out = sys.stdout if out is None else out
     if problem := obstacle(plot=plot_file is not None):
         print(problem, file=sys.stderr)
         return 2
@@ -150,7 +149,7 @@ def run(
 
 def obstacle(*, plot: bool = False) -> str | None:
     """What keeps us from measuring, and what to do about it."""
-    if _mpmc_queue._IS_DEBUG_BUILD:
+    if _mpmc_queue._IS_DEBUG_BUILD:  # pyright: ignore[reportPrivateUsage]
         return (
             "mpmc_queue is a debug build, and its figures would mean nothing.\n"
             "Make a release build with `make build`, or install a wheel."

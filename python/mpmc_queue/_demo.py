@@ -3,7 +3,6 @@
 import math
 import os
 import shutil
-import sys
 import threading
 import time
 from collections import deque
@@ -49,17 +48,12 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-def run(*, seconds: float, producers: int, consumers: int, web: bool = False, out: TextIO | None = None) -> int:
+def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: bool = False) -> int:
     """Runs the demo, for ever if `seconds` is infinite, and returns its exit code."""
-    out = sys.stdout if out is None else out
     demo = Demo(producers, consumers)
     dashboard = _dashboard(demo, out) if web else None
     title = f"{_many(producers, 'producer')}, 1 queue, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
-    view: View = (
-        Live(out, title, seconds)
-        if _is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS)
-        else Lines(out, title, seconds)
-    )
+    view = _view(out, title, seconds, consumers)
     interrupted = False
     started = time.monotonic()
     try:
@@ -75,9 +69,22 @@ def run(*, seconds: float, producers: int, consumers: int, web: bool = False, ou
         view.close()
         if dashboard is not None:
             dashboard.close()
-    balanced = _summary(demo, elapsed, interrupted, _Ink(out), out)
+    balanced = _summary(demo, elapsed, interrupted, Ink(out), out)
     out.flush()
     return INTERRUPTED if interrupted and balanced else 0 if balanced else 1
+
+
+def _view(out: TextIO, title: str, seconds: float, consumers: int) -> View:
+    """The best that the output and what is installed allow."""
+    if not _is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS):
+        return Lines(out, title, seconds)
+    try:
+        from mpmc_queue._demo_rich import Rich
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rich":
+            raise
+        return Live(out, title, seconds)
+    return Rich(out, title, seconds)
 
 
 class Demo:
@@ -91,7 +98,7 @@ class Demo:
         self._enqueued = [0] * producers
         self._received = [0] * consumers
         self._producers = [self._thread(partial(self._produce, index)) for index in range(producers)]
-        self._consumers = []
+        self._consumers: list[threading.Thread] = []
         for index, (name, work) in enumerate(self._roles(consumers)):
             consumer = self.queue.add_consumer(name)
             self._consumers.append(self._thread(partial(work, index, consumer)))
@@ -207,7 +214,7 @@ def _join(thread: threading.Thread) -> None:
             continue
 
 
-def _summary(demo: Demo, elapsed: float, interrupted: bool, ink: "_Ink", out: TextIO) -> bool:
+def _summary(demo: Demo, elapsed: float, interrupted: bool, ink: "Ink", out: TextIO) -> bool:
     """Prints the books of every consumer, and tells whether they balance."""
     sample = demo.sample()
     queue = sample.queue
@@ -259,9 +266,9 @@ class Lines:
         )
 
     def show(self, sample: Sample) -> None:
-        rate_in, rate_out = _rates(self._last, sample)
+        rate_in, rate_out = rates(self._last, sample)
         self._last = sample
-        memory = f"{_bytes(sample.queue.memory_usage)} ({sample.queue.memory_percent:.0f} %)"
+        memory = f"{kibibytes(sample.queue.memory_usage)} ({sample.queue.memory_percent:.0f} %)"
         lag = max(consumer.lag for consumer in sample.consumers)
         missed = sum(consumer.missed_items for consumer in sample.consumers)
         print(
@@ -289,7 +296,7 @@ class Live:
 
     def __init__(self, out: TextIO, title: str, seconds: float) -> None:
         self._out = out
-        self._ink = _Ink(out)
+        self._ink = Ink(out)
         self._title = title
         self._of = f" of {seconds:g}" if math.isfinite(seconds) else ""
         self._recent: deque[Sample] = deque()
@@ -312,7 +319,7 @@ class Live:
 
     def _lines(self, sample: Sample, before: Sample | None) -> list[str]:
         ink, queue = self._ink, sample.queue
-        rate_in, rate_out = _rates(before, sample)
+        rate_in, rate_out = rates(before, sample)
         self._history.append(rate_in)
         share = queue.memory_percent / 100
         paint = ink.good if share < 0.7 else ink.warn if share < 0.9 else ink.bad
@@ -320,14 +327,14 @@ class Live:
             f"{ink.bold('mpmc_queue demo')}  {self._title}  {ink.dim(f'{sample.elapsed:.1f}{self._of} s')}",
             "",
             f"  {ink.dim('in')}      {ink.accent(ink.spark(self._history, self.BAR))}  {rate_in:>7,.0f}/s",
-            f"  {ink.dim('memory')}  {paint(ink.bar(share, self.BAR))}  {_bytes(queue.memory_usage):>9} "
-            f"{ink.dim(f'of {_bytes(queue.max_bytes)}, {queue.total_items:,} messages held')}",
+            f"  {ink.dim('memory')}  {paint(ink.bar(share, self.BAR))}  {kibibytes(queue.memory_usage):>9} "
+            f"{ink.dim(f'of {kibibytes(queue.max_bytes)}, {queue.total_items:,} messages held')}",
             f"  {ink.dim('out')}     {rate_out:,.0f}/s to all consumers together",
             "",
             ink.dim(f"  {'consumer':<12} {'read/s':>8} {'read':>10} {'unread':>8} {'missed':>10}   lag"),
         ]
         for index, consumer in enumerate(sample.consumers):
-            rate = _rate(before, sample, partial(_read_by, index))
+            rate = rate_of(before, sample, partial(read_by, index))
             late = consumer.lag / TTL
             paint = ink.good if late < 0.3 else ink.warn if late < 0.8 else ink.bad
             missed = f"{consumer.missed_items:>10,}"
@@ -339,7 +346,7 @@ class Live:
         return [*lines, "", ink.dim("  Ctrl-C stops it")]
 
 
-class _Ink:
+class Ink:
     """Colours and drawing characters, where the output can show them."""
 
     def __init__(self, out: TextIO) -> None:
@@ -390,23 +397,23 @@ def _is_terminal(out: TextIO, rows: int = 0) -> bool:
     return shutil.get_terminal_size().lines >= rows
 
 
-def _rate(before: Sample | None, now: Sample, count: Callable[[Sample], int]) -> float:
+def rate_of(before: Sample | None, now: Sample, count: Callable[[Sample], int]) -> float:
     """What a count grew by, per second, since an earlier sample (or the start)."""
     seconds = now.elapsed - (before.elapsed if before else 0.0)
     return (count(now) - (count(before) if before else 0)) / seconds if seconds > 0 else 0.0
 
 
-def _read_by(index: int, sample: Sample) -> int:
+def read_by(index: int, sample: Sample) -> int:
     """Messages that one consumer has read."""
     return sample.consumers[index].total_items_read
 
 
-def _rates(before: Sample | None, now: Sample) -> tuple[float, float]:
+def rates(before: Sample | None, now: Sample) -> tuple[float, float]:
     """Messages per second into the queue, and out of it to all consumers."""
-    return _rate(before, now, lambda sample: sample.queue.enqueued), _rate(before, now, lambda sample: sample.read)
+    return rate_of(before, now, lambda sample: sample.queue.enqueued), rate_of(before, now, lambda sample: sample.read)
 
 
-def _bytes(count: int) -> str:
+def kibibytes(count: int) -> str:
     return f"{count / 1024:,.0f} KiB" if count < 1024 * 1024 else f"{count / 1024 / 1024:,.2f} MiB"
 
 

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from mpmc_queue import __version__, _demo
-from mpmc_queue.__main__ import main
+from mpmc_queue.__main__ import _parser, main
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes and sends signals")
 
@@ -127,16 +128,14 @@ def test_exit_code_is_1_when_a_thread_fails(monkeypatch):
     assert "A thread failed: ZeroDivisionError: on purpose" in out.getvalue()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on():
+def on_a_terminal(command: list[str]) -> str:
+    """Runs it to its end on a pseudo-terminal of 40 rows, and returns what it wrote there."""
     import pty
 
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "LINES": "40", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
     environment.pop("NO_COLOR", None)
-    process = subprocess.Popen(
-        [*COMMAND, "demo", "--seconds", "1"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-    )
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     output, end = b"", time.monotonic() + 60
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -149,11 +148,36 @@ def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on():
                 break
             output += read
     assert process.wait(30) == 0
-    text = output.decode()
+    return output.decode()
+
+
+WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from mpmc_queue.__main__ import main; sys.exit(main())"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(
+    ("command", "goes_back_up"),
+    [
+        pytest.param(COMMAND, r"\x1b\[1A", id="with rich"),
+        pytest.param([sys.executable, "-c", WITHOUT_RICH], r"\x1b\[\d+F", id="without"),
+    ],
+)
+def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on(command, goes_back_up):
+    text = on_a_terminal([*command, "demo", "--seconds", "1"])
     assert text.count("mpmc_queue demo") >= 5
-    assert re.search(r"\x1b\[\d+F", text), "goes back up to redraw"
+    assert re.search(goes_back_up, text), "to redraw"
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert "The books balance" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_live_view_shows_every_consumer_and_what_the_slow_one_misses():
+    text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", on_a_terminal([*COMMAND, "demo", "--seconds", "1.5"]))
+    last = text[text.rindex("╭") : text.rindex("╰")]
+    figures = {name: line.split() for line in last.splitlines() for name in ("fast", "steady", "slow") if name in line}
+    assert list(figures) == ["fast", "steady", "slow"]
+    missed = {name: int(words[5].replace(",", "")) for name, words in figures.items()}
+    assert missed["fast"] == 0 < missed["slow"]
 
 
 def test_demo_copes_with_a_reader_that_leaves():
@@ -167,6 +191,11 @@ def test_demo_copes_with_a_reader_that_leaves():
         assert process.stderr.read() == b""
 
 
+def test_the_installed_command_is_the_module():
+    result = subprocess.run([Path(sys.executable).with_name("mpmc-queue"), "--version"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, f"mpmc_queue {__version__}\n")
+
+
 def test_version():
     result = run("--version")
     assert (result.returncode, result.stdout) == (0, f"mpmc_queue {__version__}\n")
@@ -176,7 +205,20 @@ def test_no_command_is_a_call_for_help():
     result = run()
     assert result.returncode == 0
     assert result.stdout == run("--help").stdout
-    assert "demo" in result.stdout
+    for words in ("commands:", "demo ", "bench ", "--version", "for instance:"):
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("demo",), ("bench",)], ids=" ".join)
+def test_help_fits_a_narrow_terminal(command):
+    assert max(map(len, run(*command, "--help").stdout.splitlines())) <= 80
+
+
+def test_the_examples_of_the_help_are_commands_that_parse():
+    commands = re.findall(r"^  python -m mpmc_queue (.*?)(?:  +.*)?$", run("--help").stdout, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        assert _parser().parse_args(command.removesuffix(" --help").split()).command in ("demo", "bench")
 
 
 @pytest.mark.parametrize(

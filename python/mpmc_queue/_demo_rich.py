@@ -1,0 +1,96 @@
+"""The demo's view for a terminal where rich is installed: `pip install mpmc-queue[cli]`."""
+
+from collections import deque
+from functools import partial
+from typing import Final, TextIO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mpmc_queue._demo import TTL, Ink, Sample, kibibytes, rate_of, rates, read_by
+
+WINDOW: Final = 0.6
+"""Seconds that a rate is the average of."""
+BAR: Final = 32
+"""Columns of the memory bar and of the rate's history."""
+
+
+class Rich:
+    """A panel with the queue's figures, and a table of its consumers."""
+
+    interval = 0.1
+
+    def __init__(self, out: TextIO, title: str, seconds: float) -> None:
+        console = Console(file=out)
+        self._ink = Ink(out)
+        self._title = title
+        self._seconds = seconds
+        self._recent: deque[Sample] = deque()
+        self._history: deque[float] = deque(maxlen=BAR)
+        self._live = Live(console=console, auto_refresh=False)
+        self._live.start()
+
+    def show(self, sample: Sample) -> None:
+        while len(self._recent) > 1 and sample.elapsed - self._recent[0].elapsed > WINDOW:
+            self._recent.popleft()
+        before = self._recent[0] if self._recent else None
+        self._recent.append(sample)
+        self._live.update(self._panel(sample, before), refresh=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _panel(self, sample: Sample, before: Sample | None) -> RenderableType:
+        return Panel(
+            Group(self._figures(sample, before), _consumers(sample, before)),
+            title=f"[bold]mpmc_queue demo[/]  {self._title}",
+            subtitle=f"{sample.elapsed:.1f} of {self._seconds:g} s, Ctrl-C stops it",
+            box=box.ROUNDED,
+            expand=False,
+        )
+
+    def _figures(self, sample: Sample, before: Sample | None) -> Table:
+        queue = sample.queue
+        rate_in, rate_out = rates(before, sample)
+        self._history.append(rate_in)
+        figures = Table.grid(padding=(0, 2))
+        figures.add_column(style="dim")
+        figures.add_row("in", Text(self._ink.spark(self._history, BAR), "cyan"), f"{rate_in:,.0f}/s")
+        figures.add_row(
+            "memory",
+            _bar(queue.memory_percent / 100, BAR, (0.7, 0.9)),
+            f"{kibibytes(queue.memory_usage)} of {kibibytes(queue.max_bytes)}, {queue.total_items:,} messages held",
+        )
+        figures.add_row("out", "to all consumers together", f"{rate_out:,.0f}/s")
+        return figures
+
+
+def _consumers(sample: Sample, before: Sample | None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("consumer", style="bold", min_width=12)
+    for heading in ("read/s", "read", "unread", "missed"):
+        table.add_column(heading, justify="right", min_width=8)
+    table.add_column("lag", min_width=12)
+    table.add_column("", justify="right")
+    for index, consumer in enumerate(sample.consumers):
+        table.add_row(
+            Text(consumer.name or ""),
+            f"{rate_of(before, sample, partial(read_by, index)):,.0f}",
+            f"{consumer.total_items_read:,}",
+            f"{consumer.unread_items:,}",
+            Text(f"{consumer.missed_items:,}", "red" if consumer.missed_items else ""),
+            _bar(consumer.lag / TTL, 12, (0.3, 0.8)),
+            f"{consumer.lag:.2f} s",
+        )
+    return table
+
+
+def _bar(share: float, width: int, steps: tuple[float, float]) -> ProgressBar:
+    """How full something is: green, from the first step on yellow, from the second red."""
+    colour = "green" if share < steps[0] else "yellow" if share < steps[1] else "red"
+    return ProgressBar(1.0, min(share, 1.0), width, complete_style=colour, finished_style="red")
