@@ -33,6 +33,7 @@ docs_group := $(VENV)/.docs-group-for-$(tag)
 bench_group := $(VENV)/.bench-group-for-$(tag)
 binary := python/mpmc_queue/_mpmc_queue$(suffix)
 target_dir := target/$(tag)
+version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The environment must not be taken for the one that happens to be active.
 in_venv := env -u CONDA_PREFIX -u PYTHONHOME VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
@@ -42,7 +43,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
-.PHONY: docs docs-live sdist
+.PHONY: docs docs-live sdist test-sdist
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan valgrind mutants audit
 .PHONY: bench bench-rust bench-python instructions need-python need-rust
@@ -76,6 +77,7 @@ help:
 	@echo 'make docs-live            the same in a browser, made again whenever a page changes'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
 	@echo 'make sdist                the source distribution, in dist/'
+	@echo 'make test-sdist           unpack it elsewhere, make a wheel of that, install it and run it'
 	@echo 'make clean                remove everything that was built or installed here'
 	@echo
 	@echo 'PYTHON=$(PYTHON)'
@@ -209,6 +211,9 @@ wheel: need-rust $(environment)
 
 sdist: need-rust $(environment)
 	$(in_venv) $(VENV)/bin/maturin sdist --out dist
+
+test-sdist: sdist
+	$(python) tests/packaging/from_sdist.py dist/mpmc_queue-$(version).tar.gz
 
 # Material's notes on what may become of MkDocs are not about this site.
 docs: export NO_MKDOCS_2_WARNING := 1

@@ -1,5 +1,6 @@
 """The demo's view for a terminal where rich is installed: `pip install mpmc-queue[cli]`."""
 
+import math
 from collections import deque
 from functools import partial
 from typing import Final, TextIO
@@ -29,7 +30,7 @@ class Rich:
         console = Console(file=out)
         self._ink = Ink(out)
         self._title = title
-        self._seconds = seconds
+        self._of = f" of {seconds:g}" if math.isfinite(seconds) else ""
         self._recent: deque[Sample] = deque()
         self._history: deque[float] = deque(maxlen=BAR)
         self._live = Live(console=console, auto_refresh=False)
@@ -49,7 +50,7 @@ class Rich:
         return Panel(
             Group(self._figures(sample, before), _consumers(sample, before)),
             title=f"[bold]mpmc_queue demo[/]  {self._title}",
-            subtitle=f"{sample.elapsed:.1f} of {self._seconds:g} s, Ctrl-C stops it",
+            subtitle=f"{sample.elapsed:.1f}{self._of} s, Ctrl-C stops it",
             box=box.ROUNDED,
             expand=False,
         )
