@@ -165,3 +165,19 @@ def test_import_loads_nothing_heavy():
     loaded = loaded_modules("import mpmc_queue") - loaded_modules("pass")
     heavy = {"argparse", "asyncio", "dataclasses", "inspect", "logging", "typing", "uuid", "mpmc_queue._demo"}
     assert not loaded & heavy
+
+
+@pytest.mark.thread_unsafe(reason="starts processes")
+def test_import_loads_the_standard_library_and_nothing_else():
+    """No optional dependency, that is, though all of them are installed here."""
+    loaded = loaded_modules("import mpmc_queue") - loaded_modules("pass")
+    assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {"mpmc_queue"}
+
+
+@pytest.mark.thread_unsafe(reason="starts processes, and measures")
+def test_import_takes_less_than_20_ms():
+    code = "import time; start = time.perf_counter(); import mpmc_queue; print(time.perf_counter() - start)"
+    command = [sys.executable, "-I", "-c", code]
+    times = (float(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout) for _ in range(20))
+    # Other programs at work make it longer, and nothing makes it shorter: one round in time is enough.
+    assert any(seconds < 0.020 for seconds in times)
