@@ -215,10 +215,11 @@ sdist: need-rust $(environment)
 test-sdist: sdist
 	$(python) tests/packaging/from_sdist.py dist/mpmc_queue-$(version).tar.gz
 
-# Material's notes on what may become of MkDocs are not about this site.
+# Not with --quiet: it keeps warnings from --strict as well. Material's notes on what may become of MkDocs are not about
+# this site.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(docs_group)
-	$(python) -m mkdocs build --strict --quiet
+	$(python) -m mkdocs build --strict
 
 docs-live: $(docs_group)
 	$(python) -m mkdocs serve
