@@ -1,0 +1,47 @@
+"""The same interface over NATS JetStream: for when one process, or one machine, is not enough any more.
+
+    from mpmc_queue import jetstream
+
+    queue = await jetstream.connect("nats://localhost:4222", "orders", ttl=60, max_bytes=10_000_000)
+    billing = queue.add_consumer("billing")
+    await queue.aenqueue({"order": 1})
+    print(await billing.aget())
+
+It is the asynchronous half of `mpmc_queue.Queue`; both satisfy the types in `mpmc_queue.protocols`. It needs nats-py:
+`pip install "mpmc-queue[jetstream]"`. "From one process to many" in the documentation tells what is the same and what
+cannot be.
+"""
+
+try:
+    import nats as _nats  # noqa: F401
+except ImportError as _error:
+    raise ImportError('mpmc_queue.jetstream needs nats-py: pip install "mpmc-queue[jetstream]"') from _error
+
+from mpmc_queue.jetstream.codec import BytesCodec, Codec, JsonCodec, PickleCodec, StrCodec
+from mpmc_queue.jetstream.connecting import connect
+from mpmc_queue.jetstream.consumer import Consumer
+from mpmc_queue.jetstream.errors import CodecError, NotAtomicError, NotConfirmedError, OptionError, ServerError
+from mpmc_queue.jetstream.group import Group
+from mpmc_queue.jetstream.member import Member
+from mpmc_queue.jetstream.message import Message
+from mpmc_queue.jetstream.queue import Queue, QueueStats
+
+__all__ = [
+    "BytesCodec",
+    "Codec",
+    "CodecError",
+    "Consumer",
+    "Group",
+    "JsonCodec",
+    "Member",
+    "Message",
+    "NotAtomicError",
+    "NotConfirmedError",
+    "OptionError",
+    "PickleCodec",
+    "Queue",
+    "QueueStats",
+    "ServerError",
+    "StrCodec",
+    "connect",
+]

@@ -1,0 +1,94 @@
+"""Arguments, checked: what is wrong with one is said here, by name, before the server hears of it."""
+
+import math
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+from mpmc_queue._types import Start
+from mpmc_queue.jetstream.errors import OptionError
+
+MIN_TTL: Final = 0.1
+"""Seconds: the shortest `ttl` of a queue that the server takes."""
+MIN_OWN_TTL: Final = 1.0
+"""Seconds: the shortest `ttl` of a message that the server takes; it counts in whole seconds."""
+LONGEST: Final = 2.0**63 / 1e9
+"""Seconds: what does not fit into the server's nanoseconds lasts for ever."""
+
+_NAME: Final = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]{1,255}")
+
+
+def name_of(value: object, argument: str) -> str:
+    """A name that a stream or a consumer can have."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{argument} must be 1 to 255 characters without spaces, '.', '*', '>', '/' and '\\': {value!r}"
+        )
+    return value
+
+
+def seconds(value: object, argument: str) -> float | None:
+    """A duration in seconds, not negative; None: for ever."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{argument} must be a number of seconds or None, not {type(value).__name__}")
+    number = float(value) if isinstance(value, float) or abs(value) < 2**63 else math.copysign(math.inf, value)
+    if math.isnan(number) or number < 0:
+        raise ValueError(f"{argument} must not be negative or NaN: {value!r}")
+    return None if number >= LONGEST else number
+
+
+def count_of(value: object, argument: str, least: int = 1) -> int:
+    """A whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} must be an int, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{argument} must be at least {least}: {value!r}")
+    if value >= 2**63:
+        raise OverflowError(f"{argument} must be below 2**63: {value!r}")
+    return value
+
+
+def queue_ttl(value: object) -> float | None:
+    """A queue's time to live."""
+    ttl = seconds(value, "ttl")
+    if ttl == 0:
+        raise ValueError("ttl must be positive, or None for ever")
+    if ttl is not None and ttl < MIN_TTL:
+        raise OptionError(f"ttl must be at least {MIN_TTL} s, or None: the server takes nothing shorter than that")
+    return ttl
+
+
+def own_ttl(value: object, queue_ttl: float | None) -> str:
+    """A message's own time to live, in the server's words."""
+    ttl = seconds(value, "ttl")
+    if ttl is None:
+        return "never"
+    if ttl == 0:
+        raise ValueError("ttl must be positive, or None for ever")
+    if ttl < MIN_OWN_TTL or ttl != int(ttl):
+        raise OptionError(f"ttl of one message must be a whole number of seconds, for the server: {value!r}")
+    if queue_ttl is not None and ttl > queue_ttl:
+        raise OptionError(
+            f"ttl of one message can be shorter than the queue's ({queue_ttl:g} s), or None for ever, but not longer: "
+            f"the server would let it go with the others, not after {ttl:g} s"
+        )
+    return f"{int(ttl)}s"
+
+
+def start_of(value: object, argument: str = "start") -> Start:
+    """Where a consumer begins."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{argument} must be an aware datetime: this one has no time zone")
+        return value
+    if isinstance(value, str):
+        if value not in ("earliest", "latest"):
+            raise ValueError(f"{argument} must be 'earliest', 'latest', a seq or an aware datetime, not {value!r}")
+        return value  # type: ignore[return-value]  # one of the two
+    return count_of(value, argument, 0)

@@ -1,0 +1,142 @@
+"""`connect`: the one line that differs from a queue in this process."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar, overload
+
+from mpmc_queue.jetstream.codec import Codec
+from mpmc_queue.jetstream.errors import OptionError, ServerError
+from mpmc_queue.jetstream.options import differences, options
+from mpmc_queue.jetstream.queue import Queue
+from mpmc_queue.jetstream.server import API, Server
+
+_T = TypeVar("_T")
+
+Retention = Literal["limits", "interest"]
+Overflow = Literal["reject", "drop_oldest"]
+Storage = Literal["file", "memory"]
+
+NAME_IN_USE = 10058
+
+
+@overload
+async def connect(
+    url: str | Sequence[str],
+    name: str,
+    *,
+    codec: Codec[_T],
+    ttl: float | timedelta | None = 600.0,
+    max_bytes: int = 1_048_576,
+    max_items: int | None = None,
+    retention: Retention = "limits",
+    overflow: Overflow = "reject",
+    subject: str | None = None,
+    dedupe: float | timedelta | None = None,
+    replicas: int = 1,
+    storage: Storage = "file",
+    prefetch: int = 256,
+    patience: float = 5.0,
+    api: str = API,
+    connection: Mapping[str, Any] | None = None,
+) -> Queue[_T]: ...
+@overload
+async def connect(
+    url: str | Sequence[str],
+    name: str,
+    *,
+    codec: Literal["auto", "json", "bytes", "str"] = "auto",
+    ttl: float | timedelta | None = 600.0,
+    max_bytes: int = 1_048_576,
+    max_items: int | None = None,
+    retention: Retention = "limits",
+    overflow: Overflow = "reject",
+    subject: str | None = None,
+    dedupe: float | timedelta | None = None,
+    replicas: int = 1,
+    storage: Storage = "file",
+    prefetch: int = 256,
+    patience: float = 5.0,
+    api: str = API,
+    connection: Mapping[str, Any] | None = None,
+) -> Queue[Any]: ...
+async def connect(
+    url: str | Sequence[str],
+    name: str,
+    *,
+    ttl: float | timedelta | None = 600.0,
+    max_bytes: int = 1_048_576,
+    max_items: int | None = None,
+    retention: Retention = "limits",
+    overflow: Overflow = "reject",
+    codec: Codec[Any] | str = "auto",
+    subject: str | None = None,
+    dedupe: float | timedelta | None = None,
+    replicas: int = 1,
+    storage: Storage = "file",
+    prefetch: int = 256,
+    patience: float = 5.0,
+    api: str = API,
+    connection: Mapping[str, Any] | None = None,
+    **others: object,
+) -> Queue[Any]:
+    """Connects to a server (or a cluster) and returns a queue over one of its streams, which it makes unless it exists.
+
+    url         where the server is, "nats://host:4222", or several of a cluster.
+    name        of the queue, and of the stream.
+    ttl, max_bytes, max_items, retention, overflow
+                as `mpmc_queue.Queue` has them; the server keeps them, and counts bytes as it stores them. At least 0.1 s.
+    codec       how payloads travel: "auto" (bytes, str, and what JSON can say), "bytes", "str", "json", or an object
+                with `encode` and `decode`.
+    subject     what messages are published under; "mpmc_queue.NAME" unless given.
+    dedupe      seconds that the server remembers ids, so that a repeated publish is stored once; 120, or the ttl if
+                that is shorter, unless given.
+    replicas    servers of a cluster that each have a copy.
+    storage     "file", or "memory" which a restart empties.
+    prefetch    messages that each consumer fetches ahead.
+    patience    seconds to wait for one answer of the server.
+    api         the prefix of the JetStream API, where an account's differs.
+    connection  more arguments for `nats.connect`, such as user_credentials or tls.
+
+    Raises OptionError for what a stream cannot have (`sizer`, `audit`, a ttl that is too short), or has otherwise
+    already; what the client raises when it cannot connect; ServerError when the server refuses.
+    """
+    asked = options(
+        name,
+        ttl=ttl,
+        max_bytes=max_bytes,
+        max_items=max_items,
+        retention=retention,
+        overflow=overflow,
+        codec=codec,
+        subject=subject,
+        dedupe=dedupe,
+        replicas=replicas,
+        storage=storage,
+        prefetch=prefetch,
+        patience=patience,
+        others=others,
+    )
+    server = Server(asked.patience, api)
+    await server.connect(url, connection or {})
+    try:
+        config = asked.stream(msg_ttl=server.version >= (2, 11), atomic=server.version >= (2, 12))
+        try:
+            info = await server.insist(f"STREAM.CREATE.{asked.name}", **config)
+        except ServerError as error:
+            if error.code != NAME_IN_USE:
+                raise
+            info = await server.insist(f"STREAM.INFO.{asked.name}")
+            basic = asked.stream(msg_ttl=False, atomic=False)
+            if different := differences(basic, info["config"]):
+                raise OptionError(f"queue {asked.name!r} exists with other options: {'; '.join(different)}") from None
+    except BaseException:
+        await server.close()
+        raise
+    stamp = info["created"][:19]
+    return Queue(
+        server,
+        asked,
+        datetime.fromisoformat(stamp).replace(tzinfo=UTC),
+        own_ttls=bool(info["config"].get("allow_msg_ttl")),
+        atomic=bool(info["config"].get("allow_atomic")),
+    )

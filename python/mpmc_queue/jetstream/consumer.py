@@ -1,0 +1,215 @@
+"""An independent reader of a queue."""
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, final
+
+from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueClosedError
+from mpmc_queue._types import Start
+from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.codec import decoded
+from mpmc_queue.jetstream.feed import Feed
+from mpmc_queue.jetstream.message import CONTENT_TYPE, Message
+from mpmc_queue.jetstream.reading import Reader, deadline_in
+from mpmc_queue.jetstream.waiters import Waiters
+
+if TYPE_CHECKING:
+    from mpmc_queue.jetstream.queue import Queue
+
+_T = TypeVar("_T")
+OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
+
+LOOK: float = 0.2
+"""Seconds between two looks at the stream while somebody waits for losses: the server sends no word of them."""
+
+
+@final
+class Consumer(Reader[_T]):
+    """An independent reader with a position of its own, as `mpmc_queue.Consumer`; `Queue.add_consumer` makes one.
+
+    With a name it is a durable consumer of the stream, and goes on where it was in the next process that asks for it.
+    Only one process at a time may read under one name. Without a name it is this process's own.
+
+    Awaiting it is not needed, but tells at once what reading would tell: that the server has it, or why not.
+    """
+
+    def __init__(self, queue: "Queue[_T]", name: str | None, start: Start, on_missed: OnMissed) -> None:
+        super().__init__(name)
+        self._queue = queue
+        self._on_missed = on_missed
+        self._waiters = Waiters()
+        self._losses = Waiters()
+        self._closed = False
+        self._owed: Exception | None = None
+        self._told_in_message = 0
+        self._told_by_on_missed = 0
+        self._taken = 0
+        self._feed = Feed(queue._server, queue._options, name, start, self._waiters.wake_one)
+
+    @property
+    def queue(self) -> "Queue[_T]":
+        """The queue it reads."""
+        return self._queue
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from self._feed.known().__await__()
+        return self
+
+    # messages
+
+    def _take(self) -> Message[_T] | None:
+        """The next message that has arrived."""
+        if self._closed:
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+        feed = self._feed
+        if feed.error is not None:
+            raise feed.error
+        if self._owed is not None:
+            owed, self._owed = self._owed, None
+            raise owed
+        delivery = feed.pop()
+        if feed.lost > self._told_by_on_missed:
+            self._tell_missed()
+        if delivery is None:
+            return None
+        end = self._queue._end
+        if end is not None and delivery.stream_seq > end:
+            return None  # enqueued by others after this handle was closed
+        feed.take()
+        seq = delivery.stream_seq - 1
+        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+        missed, self._told_in_message = feed.lost - self._told_in_message, feed.lost
+        payload = decoded(self._queue._options.codec, delivery.data, content_type, seq)
+        return Message(self._queue._options.name, delivery, payload, missed)
+
+    def _tell_missed(self) -> None:
+        count = self._feed.lost - self._told_by_on_missed
+        self._told_by_on_missed = self._feed.lost
+        self._losses.wake_all()
+        if self._on_missed == "raise":
+            raise MessagesMissedError(count)
+        if callable(self._on_missed):
+            self._on_missed(count)
+
+    async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
+        deadline = deadline_in(timeout)
+        while (first := self._take()) is None:
+            if self._queue.closed:
+                await self._drain()
+                if (first := self._take()) is not None:
+                    break
+                raise QueueClosedError(f"queue {self._queue.name!r} is closed, and there is nothing left to read")
+            if timeout == 0:
+                await self._feed.probe()
+                if (first := self._take()) is None:
+                    return []
+                break
+            if not await self._waiters.wait(deadline):
+                first = self._take()
+                if first is None:
+                    return []
+                break
+        found = [first]
+        try:
+            while len(found) < limit:
+                if not self._feed.buffer:
+                    if not found[-1]._delivery.pending:
+                        break
+                    await self._feed.probe(min(limit - len(found), self._queue._options.prefetch))
+                message = self._take()
+                if message is None:
+                    break
+                found.append(message)
+        except Exception as error:
+            self._owed = error  # what has been read is delivered; the next read tells what was wrong after it
+        return found
+
+    async def _drain(self) -> None:
+        """Fetches what there was when the queue was closed, and tells the queue when it has been read."""
+        await self._queue._ended.wait()
+        if not self._queue._discarded and not self._feed.buffer:
+            await self._feed.probe()
+        delivery = self._feed.pop()
+        end = self._queue._end
+        if self._queue._discarded or delivery is None or (end is not None and delivery.stream_seq > end):
+            self._drained = True
+            self._queue._changed.set()
+
+    async def peek(self) -> Message[_T] | None:
+        """The message that `aread` would return now, left where it is; None when there is none."""
+        if self._closed:
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+        if not self._feed.buffer:
+            await self._feed.probe()
+        delivery = self._feed.pop()
+        if delivery is None:
+            return None
+        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+        payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+        return Message(self._queue._options.name, delivery, payload, self._feed.lost - self._told_in_message)
+
+    # position
+
+    @property
+    def position(self) -> int:
+        """The seq of the next message to read, as far as it is known here; 0 before the server has told."""
+        return max(0, self._feed.position - 1)
+
+    @property
+    async def unread_count(self) -> int:
+        """Messages that reading on would deliver now. Awaited: the server knows."""
+        return await self._feed.unread()
+
+    def seek(self, to: Start) -> None:
+        """Moves the position, as `mpmc_queue.Consumer.seek`; a seq beyond the next is a ValueError of the next read."""
+        if self._closed:
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+        self._feed.seek(arguments.start_of(to, "to"))
+        self._queue._settling.add(self._feed)
+
+    # what left before this consumer read it
+
+    @property
+    def missed_count(self) -> int:
+        """Messages that left before this consumer read them, as far as it has got."""
+        return self._feed.lost
+
+    async def atake_missed(self, *, timeout: float | None = None) -> int:
+        """How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
+
+        While it waits it looks at the stream now and then: the server sends no word when messages leave.
+        """
+        wait = arguments.seconds(timeout, "timeout")
+        deadline = deadline_in(wait)
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._closed:
+                raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+            if self._feed.lost == self._taken:
+                await self._feed.count_lost()
+            missed, self._taken = self._feed.lost - self._taken, self._feed.lost
+            if missed or self._queue.closed or wait == 0 or (deadline is not None and loop.time() >= deadline):
+                return missed
+            look = loop.time() + LOOK
+            await self._losses.wait(look if deadline is None else min(look, deadline))
+
+    # ending
+
+    def close(self) -> None:
+        """Ends reading. A named consumer keeps its position on the server; `Queue.remove_consumer` ends that too."""
+        self._close(remove=False)
+
+    def _close(self, *, remove: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._wake()
+        self._queue._forget(self)
+        self._queue._later(self._feed.close(remove=remove))
+
+    def _wake(self) -> None:
+        self._waiters.wake_all()
+        self._losses.wake_all()
+
+    def __repr__(self) -> str:
+        return f"<Consumer {self.name or self.id} of {self._queue.name!r}, at {self.position}>"

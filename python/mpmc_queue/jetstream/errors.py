@@ -1,0 +1,67 @@
+"""What can go wrong on the way to a server, besides what can go wrong with any queue."""
+
+from uuid import UUID
+
+from mpmc_queue._errors import QueueError
+
+
+class ServerError(QueueError):
+    """The server refused, for a reason that no other error here names.
+
+    `code` is its error code (https://github.com/nats-io/nats-server/blob/main/server/errors.json), `description` its
+    words.
+    """
+
+    def __init__(self, code: int, description: str) -> None:
+        super().__init__(f"the server refused: {description} (error {code})")
+        self.code = code
+        self.description = description
+
+    def _arguments(self) -> tuple[object, ...]:
+        return self.code, self.description
+
+
+class NotConfirmedError(QueueError, TimeoutError):
+    """The server did not confirm in time. It may have stored the message, or not, and may yet.
+
+    Enqueue the payload again with `id=error.id`: within the dedupe window it then appears once. A batch has no such id,
+    nor has a question.
+    """
+
+    def __init__(self, message: str, id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.id = id
+
+    def _arguments(self) -> tuple[object, ...]:
+        return self.message, self.id
+
+
+class OptionError(QueueError, ValueError):
+    """An option that a JetStream stream cannot have, or has otherwise already."""
+
+
+class NotAtomicError(QueueError):
+    """The batch cannot be stored all or nothing: the server is older than 2.12, or the batch is above its limit.
+
+    `aenqueue_batch(..., atomic=False)` does without: an error may then leave some of the messages in the queue.
+    """
+
+
+class CodecError(QueueError, ValueError):
+    """A payload that the codec cannot encode, or a message that it cannot decode: `seq` tells which, else it is None.
+
+    Reading goes on with the next message; one of an acknowledging group is delivered again, as if its reader had
+    failed.
+    """
+
+    def __init__(self, message: str, seq: int | None = None) -> None:
+        super().__init__(message)
+        self.seq = seq
+
+    def _arguments(self) -> tuple[object, ...]:
+        return self.message, self.seq
+
+
+for _error in (ServerError, NotConfirmedError, OptionError, NotAtomicError, CodecError):
+    _error.__module__ = "mpmc_queue.jetstream"
+del _error

@@ -1,0 +1,380 @@
+"""A stream, read in order from a position: fetched ahead, resumed after a cut, and every loss counted.
+
+The position is kept here, and the server's consumer is a means to it: whenever there is doubt about what it has
+delivered (a reconnect, a gap in its own numbers, a seek), it is set to the position anew. A gap in the stream's numbers
+without one in the consumer's is then exactly what had left the stream before it was read.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+from uuid import uuid4
+
+from mpmc_queue._errors import QueueError
+from mpmc_queue._types import Start
+from mpmc_queue.jetstream.errors import NotConfirmedError, ServerError
+from mpmc_queue.jetstream.inbox import DEAF, Inbox
+from mpmc_queue.jetstream.message import OWN_TTL, Delivery
+from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.server import NoAnswer, Server, pause
+from mpmc_queue.jetstream.starts import KIND, NO_CONSUMER, create, find, resolve
+
+EXPIRES: Final = 30.0
+"""Seconds that a pull request waits for messages."""
+IDLE: Final = 300.0
+"""Seconds after which the server forgets a consumer without a name that nobody reads any more."""
+RESET_SINCE: Final = (2, 14)
+"""The first server that can set a consumer to a position; before it, one is deleted and made again."""
+
+
+class Feed:
+    """Fetches messages for one consumer into a buffer."""
+
+    def __init__(self, server: Server, options: Options, name: str | None, start: Start, changed: Callable[[], None]):
+        self.buffer: deque[Delivery] = deque()
+        """What has arrived, in order, without a gap that is not a loss."""
+        self.position = 0
+        """The stream's sequence of the next message to read; 0: not known yet."""
+        self.lost = 0
+        """Messages that had left the stream before they were read."""
+        self.error: Exception | None = None
+        """What keeps the server from making the consumer; a new start clears it."""
+        self.settled = asyncio.Event()
+        """Set while the server knows where the consumer starts, or has refused it."""
+
+        self._server = server
+        self._options = options
+        self._named = name is not None
+        self._name = name if name is not None else uuid4().hex
+        # Unless the messages' lives depend on it, the server need not know what an unnamed consumer has read.
+        self._acks = self._named or options.retention == "interest"
+        self._start: Start | None = start
+        self._resuming = self._named
+        self._made = False
+        self._changed = changed
+        self._inbox: Inbox | None = None
+        self._expected = 1
+        self._outstanding = 0
+        self._heard = 0.0
+        self._stale = True
+        self._ask = asyncio.Event()
+        self._wanted = options.prefetch
+        self._moves = 0
+        self._live = asyncio.Event()
+        self._probes: dict[int, tuple[int, asyncio.Future[None]]] = {}
+        self._probed = 0
+        self._last_read: Delivery | None = None
+        self._unacked = 0
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._ask.set()
+        server.on_cut.append(self._on_cut)
+        server.on_back.append(self._on_cut)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def seek(self, to: Start) -> None:
+        """Starts again somewhere else."""
+        self._flush_ack()
+        self._start = to
+        self._moves += 1
+        self._resuming = False
+        self.error = None
+        self.settled.clear()
+        self._restart()
+        if isinstance(to, int):
+            self.position = to + 1
+
+    def pop(self) -> Delivery | None:
+        """The next message to deliver, which is then read; None when none has arrived.
+
+        Counts as lost what left the stream before it, and what has expired here since it arrived.
+        """
+        while self.buffer:
+            delivery = self.buffer[0]
+            if delivery.stream_seq < self.position:
+                self.buffer.popleft()  # counted as lost while it was under way
+                continue
+            if self._expired(delivery):
+                self.lost += delivery.stream_seq + 1 - self.position
+                self._read(self.buffer.popleft())
+                continue
+            self.lost += delivery.stream_seq - self.position
+            self.position = delivery.stream_seq
+            return delivery
+        return None
+
+    def take(self) -> None:
+        """The message that `pop` returned has been read."""
+        self._read(self.buffer.popleft())
+        if (len(self.buffer) + self._outstanding) * 2 <= self._options.prefetch:
+            self._ask.set()
+
+    async def probe(self, count: int = 1) -> None:
+        """Returns when so many have arrived, or all that there was to deliver when this was called."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._server.patience
+        self._wanted = max(count, self._options.prefetch)
+        self._ask.set()
+        while len(self.buffer) < count:
+            if self.error is not None:
+                raise self.error
+            future: asyncio.Future[None] = loop.create_future()
+            self._probed += 1
+            number = self._probed
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._live.wait()
+                    if self._stale:
+                        continue  # refused: the error says why
+                    self._probes[number] = count, future
+                    self._outstanding += 1
+                    assert self._inbox is not None
+                    await self._inbox.pull(number, 1, None)
+                    await future
+                    return
+            except NoAnswer:
+                continue  # a new start is under way
+            except TimeoutError:
+                if self.buffer:
+                    return
+                raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
+            finally:
+                self._probes.pop(number, None)
+
+    async def state(self) -> dict[str, Any]:
+        """The stream's state now, what it has lost in the middle included."""
+        question = f"STREAM.INFO.{self._options.name}"
+        state: dict[str, Any] = (await self._server.insist(question))["state"]
+        if state.get("num_deleted"):
+            state = (await self._server.insist(question, deleted_details=True))["state"]
+        return state
+
+    async def unread(self) -> int:
+        """Messages from the position on that the stream holds."""
+        await self.known()
+        self.pop()
+        state = await self.state()
+        first = max(self.position, int(state["first_seq"]))
+        gone = sum(1 for seq in state.get("deleted") or () if seq >= first)
+        return max(0, int(state["last_seq"]) - first + 1 - gone)
+
+    async def count_lost(self) -> None:
+        """Counts what has left the stream at its beginning since the last read."""
+        await self.known()
+        state = await self.state()
+        if self.pop() is None and 0 < self.position < (first := int(state["first_seq"])):
+            self.lost += first - self.position
+            self.position = first
+
+    async def known(self) -> None:
+        """Waits until the position is known."""
+        try:
+            async with asyncio.timeout(self._server.patience):
+                await self.settled.wait()
+        except TimeoutError:
+            raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
+        if self.error is not None:
+            raise self.error
+
+    async def close(self, *, remove: bool) -> None:
+        """Ends it. remove: the server forgets the consumer and its position."""
+        self._flush_ack()
+        self._server.on_cut.remove(self._on_cut)
+        self._server.on_back.remove(self._on_cut)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self._inbox is not None:
+            await self._inbox.close()
+        if self._made and (remove or not self._named):
+            await self._delete()
+
+    # arriving
+
+    def _on_message(self, delivery: Delivery) -> None:
+        if self._stale:
+            return
+        self._outstanding -= 1
+        self._heard = asyncio.get_running_loop().time()
+        if delivery.consumer_seq != self._expected:
+            self._restart()  # one was lost on its way
+            return
+        self._expected += 1
+        self.buffer.append(delivery)
+        self._changed()
+        if self._probes:
+            for count, future in self._probes.values():
+                if not future.done() and (not delivery.pending or len(self.buffer) >= count):
+                    future.set_result(None)
+
+    def _on_end(self, number: int, status: str, words: str, left: int) -> None:
+        if self._stale:
+            return
+        self._heard = asyncio.get_running_loop().time()
+        self._outstanding -= left if left or number == 0 else 1  # a probe asks for one, and is not told that it is left
+        if status not in ("404", "408") and words != "Batch Completed":
+            self._restart()
+            return
+        _, future = self._probes.get(number, (0, None))
+        if future is not None and not future.done():
+            future.set_result(None)
+        self._ask.set()
+
+    def _on_cut(self) -> None:
+        self._restart()
+
+    def _restart(self) -> None:
+        """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
+        self._stale = True
+        self._live.clear()
+        self.buffer.clear()
+        self._forget_ack()
+        self._ask.set()
+        self._fail_probes()
+
+    def _fail_probes(self) -> None:
+        for _, future in self._probes.values():
+            if not future.done():
+                future.set_exception(NoAnswer())
+
+    # asking
+
+    async def _run(self) -> None:
+        tries = 0
+        while True:
+            try:
+                async with asyncio.timeout(DEAF):
+                    await self._ask.wait()
+            except TimeoutError:
+                if self._outstanding > 0 and asyncio.get_running_loop().time() - self._heard > DEAF:
+                    self._restart()
+            self._ask.clear()
+            if self.error is not None:
+                continue
+            try:
+                if self._stale:
+                    await self._begin()
+                tries = 0
+                wanted = self._wanted - len(self.buffer) - self._outstanding
+                if wanted * 2 >= self._options.prefetch and self._inbox is not None:
+                    self._wanted = self._options.prefetch
+                    self._outstanding += wanted
+                    await self._inbox.pull(0, wanted, EXPIRES)
+            except (NoAnswer, NotConfirmedError):
+                self._restart()
+                await asyncio.sleep(pause(tries))
+                tries += 1
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """The server refuses: every read says so."""
+        self.error = error
+        self.settled.set()
+        self._live.set()
+        self._changed()
+        self._fail_probes()
+
+    async def _begin(self) -> None:
+        """Has the server's consumer deliver from the position, or from where it is to start."""
+        if self._inbox is not None:
+            await self._inbox.close()
+        inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end)
+        wanted, moves = self._start, self._moves
+        await inbox.open(self._options.name, self._name)
+        self.buffer.clear()
+        self._outstanding = 0
+        found = await find(self._server, self._options.name, self._name, "consumer") if self._resuming else None
+        if found is not None:
+            position = int(found["ack_floor"]["stream_seq"]) + 1
+        elif wanted is not None:
+            position = await resolve(self._server, self._options.name, wanted)
+        else:
+            position = self.position
+        info = await self._place(position)
+        if self._moves != moves:
+            raise NoAnswer  # moved again meanwhile
+        self._resuming = False
+        self._start = None
+        self._made = True
+        self._expected = int(info["delivered"]["consumer_seq"]) + 1
+        self.position = position
+        self._heard = asyncio.get_running_loop().time()
+        self._stale = False
+        self._live.set()
+        self.settled.set()
+
+    async def _place(self, position: int) -> dict[str, Any]:
+        """Makes the consumer unless it is there, and sets it to the position."""
+        if not self._acks:
+            if self._made:
+                await self._delete()
+            return await self._create(
+                self._name, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="none"
+            )
+        settings: dict[str, Any] = {"ack_policy": "all", "ack_wait": 10**18, "max_ack_pending": -1}
+        settings["metadata"] = {KIND: "consumer"}
+        if self._named:
+            settings["durable_name"] = self._name
+        if self._server.version >= RESET_SINCE:
+            reset = f"CONSUMER.RESET.{self._options.name}.{self._name}"
+            if self._made or self._resuming:
+                try:
+                    return await self._server.ask(reset, seq=position)
+                except ServerError as error:
+                    if error.code != NO_CONSUMER:
+                        raise
+            await self._create(self._name, deliver_policy="all", **settings)
+            return await self._server.ask(reset, seq=position)
+        # An older server: while it is made again, another consumer keeps what has not been read from leaving.
+        keeper = uuid4().hex
+        await self._create(keeper, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="all")
+        await self._delete()
+        info = await self._create(self._name, deliver_policy="by_start_sequence", opt_start_seq=position, **settings)
+        await self._server.ask(f"CONSUMER.DELETE.{self._options.name}.{keeper}")
+        return info
+
+    async def _create(self, name: str, **settings: Any) -> dict[str, Any]:
+        if "durable_name" not in settings:
+            settings["inactive_threshold"] = round(IDLE * 1e9)
+        if settings["ack_policy"] == "none":
+            settings |= {"mem_storage": True, "num_replicas": 1}
+        return await create(self._server, self._options.name, name, settings)
+
+    async def _delete(self) -> None:
+        try:
+            await self._server.ask(f"CONSUMER.DELETE.{self._options.name}.{self._name}")
+        except (NoAnswer, QueueError):
+            pass  # gone already, or forgotten by the server in time
+
+    # reading
+
+    def _expired(self, delivery: Delivery) -> bool:
+        ttl = self._options.ttl
+        own = delivery.headers.get(OWN_TTL) if delivery.headers else None
+        if own is not None:
+            ttl = None if own == "never" else float(own.rstrip("s")) if own.rstrip("s").isdigit() else ttl
+        return ttl is not None and self._server.now_ns() - delivery.created_ns >= ttl * 1e9
+
+    def _read(self, delivery: Delivery) -> None:
+        """It is behind the position now; the server hears of that now and then, or at once where lives depend on it."""
+        self.position = delivery.stream_seq + 1
+        if not self._acks:
+            return
+        self._last_read = delivery
+        self._unacked += 1
+        if self._options.retention == "interest" or self._unacked >= 100:
+            self._flush_ack()
+        elif self._ack_timer is None:
+            self._ack_timer = asyncio.get_running_loop().call_later(0.05, self._flush_ack)
+
+    def _flush_ack(self) -> None:
+        if self._last_read is not None and not self._stale:
+            self._server.send(self._last_read.reply, b"+ACK")
+        self._forget_ack()
+
+    def _forget_ack(self) -> None:
+        self._last_read = None
+        self._unacked = 0
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None

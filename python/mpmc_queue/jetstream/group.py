@@ -1,0 +1,217 @@
+"""Readers that share a position, in one process or many: each message goes to one of them, until it is settled."""
+
+import asyncio
+from collections.abc import Generator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
+from uuid import NAMESPACE_URL, uuid5
+
+from mpmc_queue._errors import QueueError
+from mpmc_queue._types import Start
+from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
+from mpmc_queue.jetstream.member import Member
+from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, Delivery
+from mpmc_queue.jetstream.publisher import Outgoing
+from mpmc_queue.jetstream.server import NoAnswer, pause
+from mpmc_queue.jetstream.starts import KIND, create, find, resolve
+
+if TYPE_CHECKING:
+    from mpmc_queue.jetstream.queue import Queue
+
+_T = TypeVar("_T")
+
+UNTIL_READ: Final = 30.0
+"""Seconds after which a message is delivered again that a group without `ack_wait` has sent for but not read."""
+
+
+@final
+class Group(Generic[_T]):
+    """Members share one position, as `mpmc_queue.ConsumerGroup`; `Queue.add_group` makes one, or joins it.
+
+    It is a durable consumer of the stream. Processes that ask for the same name share it, and have to ask for it with
+    the same options. Awaiting it is not needed, but tells at once that the server has it, or why not.
+    """
+
+    def __init__(
+        self,
+        queue: "Queue[_T]",
+        name: str,
+        *,
+        start: Start,
+        ack_wait: float | timedelta | None,
+        max_deliver: int | None,
+        backoff: Sequence[float] | None,
+        max_ack_pending: int | None,
+        dead_letter: "Queue[Any] | None",
+    ) -> None:
+        self._queue = queue
+        self._name = arguments.name_of(name, "name")
+        self._start = arguments.start_of(start)
+        self._ack_wait = arguments.seconds(ack_wait, "ack_wait")
+        if ack_wait is None and (max_deliver, backoff, max_ack_pending, dead_letter) != (None,) * 4:
+            raise ValueError("max_deliver, backoff, max_ack_pending and dead_letter need ack_wait")
+        if self._ack_wait == 0:
+            raise ValueError("ack_wait must be positive, or None for no acknowledgements")
+        self._acking = ack_wait is not None
+        self._max_deliver = None if max_deliver is None else arguments.count_of(max_deliver, "max_deliver")
+        self._backoff = _backoff(backoff)
+        limit = None if max_ack_pending is None else arguments.count_of(max_ack_pending, "max_ack_pending")
+        if dead_letter is not None and not hasattr(dead_letter, "_bury"):
+            raise OptionError("dead_letter must be a queue that jetstream.connect has made, or None")
+        self._dead_letter = dead_letter
+        self._members: list[Member[_T]] = []
+        self._closed = False
+        self.settled = asyncio.Event()
+        """Set when the server has it, or has refused it."""
+        self.error: Exception | None = None
+        wait = round(min(UNTIL_READ if self._ack_wait is None else self._ack_wait, arguments.LONGEST / 2) * 1e9)
+        self._settings: dict[str, Any] = {
+            "durable_name": self._name,
+            "ack_policy": "explicit",
+            "ack_wait": wait,
+            "max_ack_pending": -1 if limit is None else limit,
+            "metadata": {KIND: "group"},
+        }
+        if self._backoff:
+            # The server's wait before the nth redelivery is all there is between: our ack_wait, then our backoff.
+            self._settings["backoff"] = [wait + round(pause * 1e9) for pause in self._backoff]
+            self._settings["ack_wait"] = self._settings["backoff"][0]
+        self._opening = asyncio.get_running_loop().create_task(self._open())
+
+    @property
+    def name(self) -> str:
+        """The name it was given."""
+        return self._name
+
+    @property
+    def queue(self) -> "Queue[_T]":
+        """The queue it reads."""
+        return self._queue
+
+    @property
+    def members(self) -> tuple[Member[_T], ...]:
+        """The members in this process."""
+        return tuple(self._members)
+
+    @property
+    async def pending_count(self) -> int:
+        """Messages delivered, not yet settled, in all processes. Awaited: the server knows."""
+        return int((await self._info())["num_ack_pending"])
+
+    @property
+    async def unread_count(self) -> int:
+        """Messages that have not been delivered to any member. Awaited: the server knows."""
+        return int((await self._info())["num_pending"])
+
+    def add_consumer(self, name: str | None = None) -> Member[_T]:
+        """A new member, in this process."""
+        if self._closed:
+            raise QueueError(f"group {self._name!r} has been closed")
+        member = Member(self, None if name is None else arguments.name_of(name, "name"))
+        self._members.append(member)
+        return member
+
+    def close(self) -> None:
+        """Closes the members in this process: what they hold is delivered again, to others. The server keeps the
+        group and its position; `Queue.remove_group` ends that too."""
+        if self._closed:
+            return
+        self._closed = True
+        for member in self.members:
+            member.close()
+        self._queue._forget_group(self)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from self.known().__await__()
+        return self
+
+    async def known(self) -> None:
+        """Waits until the server has it; raises why not."""
+        try:
+            async with asyncio.timeout(self._queue._server.patience):
+                await self.settled.wait()
+        except TimeoutError:
+            raise NotConfirmedError("no answer from the server in time") from None
+        if self.error is not None:
+            raise self.error
+
+    async def _open(self) -> None:
+        server, stream = self._queue._server, self._queue._options.name
+        tries = 0
+        while True:
+            try:
+                found = await find(server, stream, self._name, "group")
+                if found is None:
+                    first = await resolve(server, stream, self._start)
+                    start = {"deliver_policy": "by_start_sequence", "opt_start_seq": first}
+                    await create(server, stream, self._name, {**self._settings, **start})
+                else:
+                    self._compare(found["config"])
+            except NoAnswer:
+                await asyncio.sleep(pause(tries))
+                tries += 1
+                continue
+            except Exception as error:
+                self.error = error
+            self.settled.set()
+            return
+
+    def _compare(self, found: dict[str, Any]) -> None:
+        """Raises when the group that is there has other options."""
+        for key in ("ack_wait", "max_ack_pending", "backoff"):
+            asked, there = self._settings.get(key), found.get(key)
+            if asked != there:
+                raise OptionError(f"group {self._name!r} exists with other options: its {key} is {there}, not {asked}")
+
+    async def _info(self) -> dict[str, Any]:
+        await self.known()
+        return await self._queue._server.insist(f"CONSUMER.INFO.{self._queue._options.name}.{self._name}")
+
+    # settling
+
+    def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
+        """Tells the server what became of a message; what must not come again goes to the dead letter queue first."""
+        send = self._queue._server.send
+        if how == "-NAK":
+            if self._max_deliver is not None and delivery.deliveries >= self._max_deliver:
+                self.bury(delivery)
+                return
+            if self._backoff:
+                delay = max(delay, self._backoff[min(delivery.deliveries, len(self._backoff)) - 1])
+            send(delivery.reply, f'-NAK {{"delay": {round(delay * 1e9)}}}'.encode() if delay else b"-NAK")
+        elif how == "+TERM":
+            self.bury(delivery)
+        else:
+            send(delivery.reply, how.encode())
+
+    def spent(self, delivery: Delivery) -> bool:
+        """Whether it has been delivered as often as it may: this time is one too many."""
+        return self._max_deliver is not None and delivery.deliveries > self._max_deliver
+
+    def bury(self, delivery: Delivery) -> None:
+        """Never to be delivered again: to the dead letter queue, where there is one."""
+        if self._dead_letter is None:
+            self._queue._server.send(delivery.reply, b"+TERM")
+        else:
+            self._queue._later(self._bury(self._dead_letter, delivery))
+
+    async def _bury(self, grave: "Queue[Any]", delivery: Delivery) -> None:
+        # The same id each time, so that it lies there once if this process dies before the server knows that it does.
+        place = f"mpmc_queue:{self._queue._options.name}:{self._name}:{delivery.stream_seq}:{delivery.created_ns}"
+        headers = {MSG_ID: str(uuid5(NAMESPACE_URL, place))}
+        if delivery.headers and CONTENT_TYPE in delivery.headers:
+            headers[CONTENT_TYPE] = delivery.headers[CONTENT_TYPE]
+        await grave._bury(Outgoing(delivery.data, headers))
+        self._queue._server.send(delivery.reply, b"+TERM")
+
+
+def _backoff(value: object) -> tuple[float, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"backoff must be a sequence of seconds, not {type(value).__name__}")
+    waits = [arguments.seconds(wait, "backoff") for wait in value]
+    if not waits or None in waits:
+        raise ValueError("backoff must be finite waits, at least one")
+    return tuple(wait for wait in waits if wait is not None)

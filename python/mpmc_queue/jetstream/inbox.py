@@ -1,0 +1,90 @@
+"""Where a pull consumer's messages arrive: pull requests, and the server's word when one of them ends."""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from mpmc_queue.jetstream.message import Delivery, delivery
+from mpmc_queue.jetstream.server import API, Server
+
+BEAT: Final = 2.0
+"""Seconds between two signs of life of a pull request that waits."""
+DEAF: Final = 3 * BEAT
+"""Seconds without any after which it is given up."""
+
+
+class Inbox:
+    """One address for the pull requests of one consumer. A new one for every start: what is late for the old is not heard.
+
+    on_message   called with each delivery.
+    on_end       called when a request ends: its number, the status (404, 408, 409, 503), its words, and how many of its
+                 messages had not been delivered.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        on_message: Callable[[Delivery], None],
+        on_end: Callable[[int, str, str, int], None],
+    ) -> None:
+        self._server = server
+        self._on_message = on_message
+        self._on_end = on_end
+        self._subscription: Subscription | None = None
+        self._prefix = ""
+        self._next = ""
+
+    async def open(self, stream: str, consumer: str) -> None:
+        """Starts to listen."""
+        self._next = f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._prefix = f"{self._server.client.new_inbox()}."
+        # Limits of the client's own would drop messages: how many come is up to the pull requests.
+        self._subscription = await self._server.client.subscribe(
+            f"{self._prefix}*", cb=self._on, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+
+    async def close(self) -> None:
+        """Ends listening: the server drops the requests that are left."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            try:
+                await subscription.unsubscribe()
+            except (nats.errors.Error, OSError):
+                pass  # the connection has gone, and the requests with it
+
+    async def drain(self) -> None:
+        """Ends listening, but hears what is on its way: the server drops the requests that are left, then is done."""
+        if self._subscription is not None:
+            try:
+                await self._subscription.drain()  # type: ignore[no-untyped-call]
+            except (nats.errors.Error, OSError):
+                pass
+            self._subscription = None
+
+    async def pull(self, number: int, batch: int, expires: float | None) -> None:
+        """Asks for so many messages. expires: seconds; None: what is there now."""
+        request: dict[str, object] = {"batch": batch}
+        if expires is None:
+            request["no_wait"] = True
+        else:
+            request["expires"] = max(1, round(expires * 1e9))
+            if expires > 2 * BEAT:
+                request["idle_heartbeat"] = round(BEAT * 1e9)
+        await self._server.publish(self._next, json.dumps(request).encode(), f"{self._prefix}{number}")
+
+    async def _on(self, msg: Msg) -> None:
+        if self._subscription is None:
+            return
+        if msg.reply:
+            self._on_message(delivery(msg.reply, msg.headers, msg.data))
+            return
+        headers = msg.headers or {}
+        status = headers.get("Status", "")
+        if status != "100":
+            left = int(headers.get("Nats-Pending-Messages", "0"))
+            number = int(msg.subject[len(self._prefix) :])
+            self._on_end(number, status, headers.get("Description", ""), left)

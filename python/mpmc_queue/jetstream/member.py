@@ -1,0 +1,246 @@
+"""A member of a group: sends for what is read, no more, so that nobody else waits for what it holds."""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, final
+
+from mpmc_queue._errors import ConsumerClosedError, QueueClosedError, QueueError
+from mpmc_queue._types import Start
+from mpmc_queue.jetstream.codec import decoded
+from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
+from mpmc_queue.jetstream.inbox import DEAF, Inbox
+from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
+from mpmc_queue.jetstream.reading import Reader, deadline_in
+from mpmc_queue.jetstream.server import NoAnswer, pause
+
+if TYPE_CHECKING:
+    from mpmc_queue.jetstream.group import Group
+    from mpmc_queue.jetstream.queue import Queue
+
+_T = TypeVar("_T")
+
+EXPIRES: Final = 5.0
+"""Seconds that one pull request waits: one that was given up for lost takes a message with it no longer than this."""
+
+
+@final
+class Member(Reader[_T]):
+    """A member of a group; `Group.add_consumer` makes one. Messages that it has read and not settled are delivered
+    again, to others, when it closes."""
+
+    def __init__(self, group: "Group[_T]", name: str | None) -> None:
+        super().__init__(name)
+        self._group = group
+        self._queue: Queue[_T] = group._queue
+        self._inbox: Inbox | None = None
+        self._number = 0
+        self._wanted = 0
+        self._arrived: deque[Delivery] = deque()
+        self._held: dict[str, Delivery] = {}
+        self._turn = asyncio.Lock()
+        self._pulled: asyncio.Future[None] | None = None
+        self._closed = False
+        self._queue._server.on_cut.append(self._on_cut)
+        self._queue._server.on_back.append(self._on_cut)
+
+    @property
+    def group(self) -> "Group[_T]":
+        """The group it is a member of."""
+        return self._group
+
+    # reading
+
+    async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
+        self._check()
+        deadline = deadline_in(timeout)
+        try:
+            # Whoever came first reads first; the others wait for their turn, and not beyond their time.
+            async with asyncio.timeout_at(None if timeout == 0 else deadline):
+                await self._turn.acquire()
+        except TimeoutError:
+            return []
+        try:
+            found = self._deliver(limit)
+            tries = 0
+            while not found:
+                self._check()
+                try:
+                    await self._fetch(limit, timeout, deadline)
+                    found = self._deliver(limit)
+                    tries = 0
+                except NoAnswer as error:
+                    if timeout == 0 and tries > 5:
+                        raise NotConfirmedError(f"no answer from the server: {error}") from None
+                    await asyncio.sleep(pause(tries))
+                    tries += 1
+                    continue
+                if not found and (timeout == 0 or _over(deadline)):
+                    return []
+            if len(found) < limit and found[-1]._delivery.pending:
+                try:
+                    await self._pull(limit - len(found), None)
+                    found += self._deliver(limit - len(found))
+                except NoAnswer:
+                    pass
+            return found
+        except BaseException:
+            self._give_back()
+            raise
+        finally:
+            self._turn.release()
+
+    async def _fetch(self, limit: int, timeout: float | None, deadline: float | None) -> None:
+        """One round: what is there now or, when that is nothing, the next that comes."""
+        await self._group.known()
+        if limit > 1 or timeout == 0 or self._queue.closed:
+            await self._pull(limit, None)
+            if self._arrived or timeout == 0:
+                return
+        if self._queue.closed:
+            self._drained = True
+            self._queue._changed.set()
+            raise QueueClosedError(f"queue {self._queue.name!r} is closed, and there is nothing left to read")
+        left = EXPIRES if deadline is None else min(EXPIRES, deadline - asyncio.get_running_loop().time())
+        if left > 0:
+            await self._pull(1, left)
+
+    async def _pull(self, batch: int, expires: float | None) -> None:
+        """Sends for messages; returns when they have come, or the request has ended."""
+        if self._inbox is None:
+            inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end)
+            await inbox.open(self._queue._options.name, self._group._name)
+        self._number += 1
+        self._wanted = batch
+        self._pulled = asyncio.get_running_loop().create_future()
+        try:
+            await self._inbox.pull(self._number, batch, expires)
+            async with asyncio.timeout((expires or 0.0) + min(DEAF, self._queue._server.patience)):
+                await self._pulled
+        except TimeoutError:
+            raise NoAnswer from None
+        finally:
+            self._pulled = None
+
+    def _on_message(self, delivery: Delivery) -> None:
+        if self._pulled is None or self._closed:
+            self._queue._server.send(delivery.reply, b"-NAK")  # nobody waits for it here any more
+            return
+        self._arrived.append(delivery)
+        self._wanted -= 1
+        if self._wanted <= 0:
+            self._end(None)
+
+    def _on_end(self, number: int, status: str, words: str, left: int) -> None:
+        if number == self._number:
+            self._end(None if status in ("404", "408") else NoAnswer(words))
+
+    def _on_cut(self) -> None:
+        self._end(NoAnswer("the connection was lost"))
+
+    def _end(self, error: Exception | None) -> None:
+        if self._pulled is not None and not self._pulled.done():
+            if error is None:
+                self._pulled.set_result(None)
+            else:
+                self._pulled.set_exception(error)
+
+    def _deliver(self, limit: int) -> list[Message[_T]]:
+        """What has arrived, as messages; what has been delivered too often is buried instead."""
+        found: list[Message[_T]] = []
+        group = self._group
+        while self._arrived and len(found) < limit:
+            delivery = self._arrived.popleft()
+            if group.spent(delivery):
+                group.bury(delivery)
+                continue
+            content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+            try:
+                payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+            except CodecError:
+                self.settle(delivery, "-NAK")
+                if found:
+                    continue
+                raise
+            if group._acking:
+                self._held[delivery.reply] = delivery
+                found.append(Message(self._queue._options.name, delivery, payload, 0, self))
+            else:
+                self._queue._server.send(delivery.reply, b"+ACK")
+                found.append(Message(self._queue._options.name, delivery, payload, 0))
+        return found
+
+    def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
+        """Takes the word of one of its messages."""
+        if how != "+WPI":
+            self._held.pop(delivery.reply, None)
+        self._group.settle(delivery, how, delay)
+
+    def _give_back(self) -> None:
+        """A read was given up: what came for it, and comes yet, is for others."""
+        while self._arrived:
+            self._queue._server.send(self._arrived.popleft().reply, b"-NAK")
+        if self._inbox is not None:
+            inbox, self._inbox = self._inbox, None
+            self._queue._later(inbox.drain())
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+        if self._queue._discarded:
+            raise QueueClosedError(f"queue {self._queue.name!r} is closed")
+
+    # what a member has not
+
+    async def peek(self) -> Message[_T] | None:
+        """Not over JetStream: to look at a message is to have it delivered. Raises QueueError."""
+        self._no("peek")
+
+    def seek(self, to: Start) -> None:
+        """Members have no position of their own. Raises QueueError."""
+        self._no("seek")
+
+    @property
+    def position(self) -> int:
+        """Members have no position of their own. Raises QueueError."""
+        self._no("position")
+
+    @property
+    async def unread_count(self) -> int:
+        """Messages that have not been delivered to any member of its group. Awaited: the server knows."""
+        return await self._group.unread_count
+
+    @property
+    def missed_count(self) -> int:
+        """Members cannot tell. Raises QueueError."""
+        self._no("missed_count")
+
+    async def atake_missed(self, *, timeout: float | None = None) -> int:
+        """Members cannot tell. Raises QueueError."""
+        self._no("atake_missed")
+
+    def _no(self, what: str) -> NoReturn:
+        raise QueueError(f"a member of a group over JetStream has no {what}")
+
+    # ending
+
+    def close(self) -> None:
+        """Ends reading; what it holds is delivered again, to others."""
+        if self._closed:
+            return
+        self._closed = True
+        self._on_cut()
+        self._queue._server.on_cut.remove(self._on_cut)
+        self._queue._server.on_back.remove(self._on_cut)
+        for delivery in self._held.values():
+            self._queue._server.send(delivery.reply, b"-NAK")
+        self._held.clear()
+        self._give_back()
+        self._group._members.remove(self)
+        self._queue._changed.set()
+
+    def _wake(self) -> None:
+        self._on_cut()
+
+
+def _over(deadline: float | None) -> bool:
+    return deadline is not None and asyncio.get_running_loop().time() >= deadline

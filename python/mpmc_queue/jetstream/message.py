@@ -1,0 +1,146 @@
+"""A delivery, as the server's headers and its reply subject tell it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from mpmc_queue._errors import QueueError
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+MSG_ID: Final = "Nats-Msg-Id"
+OWN_TTL: Final = "Nats-TTL"
+CONTENT_TYPE: Final = "Content-Type"
+
+
+class Delivery(NamedTuple):
+    """A message as it came from the server, not looked into yet. Sequences are the stream's own: they start at 1."""
+
+    stream_seq: int
+    consumer_seq: int
+    deliveries: int
+    created_ns: int
+    pending: int
+    reply: str
+    headers: Mapping[str, str] | None
+    data: bytes
+
+
+def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Delivery:
+    """What the reply subject says: $JS.ACK.[domain.account.]stream.consumer.deliveries.seq.seq.time.pending[.token]."""
+    words = reply.split(".")
+    if len(words) == 9:
+        _, _, _, _, deliveries, stream_seq, consumer_seq, created_ns, pending = words
+    else:
+        deliveries, stream_seq, consumer_seq, created_ns, pending = words[6:11]
+    return Delivery(
+        int(stream_seq), int(consumer_seq), int(deliveries), int(created_ns), int(pending), reply, headers, data
+    )
+
+
+class Settling(Protocol):
+    """Who takes the word that a message is settled: a member of an acknowledging group."""
+
+    def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None: ...
+
+
+@final
+class Message(Generic[_T_co]):
+    """One delivery: a payload and what is known about it, as `mpmc_queue.Message`, without the audit trail.
+
+    `id` is the id it was published under, from other clients too if that is a UUID; else one made from its stream and
+    seq. Either way it is the same for every consumer. `size` is the payload's bytes.
+    """
+
+    __slots__ = ("__weakref__", "_delivery", "_missed", "_payload", "_settled", "_settling", "_stream")
+
+    def __init__(
+        self, stream: str, delivery: Delivery, payload: _T_co, missed: int, settling: Settling | None = None
+    ) -> None:
+        self._stream = stream
+        self._delivery = delivery
+        self._payload = payload
+        self._missed = missed
+        self._settling = settling
+        self._settled = False
+
+    @property
+    def id(self) -> UUID:
+        """The same for every consumer."""
+        given = (self._delivery.headers or {}).get(MSG_ID, "")
+        try:
+            return UUID(given)
+        except ValueError:
+            return uuid5(NAMESPACE_URL, f"nats:{self._stream}:{self._delivery.stream_seq}")
+
+    @property
+    def seq(self) -> int:
+        """The position in the queue, from 0: the stream's sequence number less 1."""
+        return self._delivery.stream_seq - 1
+
+    @property
+    def payload(self) -> _T_co:
+        """What was enqueued, as the codec reads it: every consumer has a copy of its own."""
+        return self._payload
+
+    @property
+    def size(self) -> int:
+        """The payload's bytes on the wire."""
+        return len(self._delivery.data)
+
+    @property
+    def created(self) -> datetime:
+        """When the server stored it, as an aware datetime in UTC."""
+        seconds, nanoseconds = divmod(self._delivery.created_ns, 1_000_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
+
+    @property
+    def created_ns(self) -> int:
+        """The same in nanoseconds since the epoch."""
+        return self._delivery.created_ns
+
+    @property
+    def missed(self) -> int:
+        """Messages this consumer lost just before this one. 0 in groups, whose members cannot tell."""
+        return self._missed
+
+    @property
+    def deliveries(self) -> int:
+        """How often it has been delivered: 1, or more after a redelivery by an acknowledging group."""
+        return self._delivery.deliveries if self._settling is not None else 1
+
+    def ack(self) -> None:
+        """Settles the message: done. The word is sent at once, and not waited for."""
+        self._settle("+ACK")
+
+    def nack(self, delay: float = 0.0) -> None:
+        """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds."""
+        from mpmc_queue.jetstream.arguments import seconds
+
+        wait = seconds(delay, "delay")
+        if wait is None:
+            raise ValueError("delay must be finite")
+        self._settle("-NAK", wait)
+
+    def term(self) -> None:
+        """Never redeliver: straight to the dead letter queue, where there is one."""
+        self._settle("+TERM")
+
+    def in_progress(self) -> None:
+        """Still at work on it: `ack_wait` starts afresh."""
+        self._settle("+WPI")
+
+    def _settle(self, how: str, delay: float = 0.0) -> None:
+        if self._settling is None:
+            raise QueueError("this message does not belong to an acknowledging group: there is nothing to settle")
+        if self._settled:
+            raise QueueError("this message has been settled before")
+        self._settling.settle(self._delivery, how, delay)
+        self._settled = how != "+WPI"
+
+    def __repr__(self) -> str:
+        return f"<Message {self.seq} of {self._stream!r}: {self._payload!r}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a message cannot be copied or pickled: pass on its payload")

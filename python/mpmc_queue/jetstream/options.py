@@ -1,0 +1,124 @@
+"""The options of `connect`, checked, and the stream that they describe."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.codec import Codec, codec_from
+from mpmc_queue.jetstream.errors import OptionError
+
+DEDUPE: Final = 120.0
+"""Seconds that the server remembers the ids of messages, unless told otherwise: its own default."""
+
+_NOT_HERE: Final = {
+    "sizer": "the server counts bytes as they are stored: payloads are sized by the codec, not by a sizer",
+    "audit": "the server keeps no record of who has read what",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `connect` was asked for."""
+
+    name: str
+    subject: str
+    ttl: float | None
+    max_bytes: int
+    max_items: int | None
+    retention: str
+    overflow: str
+    codec: Codec[Any]
+    dedupe: float
+    replicas: int
+    storage: str
+    prefetch: int
+    patience: float
+
+    def stream(self, *, msg_ttl: bool, atomic: bool) -> dict[str, Any]:
+        """The stream's configuration; what only newer servers know is asked for only there."""
+        config: dict[str, Any] = {
+            "name": self.name,
+            "subjects": [self.subject],
+            "retention": self.retention,
+            "discard": "new" if self.overflow == "reject" else "old",
+            "max_bytes": self.max_bytes,
+            "max_msgs": -1 if self.max_items is None else self.max_items,
+            "max_age": 0 if self.ttl is None else round(self.ttl * 1e9),
+            "duplicate_window": round(self.dedupe * 1e9),
+            "num_replicas": self.replicas,
+            "storage": self.storage,
+        }
+        if msg_ttl:
+            config["allow_msg_ttl"] = True
+        if atomic:
+            config["allow_atomic"] = True
+        return config
+
+
+def options(
+    name: object,
+    *,
+    ttl: object,
+    max_bytes: object,
+    max_items: object,
+    retention: object,
+    overflow: object,
+    codec: object,
+    subject: object,
+    dedupe: object,
+    replicas: object,
+    storage: object,
+    prefetch: object,
+    patience: object,
+    others: Mapping[str, object],
+) -> Options:
+    """The arguments of `connect`, checked."""
+    for argument in others:
+        if argument in _NOT_HERE:
+            raise OptionError(f"{argument} is not to be had over JetStream: {_NOT_HERE[argument]}")
+        raise TypeError(f"connect() has no argument {argument!r}")
+    name = arguments.name_of(name, "name")
+    if subject is None:
+        subject = f"mpmc_queue.{name}"
+    if not isinstance(subject, str):
+        raise TypeError(f"subject must be a str, not {type(subject).__name__}")
+    if not subject or any(part in ("", "*", ">") or any(c.isspace() for c in part) for part in subject.split(".")):
+        raise ValueError(f"subject must be words joined by dots, without wildcards: {subject!r}")
+    checked_ttl = arguments.queue_ttl(ttl)
+    window = arguments.seconds(dedupe, "dedupe")
+    if dedupe is None:
+        window = DEDUPE if checked_ttl is None else min(DEDUPE, checked_ttl)
+    if window is None or window < arguments.MIN_TTL or (checked_ttl is not None and window > checked_ttl):
+        raise OptionError(f"dedupe must be at least {arguments.MIN_TTL} s and no longer than ttl: {dedupe!r}")
+    waits = arguments.seconds(patience, "patience")
+    if not waits:
+        raise ValueError("patience must be positive and finite")
+    return Options(
+        name=name,
+        subject=subject,
+        ttl=checked_ttl,
+        max_bytes=arguments.count_of(max_bytes, "max_bytes"),
+        max_items=None if max_items is None else arguments.count_of(max_items, "max_items"),
+        retention=_one_of(retention, "retention", "limits", "interest"),
+        overflow=_one_of(overflow, "overflow", "reject", "drop_oldest"),
+        codec=codec_from(codec),
+        dedupe=window,
+        replicas=arguments.count_of(replicas, "replicas"),
+        storage=_one_of(storage, "storage", "file", "memory"),
+        prefetch=arguments.count_of(prefetch, "prefetch"),
+        patience=waits,
+    )
+
+
+def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """What a stream that exists has otherwise than asked for."""
+    return [f"{key} is {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value]
+
+
+def _one_of(value: object, argument: str, *choices: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"{argument} must be {' or '.join(map(repr, choices))}, not {value!r}")
+    return value

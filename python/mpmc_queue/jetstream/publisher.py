@@ -1,0 +1,235 @@
+"""Producing: one message, or a batch as a whole; repeated under the same id until the server has confirmed it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+from uuid import UUID
+
+from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueFullError
+from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, ServerError
+from mpmc_queue.jetstream.ids import Ids
+from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, OWN_TTL
+from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, pause
+
+_R = TypeVar("_R")
+
+MAX_BATCH: Final = 1000
+"""Messages that the server takes as one batch."""
+WINDOW: Final = 256
+"""Messages of a batch that is not atomic under way at once."""
+OVERHEAD: Final = 30
+"""Bytes that the server's store adds to a message."""
+
+STORE_FAILED: Final = 10077
+BATCH_DISABLED: Final = 10174
+BATCH_AGAIN: Final = (10175, 10176, 10210, 10211)
+"""Error codes of a batch that did not arrive whole, or that has to wait for others: it may be sent again."""
+BATCH_TOO_LARGE: Final = 10199
+BATCH_DUPLICATE: Final = 10201
+
+BATCH_ID: Final = "Nats-Batch-Id"
+BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+BATCH_COMMIT: Final = "Nats-Batch-Commit"
+EXPECTED: Final = "Nats-Expected-Last-Sequence"
+
+
+class Outgoing(NamedTuple):
+    """A message on its way to the server."""
+
+    data: bytes
+    headers: dict[str, str]
+
+    @property
+    def size(self) -> int:
+        """About what the server counts for it, without its subject."""
+        return len(self.data) + sum(len(key) + len(value) + 4 for key, value in self.headers.items()) + OVERHEAD
+
+
+class Publisher:
+    """Sends messages to the queue's subject."""
+
+    def __init__(self, server: Server, options: Options, atomic: bool, closed: Callable[[], bool]) -> None:
+        self._server = server
+        self._options = options
+        self._atomic = atomic
+        self._closed = closed
+        self._ids = Ids()
+
+    def outgoing(self, encoded: tuple[bytes, str | None], own_ttl: str | None, id: UUID | None = None) -> Outgoing:
+        """The message that an encoded payload becomes."""
+        data, content_type = encoded
+        headers = {MSG_ID: self._ids.next() if id is None else str(id)}
+        if content_type is not None:
+            headers[CONTENT_TYPE] = content_type
+        if own_ttl is not None:
+            headers[OWN_TTL] = own_ttl
+        return Outgoing(data, headers)
+
+    async def one(self, message: Outgoing, timeout: float | None) -> int:
+        """Publishes it and returns its sequence in the stream."""
+        if self._closed():
+            raise QueueClosedError(f"queue {self._options.name!r} is closed")
+        self._check_payload(message)
+        try:
+            # The usual case: stored, and confirmed, at the first try.
+            return self._stored(await self._server.request(self._options.subject, *message))
+        except (NoAnswer, QueueFullError, ServerError) as error:
+            return await self._again(lambda: self._try_one(message), error, timeout, [message])
+
+    async def many(self, messages: Sequence[Outgoing], timeout: float | None) -> range:
+        """Publishes all of them next to each other, or none; returns their sequences in the stream."""
+        if self._closed():
+            raise QueueClosedError(f"queue {self._options.name!r} is closed")
+        if not messages:
+            return range(0)
+        if len(messages) == 1:
+            seq = await self.one(messages[0], timeout)
+            return range(seq, seq + 1)
+        if not self._atomic:
+            raise NotAtomicError(
+                "this server or stream cannot store a batch all or nothing (that takes nats-server 2.12): "
+                "atomic=False sends the messages one by one"
+            )
+        if len(messages) > MAX_BATCH:
+            raise NotAtomicError(
+                f"the server stores up to {MAX_BATCH:,} messages all or nothing, and this batch is {len(messages):,}: "
+                "send smaller ones, or atomic=False"
+            )
+        for message in messages:
+            self._check_payload(message)
+        try:
+            return await self._try_many(messages)
+        except (NoAnswer, QueueFullError, ServerError) as error:
+            return await self._again(lambda: self._try_many(messages), error, timeout, messages)
+
+    async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
+        """Publishes them one by one, many under way at once; the first error ends it, some may be stored then."""
+        sequences: list[int] = []
+        for start in range(0, len(messages), WINDOW):
+            tasks = [asyncio.ensure_future(self.one(message, timeout)) for message in messages[start : start + WINDOW]]
+            try:
+                sequences += await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+        return sequences
+
+    async def _try_one(self, message: Outgoing) -> int:
+        return self._stored(await self._server.request(self._options.subject, *message))
+
+    async def _try_many(self, messages: Sequence[Outgoing]) -> range:
+        """One attempt. It has an id of its own, so that the server never takes two attempts for one batch."""
+        batch, subject = self._ids.next(), self._options.subject
+        last = len(messages)
+        for number, (data, headers) in enumerate(messages, 1):
+            marked = {BATCH_ID: batch, BATCH_SEQUENCE: str(number), **headers}
+            if number == last:
+                answer = await self._server.request(subject, data, {**marked, BATCH_COMMIT: "1"})
+            else:
+                await self._server.publish(subject, data, "", marked)
+        try:
+            stored = self._stored(answer)
+        except ServerError as error:
+            if error.code != BATCH_DUPLICATE:
+                raise
+            # An earlier attempt was stored after all, and its confirmation lost. The server remembers under which
+            # sequence: it tells when it is sent that id once more. (The header keeps it from storing it if not.)
+            data, headers = messages[-1]
+            impossible = {**headers, EXPECTED: str(2**62)}
+            stored = self._stored(await self._server.request(subject, data, impossible))
+        return range(stored - last + 1, stored + 1)
+
+    async def _again(
+        self,
+        attempt: Callable[[], Awaitable[_R]],
+        error: NoAnswer | QueueFullError | ServerError,
+        timeout: float | None,
+        messages: Sequence[Outgoing],
+    ) -> _R:
+        """Repeats it until it is stored, the time is up, or it is clear that it never will be."""
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        tries = 0
+        while True:
+            if isinstance(error, ServerError) and error.code not in BATCH_AGAIN:
+                raise NotAtomicError(error.message) if error.code in (BATCH_DISABLED, BATCH_TOO_LARGE) else error
+            if isinstance(error, QueueFullError):
+                self._check_fit(messages)
+            if isinstance(error, NobodyThere):
+                await self._check_stream()
+            if self._closed():
+                raise QueueClosedError(f"queue {self._options.name!r} is closed")
+            left = pause(tries)
+            if deadline is not None:
+                left = min(left, deadline - loop.time())
+                if left <= 0:
+                    break
+            await asyncio.sleep(left)
+            tries += 1
+            try:
+                return await attempt()
+            except (NoAnswer, QueueFullError, ServerError) as again:
+                error = again
+        if isinstance(error, QueueFullError):
+            raise await self._full(error, messages) from None
+        raise NotConfirmedError(
+            f"the server did not confirm {'the message' if len(messages) == 1 else 'the batch'} in time: it may have "
+            "stored it, or not",
+            UUID(messages[0].headers[MSG_ID]) if len(messages) == 1 else None,
+        ) from None
+
+    def _stored(self, answer: bytes) -> int:
+        """The sequence in the server's answer, or its refusal as an error."""
+        result = json.loads(answer)
+        error = result.get("error")
+        if error is None:
+            seq: int = result["seq"]
+            return seq
+        code, description = error.get("err_code", error.get("code", 0)), error.get("description", "")
+        if code == STORE_FAILED and "maximum messages" in description:
+            raise ItemLimitError(0, self._options.max_items or 0, 0)
+        if code == STORE_FAILED and "maximum bytes" in description:
+            raise MemoryLimitError(0, self._options.max_bytes, 0)
+        if code in NOT_NOW:
+            raise NoAnswer(description)
+        raise ServerError(code, description)
+
+    def check_fit(self, items: int, size: int) -> None:
+        """Raises when so many messages of this size together could never fit."""
+        limit = self._options.max_items
+        if limit is not None and items > limit:
+            raise ItemLimitError(0, limit, items)
+        if size > self._options.max_bytes:
+            raise MemoryLimitError(0, self._options.max_bytes, size)
+
+    def _check_fit(self, messages: Sequence[Outgoing]) -> None:
+        self.check_fit(len(messages), self._size(messages))
+
+    def _check_payload(self, message: Outgoing) -> None:
+        """Raises for a message that the queue, or the server, never takes."""
+        size = message.size
+        if size > self._options.max_bytes:
+            raise MemoryLimitError(0, self._options.max_bytes, size)
+        if size > (limit := self._server.client.max_payload):
+            raise ServerError(
+                10054, f"the message is {size:,} bytes, and the server takes none above {limit:,} (its max_payload)"
+            )
+
+    async def _check_stream(self) -> None:
+        """Raises when nobody is there because the stream has been deleted."""
+        try:
+            await self._server.ask(f"STREAM.INFO.{self._options.name}")
+        except NoAnswer:
+            pass
+
+    async def _full(self, error: QueueFullError, messages: Sequence[Outgoing]) -> QueueFullError:
+        """The same error, with the figures."""
+        state = (await self._server.insist(f"STREAM.INFO.{self._options.name}"))["state"]
+        if isinstance(error, ItemLimitError):
+            return ItemLimitError(state["messages"], error.max, len(messages))
+        return MemoryLimitError(state["bytes"], error.max, self._size(messages))
+
+    def _size(self, messages: Sequence[Outgoing]) -> int:
+        return sum(message.size for message in messages) + len(messages) * len(self._options.subject)

@@ -1,0 +1,67 @@
+"""Consumers on the server: found, made, and where they start."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from mpmc_queue._types import Start
+from mpmc_queue.jetstream.errors import OptionError, ServerError
+from mpmc_queue.jetstream.server import Server
+
+KIND: Final = "mpmc_queue"
+"""The metadata that tells consumers from groups."""
+NO_CONSUMER: Final = 10014
+"""The error code of a consumer that is not there."""
+
+
+async def create(server: Server, stream: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Makes a consumer, unless it is there like this already."""
+    config = {"name": name, **settings}
+    return await server.ask(f"CONSUMER.CREATE.{stream}.{name}", stream_name=stream, config=config, action="")
+
+
+async def find(server: Server, stream: str, name: str, kind: str) -> dict[str, Any] | None:
+    """What the server has under a name; an OptionError when that is something else."""
+    try:
+        info = await server.ask(f"CONSUMER.INFO.{stream}.{name}")
+    except ServerError as error:
+        if error.code == NO_CONSUMER:
+            return None
+        raise
+    found = (info["config"].get("metadata") or {}).get(KIND)
+    if found != kind:
+        raise OptionError(f"name {name!r} is taken by a {found or 'consumer that was made elsewhere'}")
+    return info
+
+
+async def resolve(server: Server, stream: str, start: Start) -> int:
+    """The stream's sequence of a start."""
+    state = (await server.ask(f"STREAM.INFO.{stream}"))["state"]
+    first, end = max(1, int(state["first_seq"])), int(state["last_seq"]) + 1
+    if start == "earliest":
+        return first
+    if start == "latest":
+        return end
+    if isinstance(start, datetime):
+        return await _at(server, stream, start)
+    assert isinstance(start, int)
+    if start + 1 > end:
+        raise ValueError(f"start must not be beyond the next seq, {end - 1:,}: {start!r}")
+    return max(start + 1, first)
+
+
+async def _at(server: Server, stream: str, moment: datetime) -> int:
+    """The sequence of the first message created at or after it, which a consumer made for the purpose finds."""
+    name = uuid4().hex
+    settings = {
+        "deliver_policy": "by_start_time",
+        "opt_start_time": moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "ack_policy": "none",
+        "inactive_threshold": 5_000_000_000,
+        "mem_storage": True,
+        "num_replicas": 1,
+    }
+    info = await create(server, stream, name, settings)
+    await server.ask(f"CONSUMER.DELETE.{stream}.{name}")
+    return int(info["delivered"]["stream_seq"]) + 1
