@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, final
 
-from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueClosedError
+from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import decoded
@@ -40,11 +40,14 @@ class Consumer(Reader[_T]):
         self._waiters = Waiters()
         self._losses = Waiters()
         self._closed = False
+        self._over = False
         self._owed: Exception | None = None
         self._told_in_message = 0
         self._told_by_on_missed = 0
         self._taken = 0
-        self._feed = Feed(queue._server, queue._options, name, start, self._waiters.wake_one)
+        self._feed = Feed(
+            queue._server, queue._options, name, start, self._waiters.wake_one, lambda: queue._publisher.last
+        )
 
     @property
     def queue(self) -> "Queue[_T]":
@@ -61,6 +64,8 @@ class Consumer(Reader[_T]):
         """The next message that has arrived."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+        if self._queue._discarded or self._over:
+            raise self._queue._nothing_left()
         feed = self._feed
         if feed.error is not None:
             raise feed.error
@@ -98,9 +103,9 @@ class Consumer(Reader[_T]):
                 await self._drain()
                 if (first := self._take()) is not None:
                     break
-                raise QueueClosedError(f"queue {self._queue.name!r} is closed, and there is nothing left to read")
+                raise self._queue._nothing_left()
             if timeout == 0:
-                await self._feed.probe()
+                await self._feed.fetch()
                 if (first := self._take()) is None:
                     return []
                 break
@@ -113,9 +118,10 @@ class Consumer(Reader[_T]):
         try:
             while len(found) < limit:
                 if not self._feed.buffer:
-                    if not found[-1]._delivery.pending:
+                    if not self._feed.more():
                         break
-                    await self._feed.probe(min(limit - len(found), self._queue._options.prefetch))
+                    ahead = found[-1]._delivery.pending > 0
+                    await self._feed.fetch(min(limit - len(found), self._queue._options.prefetch), coming=ahead)
                 message = self._take()
                 if message is None:
                     break
@@ -128,7 +134,7 @@ class Consumer(Reader[_T]):
         """Fetches what there was when the queue was closed, and tells the queue when it has been read."""
         await self._queue._ended.wait()
         if not self._queue._discarded and not self._feed.buffer:
-            await self._feed.probe()
+            await self._feed.fetch()
         delivery = self._feed.pop()
         end = self._queue._end
         if self._queue._discarded or delivery is None or (end is not None and delivery.stream_seq > end):
@@ -140,7 +146,7 @@ class Consumer(Reader[_T]):
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
         if not self._feed.buffer:
-            await self._feed.probe()
+            await self._feed.fetch()
         delivery = self._feed.pop()
         if delivery is None:
             return None
@@ -199,10 +205,15 @@ class Consumer(Reader[_T]):
         """Ends reading. A named consumer keeps its position on the server; `Queue.remove_consumer` ends that too."""
         self._close(remove=False)
 
-    def _close(self, *, remove: bool) -> None:
+    def _close(self, *, remove: bool, over: bool = False) -> None:
+        """over: its queue has ended, and it with it."""
         if self._closed:
             return
-        self._closed = True
+        if self._over:
+            self._closed = True
+            return
+        self._over = over
+        self._closed = not over
         self._wake()
         self._queue._forget(self)
         self._queue._later(self._feed.close(remove=remove))

@@ -13,15 +13,17 @@ from uuid import uuid4
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
-from mpmc_queue.jetstream.errors import NotConfirmedError, ServerError
+from mpmc_queue.jetstream.errors import NotConfirmedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import OWN_TTL, Delivery
 from mpmc_queue.jetstream.options import Options
-from mpmc_queue.jetstream.server import NoAnswer, Server, pause
-from mpmc_queue.jetstream.starts import KIND, NO_CONSUMER, create, find, resolve
+from mpmc_queue.jetstream.server import NoAnswer, Server, log, pause
+from mpmc_queue.jetstream.starts import KIND, create, find, resolve
 
 EXPIRES: Final = 30.0
 """Seconds that a pull request waits for messages."""
+UNDER_WAY: Final = 0.1
+"""Seconds to wait for what the stream holds and has not arrived, before looking again whether it still holds it."""
 IDLE: Final = 300.0
 """Seconds after which the server forgets a consumer without a name that nobody reads any more."""
 RESET_SINCE: Final = (2, 14)
@@ -31,7 +33,15 @@ RESET_SINCE: Final = (2, 14)
 class Feed:
     """Fetches messages for one consumer into a buffer."""
 
-    def __init__(self, server: Server, options: Options, name: str | None, start: Start, changed: Callable[[], None]):
+    def __init__(
+        self,
+        server: Server,
+        options: Options,
+        name: str | None,
+        start: Start,
+        changed: Callable[[], None],
+        stored: Callable[[], int],
+    ):
         self.buffer: deque[Delivery] = deque()
         """What has arrived, in order, without a gap that is not a loss."""
         self.position = 0
@@ -53,6 +63,7 @@ class Feed:
         self._resuming = self._named
         self._made = False
         self._changed = changed
+        self._stored = stored
         self._inbox: Inbox | None = None
         self._expected = 1
         self._outstanding = 0
@@ -61,9 +72,8 @@ class Feed:
         self._ask = asyncio.Event()
         self._wanted = options.prefetch
         self._moves = 0
-        self._live = asyncio.Event()
-        self._probes: dict[int, tuple[int, asyncio.Future[None]]] = {}
-        self._probed = 0
+        self._arrivals: list[tuple[int, asyncio.Future[None]]] = []
+        self._last: Delivery | None = None
         self._last_read: Delivery | None = None
         self._unacked = 0
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -109,37 +119,32 @@ class Feed:
         if (len(self.buffer) + self._outstanding) * 2 <= self._options.prefetch:
             self._ask.set()
 
-    async def probe(self, count: int = 1) -> None:
-        """Returns when so many have arrived, or all that there was to deliver when this was called."""
+    def more(self) -> bool:
+        """Whether there is more to come, as far as is known here without asking.
+
+        The server said how many there were when it sent the last one; what this handle has enqueued since is there too.
+        """
+        last = self.buffer[-1] if self.buffer else self._last
+        return last is None or last.pending > 0 or last.stream_seq < self._stored()
+
+    async def fetch(self, count: int = 1, *, coming: bool = False) -> None:
+        """Returns when so many have arrived, or all that there is to deliver.
+
+        coming      the server has said that there are more: no need to ask.
+        """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._server.patience
         self._wanted = max(count, self._options.prefetch)
         self._ask.set()
         while len(self.buffer) < count:
-            if self.error is not None:
-                raise self.error
-            future: asyncio.Future[None] = loop.create_future()
-            self._probed += 1
-            number = self._probed
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._live.wait()
-                    if self._stale:
-                        continue  # refused: the error says why
-                    self._probes[number] = count, future
-                    self._outstanding += 1
-                    assert self._inbox is not None
-                    await self._inbox.pull(number, 1, None)
-                    await future
-                    return
-            except NoAnswer:
-                continue  # a new start is under way
-            except TimeoutError:
-                if self.buffer:
-                    return
-                raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
-            finally:
-                self._probes.pop(number, None)
+            if not coming and min(count, await self.unread()) <= len(self.buffer):
+                return
+            coming = False
+            arrival: asyncio.Future[None] = loop.create_future()
+            self._arrivals.append((count, arrival))
+            await asyncio.wait([arrival], timeout=UNDER_WAY)
+            self._arrivals.remove((count, arrival))
+            if not self.more():
+                return
 
     async def state(self) -> dict[str, Any]:
         """The stream's state now, what it has lost in the middle included."""
@@ -201,23 +206,20 @@ class Feed:
         self._expected += 1
         self.buffer.append(delivery)
         self._changed()
-        if self._probes:
-            for count, future in self._probes.values():
-                if not future.done() and (not delivery.pending or len(self.buffer) >= count):
-                    future.set_result(None)
+        if self._arrivals:
+            for count, arrival in self._arrivals:
+                if not arrival.done() and (not delivery.pending or len(self.buffer) >= count):
+                    arrival.set_result(None)
 
     def _on_end(self, number: int, status: str, words: str, left: int) -> None:
         if self._stale:
             return
         self._heard = asyncio.get_running_loop().time()
-        self._outstanding -= left if left or number == 0 else 1  # a probe asks for one, and is not told that it is left
-        if status not in ("404", "408") and words != "Batch Completed":
+        self._outstanding -= left
+        if status == "408" or words == "Batch Completed":
+            self._ask.set()
+        else:
             self._restart()
-            return
-        _, future = self._probes.get(number, (0, None))
-        if future is not None and not future.done():
-            future.set_result(None)
-        self._ask.set()
 
     def _on_cut(self) -> None:
         self._restart()
@@ -225,16 +227,9 @@ class Feed:
     def _restart(self) -> None:
         """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
         self._stale = True
-        self._live.clear()
         self.buffer.clear()
         self._forget_ack()
         self._ask.set()
-        self._fail_probes()
-
-    def _fail_probes(self) -> None:
-        for _, future in self._probes.values():
-            if not future.done():
-                future.set_exception(NoAnswer())
 
     # asking
 
@@ -259,7 +254,8 @@ class Feed:
                     self._wanted = self._options.prefetch
                     self._outstanding += wanted
                     await self._inbox.pull(0, wanted, EXPIRES)
-            except (NoAnswer, NotConfirmedError):
+            except (NoAnswer, NotConfirmedError) as error:
+                log.debug("consumer %s starts again: %s", self._name, error)
                 self._restart()
                 await asyncio.sleep(pause(tries))
                 tries += 1
@@ -270,9 +266,7 @@ class Feed:
         """The server refuses: every read says so."""
         self.error = error
         self.settled.set()
-        self._live.set()
         self._changed()
-        self._fail_probes()
 
     async def _begin(self) -> None:
         """Has the server's consumer deliver from the position, or from where it is to start."""
@@ -290,7 +284,7 @@ class Feed:
             position = await resolve(self._server, self._options.name, wanted)
         else:
             position = self.position
-        info = await self._place(position)
+        info = await self._place(position, found=found is not None)
         if self._moves != moves:
             raise NoAnswer  # moved again meanwhile
         self._resuming = False
@@ -300,10 +294,9 @@ class Feed:
         self.position = position
         self._heard = asyncio.get_running_loop().time()
         self._stale = False
-        self._live.set()
         self.settled.set()
 
-    async def _place(self, position: int) -> dict[str, Any]:
+    async def _place(self, position: int, *, found: bool) -> dict[str, Any]:
         """Makes the consumer unless it is there, and sets it to the position."""
         if not self._acks:
             if self._made:
@@ -316,15 +309,10 @@ class Feed:
         if self._named:
             settings["durable_name"] = self._name
         if self._server.version >= RESET_SINCE:
-            reset = f"CONSUMER.RESET.{self._options.name}.{self._name}"
-            if self._made or self._resuming:
-                try:
-                    return await self._server.ask(reset, seq=position)
-                except ServerError as error:
-                    if error.code != NO_CONSUMER:
-                        raise
-            await self._create(self._name, deliver_policy="all", **settings)
-            return await self._server.ask(reset, seq=position)
+            # (It does not answer about a consumer that it does not have.)
+            if not found:
+                await self._create(self._name, deliver_policy="all", **settings)
+            return await self._server.ask(f"CONSUMER.RESET.{self._options.name}.{self._name}", seq=position)
         # An older server: while it is made again, another consumer keeps what has not been read from leaving.
         keeper = uuid4().hex
         await self._create(keeper, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="all")
@@ -358,6 +346,7 @@ class Feed:
     def _read(self, delivery: Delivery) -> None:
         """It is behind the position now; the server hears of that now and then, or at once where lives depend on it."""
         self.position = delivery.stream_seq + 1
+        self._last = delivery
         if not self._acks:
             return
         self._last_read = delivery

@@ -115,11 +115,14 @@ class Group(Generic[_T]):
     def close(self) -> None:
         """Closes the members in this process: what they hold is delivered again, to others. The server keeps the
         group and its position; `Queue.remove_group` ends that too."""
+        self._close()
+
+    def _close(self, *, over: bool = False) -> None:
         if self._closed:
             return
         self._closed = True
         for member in self.members:
-            member.close()
+            member._close(over=over)
         self._queue._forget_group(self)
 
     def __await__(self) -> Generator[Any, None, Self]:

