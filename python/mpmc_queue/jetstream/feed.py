@@ -70,7 +70,6 @@ class Feed:
         self._heard = 0.0
         self._stale = True
         self._ask = asyncio.Event()
-        self._wanted = options.prefetch
         self._moves = 0
         self._arrivals: list[tuple[int, asyncio.Future[None]]] = []
         self._last: Delivery | None = None
@@ -133,14 +132,13 @@ class Feed:
         coming      the server has said that there are more: no need to ask.
         """
         loop = asyncio.get_running_loop()
-        self._wanted = max(count, self._options.prefetch)
-        self._ask.set()
         while len(self.buffer) < count:
             if not coming and min(count, await self.unread()) <= len(self.buffer):
                 return
             coming = False
             arrival: asyncio.Future[None] = loop.create_future()
             self._arrivals.append((count, arrival))
+            self._ask.set()
             await asyncio.wait([arrival], timeout=UNDER_WAY)
             self._arrivals.remove((count, arrival))
             if not self.more():
@@ -249,11 +247,7 @@ class Feed:
                 if self._stale:
                     await self._begin()
                 tries = 0
-                wanted = self._wanted - len(self.buffer) - self._outstanding
-                if wanted * 2 >= self._options.prefetch and self._inbox is not None:
-                    self._wanted = self._options.prefetch
-                    self._outstanding += wanted
-                    await self._inbox.pull(0, wanted, EXPIRES)
+                await self._top_up()
             except (NoAnswer, NotConfirmedError) as error:
                 log.debug("consumer %s starts again: %s", self._name, error)
                 self._restart()
@@ -261,6 +255,16 @@ class Feed:
                 tries += 1
             except Exception as error:
                 self._fail(error)
+
+    async def _top_up(self) -> None:
+        """Sends for more when half of what is to be fetched ahead has been read, or when somebody waits for more."""
+        on_hand = len(self.buffer) + self._outstanding
+        ahead = self._options.prefetch
+        most = max((count for count, _ in self._arrivals), default=0)
+        wanted = max(ahead, most) - on_hand
+        if (on_hand * 2 <= ahead or on_hand < most) and self._inbox is not None:
+            self._outstanding += wanted
+            await self._inbox.pull(0, wanted, EXPIRES)
 
     def _fail(self, error: Exception) -> None:
         """The server refuses: every read says so."""
