@@ -24,15 +24,14 @@ OVERHEAD: Final = 30
 
 STORE_FAILED: Final = 10077
 BATCH_DISABLED: Final = 10174
-BATCH_AGAIN: Final = (10175, 10176, 10210, 10211)
-"""Error codes of a batch that did not arrive whole, or that has to wait for others: it may be sent again."""
+AGAIN: Final = (10158, 10175, 10176, 10210, 10211)
+"""Error codes of a message that is on its way already, or of a batch that did not arrive whole, or has to wait."""
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
 
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
-EXPECTED: Final = "Nats-Expected-Last-Sequence"
 
 
 class Outgoing(NamedTuple):
@@ -136,12 +135,20 @@ class Publisher:
         except ServerError as error:
             if error.code != BATCH_DUPLICATE:
                 raise
-            # An earlier attempt was stored after all, and its confirmation lost. The server remembers under which
-            # sequence: it tells when it is sent that id once more. (The header keeps it from storing it if not.)
-            data, headers = messages[-1]
-            impossible = {**headers, EXPECTED: str(2**62)}
-            stored = self._stored(await self._server.request(subject, data, impossible))
+            stored = await self._stored_before(messages[-1])
         return range(stored - last + 1, stored + 1)
+
+    async def _stored_before(self, message: Outgoing) -> int:
+        """The sequence of a message that an earlier attempt has stored after all, its confirmation lost.
+
+        The server tells when it is sent that id once more, as long as it remembers it; which it did a moment ago.
+        """
+        answer = await self._server.request(self._options.subject, *message)
+        stored = self._stored(answer)
+        if not json.loads(answer).get("duplicate"):
+            await self._server.insist(f"STREAM.MSG.DELETE.{self._options.name}", seq=stored)
+            raise NotConfirmedError("the batch has been stored, but so long ago that the server does not know where")
+        return stored
 
     async def _again(
         self,
@@ -155,7 +162,7 @@ class Publisher:
         deadline = None if timeout is None else loop.time() + timeout
         tries = 0
         while True:
-            if isinstance(error, ServerError) and error.code not in BATCH_AGAIN:
+            if isinstance(error, ServerError) and error.code not in AGAIN:
                 raise NotAtomicError(error.message) if error.code in (BATCH_DISABLED, BATCH_TOO_LARGE) else error
             if isinstance(error, QueueFullError):
                 self._check_fit(messages)

@@ -20,6 +20,8 @@ log = logging.getLogger("mpmc_queue.jetstream")
 API: Final = "$JS.API"
 NOT_NOW: Final = (10008, 10009)
 """Error codes of a cluster that has no leader at the moment."""
+ASK: Final = 2.0
+"""Seconds to wait for one answer of the API: a question that came before a leader was elected never gets one."""
 PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 """Seconds between tries while a server cannot answer; the last one repeated."""
 
@@ -98,7 +100,7 @@ class Server:
     async def ask(self, question: str, /, **body: Any) -> dict[str, Any]:
         """One question to the JetStream API. ServerError: it says no. NoAnswer: nobody said anything."""
         sent = time.time_ns()
-        reply = await self.request(f"{self._api}.{question}", json.dumps(body).encode() if body else b"")
+        reply = await self.request(f"{self._api}.{question}", json.dumps(body).encode() if body else b"", None, ASK)
         result: dict[str, Any] = json.loads(reply)
         if (stamp := result.get("ts")) is not None:
             self.clock_offset_ns = _nanoseconds(stamp) - (sent + time.time_ns()) // 2
@@ -132,7 +134,8 @@ class Server:
         self._asked += 1
         token = str(self._asked)
         self._answers[token] = future
-        timer = loop.call_later(self.patience if timeout is None else timeout, _give_up, future)
+        patience = self.patience if timeout is None else min(timeout, self.patience)
+        timer = loop.call_later(patience, _give_up, future)
         try:
             await self.publish(subject, data, f"{self._prefix}{token}", headers)
             msg = await future

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
 
 import mpmc_queue
+import servers
 from helpers import PATIENCE
 
 try:
