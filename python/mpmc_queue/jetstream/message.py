@@ -10,6 +10,8 @@ from mpmc_queue._errors import QueueError
 _T_co = TypeVar("_T_co", covariant=True)
 
 MSG_ID: Final = "Nats-Msg-Id"
+BATCH_ID: Final = "Nats-Batch-Id"
+BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 OWN_TTL: Final = "Nats-TTL"
 CONTENT_TYPE: Final = "Content-Type"
 
@@ -49,8 +51,8 @@ class Settling(Protocol):
 class Message(Generic[_T_co]):
     """One delivery: a payload and what is known about it, as `mpmc_queue.Message`, without the audit trail.
 
-    `id` is the id it was published under, from other clients too if that is a UUID; else one made from its stream and
-    seq. Either way it is the same for every consumer. `size` is the payload's bytes.
+    `id` is the id it was published under, or made from its batch's and its place in that; for what other clients have
+    published under no UUID, from its stream and seq. It is the same for every consumer. `size` is the payload's bytes.
     """
 
     __slots__ = ("__weakref__", "_delivery", "_missed", "_payload", "_settled", "_settling", "_stream")
@@ -68,10 +70,12 @@ class Message(Generic[_T_co]):
     @property
     def id(self) -> UUID:
         """The same for every consumer."""
-        given = (self._delivery.headers or {}).get(MSG_ID, "")
+        headers = self._delivery.headers or {}
         try:
-            return UUID(given)
-        except ValueError:
+            if (given := headers.get(MSG_ID)) is not None:
+                return UUID(given)
+            return UUID(int=UUID(headers[BATCH_ID]).int + int(headers[BATCH_SEQUENCE]))
+        except (KeyError, ValueError):
             return uuid5(NAMESPACE_URL, f"nats:{self._stream}:{self._delivery.stream_seq}")
 
     @property

@@ -9,7 +9,7 @@ from uuid import UUID
 from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueFullError
 from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, ServerError
 from mpmc_queue.jetstream.ids import Ids
-from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, OWN_TTL
+from mpmc_queue.jetstream.message import BATCH_ID, BATCH_SEQUENCE, CONTENT_TYPE, MSG_ID, OWN_TTL
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, pause
 
@@ -29,8 +29,6 @@ AGAIN: Final = (10158, 10175, 10176, 10210, 10211)
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
 
-BATCH_ID: Final = "Nats-Batch-Id"
-BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
 
@@ -58,15 +56,19 @@ class Publisher:
         self.last = 0
         """The highest sequence that the server has confirmed to this handle."""
 
-    def outgoing(self, encoded: tuple[bytes, str | None], own_ttl: str | None, id: UUID | None = None) -> Outgoing:
+    def outgoing(self, encoded: tuple[bytes, str | None], own_ttl: str | None, id: str | None = None) -> Outgoing:
         """The message that an encoded payload becomes."""
         data, content_type = encoded
-        headers = {MSG_ID: self._ids.next() if id is None else str(id)}
+        headers = {} if id is None else {MSG_ID: id}
         if content_type is not None:
             headers[CONTENT_TYPE] = content_type
         if own_ttl is not None:
             headers[OWN_TTL] = own_ttl
         return Outgoing(data, headers)
+
+    def id(self) -> str:
+        """An id for a message."""
+        return self._ids.next()
 
     async def one(self, message: Outgoing, timeout: float | None) -> int:
         """Publishes it and returns its sequence in the stream."""
@@ -85,6 +87,8 @@ class Publisher:
             raise QueueClosedError(f"queue {self._options.name!r} is closed")
         if not messages:
             return range(0)
+        # One id is enough: a batch is stored as a whole, and refused as a whole when any of its ids is known.
+        messages[-1].headers[MSG_ID] = self._ids.next()
         if len(messages) == 1:
             seq = await self.one(messages[0], timeout)
             return range(seq, seq + 1)
@@ -122,14 +126,14 @@ class Publisher:
 
     async def _try_many(self, messages: Sequence[Outgoing]) -> range:
         """One attempt. It has an id of its own, so that the server never takes two attempts for one batch."""
-        batch, subject = self._ids.next(), self._options.subject
+        batch, subject, publish = self._ids.next(), self._options.subject, self._server.publish
         last = len(messages)
         for number, (data, headers) in enumerate(messages, 1):
             marked = {BATCH_ID: batch, BATCH_SEQUENCE: str(number), **headers}
             if number == last:
                 answer = await self._server.request(subject, data, {**marked, BATCH_COMMIT: "1"})
             else:
-                await self._server.publish(subject, data, "", marked)
+                await publish(subject, data, "", marked)
         try:
             stored = self._stored(answer)
         except ServerError as error:
@@ -219,12 +223,11 @@ class Publisher:
 
     def _check_payload(self, message: Outgoing) -> None:
         """Raises for a message that the queue, or the server, never takes."""
-        size = message.size
-        if size > self._options.max_bytes:
-            raise MemoryLimitError(0, self._options.max_bytes, size)
-        if size > (limit := self._server.client.max_payload):
+        if len(message.data) > self._options.max_bytes:
+            raise MemoryLimitError(0, self._options.max_bytes, message.size)
+        if len(message.data) > (limit := self._server.client.max_payload):
             raise ServerError(
-                10054, f"the message is {size:,} bytes, and the server takes none above {limit:,} (its max_payload)"
+                10054, f"a payload of {len(message.data):,} bytes is above {limit:,}, the server's max_payload"
             )
 
     async def _check_stream(self) -> None:

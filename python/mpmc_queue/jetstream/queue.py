@@ -118,7 +118,7 @@ class Queue(Generic[_T]):
         """
         wait = arguments.seconds(timeout, "timeout")
         own = None if ttl is ... else self._own_ttl(ttl)
-        message = self._publisher.outgoing(encoded(self._options.codec, payload), own, id)
+        message = self._publisher.outgoing(encoded(self._options.codec, payload), own, self._message_id(id))
         if self._settling:
             await self._settled(wait)
         return await self._publisher.one(message, wait) - 1
@@ -144,18 +144,27 @@ class Queue(Generic[_T]):
             raise QueueClosedError(f"queue {self.name!r} is closed")
         messages: list[Outgoing] = []
         size = 0
+        check_fit = self._publisher.check_fit
         for payload in payloads:
-            message = self._publisher.outgoing(encoded(self._options.codec, payload), own)
+            id = None if atomic else self._publisher.id()
+            message = self._publisher.outgoing(encoded(self._options.codec, payload), own, id)
             messages.append(message)
-            size += message.size
+            size += len(message.data)
             if atomic:
-                self._publisher.check_fit(len(messages), size)
+                check_fit(len(messages), size)
         if self._settling:
             await self._settled(wait)
         if atomic:
             stored = await self._publisher.many(messages, wait)
             return range(stored.start - 1, stored.stop - 1)
         return [seq - 1 for seq in await self._publisher.each(messages, wait)]
+
+    def _message_id(self, id: object) -> str:
+        if id is None:
+            return self._publisher.id()
+        if not isinstance(id, UUID):
+            raise TypeError(f"id must be a UUID, not {type(id).__name__}")
+        return str(id)
 
     def _own_ttl(self, ttl: float | timedelta | None) -> str:
         own = arguments.own_ttl(ttl, self._options.ttl)
