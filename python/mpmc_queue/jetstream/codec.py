@@ -4,7 +4,7 @@ import json
 import pickle
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from mpmc_queue.jetstream.errors import CodecError, OptionError
 
@@ -21,8 +21,6 @@ class Codec(Protocol[_T]):
     def encode(self, payload: _T) -> tuple[bytes, str | None]: ...
     def decode(self, data: bytes, content_type: str | None) -> _T: ...
 
-
-CodecName: TypeAlias = Literal["auto", "bytes", "str", "json"]
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"

@@ -12,9 +12,6 @@ from mpmc_queue.jetstream.server import API, Server
 
 _T = TypeVar("_T")
 
-Retention = Literal["limits", "interest"]
-Overflow = Literal["reject", "drop_oldest"]
-Storage = Literal["file", "memory"]
 
 NAME_IN_USE = 10058
 
@@ -28,12 +25,12 @@ async def connect(
     ttl: float | timedelta | None = 600.0,
     max_bytes: int = 1_048_576,
     max_items: int | None = None,
-    retention: Retention = "limits",
-    overflow: Overflow = "reject",
+    retention: Literal["limits", "interest"] = "limits",
+    overflow: Literal["reject", "drop_oldest"] = "reject",
     subject: str | None = None,
     dedupe: float | timedelta | None = None,
     replicas: int = 1,
-    storage: Storage = "file",
+    storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
     api: str = API,
@@ -48,12 +45,12 @@ async def connect(
     ttl: float | timedelta | None = 600.0,
     max_bytes: int = 1_048_576,
     max_items: int | None = None,
-    retention: Retention = "limits",
-    overflow: Overflow = "reject",
+    retention: Literal["limits", "interest"] = "limits",
+    overflow: Literal["reject", "drop_oldest"] = "reject",
     subject: str | None = None,
     dedupe: float | timedelta | None = None,
     replicas: int = 1,
-    storage: Storage = "file",
+    storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
     api: str = API,
@@ -66,13 +63,13 @@ async def connect(
     ttl: float | timedelta | None = 600.0,
     max_bytes: int = 1_048_576,
     max_items: int | None = None,
-    retention: Retention = "limits",
-    overflow: Overflow = "reject",
+    retention: Literal["limits", "interest"] = "limits",
+    overflow: Literal["reject", "drop_oldest"] = "reject",
     codec: Codec[Any] | str = "auto",
     subject: str | None = None,
     dedupe: float | timedelta | None = None,
     replicas: int = 1,
-    storage: Storage = "file",
+    storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
     api: str = API,

@@ -55,6 +55,7 @@ class Feed:
 
         self._server = server
         self._options = options
+        self._ahead = options.prefetch
         self._named = name is not None
         self._name = name if name is not None else uuid4().hex
         # Unless the messages' lives depend on it, the server need not know what an unnamed consumer has read.
@@ -67,7 +68,6 @@ class Feed:
         self._inbox: Inbox | None = None
         self._expected = 1
         self._outstanding = 0
-        self._heard = 0.0
         self._stale = True
         self._ask = asyncio.Event()
         self._moves = 0
@@ -94,7 +94,7 @@ class Feed:
             self.position = to + 1
 
     def pop(self) -> Delivery | None:
-        """The next message to deliver, which is then read; None when none has arrived.
+        """The next message to deliver, left where it is; None when none has arrived.
 
         Counts as lost what left the stream before it, and what has expired here since it arrived.
         """
@@ -103,7 +103,7 @@ class Feed:
             if delivery.stream_seq < self.position:
                 self.buffer.popleft()  # counted as lost while it was under way
                 continue
-            if self._expired(delivery):
+            if (self._options.ttl is not None or delivery.headers is not None) and self._expired(delivery):
                 self.lost += delivery.stream_seq + 1 - self.position
                 self._read(self.buffer.popleft())
                 continue
@@ -115,7 +115,7 @@ class Feed:
     def take(self) -> None:
         """The message that `pop` returned has been read."""
         self._read(self.buffer.popleft())
-        if (len(self.buffer) + self._outstanding) * 2 <= self._options.prefetch:
+        if (len(self.buffer) + self._outstanding) * 2 <= self._ahead:
             self._ask.set()
 
     def more(self) -> bool:
@@ -197,7 +197,6 @@ class Feed:
         if self._stale:
             return
         self._outstanding -= 1
-        self._heard = asyncio.get_running_loop().time()
         if delivery.consumer_seq != self._expected:
             self._restart()  # one was lost on its way
             return
@@ -212,7 +211,6 @@ class Feed:
     def _on_end(self, number: int, status: str, words: str, left: int) -> None:
         if self._stale:
             return
-        self._heard = asyncio.get_running_loop().time()
         self._outstanding -= left
         if status == "408" or words == "Batch Completed":
             self._ask.set()
@@ -238,9 +236,11 @@ class Feed:
                 async with asyncio.timeout(DEAF):
                     await self._ask.wait()
             except TimeoutError:
-                if self._outstanding > 0 and asyncio.get_running_loop().time() - self._heard > DEAF:
+                if self._outstanding > 0 and self._inbox is not None and not self._inbox.heard:
                     self._restart()
             self._ask.clear()
+            if self._inbox is not None:
+                self._inbox.heard = False
             if self.error is not None:
                 continue
             try:
@@ -259,7 +259,7 @@ class Feed:
     async def _top_up(self) -> None:
         """Sends for more when half of what is to be fetched ahead has been read, or when somebody waits for more."""
         on_hand = len(self.buffer) + self._outstanding
-        ahead = self._options.prefetch
+        ahead = self._ahead
         most = max((count for count, _ in self._arrivals), default=0)
         wanted = max(ahead, most) - on_hand
         if (on_hand * 2 <= ahead or on_hand < most) and self._inbox is not None:
@@ -296,7 +296,6 @@ class Feed:
         self._made = True
         self._expected = int(info["delivered"]["consumer_seq"]) + 1
         self.position = position
-        self._heard = asyncio.get_running_loop().time()
         self._stale = False
         self.settled.set()
 

@@ -32,6 +32,8 @@ class Inbox:
         on_end: Callable[[int, str, str, int], None],
     ) -> None:
         self._server = server
+        self.heard = False
+        """Whether anything has come since this was last set to False, be it a sign of life."""
         self._on_message = on_message
         self._on_end = on_end
         self._subscription: Subscription | None = None
@@ -79,6 +81,7 @@ class Inbox:
     async def _on(self, msg: Msg) -> None:
         if self._subscription is None:
             return
+        self.heard = True
         if msg.reply:
             self._on_message(delivery(msg.reply, msg.headers, msg.data))
             return

@@ -29,6 +29,9 @@ class Delivery(NamedTuple):
     data: bytes
 
 
+_new = tuple.__new__  # a named tuple's own way in costs three times as much
+
+
 def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Delivery:
     """What the reply subject says: $JS.ACK.[domain.account.]stream.consumer.deliveries.seq.seq.time.pending[.token]."""
     words = reply.split(".")
@@ -36,9 +39,8 @@ def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Deli
         _, _, _, _, deliveries, stream_seq, consumer_seq, created_ns, pending = words
     else:
         deliveries, stream_seq, consumer_seq, created_ns, pending = words[6:11]
-    return Delivery(
-        int(stream_seq), int(consumer_seq), int(deliveries), int(created_ns), int(pending), reply, headers, data
-    )
+    numbers = (int(stream_seq), int(consumer_seq), int(deliveries), int(created_ns), int(pending))
+    return _new(Delivery, (*numbers, reply, headers, data))
 
 
 class Settling(Protocol):

@@ -1,0 +1,96 @@
+"""An application typed against the protocols takes either queue. mypy --strict reads this file; nothing runs it."""
+
+from collections.abc import Awaitable, Sequence
+from datetime import timedelta
+from typing import Any, assert_type
+from uuid import UUID
+
+from mpmc_queue import Consumer, ConsumerGroup, Message, Queue, QueueStats, jetstream
+from mpmc_queue.protocols import AsyncConsumer, AsyncGroup, AsyncMessage, AsyncQueue, AsyncQueueStats, answer
+
+
+class Order:
+    """What the application's codec reads and writes."""
+
+
+class OrderCodec:
+    def encode(self, payload: Order) -> tuple[bytes, str | None]:
+        return b"", None
+
+    def decode(self, data: bytes, content_type: str | None) -> Order:
+        return Order()
+
+
+async def application(queue: AsyncQueue[Order], order: Order) -> None:
+    consumer = queue.add_consumer("billing", start="earliest", on_missed="raise")
+    assert_type(consumer, AsyncConsumer[Order])
+    assert_type(await queue.aenqueue(order, ttl=timedelta(seconds=5), timeout=1), int)
+    assert_type(await queue.aenqueue_batch([order]), Sequence[int])
+    assert_type(await consumer.aread(timeout=0), AsyncMessage[Order] | None)
+    assert_type(await consumer.aread_batch(10), Sequence[AsyncMessage[Order]])
+    assert_type(await consumer.aget(), Order)
+    assert_type(await answer(consumer.unread_count), int)
+    assert_type(await answer(queue.stats()), AsyncQueueStats)
+    assert_type(await consumer.atake_missed(timeout=1), int)
+    consumer.seek(3)
+    consumer.unread_count + 1  # type: ignore[operator]  # a server has to be asked
+    group = queue.add_group("workers", ack_wait=30, max_deliver=3, backoff=[1, 2], max_ack_pending=10)
+    assert_type(group, AsyncGroup[Order])
+    assert_type(await answer(group.pending_count), int)
+    async for message in group.add_consumer():
+        assert_type(message.payload, Order)
+        assert_type(message.id, UUID)
+        message.in_progress()
+        message.nack(1.5)
+        message.term()
+        message.ack()
+    consumer.close()
+    group.close()
+    queue.close()
+
+
+async def here(order: Order) -> None:
+    queue: Queue[Order] = Queue("orders")
+    await application(queue, order)
+
+
+async def over_jetstream(order: Order) -> None:
+    queue = await jetstream.connect("nats://localhost:4222", "orders", codec=OrderCodec())
+    assert_type(queue, jetstream.Queue[Order])
+    await application(queue, order)
+    await queue.aenqueue("text")  # type: ignore[arg-type]
+    anything = await jetstream.connect(["nats://a:4222", "nats://b:4222"], "orders", codec="json", replicas=3)
+    assert_type(anything, jetstream.Queue[Any])
+    await jetstream.connect("nats://a:4222", "orders", codec="pickle")  # type: ignore[call-overload]
+    await jetstream.connect("nats://a:4222", "orders", sizer=len)  # type: ignore[call-overload]
+
+
+def parts_here(
+    message: Message[Order], consumer: Consumer[Order], group: ConsumerGroup[Order], stats: QueueStats
+) -> tuple[AsyncMessage[Order], AsyncConsumer[Order], AsyncGroup[Order], AsyncQueueStats]:
+    return message, consumer, group, stats
+
+
+def parts_over_jetstream(
+    message: jetstream.Message[Order],
+    consumer: jetstream.Consumer[Order],
+    member: jetstream.Member[Order],
+    group: jetstream.Group[Order],
+    stats: jetstream.QueueStats,
+) -> tuple[AsyncMessage[Order], AsyncConsumer[Order], AsyncConsumer[Order], AsyncGroup[Order], AsyncQueueStats]:
+    return message, consumer, member, group, stats
+
+
+async def only_over_jetstream(queue: jetstream.Queue[Order], order: Order, id: UUID) -> None:
+    consumer = await queue.add_consumer("billing")
+    assert_type(consumer, jetstream.Consumer[Order])
+    assert_type(await queue.add_group("workers"), jetstream.Group[Order])
+    assert_type(await queue.aenqueue(order, id=id), int)
+    assert_type(await queue.aenqueue_batch([order], atomic=False), Sequence[int])
+    unread: Awaitable[int] = consumer.unread_count
+    assert_type(await unread, int)
+    assert_type(await queue.stats(), jetstream.QueueStats)
+    assert_type(await consumer.peek(), jetstream.Message[Order] | None)
+    async with queue as same:
+        assert_type(same, jetstream.Queue[Order])
+    await queue.wait_closed()
