@@ -46,7 +46,13 @@ class Consumer(Reader[_T]):
         self._told_by_on_missed = 0
         self._taken = 0
         self._feed = Feed(
-            queue._server, queue._options, name, start, self._waiters.wake_one, lambda: queue._publisher.last
+            queue._server,
+            queue._options,
+            name,
+            start,
+            changed=self._waiters.wake_one,
+            stored=lambda: queue._publisher.last,
+            after=None if name is None else queue._leaving.get(name),
         )
 
     @property
@@ -216,7 +222,9 @@ class Consumer(Reader[_T]):
         self._closed = not over
         self._wake()
         self._queue._forget(self)
-        self._queue._later(self._feed.close(remove=remove))
+        leaving = self._queue._later(self._feed.close(remove=remove))
+        if self.name is not None:
+            self._queue._leaving[self.name] = leaving
 
     def _wake(self) -> None:
         self._waiters.wake_all()

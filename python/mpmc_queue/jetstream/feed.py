@@ -39,9 +39,12 @@ class Feed:
         options: Options,
         name: str | None,
         start: Start,
+        *,
         changed: Callable[[], None],
         stored: Callable[[], int],
-    ):
+        after: asyncio.Task[Any] | None,
+    ) -> None:
+        """changed: called when something has arrived. stored: what the stream holds at least. after: who has the name yet."""
         self.buffer: deque[Delivery] = deque()
         """What has arrived, in order, without a gap that is not a loss."""
         self.position = 0
@@ -65,6 +68,7 @@ class Feed:
         self._made = False
         self._changed = changed
         self._stored = stored
+        self._after = after
         self._inbox: Inbox | None = None
         self._expected = 1
         self._outstanding = 0
@@ -181,13 +185,19 @@ class Feed:
 
     async def close(self, *, remove: bool) -> None:
         """Ends it. remove: the server forgets the consumer and its position."""
-        self._flush_ack()
+        last = None if self._stale or not self._acks or remove else self._last
+        self._forget_ack()
         self._server.on_cut.remove(self._on_cut)
         self._server.on_back.remove(self._on_cut)
         self._task.cancel()
         await asyncio.wait([self._task])
         if self._inbox is not None:
             await self._inbox.close()
+        if last is not None:
+            try:
+                await self._server.request(last.reply, b"+ACK")  # the last word on the position: answered
+            except (NoAnswer, QueueError) as error:
+                log.debug("consumer %s may come back to what it has read: %s", self._name, error)
         if self._made and (remove or not self._named):
             await self._delete()
 
@@ -230,6 +240,8 @@ class Feed:
     # asking
 
     async def _run(self) -> None:
+        if self._after is not None:
+            await asyncio.wait([self._after])
         tries = 0
         while True:
             try:
@@ -293,6 +305,7 @@ class Feed:
             raise NoAnswer  # moved again meanwhile
         self._resuming = False
         self._start = None
+        self._last = None
         self._made = True
         self._expected = int(info["delivered"]["consumer_seq"]) + 1
         self.position = position

@@ -68,6 +68,8 @@ class Queue(Generic[_T]):
         self._settling: set[Feed | Group[_T]] = set()
         """Consumers and groups that the server may not know of yet: what is enqueued next is for them too."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._leaving: dict[str, asyncio.Task[Any]] = {}
+        """Named consumers that have closed, and may have the last word on their position to say."""
         self._closed = False
         self._discarded = False
         self._end: int | None = None
@@ -369,11 +371,12 @@ class Queue(Generic[_T]):
         self._settling.discard(group)
         self._changed.set()
 
-    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Work that nobody waits for, but closing does."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)
