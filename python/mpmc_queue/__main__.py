@@ -35,7 +35,8 @@ With --web it opens the live dashboard in your browser, and runs until Ctrl-C.
 """
 
 EXIT_CODES = """\
-exit code: 0 when the books balance, 1 when they do not, 130 after Ctrl-C
+exit code: 0 when the books balance, 1 when they do not, 2 when the server or
+nats-py is not there, 130 after Ctrl-C
 """
 
 BENCH = """\
@@ -70,6 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if options.nats is not None:
+        if options.web:
+            print("--web shows a queue of this process: it does not go with --nats", file=sys.stderr)
+            return 2
+        try:
+            from mpmc_queue._demo_jetstream import run as run_over_jetstream
+        except ImportError as error:
+            print(error, file=sys.stderr)
+            return 2
+        return run_over_jetstream(
+            options.nats, seconds=options.seconds or 6.0, producers=options.producers, consumers=options.consumers
+        )
     from mpmc_queue._demo import run
 
     seconds = options.seconds or (math.inf if options.web else 6.0)
@@ -114,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--producers", type=_count, default=2, metavar="N", help="threads that enqueue (default: 2)")
     demo.add_argument("--consumers", type=_count, default=3, metavar="N", help="threads that read (default: 3)")
     demo.add_argument("--web", action="store_true", help="show the dashboard in the browser, too")
+    demo.add_argument(
+        "--nats", metavar="URL", help="over NATS JetStream, on the server there (needs mpmc-queue[jetstream])"
+    )
     demo.set_defaults(run=_demo)
     bench = commands.add_parser(
         "bench",

@@ -6,11 +6,11 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TextIO
 
-from mpmc_queue import Consumer, ConsumerStats, Queue, QueueClosedError, QueueFullError, QueueStats
+from mpmc_queue import Consumer, Queue, QueueClosedError, QueueFullError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +26,46 @@ INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
 
 
+class QueueFigures(Protocol):
+    """What the demo shows of a queue, wherever it is."""
+
+    @property
+    def total_items(self) -> int: ...
+    @property
+    def memory_usage(self) -> int: ...
+    @property
+    def memory_percent(self) -> float: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @property
+    def enqueued(self) -> int: ...
+    @property
+    def expired(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+
+
+class ConsumerFigures(Protocol):
+    """What the demo shows of a consumer, wherever its queue is."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def total_items_read(self) -> int: ...
+    @property
+    def unread_items(self) -> int: ...
+    @property
+    def missed_items(self) -> int: ...
+    @property
+    def lag(self) -> float: ...
+
+
 class Sample(NamedTuple):
     """What the views show: the figures of one moment."""
 
     elapsed: float
-    queue: QueueStats
-    consumers: list[ConsumerStats]
+    queue: QueueFigures
+    consumers: Sequence[ConsumerFigures]
 
     @property
     def read(self) -> int:
@@ -52,8 +86,7 @@ def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: boo
     """Runs the demo, for ever if `seconds` is infinite, and returns its exit code."""
     demo = Demo(producers, consumers)
     dashboard = _dashboard(demo, out) if web else None
-    title = f"{_many(producers, 'producer')}, 1 queue, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
-    view = _view(out, title, seconds, consumers)
+    view = view_for(out, seconds, producers, consumers, "1 queue")
     interrupted = False
     started = time.monotonic()
     try:
@@ -69,13 +102,12 @@ def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: boo
         view.close()
         if dashboard is not None:
             dashboard.close()
-    balanced = _summary(demo, elapsed, interrupted, Ink(out), out)
-    out.flush()
-    return INTERRUPTED if interrupted and balanced else 0 if balanced else 1
+    return close_books(demo.sample(), demo, elapsed, interrupted, out)
 
 
-def _view(out: TextIO, title: str, seconds: float, consumers: int) -> View:
+def view_for(out: TextIO, seconds: float, producers: int, consumers: int, between: str) -> View:
     """The best that the output and what is installed allow."""
+    title = f"{_many(producers, 'producer')}, {between}, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
     if not _is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS):
         return Lines(out, title, seconds)
     try:
@@ -85,6 +117,24 @@ def _view(out: TextIO, title: str, seconds: float, consumers: int) -> View:
             raise
         return Live(out, title, seconds)
     return Rich(out, title, seconds)
+
+
+def close_books(sample: Sample, counted: "Counted", elapsed: float, interrupted: bool, out: TextIO) -> int:
+    """Prints the books of every consumer, and returns the exit code."""
+    balanced = _summary(sample, counted, elapsed, interrupted, Ink(out), out)
+    out.flush()
+    return INTERRUPTED if interrupted and balanced else 0 if balanced else 1
+
+
+class Counted(Protocol):
+    """What producers and consumers counted for themselves."""
+
+    errors: list[BaseException]
+
+    @property
+    def enqueued(self) -> int: ...
+    @property
+    def received(self) -> list[int]: ...
 
 
 class Demo:
@@ -142,7 +192,7 @@ class Demo:
         one_by_one = index % 2 == 0
         offered = 0
         while not self._stop.wait(0.005):
-            due = _tide(rate, time.monotonic() - self._started) - offered
+            due = tide(rate, time.monotonic() - self._started) - offered
             messages = [f"producer {index + 1}, message {offered + n}" for n in range(due)]
             offered += due
             try:
@@ -199,7 +249,7 @@ def _dashboard(demo: Demo, out: TextIO) -> "Server":
     return server
 
 
-def _tide(rate: float, elapsed: float) -> int:
+def tide(rate: float, elapsed: float) -> int:
     """How many messages are due after so many seconds, at a rate that swells and ebbs."""
     turn = 2 * math.pi / SWELL
     return int(rate * (elapsed + 0.5 / turn * (1 - math.cos(turn * elapsed))))
@@ -214,9 +264,8 @@ def _join(thread: threading.Thread) -> None:
             continue
 
 
-def _summary(demo: Demo, elapsed: float, interrupted: bool, ink: "Ink", out: TextIO) -> bool:
+def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, ink: "Ink", out: TextIO) -> bool:
     """Prints the books of every consumer, and tells whether they balance."""
-    sample = demo.sample()
     queue = sample.queue
     how = "Interrupted" if interrupted else "Finished"
     print(

@@ -19,7 +19,7 @@ except ImportError as _error:
 
 from mpmc_queue.jetstream.codec import BytesCodec, Codec, JsonCodec, PickleCodec, StrCodec
 from mpmc_queue.jetstream.connecting import connect
-from mpmc_queue.jetstream.consumer import Consumer
+from mpmc_queue.jetstream.consumer import Consumer, ConsumerStats
 from mpmc_queue.jetstream.errors import CodecError, NotAtomicError, NotConfirmedError, OptionError, ServerError
 from mpmc_queue.jetstream.group import Group
 from mpmc_queue.jetstream.member import Member
@@ -31,6 +31,7 @@ __all__ = [
     "Codec",
     "CodecError",
     "Consumer",
+    "ConsumerStats",
     "Group",
     "JsonCodec",
     "Member",

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, final
+from uuid import UUID
 
 from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError
 from mpmc_queue._types import Start
@@ -21,6 +23,20 @@ OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
 
 LOOK: float = 0.2
 """Seconds between two looks at the stream while somebody waits for losses: the server sends no word of them."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ConsumerStats:
+    """A consumer's figures. `Consumer.stats` asks for them."""
+
+    id: UUID
+    name: str | None
+    total_items_read: int
+    unread_items: int
+    missed_items: int
+    lag: float
+    """Seconds since the oldest unread message was enqueued, once it has arrived here; else 0.0."""
 
 
 @final
@@ -45,6 +61,7 @@ class Consumer(Reader[_T]):
         self._told_in_message = 0
         self._told_by_on_missed = 0
         self._taken = 0
+        self._count = 0
         self._feed = Feed(
             queue._server,
             queue._options,
@@ -87,6 +104,7 @@ class Consumer(Reader[_T]):
         if end is not None and delivery.stream_seq > end:
             return None  # enqueued by others after this handle was closed
         feed.take()
+        self._count += 1
         seq = delivery.stream_seq - 1
         content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         missed, self._told_in_message = feed.lost - self._told_in_message, feed.lost
@@ -204,6 +222,14 @@ class Consumer(Reader[_T]):
                 return missed
             look = loop.time() + LOOK
             await self._losses.wait(look if deadline is None else min(look, deadline))
+
+    async def stats(self) -> "ConsumerStats":
+        """The consumer's figures, all of the same moment. total_items_read + missed_items + unread_items is what has
+        been enqueued since its start, until it seeks, and but for what has been deleted in the middle of the stream."""
+        unread, missed = await self._feed.figures()
+        waiting = self._feed.buffer[0] if self._feed.buffer else None
+        lag = 0.0 if waiting is None else (self._queue._server.now_ns() - waiting.created_ns) / 1e9
+        return ConsumerStats(self.id, self.name, self._count, unread, missed, max(0.0, lag))
 
     # ending
 

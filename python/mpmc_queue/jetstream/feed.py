@@ -157,13 +157,20 @@ class Feed:
         return state
 
     async def unread(self) -> int:
-        """Messages from the position on that the stream holds."""
+        """Messages that there are to deliver from the position on."""
+        return (await self.figures())[0]
+
+    async def figures(self) -> tuple[int, int]:
+        """What is unread, and what has been lost, at one moment: messages that have not arrived yet are one or other."""
         await self.known()
-        self.pop()
         state = await self.state()
-        first = max(self.position, int(state["first_seq"]))
+        self.pop()
+        held, end = int(state["first_seq"]), int(state["last_seq"]) + 1
+        first = max(self.position, held)
         gone = sum(1 for seq in state.get("deleted") or () if seq >= first)
-        return max(0, int(state["last_seq"]) - first + 1 - gone)
+        kept = sum(1 for delivery in self.buffer if delivery.stream_seq < held)  # left since it was sent here
+        after = self.buffer[-1].stream_seq + 1 if self.buffer else self.position
+        return max(0, end - first - gone) + kept, self.lost + max(0, held - after)
 
     async def count_lost(self) -> None:
         """Counts what has left the stream at its beginning since the last read."""
