@@ -1,7 +1,7 @@
 """The handle of a queue that lives on a server."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import EllipsisType
@@ -288,11 +288,12 @@ class Queue(Generic[_T]):
 
     # ending
 
-    def close(self, *, immediate: bool = False) -> None:
+    def close(self, *, immediate: bool = False) -> Awaitable[None]:
         """Ends this handle: its producers fail from here on, and everyone who waits in it wakes. Once is enough.
 
         Its consumers may read what the stream holds by now, unless `immediate`. The connection ends when they have, or
-        are closed; `wait_closed` waits for that. The stream stays, and other processes go on.
+        are closed: awaiting what this returns, or `wait_closed`, waits for that. The stream stays, and other processes
+        go on.
         """
         self._discarded = self._discarded or immediate
         if not self._closed:
@@ -303,6 +304,8 @@ class Queue(Generic[_T]):
             self._changed.set()
         for reader in (*self._consumers, *(member for group in self._groups for member in group._members)):
             reader._wake()
+        assert self._closing is not None
+        return asyncio.shield(self._closing)
 
     async def wait_closed(self) -> None:
         """Waits, after `close`, until the connection is closed: every consumer has drained, or is closed."""

@@ -46,7 +46,7 @@ async def application(queue: AsyncQueue[Order], order: Order) -> None:
         message.ack()
     consumer.close()
     group.close()
-    queue.close()
+    assert_type(await answer(queue.close()), None)
 
 
 async def here(order: Order) -> None:
