@@ -46,7 +46,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .PHONY: docs docs-live sdist test-sdist
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan valgrind mutants audit
-.PHONY: bench bench-rust bench-python instructions need-python need-rust
+.PHONY: bench bench-rust bench-python bench-jetstream instructions need-python need-rust
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -65,6 +65,7 @@ help:
 	@echo 'make bench-rust           the engine, without Python'
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
+	@echo 'make bench-jetstream      mpmc_queue.jetstream, against nats-py by hand'
 	@echo 'make loom                 the engine where threads meet: loom tries the orders of their steps'
 	@echo 'make fuzz                 sequences of operations made up by libFuzzer, with AddressSanitizer (SECONDS=N)'
 	@echo 'make asan                 the Rust tests under AddressSanitizer'
@@ -191,6 +192,9 @@ bench-python: $(binary) $(bench_group)
 
 instructions: $(binary) $(bench_group)
 	$(python) benches/python/instructions.py
+
+bench-jetstream: $(binary) $(groups)
+	$(python) benches/python/jetstream.py $(BENCH_ARGS)
 
 lint: need-rust $(environment) $(groups)
 	$(python) -m ruff check

