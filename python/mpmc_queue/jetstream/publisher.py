@@ -26,6 +26,8 @@ STORE_FAILED: Final = 10077
 BATCH_DISABLED: Final = 10174
 AGAIN: Final = (10158, 10175, 10176, 10210, 10211)
 """Error codes of a message that is on its way already, or of a batch that did not arrive whole, or has to wait."""
+BATCH_HEADER: Final = 10177
+"""The error code of the first servers with batches, which take no id in one: a repeated batch could be stored twice."""
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
 
@@ -167,7 +169,7 @@ class Publisher:
         tries = 0
         while True:
             if isinstance(error, ServerError) and error.code not in AGAIN:
-                raise NotAtomicError(error.message) if error.code in (BATCH_DISABLED, BATCH_TOO_LARGE) else error
+                raise NotAtomicError(error.message) if error.code in (BATCH_DISABLED, BATCH_HEADER, BATCH_TOO_LARGE) else error
             if isinstance(error, QueueFullError):
                 self._check_fit(messages)
             if isinstance(error, NobodyThere):
