@@ -169,7 +169,11 @@ class Publisher:
         tries = 0
         while True:
             if isinstance(error, ServerError) and error.code not in AGAIN:
-                raise NotAtomicError(error.message) if error.code in (BATCH_DISABLED, BATCH_HEADER, BATCH_TOO_LARGE) else error
+                raise (
+                    NotAtomicError(error.message)
+                    if error.code in (BATCH_DISABLED, BATCH_HEADER, BATCH_TOO_LARGE)
+                    else error
+                )
             if isinstance(error, QueueFullError):
                 self._check_fit(messages)
             if isinstance(error, NobodyThere):

@@ -29,13 +29,6 @@ REASON = (
 _numbers = count(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.thread_unsafe(reason="starts processes"))
-
-
 @pytest.fixture(scope="session")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.NatsServer]:
     """The server that tests share which do not harm it."""

@@ -16,6 +16,8 @@ from mpmc_queue import (
 )
 from mpmc_queue.protocols import answer
 
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 
 async def payloads(consumer, limit=10_000):
     return [message.payload for message in await consumer.aread_batch(limit, timeout=0)]

@@ -9,6 +9,8 @@ import pytest
 
 from helpers import PATIENCE
 
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 COMMAND = [sys.executable, "-m", "mpmc_queue", "demo", "--nats"]
 
 

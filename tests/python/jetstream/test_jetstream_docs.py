@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 PAGE = (Path(__file__).parents[3] / "docs" / "from-one-process-to-many.md").read_text(encoding="utf-8")
 (PROGRAM,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -40,8 +44,6 @@ def test_the_program_runs_before_and_after(nats, tmp_path):
 
 
 def test_the_program_passes_mypy_at_each_step(tmp_path):
-    import pytest
-
     pytest.importorskip("mypy")
     first, second = DIFFS
     for number, program in enumerate((PROGRAM, patched(PROGRAM, first), patched(patched(PROGRAM, first), second))):

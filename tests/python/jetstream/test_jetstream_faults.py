@@ -14,6 +14,7 @@ jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not i
 
 # nats-py leaves the socket of an attempt to connect that failed to the garbage collector, which complains.
 pytestmark = [
+    pytest.mark.thread_unsafe(reason="starts processes"),
     pytest.mark.filterwarnings(
         r"ignore:.*(unclosed|socket\.socket|_SelectorTransport):pytest.PytestUnraisableExceptionWarning"
     ),

@@ -15,6 +15,8 @@ from mpmc_queue import ConsumerClosedError, MemoryLimitError, QueueClosedError, 
 
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 
 # making a queue
 
