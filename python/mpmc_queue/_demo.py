@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import sys
 import threading
 import time
 from collections import deque
