@@ -1,4 +1,4 @@
-"""Puts each fault of mutants.toml into a copy of the engine, and lists the test that finds it.
+"""Puts each fault of mutants.toml into a copy of the engine, and lists the test that finds it, also in docs/mutants.md.
 
 A fault that no test finds fails the run, and so does one that no longer compiles or whose place is not there any more.
 
@@ -23,6 +23,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target" / "mutants"
 TREE = WORK / "tree"
+TABLE = ROOT / "docs" / "mutants.md"
+HEAD = """\
+# Faults put in by hand
+
+Written by `make mutants`: each of these small faults was put into the engine by itself (`tests/mutants.toml` has them as
+text), and a test failed.
+
+| file | fault | the test that found it first |
+|---|---|---|
+"""
 # The rules first: they are quick, and do not depend on chance.
 RULES = ["--lib", "--test", "engine", "--test", "groups"]
 MODELS = ["--test", "model", "--test", "group_model"]
@@ -148,6 +158,7 @@ def main() -> int:
             print(f"Without any fault, {python_test or 'the Rust tests'} failed: {failure}")
             return 1
     survivors = 0
+    rows = []
     for number, mutant in enumerate(mutants, 1):
         start = time.monotonic()
         try:
@@ -159,7 +170,11 @@ def main() -> int:
         took = time.monotonic() - start
         what = f"{mutant.file}: {mutant.what}"
         print(f"{number}/{len(mutants)} {what}\n    {killer or 'SURVIVED'} ({took:.0f} s)", flush=True)
+        rows.append(f"| `{mutant.file}` | {mutant.what} | `{killer}` |\n")
     print(f"{len(mutants) - survivors} of {len(mutants)} faults were found.")
+    if not survivors and len(mutants) == len(entries):
+        TABLE.write_text(HEAD + "".join(rows), encoding="utf-8")
+        print(f"Written: {TABLE.relative_to(ROOT)}")
     return 1 if survivors else 0
 
 
