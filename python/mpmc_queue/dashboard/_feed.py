@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from heapq import nlargest
 from math import ceil
@@ -78,7 +78,7 @@ class Feed:
         return self._viewers
 
     @contextmanager
-    def view(self) -> Iterator[Consumer[bytes]]:
+    def view(self) -> Generator[Consumer[bytes]]:
         """A reader of snapshots: of the newest first, then of each that comes (or as many as it gets to)."""
         self.start()
         with self._snapshots.add_consumer() as consumer:

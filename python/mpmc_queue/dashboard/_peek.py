@@ -43,7 +43,7 @@ def message(queue: Queue[Any], seq: int, show_payloads: bool) -> dict[str, objec
     names = {consumer.id: (consumer.name, consumer.group) for consumer in queue.consumer_stats()}
     events = found[0].events
     reads = events[1:]
-    trail = []
+    trail: list[dict[str, object]] = []
     for event in events[:1] + reads[-TRAIL:]:
         name, group = names.get(event.consumer_id, (None, None)) if event.consumer_id else (None, None)
         trail.append(

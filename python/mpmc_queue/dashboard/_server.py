@@ -191,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = PATIENCE
-    server: _Http
+    server: _Http  # pyright: ignore[reportIncompatibleVariableOverride]: it is made by that one alone
 
     def setup(self) -> None:
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -80,7 +80,7 @@ class Site:
         if found := FILES.get(name):
             file, kind = found
             return Response(
-                200, HEADERS | {"Content-Type": kind}, files(__package__).joinpath("page", file).read_bytes()
+                200, HEADERS | {"Content-Type": kind}, files("mpmc_queue.dashboard").joinpath("page", file).read_bytes()
             )
         if not name.startswith("api/"):
             return _error(404, "There is nothing here")
@@ -128,7 +128,7 @@ def event(snapshot: bytes) -> bytes:
 
 def _numbers(query: str) -> dict[str, int]:
     """The parameters of a request, all of which are numbers."""
-    numbers = {}
+    numbers: dict[str, int] = {}
     for name, values in parse_qs(query, keep_blank_values=True, max_num_fields=10).items():
         value = values[-1]
         if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS) or int(value) >= 1 << 63:

@@ -13,7 +13,7 @@ cannot be.
 """
 
 try:
-    import nats as _nats  # noqa: F401
+    import nats as _nats  # noqa: F401  # pyright: ignore[reportUnusedImport]: looked for, not used
 except ImportError as _error:
     raise ImportError('mpmc_queue.jetstream needs nats-py: pip install "mpmc-queue[jetstream]"') from _error
 

@@ -81,7 +81,7 @@ class AutoCodec:
         if isinstance(payload, str):
             return payload.encode(), TEXT
         if isinstance(payload, bytearray | memoryview):
-            return bytes(payload), None
+            return bytes(payload), None  # pyright: ignore[reportUnknownArgumentType]: of whatever
         return self._dump(payload), JSON
 
     def decode(self, data: bytes, content_type: str | None) -> Any:
@@ -139,6 +139,8 @@ def codec_from(value: object) -> Codec[Any]:
             return PickleCodec()  # raises, and says what to write instead
         case str():
             raise ValueError(f"codec must be 'auto', 'bytes', 'str', 'json' or a codec object, not {value!r}")
+        case _:
+            pass
     if not callable(getattr(value, "encode", None)) or not callable(getattr(value, "decode", None)):
         raise TypeError(f"codec must be a name or an object with encode and decode, not {type(value).__name__}")
     return value  # type: ignore[return-value]  # the two methods are what makes a codec

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Generator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast, final
 from uuid import NAMESPACE_URL, uuid5
 
 from mpmc_queue._errors import QueueError
@@ -47,7 +47,7 @@ class Group(Generic[_T]):
     ) -> None:
         self._queue = queue
         self._name = arguments.name_of(name, "name")
-        self._start = arguments.start_of(start)
+        self._start: Start = arguments.start_of(start)
         self._ack_wait = arguments.seconds(ack_wait, "ack_wait")
         if ack_wait is None and (max_deliver, backoff, max_ack_pending, dead_letter) != (None,) * 4:
             raise ValueError("max_deliver, backoff, max_ack_pending and dead_letter need ack_wait")
@@ -214,7 +214,7 @@ def _backoff(value: object) -> tuple[float, ...]:
         return ()
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise TypeError(f"backoff must be a sequence of seconds, not {type(value).__name__}")
-    waits = [arguments.seconds(wait, "backoff") for wait in value]
+    waits = [arguments.seconds(wait, "backoff") for wait in cast("Sequence[object]", value)]
     if not waits or None in waits:
         raise ValueError("backoff must be finite waits, at least one")
     return tuple(wait for wait in waits if wait is not None)

@@ -129,20 +129,18 @@ class Publisher:
     async def _try_many(self, messages: Sequence[Outgoing]) -> range:
         """One attempt. It has an id of its own, so that the server never takes two attempts for one batch."""
         batch, subject, publish = self._ids.next(), self._options.subject, self._server.publish
-        last = len(messages)
-        for number, (data, headers) in enumerate(messages, 1):
-            marked = {BATCH_ID: batch, BATCH_SEQUENCE: str(number), **headers}
-            if number == last:
-                answer = await self._server.request(subject, data, {**marked, BATCH_COMMIT: "1"})
-            else:
-                await publish(subject, data, "", marked)
+        *before, (data, headers) = messages
+        for number, (each, its) in enumerate(before, 1):
+            await publish(subject, each, "", {BATCH_ID: batch, BATCH_SEQUENCE: str(number), **its})
+        last = {BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1", **headers}
+        answer = await self._server.request(subject, data, last)
         try:
             stored = self._stored(answer)
         except ServerError as error:
             if error.code != BATCH_DUPLICATE:
                 raise
             stored = await self._stored_before(messages[-1])
-        return range(stored - last + 1, stored + 1)
+        return range(stored - len(messages) + 1, stored + 1)
 
     async def _stored_before(self, message: Outgoing) -> int:
         """The sequence of a message that an earlier attempt has stored after all, its confirmation lost.

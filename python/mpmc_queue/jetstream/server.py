@@ -73,7 +73,7 @@ class Server:
         }
         await self.client.connect(url if isinstance(url, str) else list(url), **settings)
         self._prefix = f"{self.client.new_inbox()}."
-        await self.client.subscribe(f"{self._prefix}*", cb=self._on_answer)
+        await self.client.subscribe(f"{self._prefix}*", cb=self._on_answer)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
 
     async def close(self) -> None:
         """Sends what is to be sent, and closes the connection."""

@@ -29,7 +29,8 @@ async def find(server: Server, stream: str, name: str, kind: str) -> dict[str, A
         if error.code == NO_CONSUMER:
             return None
         raise
-    found = (info["config"].get("metadata") or {}).get(KIND)
+    metadata: dict[str, str] = info["config"].get("metadata") or {}
+    found = metadata.get(KIND)
     if found != kind:
         raise OptionError(f"name {name!r} is taken by a {found or 'consumer that was made elsewhere'}")
     return info

@@ -38,7 +38,7 @@ def instrument(
         Kind.LEVEL: meter.create_observable_gauge,
     }
     for metric in METRICS:
-        callback = instruments._callback(metric)
+        callback = instruments.callback(metric)
         makers[metric.kind](metric.otel, callbacks=[callback], unit=metric.unit, description=metric.help)
     return instruments
 
@@ -61,7 +61,7 @@ class Instruments:
         """Watches a queue no more; nothing happens if it was not watched."""
         self._watched.discard(queue)
 
-    def _callback(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def callback(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(options: CallbackOptions) -> Iterator[Observation]:
             for name, reading in self._readings_for(metric.name):
                 for labels, value in metric.values(reading):

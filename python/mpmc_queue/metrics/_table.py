@@ -57,7 +57,7 @@ def read(queue: Queue[Any]) -> Reading:
             positions[key] = (missed + departed.missed, unread, size, lag)
     for group in now.groups:
         positions["", group.name] = (group.missed, group.unread, group.unread_bytes, group.lag)
-    readers = []
+    readers: list[Reader] = []
     for key in delivered | positions:
         rest = positions.get(key, (None, None, None, None))
         readers.append(Reader(*key, delivered.get(key), *rest))
