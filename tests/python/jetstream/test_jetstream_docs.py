@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
-PAGE = (Path(__file__).parents[3] / "docs" / "from-one-process-to-many.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "jetstream.md").read_text(encoding="utf-8")
 (PROGRAM,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
