@@ -70,16 +70,17 @@ impl<T> Chunk<T> {
     }
 
     /// Bytes of all payloads ever enqueued before slot `index`.
+    ///
+    /// It cannot panic: so a read that does not ask for the size does not compute it.
+    #[inline]
     pub(crate) fn through_before(&self, index: usize) -> u64 {
-        match index {
-            0 => self.before,
-            _ => self.slots[index - 1].through,
-        }
+        index.checked_sub(1).and_then(|before| self.slots.get(before)).map_or(self.before, |slot| slot.through)
     }
 
-    /// Payload bytes of slot `index`.
+    /// Payload bytes of slot `index`; 0 where there is none.
+    #[inline]
     pub(crate) fn size(&self, index: usize) -> u64 {
-        self.slots[index].through.wrapping_sub(self.through_before(index))
+        self.slots.get(index).map_or(0, |slot| slot.through.wrapping_sub(self.through_before(index)))
     }
 
     /// Messages and payload bytes still here from slot `from` on.
