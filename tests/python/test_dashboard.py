@@ -356,8 +356,9 @@ def test_a_foreign_name_that_points_here_is_refused(make_queue, dashboard):
         assert request(server, "", Host=host)[0] == 200
 
 
-def test_a_proxy_on_this_machine_is_not_this_machine(make_queue, dashboard):
-    assert request(dashboard(make_queue()), "", **{"X-Forwarded-For": "127.0.0.1"})[0] == 403
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via", "Forwarded"])
+def test_a_proxy_on_this_machine_is_not_this_machine(make_queue, dashboard, header):
+    assert request(dashboard(make_queue()), "", **{header: "127.0.0.1"})[0] == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

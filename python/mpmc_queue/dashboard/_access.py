@@ -44,3 +44,8 @@ def is_for_loopback(host: str) -> bool:
     belongs to a page that wants to read what it should not."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return is_loopback(name)
+
+
+def is_of_proxy(header: str) -> bool:
+    """Whether a header, by its lower-case name, is one that proxies add."""
+    return header in ("forwarded", "via", "x-real-ip") or header.startswith("x-forwarded-")

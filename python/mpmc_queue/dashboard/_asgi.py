@@ -33,7 +33,8 @@ def app(
     queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page.
     token           what browsers have to send; at least 16 characters.
     guarded         the application around it decides who may look: nothing is checked here. With neither this nor a
-                    token, this machine alone may look, and not through a proxy.
+                    token, this machine alone may look, and not through a proxy that says it is one. A proxy that
+                    does not (nginx, unless told to) looks like this machine: behind it, pass a token.
     show_payloads   show the `repr` of payloads, too. That runs the payloads' code.
     interval        seconds from one sample to the next.
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from mpmc_queue.dashboard import _peek
-from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback
+from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback, is_of_proxy
 from mpmc_queue.dashboard._feed import Feed
 
 FILES: Final = {
@@ -92,7 +92,7 @@ class Site:
         """Without a token, this machine alone may look; None: it may."""
         if self._is_guarded or self._token is not None:
             return None
-        is_forwarded = "forwarded" in request.headers or "x-forwarded-for" in request.headers
+        is_forwarded = any(map(is_of_proxy, request.headers))
         if request.client is None or not is_loopback(request.client) or is_forwarded:
             return _error(403, "Without a token only this machine may look: pass token=, or guarded=True to app()")
         if not is_for_loopback(request.headers.get("host", "")):
