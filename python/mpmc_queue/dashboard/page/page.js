@@ -453,7 +453,8 @@ if (fragment.has("token")) {
 }
 const headers = () => {
   const token = sessionStorage.getItem("mpmc_queue.token");
-  return token ? { Authorization: `Bearer ${token}` } : {};
+  // What is no token cannot be sent as one, either.
+  return /^[!-~]+$/.test(token ?? "") ? { Authorization: `Bearer ${token}` } : {};
 };
 
 function tell(name) {
@@ -492,7 +493,7 @@ let stream = null; // what ends it
 async function follow(controller) {
   const answer = await fetch(new URL("api/events", base), { headers: headers(), signal: controller.signal });
   if (answer.status === 401) {
-    login("Authorization" in headers());
+    login(sessionStorage.getItem("mpmc_queue.token") !== null);
     return false;
   }
   if (!answer.ok) throw new Error(`${answer.status}`);
