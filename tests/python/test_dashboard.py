@@ -167,6 +167,26 @@ def test_the_history_grows_while_nobody_looks(make_queue, dashboard):
     assert points[-1]["bytes"] == queue.memory_usage
 
 
+def test_who_begins_to_look_gets_the_last_sample_and_causes_none(make_queue, dashboard):
+    queue = make_queue()
+    server = dashboard(queue, interval=60)
+    eventually(lambda: len(server._feed.history(0)["points"]) == 1)
+    queue.enqueue_batch(range(1000))
+    for _ in range(3):
+        snapshot = first(server)
+        # Of what came since, only the next sample knows over how many seconds it came.
+        assert (snapshot["queues"][0]["enqueued"], snapshot["queues"][0]["enqueued_rate"]) == (0, 0)
+        eventually(lambda: server._feed.viewers == 0)
+    assert len(server._feed.history(0)["points"]) == 1
+
+
+def test_snapshots_and_the_history_go_by_one_clock(make_queue, dashboard):
+    server = dashboard(make_queue())
+    snapshot = first(server)
+    times = [point[0] for point in ask(server, "api/history?queue=0")["points"]]
+    assert round(snapshot["time"], 3) in times
+
+
 def test_the_history_is_five_minutes_long():
     from mpmc_queue.dashboard._history import SPAN, History, Point
 

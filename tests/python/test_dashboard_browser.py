@@ -227,6 +227,35 @@ def test_the_charts_show_the_last_minutes_at_once(make_queue, dashboard, tab):
     shown.is_told("figure:nth-child(2) .legend", re.compile("held [1-9]"))
 
 
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_the_charts_do_not_depend_on_the_browsers_clock(make_queue, dashboard, tab, skew):
+    server = dashboard(make_queue(), interval=10)  # 30 points are five minutes; more than what is made here comes late
+    for _ in range(30):
+        server._feed.sample()
+    shown = tab()
+    shown.page.add_init_script(f"const now = Date.now; Date.now = () => now() + {skew} * 1000;")
+    shown.page.add_init_script(
+        "window.paths = []; const {moveTo, lineTo} = CanvasRenderingContext2D.prototype;"
+        "Object.assign(CanvasRenderingContext2D.prototype, {"
+        "  moveTo(x, y) { window.paths.push([x]); moveTo.call(this, x, y); },"
+        "  lineTo(x, y) { window.paths.at(-1).push(x); lineTo.call(this, x, y); }});"
+    )
+    shown.open(server.url)
+
+    def longest() -> int:
+        return shown.page.evaluate("Math.max(...paths.map(path => path.length))")
+
+    eventually(lambda: longest() >= 30)
+    before = longest()
+    shown.page.evaluate("paths.length = 0")
+    server._feed.sample()
+    server._feed.send()
+    eventually(lambda: longest() > before)
+    # Lines run to the right; only the last two steps of one, down to the axis and back, close what is filled below it.
+    lines = shown.page.evaluate("paths.map(path => path.slice(0, -2))")
+    assert all(line == sorted(line) for line in lines)
+
+
 @pytest.mark.parametrize(("scheme", "is_dark"), [("light", False), ("dark", True)])
 def test_it_is_light_and_dark(make_queue, dashboard, tab, scheme, is_dark):
     shown = tab(color_scheme=scheme).open(dashboard(make_queue()).url)

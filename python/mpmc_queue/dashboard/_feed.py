@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ class Feed:
                 is_first = self._viewers == 1
             try:
                 if is_first:
-                    self._wake.set()  # so that it does not wait for its first sample
+                    self._wake.set()  # so that it is sent the last sample at once
                 yield consumer
             finally:
                 with self._lock:
@@ -101,7 +102,7 @@ class Feed:
         return {"boot": self.boot, "fields": Point._fields, "points": points}
 
     def sample(self) -> None:
-        """Takes a sample, and sends it if somebody looks."""
+        """Takes a sample."""
         before = self._samples
         samples = {number: Sample(number, queue, before.get(number)) for number, queue in self.watched.items()}
         with self._lock:
@@ -112,9 +113,12 @@ class Feed:
                 self._histories[number].add(sample.point())
             for number in self._histories.keys() - samples.keys():
                 del self._histories[number]
+
+    def send(self) -> None:
+        """Sends the last sample, if somebody looks."""
         if self._viewers:
             try:
-                self._snapshots.enqueue(self._snapshot(list(samples.values())))
+                self._snapshots.enqueue(self._snapshot(list(self._samples.values())))
             except QueueClosedError:
                 pass  # just now
 
@@ -123,6 +127,8 @@ class Feed:
         shown = nlargest(MOST_READERS, readers, key=_lag) if len(readers) > MOST_READERS else readers
         snapshot = {
             "boot": self.boot,
+            # By this clock, as the history: the browser's may be another machine's.
+            "time": max((sample.time for sample in samples), default=time.time()),
             "interval": self.interval,
             "queue_fields": QueueRow._fields,
             "queues": [sample.queue_row() for sample in samples],
@@ -139,8 +145,14 @@ def _lag(row: ReaderRow) -> float:
 
 def _run(reference: "weakref.ref[Feed]", wake: threading.Event, interval: float) -> None:
     """The sampler's thread."""
+    due = time.monotonic()
     while (feed := reference()) is not None and not feed.closed:
-        feed.sample()
+        # Whoever wakes it gets the last sample. One more now would tell the rate of an instant, and take the place of
+        # an older one in the charts.
+        if time.monotonic() >= due:
+            feed.sample()
+            due = time.monotonic() + interval
+        feed.send()
         del feed  # while it waits nobody has to keep it
-        wake.wait(interval)
+        wake.wait(max(0.0, due - time.monotonic()))
         wake.clear()

@@ -304,6 +304,8 @@ async function loadHistory() {
 }
 
 function remember(queue) {
+  // The last sample is sent again to who begins to look.
+  if (state.snapshot.time <= (state.history.at(-1)?.time ?? 0)) return;
   state.history.push({
     time: state.snapshot.time, enqueued: queue.enqueued_rate, delivered: queue.delivered_rate, bytes: queue.bytes,
     lag: queue.lag, expired: queue.expired_rate, dropped: queue.dropped_rate, rejected: queue.rejected_rate,
@@ -421,7 +423,6 @@ function take(data) {
   const rows = (fields, values) => values.map((row) => Object.fromEntries(row.map((each, at) => [fields[at], each])));
   const snapshot = {
     ...data,
-    time: Date.now() / 1000,
     queues: rows(data.queue_fields, data.queues),
     readers: rows(data.reader_fields, data.readers),
   };
