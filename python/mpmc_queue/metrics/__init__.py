@@ -17,10 +17,11 @@ are summed under `consumer=""`, whoever comes and goes, so that they never grow 
 belongs to a group has the label `group`: members are counted in `delivered` one by one, everything else of a group is
 its own, for its members share it.
 
-Counters never go backwards while what they count is there. What unnamed consumers contributed stays in their sum when they are removed, exactly, also
-when they came and went between two scrapes. The series of a name ends when the last consumer of that name is removed;
-should the name come back, it begins at zero, as after a restart. So give names to consumers that stay, and none to those
-that come and go. In an acknowledging group, a message counts as delivered once it is settled.
+Counters never go backwards while what they count is there. What unnamed consumers contributed stays in their sum when
+they are removed, exactly, also when they came and went between two scrapes. The series of a name ends when the last
+consumer of that name is removed; should the name come back, it begins at zero, as after a restart. So give names to
+consumers that stay, and none to those that come and go. In an acknowledging group, a message counts as delivered once
+it is settled.
 
 Queues are held weakly: one that nobody else holds any more disappears. Names must differ, except that a queue may take
 the place of a closed one.
