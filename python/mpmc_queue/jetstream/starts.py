@@ -1,5 +1,6 @@
 """Consumers on the server: found, made, and where they start."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -7,18 +8,30 @@ from uuid import uuid4
 
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.errors import OptionError, ServerError
-from mpmc_queue.jetstream.server import Server
+from mpmc_queue.jetstream.server import PAUSES, Server
 
 KIND: Final = "mpmc_queue"
 """The metadata that tells consumers from groups."""
 NO_CONSUMER: Final = 10014
 """The error code of a consumer that is not there."""
+NOT_CREATED: Final = 10012
+"""The error code of whatever went wrong while the server made a consumer."""
 
 
 async def create(server: Server, stream: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes a consumer, unless it is there like this already."""
-    config = {"name": name, **settings}
-    return await server.ask(f"CONSUMER.CREATE.{stream}.{name}", stream_name=stream, config=config, action="")
+    """Makes a consumer, unless it is there like this already.
+
+    A server that is still removing the files of another one of that name fails, and a moment later does not.
+    """
+    question, config = f"CONSUMER.CREATE.{stream}.{name}", {"name": name, **settings}
+    for wait in PAUSES:
+        try:
+            return await server.ask(question, stream_name=stream, config=config, action="")
+        except ServerError as error:
+            if error.code != NOT_CREATED:
+                raise
+        await asyncio.sleep(wait)
+    return await server.ask(question, stream_name=stream, config=config, action="")
 
 
 async def find(server: Server, stream: str, name: str, kind: str) -> dict[str, Any] | None:

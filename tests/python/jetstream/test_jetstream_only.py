@@ -382,6 +382,28 @@ def test_a_purged_stream_is_missed(run_remote):
     run_remote(main)
 
 
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_consumer_that_cannot_be_made_at_the_moment_is_tried_again(run_remote, nats, for_good):
+    async def main(place):
+        queue = await place.queue()
+        await queue.aenqueue("tea")
+        # Where its consumers are to be is a file: what the server meets in the middle of removing one is as short.
+        in_the_way = nats.directory / "store" / "jetstream" / "$G" / "streams" / queue.name / "obs"
+        if in_the_way.exists():
+            in_the_way.rmdir()
+        in_the_way.touch()
+        if not for_good:
+            asyncio.get_running_loop().call_later(0.1, in_the_way.unlink)
+        consumer = queue.add_consumer("reader")
+        if for_good:
+            with pytest.raises(jetstream.ServerError, match="the server refused"):
+                await consumer.aget()
+        else:
+            assert await consumer.aget() == "tea"
+
+    run_remote(main)
+
+
 def test_a_consumer_that_an_operator_deletes_goes_on(run_remote):
     async def main(place):
         queue = await place.queue()
