@@ -22,6 +22,14 @@ pub struct Now {
     pub wall: u64,
 }
 
+impl Now {
+    /// The later of two readings, by either clock.
+    #[inline]
+    pub(crate) fn later(self, other: Now) -> Now {
+        Now { mono: self.mono.max(other.mono), wall: self.wall.max(other.wall) }
+    }
+}
+
 /// Where a queue takes its time from.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {

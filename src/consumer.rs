@@ -1,6 +1,7 @@
 //! The handle of a consumer.
 
 use std::fmt;
+use std::hint::cold_path;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -53,14 +54,20 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`], [`Error::Missed`].
     #[inline]
     pub fn read_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
-        self.queue.core.with(|state, _, fx| state.read(self.key, limit, fx, visit))
+        self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, fx, visit))
     }
 
     /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) has to
     /// see to it, and nothing was done.
     #[inline(always)]
     pub(crate) fn read_next<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
-        self.queue.core.enter_to_read()?.read_next(self.key, visit)
+        let core = &self.queue.core;
+        let mut state = core.enter_to_read()?;
+        if H::HAS_INBOX && state.has_inbox && state.is_at_end(self.key) {
+            cold_path();
+            core.collect(&mut state);
+        }
+        state.read_next(self.key, visit)
     }
 
     /// The next message, if one is there.

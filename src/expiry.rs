@@ -166,7 +166,7 @@ pub(crate) fn is_here() -> bool {
 
 /// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
 pub(crate) fn before_fork() {
-    hold::<Threads, _>(&EXPIRATION);
+    hold(lock::<Threads, _>(&EXPIRATION));
 }
 
 /// Lets go of the state again; a child has no such thread, and starts its own when its queues ask for it.

@@ -30,7 +30,7 @@
 //!
 //! # Ordering
 //!
-//! Seqs are gapless from 0, in the order in which the queue's lock was taken. A batch is one step: its seqs are
+//! Seqs are gapless from 0, in the order in which messages were enqueued. A batch is one step: its seqs are
 //! consecutive, and no reader sees a part of it while the rest is missing. Every consumer reads in the order of seqs;
 //! only a group that delivers again goes back. What happened before an enqueue is visible to whoever reads its message.
 //!
@@ -68,7 +68,8 @@
 //! served. One that was woken and leaves with nothing hands its wake-up on. Producers that wait for room get it in the
 //! order in which they came. A call that could never succeed fails at once instead.
 //!
-//! The lock is held briefly, and never while waiting or taking another lock. Of foreign code only what
+//! The lock is held briefly, and never while waiting. Where threads meet at it, producers post their messages beside it, in
+//! an inbox, which nobody can tell from the log (`inbox.rs`). Of foreign code only what
 //! [`Consumer::read_with`] and [`Consumer::peek_with`] are given runs under it, and a payload's `clone`: it must not
 //! use the queue. `sync.rs` tells how a contended lock is waited for.
 //!
@@ -93,6 +94,7 @@
 //!
 //! - **seq**: a message's number, from 0. **Position**: the seq of the message that a cursor reads next.
 //! - **cursor**: a position and its accounts; that of one consumer, or of all members of a group.
+//! - **inbox**: where messages are before they get to the log, while threads meet at the lock.
 //! - **chunk**, **slot**: the log is a list of chunks of [`CHUNK_SIZE`] slots, one for each message.
 //! - **expire**: leave because its time is over. **Drop**: leave to make room. **Trim**: forget the records of that.
 //! - **missed**: left before it was read. **Unread**: what reading on would deliver now.
@@ -117,6 +119,7 @@ mod departed;
 mod error;
 mod expiry;
 mod group;
+mod inbox;
 mod log;
 #[cfg(all(test, loom))]
 mod models;

@@ -156,6 +156,39 @@ impl<T> Log<T> {
         need
     }
 
+    /// Bytes of all payloads ever enqueued, modulo 2^64.
+    pub(crate) fn through(&self) -> u64 {
+        self.through
+    }
+
+    /// Adds messages that are in slots already, without a lifetime of their own, at the end, and returns what they need.
+    pub(crate) fn append_slots(&mut self, mut slots: Vec<Slot<T>>) -> Need {
+        let (first, before) = (self.next, self.through);
+        while !slots.is_empty() {
+            let chunk = match self.chunks.get_mut(self.back) {
+                Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
+                _ => self.append_chunk(),
+            };
+            let added = slots.len().min(CHUNK_SIZE - chunk.slots.len());
+            chunk.slots.extend(slots.drain(..added));
+            chunk.live += added as u32;
+            self.through = chunk.slots.last().map_or(before, |slot| slot.through);
+            self.next += added as u64;
+        }
+        let need = Need { bytes: self.through.wrapping_sub(before), items: self.next - first };
+        self.len += need.items;
+        self.bytes += need.bytes;
+        if self.spare.capacity() == 0 {
+            self.spare = slots;
+        }
+        need
+    }
+
+    /// An empty list of slots: the one for the next chunk, if it is there.
+    pub(crate) fn take_spare(&mut self) -> Vec<Slot<T>> {
+        std::mem::take(&mut self.spare)
+    }
+
     #[cold]
     fn append_chunk(&mut self) -> &mut Chunk<T> {
         let mut slots = std::mem::take(&mut self.spare);

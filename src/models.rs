@@ -22,6 +22,7 @@ use crate::{
 mod enqueuing;
 mod grouped;
 mod parts;
+mod posting;
 mod waiting;
 
 type Queue = crate::Queue<Letter>;

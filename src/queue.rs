@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::hint::cold_path;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::options::{Lifetime, MissedPolicy, Options, Start};
 use crate::shared::{Core, WeakQueue};
 use crate::state::{Effects, NEVER, Ticket, What};
 use crate::stats::{ConsumerStats, Figures, QueueStats};
-use crate::sync::{Host, Threads, held, hold, lock, release};
+use crate::sync::{Host, Threads, lock};
 use crate::wait::Parker;
 
 /// A queue. Clones are handles to the same one.
@@ -99,7 +100,19 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// did. None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is still there, and nothing was done.
     #[inline(always)]
     pub(crate) fn enqueue_next(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
-        self.core.enter_to_add()?.enqueue_next(payload, size)
+        if H::HAS_INBOX && self.core.inbox.may_be_open() {
+            cold_path();
+            if let Some(seq) = self.core.inbox.post::<H>(payload, size, &self.core.clock) {
+                return Some(seq);
+            }
+        }
+        let mut state = self.core.enter_to_add()?;
+        let seq = state.enqueue_next(payload, size);
+        if H::HAS_INBOX && state.is_contended {
+            cold_path();
+            self.core.open_inbox(&mut state);
+        }
+        seq
     }
 
     /// Adds a message of `size` payload bytes, and returns its seq. `ticket`: the place that it has waited in.
@@ -324,7 +337,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Removes what is past its time, and returns how many those were.
     pub fn force_expiration(&self) -> u64 {
         let mut fx = Effects::new();
-        let mut state = lock::<H, _>(&self.core.state);
+        let mut state = self.core.lock();
         state.advance(self.core.clock.now());
         let mut count = 0;
         if state.is_due() {
@@ -337,7 +350,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Both limits at once: bytes and messages. They do not depend on the time.
     pub(crate) fn limits(&self) -> (u64, Option<u64>) {
-        let state = lock::<H, _>(&self.core.state);
+        let state = self.core.lock();
         (state.budget.max_bytes(), state.budget.max_items)
     }
 
@@ -412,7 +425,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Ends it for producers, and for consumers once they have read what is left (at once, if `immediate`).
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
-        let mut state = lock::<H, _>(&self.core.state);
+        let mut state = self.core.lock();
         state.advance(self.core.clock.now());
         if state.is_due() {
             state = self.core.expire(state, &mut fx).0;
@@ -425,7 +438,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Takes every payload out, for a queue that nobody can reach any more.
     pub(crate) fn clear(&self) {
         let mut fx = Effects::new();
-        lock::<H, _>(&self.core.state).clear(&mut fx);
+        self.core.lock().clear(&mut fx);
         self.core.apply_here(fx);
     }
 
@@ -509,16 +522,16 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Keeps the queue still over a fork.
     pub(crate) fn before_fork(&self) {
-        hold::<H, _>(&self.core.state);
+        self.core.before_fork();
     }
 
     /// Lets go of it again. In the child nobody waits any more; the wakers are not to be called, nor dropped.
     pub(crate) fn after_fork(&self, in_child: bool) {
-        release(&self.core.state);
+        self.core.after_fork();
         if !in_child {
             return;
         }
-        let mut state = lock::<H, _>(&self.core.state);
+        let mut state = self.core.lock();
         std::mem::forget(state.forget_waiters());
         let due = if self.core.clock.runs() { state.due() } else { NEVER };
         state.armed = due;
@@ -531,15 +544,23 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Every payload, for a garbage collector. `held`: this process's only running thread holds the lock, for a fork.
     pub(crate) fn each_payload(&self, is_held: bool, mut visit: impl FnMut(&T)) {
         if is_held {
-            held(&self.core.state, |state| state.log.payloads().for_each(&mut visit));
+            self.core.held(|state| state.log.payloads().for_each(&mut visit));
         } else {
-            lock::<H, _>(&self.core.state).log.payloads().for_each(&mut visit);
+            self.core.lock().log.payloads().for_each(&mut visit);
         }
+    }
+
+    /// Opens the inbox, if it may be, as if threads had met at the lock. Whether it is open.
+    #[doc(hidden)]
+    pub fn open_inbox(&self) -> bool {
+        let mut state = self.core.lock();
+        self.core.open_inbox(&mut state);
+        state.has_inbox
     }
 
     /// Checks every invariant.
     #[doc(hidden)]
     pub fn check(&self) {
-        lock::<H, _>(&self.core.state).check();
+        self.core.lock().check();
     }
 }

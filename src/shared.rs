@@ -9,11 +9,12 @@ use std::task::Waker;
 use crate::clock::{Clock, Now};
 use crate::expiry::{self, Serviced};
 use crate::group::DeadLetter;
+use crate::inbox::Inbox;
 use crate::log::Removed;
 use crate::options::Options;
 use crate::queue::Queue;
 use crate::state::{Burial, Dying, Effects, NEVER, State};
-use crate::sync::{Host, Mutex, MutexGuard, lock, try_again};
+use crate::sync::{Host, Mutex, MutexGuard, held, hold, lock, release, try_again};
 
 /// More removed chunks than this are dropped by the expiration thread, not by whoever came by.
 const DROP_INLINE: usize = 4;
@@ -26,7 +27,9 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
     pub(crate) clock: Clock,
     /// Whether a read needs the time even where nothing expires.
     is_read_timed: bool,
-    pub(crate) state: Mutex<State<T>>,
+    state: Mutex<State<T>>,
+    /// Where producers leave messages while others are at the log.
+    pub(crate) inbox: Inbox<T>,
     /// Where the groups bury their dead, by serial number.
     pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T, H>>>,
     host: std::marker::PhantomData<fn() -> H>,
@@ -41,6 +44,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             clock: options.clock.clone(),
             is_read_timed: options.audit || options.read_times,
             state: Mutex::new(State::new(options, options.clock.now())),
+            inbox: Inbox::new(),
             dead_letters: Mutex::new(HashMap::new()),
             host: std::marker::PhantomData,
         }
@@ -53,6 +57,9 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         if H::TRIES > 0 && state.is_none() {
             cold_path();
             state = try_again::<H, _>(&self.state);
+            if let Some(state) = &mut state {
+                state.is_contended = true;
+            }
         }
         let Some(mut state) = state else {
             cold_path();
@@ -71,19 +78,77 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         Some(state)
     }
 
-    /// Takes the lock to read in the usual case: it is free and nothing is due. What follows leaves nothing to do. Where it
-    /// turns out not to be the usual case after all, it does nothing, and [`with`](Self::with) is next. Nobody is waited
-    /// for, so the interpreter is not let go of.
+    /// Takes the lock to read in the usual case: it is free and nothing is due. There may be messages in the inbox. What
+    /// follows leaves nothing to do. Where it turns out not to be the usual case after all, it does nothing, and
+    /// [`with_to_read`](Self::with_to_read) is next. Nobody is waited for, so the interpreter is not let go of.
     #[inline(always)]
     pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
         self.enter(self.is_read_timed)
     }
 
-    /// The same for producers. What may become due before the expiration thread comes has to be followed by
-    /// [`leave`](Self::leave).
+    /// The same for producers, with the inbox closed. What may become due before the expiration thread comes has to be
+    /// followed by [`leave`](Self::leave).
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
-        self.enter(true)
+        let mut state = self.enter(true)?;
+        self.close_inbox(&mut state);
+        Some(state)
+    }
+
+    /// Takes the lock. The inbox is closed.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
+        let mut state = self.lock_at_log();
+        self.close_inbox(&mut state);
+        state
+    }
+
+    /// Takes the lock. The inbox is empty, and may be open.
+    #[inline]
+    fn lock_to_read(&self) -> MutexGuard<'_, State<T>> {
+        let mut state = self.lock_at_log();
+        if H::HAS_INBOX && state.has_inbox {
+            self.collect(&mut state);
+        }
+        state
+    }
+
+    /// Takes the lock. There may be messages in the inbox.
+    #[inline]
+    fn lock_at_log(&self) -> MutexGuard<'_, State<T>> {
+        self.state.try_lock().unwrap_or_else(|| {
+            let mut state = lock::<H, _>(&self.state);
+            state.is_contended = true;
+            state
+        })
+    }
+
+    /// Opens the inbox, if it may be.
+    #[cold]
+    pub(crate) fn open_inbox(&self, state: &mut State<T>) {
+        state.is_contended = false;
+        if let Some(terms) = state.terms() {
+            state.has_inbox = true;
+            self.inbox.open(state.log.take_spare(), terms);
+        }
+    }
+
+    /// Moves what is in the inbox, which is open and stays so, to the log.
+    #[cold]
+    pub(crate) fn collect(&self, state: &mut State<T>) {
+        let (posted, latest) = self.inbox.collect(state.log.take_spare());
+        state.take_in(posted, latest);
+    }
+
+    /// Closes the inbox, if it is open, and moves what is in it to the log.
+    #[inline]
+    fn close_inbox(&self, state: &mut State<T>) {
+        if H::HAS_INBOX && state.has_inbox {
+            cold_path();
+            state.has_inbox = false;
+            let (posted, latest) = self.inbox.close();
+            state.take_in(posted, latest);
+        }
     }
 
     /// Lets go of the lock, and has the expiration thread come in time.
@@ -103,9 +168,25 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// Runs `f` under the lock, after what is due has expired, and carries out what it leaves to do.
     #[inline]
     pub(crate) fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
-        let mut fx = Effects::new();
         let now = self.clock.now();
-        let mut state = lock::<H, _>(&self.state);
+        self.run(self.lock(), now, f)
+    }
+
+    /// The same for a read, which leaves the inbox open.
+    #[inline]
+    pub(crate) fn with_to_read<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
+        let now = self.clock.now();
+        self.run(self.lock_to_read(), now, f)
+    }
+
+    #[inline]
+    fn run<'a, R>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State<T>>,
+        now: Now,
+        f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R,
+    ) -> R {
+        let mut fx = Effects::new();
         let now = state.advance(now);
         if state.is_due() {
             state = self.expire(state, &mut fx).0;
@@ -118,6 +199,23 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             self.apply(fx);
         }
         result
+    }
+
+    /// Keeps everything still over a fork.
+    pub(crate) fn before_fork(&self) {
+        hold(self.lock());
+        self.inbox.before_fork();
+    }
+
+    /// Lets go of it again.
+    pub(crate) fn after_fork(&self) {
+        self.inbox.after_fork();
+        release(&self.state);
+    }
+
+    /// Looks at the state while it is kept still.
+    pub(crate) fn held<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
+        held(&self.state, look)
     }
 
     #[cold]
@@ -136,10 +234,11 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         mut state: MutexGuard<'a, State<T>>,
         fx: &mut Effects<T>,
     ) -> (MutexGuard<'a, State<T>>, u64) {
+        self.close_inbox(&mut state);
         let mut count = state.expire(fx);
         while state.is_due() {
             drop(state);
-            state = lock::<H, _>(&self.state);
+            state = self.lock();
             count += state.expire(fx);
         }
         (state, count)
@@ -206,7 +305,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
     fn service(self: Arc<Self>) -> u64 {
         let mut fx = Effects::new();
-        let mut state = lock::<H, _>(&self.state);
+        let mut state = self.lock();
         state.advance(self.clock.now());
         if state.is_due() {
             state = self.expire(state, &mut fx).0;

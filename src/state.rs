@@ -164,6 +164,10 @@ pub(crate) struct State<T> {
     /// The moment at which the expiration thread looks here next.
     pub(crate) armed: u64,
     pub(crate) closed: bool,
+    /// Whether producers may be posting messages in the inbox, on [`terms`](Self::terms) that hold until that is closed.
+    pub(crate) has_inbox: bool,
+    /// Whether somebody has found the lock taken since this was last looked at.
+    pub(crate) is_contended: bool,
     /// The latest reading of the clock, so that no stamp runs backwards.
     latest: Now,
     pub(crate) expired: u64,
@@ -206,6 +210,8 @@ impl<T> State<T> {
             collected: 0,
             armed: NEVER,
             closed: false,
+            has_inbox: false,
+            is_contended: false,
             latest: now,
             expired: 0,
             dropped: 0,
@@ -226,7 +232,7 @@ impl<T> State<T> {
     /// Takes a reading of the clock in, and gives it back such that it never runs backwards.
     #[inline]
     pub(crate) fn advance(&mut self, now: Now) -> Now {
-        self.latest = Now { mono: self.latest.mono.max(now.mono), wall: self.latest.wall.max(now.wall) };
+        self.latest = self.latest.later(now);
         self.latest
     }
 

@@ -1,7 +1,7 @@
 //! The locks and atomics of the engine, and how a contended lock is waited for.
 //!
-//! Every critical section of the engine is short (a slice of expiry, the longest, stays near 100 µs), takes no
-//! other lock and never waits. So a contended lock is *tried* again, with a pause that the [`Host`] knows how to
+//! Every critical section of the engine is short (a slice of expiry, the longest, stays near 100 µs) and never waits; it
+//! takes no other lock, but for that of the inbox, whose holder needs nothing in order to go on. So a contended lock is *tried* again, with a pause that the [`Host`] knows how to
 //! make, and nobody is ever parked inside the lock. That keeps the lock's whole state in its one word, which is what
 //! lets a process `fork()` at any moment: there is no list of parked threads that the child would inherit.
 //!
@@ -68,6 +68,8 @@ pub trait Host: Send + Sync + 'static {
     /// How often a contended lock is tried, with a yield of the processor before, until it takes a [`pause`](Self::pause).
     /// 0 where the holder may not be able to go on before that.
     const TRIES: u32;
+    /// Whether threads run at the same time, so that it pays to keep producers and readers apart: see `inbox.rs`.
+    const HAS_INBOX: bool;
 
     /// Lets other threads run while a lock is contended. Called without any lock held.
     fn pause();
@@ -84,6 +86,7 @@ pub struct Threads;
 impl Host for Threads {
     // loom would only multiply its cases.
     const TRIES: u32 = if cfg!(loom) { 0 } else { 6 };
+    const HAS_INBOX: bool = true;
 
     fn pause() {
         thread::yield_now();
@@ -137,9 +140,9 @@ pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T
     None
 }
 
-/// Takes the lock for longer than a scope: over a fork. [`release`] lets go of it.
-pub(crate) fn hold<H: Host, T>(mutex: &Mutex<T>) {
-    std::mem::forget(lock::<H, T>(mutex));
+/// Keeps a lock for longer than a scope: over a fork. [`release`] lets go of it.
+pub(crate) fn hold<T>(guard: MutexGuard<'_, T>) {
+    std::mem::forget(guard);
 }
 
 /// Lets go of a lock that this thread [`hold`]s.

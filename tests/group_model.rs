@@ -16,6 +16,8 @@ use proptest::prelude::*;
 enum Op {
     Enqueue(u64, Lifetime),
     Batch(usize, u64),
+    /// Opens the inbox, enqueues so many messages, and lets a member read some.
+    Stream(usize, u64, usize, usize, usize),
     AddGroup(Start, GroupOptions, bool),
     CloseGroup(usize),
     AddMember(usize),
@@ -121,6 +123,10 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (0..200u64, lifetime).prop_map(|(size, lifetime)| Op::Enqueue(size, lifetime)),
         4 => (0..12usize, 0..50u64).prop_map(|(count, size)| Op::Batch(count, size)),
         1 => (900..2100usize, 0..2u64).prop_map(|(count, size)| Op::Batch(count, size)),
+        4 => (0..12usize, 0..50u64, 0..3usize, 0..3usize, 1..9usize)
+            .prop_map(|(count, size, team, member, limit)| Op::Stream(count, size, team, member, limit)),
+        1 => (990..1050usize, 0..2u64, 0..3usize, 0..3usize, 1..2000usize)
+            .prop_map(|(count, size, team, member, limit)| Op::Stream(count, size, team, member, limit)),
         4 => (start(), group_options(), any::<bool>()).prop_map(|(start, how, dead)| Op::AddGroup(start, how, dead)),
         1 => who().prop_map(Op::CloseGroup),
         4 => who().prop_map(Op::AddMember),
@@ -595,6 +601,17 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
         Op::Batch(count, size) => {
             let batch = (model.next..).map(|payload| (payload, size)).take(count).collect();
             assert_eq!(queue.enqueue_batch(batch).ok(), model.enqueue(count as u64, size, Lifetime::Queue));
+        }
+        Op::Stream(count, size, team, member, limit) => {
+            queue.open_inbox();
+            for part in [count / 2, count - count / 2] {
+                for _ in 0..part {
+                    let seq = queue.enqueue(model.next, size);
+                    assert_eq!(seq.ok(), model.enqueue(1, size, Lifetime::Queue));
+                }
+                step(stand, model, Op::Read(team, member, limit));
+                model.collect();
+            }
         }
         Op::AddGroup(start, how, buries) => {
             if model.teams.len() == GROUPS {

@@ -16,6 +16,10 @@ use proptest::prelude::*;
 enum Op {
     Enqueue(u64, Lifetime),
     Batch(Vec<u64>),
+    /// One message after the other.
+    EnqueueEach(Vec<u64>),
+    /// Opens the inbox, and does not look at the figures, which would close it, for so many steps.
+    OpenInbox(usize),
     /// One message, waiting for room no longer than not at all.
     EnqueueWithin(u64),
     Read(usize, usize),
@@ -34,6 +38,23 @@ enum Op {
     SetMaxItems(Option<u64>),
     Force,
     Close(bool),
+}
+
+impl Op {
+    /// Whether there is somebody to do it, or room for somebody to add, among so many consumers.
+    fn finds(&self, consumers: usize) -> bool {
+        match self {
+            Op::Read(..)
+            | Op::ReadOne(_)
+            | Op::ReadWithin(_)
+            | Op::Peek(_)
+            | Op::RemoveConsumer(_)
+            | Op::Seek(..)
+            | Op::TakeMissed(_) => consumers > 0,
+            Op::AddConsumer(..) => consumers < 4,
+            _ => true,
+        }
+    }
 }
 
 /// Time in the histories goes in these steps, so that moments meet often.
@@ -62,6 +83,9 @@ fn op() -> impl Strategy<Value = Op> {
         10 => (0..200u64, lifetime).prop_map(|(size, lifetime)| Op::Enqueue(size, lifetime)),
         4 => prop::collection::vec(0..50u64, 0..30).prop_map(Op::Batch),
         1 => prop::collection::vec(0..2u64, 900..2100).prop_map(Op::Batch),
+        3 => prop::collection::vec(0..50u64, 1..30).prop_map(Op::EnqueueEach),
+        1 => prop::collection::vec(0..2u64, 990..1050).prop_map(Op::EnqueueEach),
+        6 => (1..8usize).prop_map(Op::OpenInbox),
         10 => (0..4usize, 1..5usize).prop_map(|(who, limit)| Op::Read(who, limit)),
         2 => (0..4usize, 500..1500usize).prop_map(|(who, limit)| Op::Read(who, limit)),
         2 => (0..200u64).prop_map(Op::EnqueueWithin),
@@ -265,9 +289,14 @@ fn run(options: Options, ops: Vec<Op>) -> usize {
         dropped: 0,
         rejected: 0,
     };
+    let mut unseen = 0;
     for op in ops {
+        unseen = match op {
+            Op::OpenInbox(steps) => steps,
+            _ => unseen.saturating_sub(1),
+        };
         // What is due meets the next operation, not a look at the figures.
-        let is_silent = matches!(op, Op::Advance(_));
+        let is_silent = matches!(op, Op::Advance(_)) || unseen > 0;
         step(&queue, &clock, &mut model, op);
         if !is_silent {
             compare(&queue, &mut model);
@@ -278,8 +307,10 @@ fn run(options: Options, ops: Vec<Op>) -> usize {
 }
 
 fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op) {
-    let who = |who: usize, model: &Model| (!model.readers.is_empty()).then(|| who % model.readers.len());
-    if !matches!(op, Op::Advance(_) | Op::SetTtl(_) | Op::SetExpires(_) | Op::Force) {
+    if !op.finds(model.readers.len()) {
+        return;
+    }
+    if !matches!(op, Op::Advance(_) | Op::OpenInbox(_) | Op::SetTtl(_) | Op::SetExpires(_) | Op::Force) {
         model.expire();
     }
     match op {
@@ -292,12 +323,19 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             let first = queue.enqueue_batch(batch);
             assert_eq!(first.ok(), model.enqueue(&sizes, Lifetime::Queue).ok());
         }
+        Op::EnqueueEach(sizes) => {
+            for size in sizes {
+                let seq = queue.enqueue(model.next, size);
+                assert_eq!(seq.ok(), model.enqueue(&[size], Lifetime::Queue).ok());
+            }
+        }
+        Op::OpenInbox(_) => drop(queue.open_inbox()),
         Op::EnqueueWithin(size) => {
             let seq = queue.enqueue_within(model.next, size, Some(Duration::ZERO));
             assert_eq!(seq.ok(), model.enqueue(&[size], Lifetime::Queue).ok());
         }
         Op::Read(index, limit) => {
-            let Some(index) = who(index, model) else { return };
+            let index = index % model.readers.len();
             let mut read = Vec::new();
             let result = model.readers[index].handle.read_with(limit, |delivery| {
                 assert_eq!(*delivery.payload, delivery.seq);
@@ -307,7 +345,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             assert_eq!(result.map(|count| (count, read)), model.read(index, limit).map(|read| (read.len(), read)));
         }
         Op::ReadOne(index) | Op::ReadWithin(index) => {
-            let Some(index) = who(index, model) else { return };
+            let index = index % model.readers.len();
             let handle = &model.readers[index].handle;
             let read = match op {
                 Op::ReadOne(_) => handle.read(),
@@ -316,16 +354,13 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             assert_eq!(read, model.read(index, 1).map(|read| read.first().map(|read| read.0)));
         }
         Op::Peek(index) => {
-            let Some(index) = who(index, model) else { return };
+            let index = index % model.readers.len();
             let reader = &model.readers[index];
             let peeked = reader.handle.peek_with(|delivery| (delivery.seq, delivery.size, delivery.missed));
             let next = model.held.iter().find(|held| held.seq >= reader.position);
             assert_eq!(peeked, Ok(next.map(|held| (held.seq, held.size, reader.missed_before(held.seq)))));
         }
         Op::AddConsumer(start, policy) => {
-            if model.readers.len() == 4 {
-                return;
-            }
             let handle = queue.add_consumer(None, start, policy);
             match (handle, model.resolve(start)) {
                 (Ok(handle), Some(start)) => model.readers.push(Reader {
@@ -348,7 +383,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             model.collect();
         }
         Op::RemoveConsumer(index) => {
-            let Some(index) = who(index, model) else { return };
+            let index = index % model.readers.len();
             let reader = model.readers.remove(index);
             assert!(reader.handle.close());
             assert!(!reader.handle.close());
@@ -356,7 +391,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             model.collect();
         }
         Op::Seek(index, to) => {
-            let Some(index) = who(index, model) else { return };
+            let index = index % model.readers.len();
             let result = model.readers[index].handle.seek(to);
             let to = model.resolve(to);
             assert_eq!(result.is_ok(), to.is_some());
@@ -371,7 +406,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             }
         }
         Op::TakeMissed(index) => {
-            let Some(index) = who(index, model) else { return };
+            let index = index % model.readers.len();
             let reader = &mut model.readers[index];
             let taken = reader.handle.take_missed().unwrap();
             assert_eq!(taken.unwrap_or(0), reader.missed - reader.taken);
@@ -386,11 +421,13 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             model.expire();
             queue.set_ttl(ttl);
             model.options.ttl = ttl;
+            model.expire();
         }
         Op::SetExpires(expires) => {
             model.expire();
             queue.set_expires(expires);
             model.expires = expires;
+            model.expire();
         }
         Op::SetMaxBytes(max) => {
             queue.set_max_bytes(max);

@@ -66,7 +66,7 @@ fn the_expiration_thread_is_never_expected_later_than_something_expires() {
         clock.advance(TTL);
         queue.core.clone().service();
         producer.join().unwrap();
-        let state = lock::<Threads, _>(&queue.core.state);
+        let state = queue.core.lock();
         assert!(state.armed <= state.due());
         drop(state);
         queue.check();

@@ -146,13 +146,13 @@ pub(super) fn unregister(number: u64) {
 
 #[pyfunction]
 fn before_fork() {
-    hold::<Interpreter, _>(&QUEUES);
+    hold(lock::<Interpreter, _>(&QUEUES));
     // The registry is ours alone now; it is only read.
     let queues: Vec<_> = crate::sync::held(&QUEUES, |queues| queues.values().filter_map(Registered::upgrade).collect());
     for queue in &queues {
         queue.before_fork();
     }
-    hold::<Interpreter, _>(&ATTACHING);
+    hold(lock::<Interpreter, _>(&ATTACHING));
     // The last, for those who wait for it may keep the interpreter.
     expiry::before_fork();
     *lock::<Threads, _>(&HELD) = queues;

@@ -32,6 +32,7 @@ pub(crate) struct Interpreter;
 impl Host for Interpreter {
     // With the GIL, nothing of the process but the expiration thread runs before it is let go of.
     const TRIES: u32 = if FREE_THREADED { 6 } else { 0 };
+    const HAS_INBOX: bool = FREE_THREADED;
 
     fn pause() {
         // SAFETY: it takes nothing, and may be called from any thread at any time.

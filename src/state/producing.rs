@@ -5,9 +5,14 @@ use std::ops::Range;
 
 use super::{Effects, NEVER, State, Ticket};
 use crate::budget::Need;
-use crate::chunk::Stamp;
+use crate::chunk::{Slot, Stamp};
+use crate::clock::Now;
 use crate::error::{Error, Full, Limit};
-use crate::options::{Lifetime, Overflow};
+use crate::inbox::Terms;
+use crate::options::{Lifetime, Overflow, Retention};
+
+/// Messages for which there has to be room, or an inbox would not be worth it.
+const FEW: u64 = 100;
 
 impl<T> State<T> {
     /// Whether a producer may add `need` now; `ticket` is the place it has waited in, if it has.
@@ -132,10 +137,39 @@ impl<T> State<T> {
         !self.closed && self.waiting.is_empty() && self.producers.is_empty()
     }
 
+    /// On what messages that live by the queue's ttl may be posted in the inbox, if they may.
+    pub(crate) fn terms(&self) -> Option<Terms> {
+        let may = self.is_quiet()
+            && self.joiners.is_empty()
+            && self.retention == Retention::Limits
+            && self.armed <= self.deadline()
+            && self.due <= self.deadline()
+            && self.budget.check(Need { bytes: 0, items: FEW }).is_ok();
+        may.then(|| Terms {
+            budget: self.budget.clone(),
+            next: self.log.next(),
+            through: self.log.through(),
+            latest: self.latest,
+            due: self.due,
+        })
+    }
+
+    /// Takes in what was posted in the inbox.
+    pub(crate) fn take_in(&mut self, posted: Vec<Slot<T>>, latest: Option<Now>) {
+        if let Some(latest) = latest {
+            self.latest = self.latest.later(latest);
+        }
+        let added = self.log.append_slots(posted);
+        self.budget.charge(added);
+    }
+
     /// When a message enqueued now expires.
     #[inline]
     fn deadline(&self) -> u64 {
-        self.ttl.map_or(NEVER, |ttl| self.latest.mono.saturating_add(ttl))
+        match self.ttl {
+            Some(ttl) if self.expires => self.latest.mono.saturating_add(ttl),
+            _ => NEVER,
+        }
     }
 
     #[inline(always)]

@@ -15,6 +15,14 @@ use crate::options::Retention;
 use crate::stats::ConsumerStats;
 
 impl<T> State<T> {
+    /// Whether the consumer has come to the end of the log.
+    #[inline]
+    pub(crate) fn is_at_end(&self, key: ConsumerKey) -> bool {
+        let consumer = self.consumers.get(key.index);
+        let cursor = consumer.and_then(|consumer| self.cursors.get(consumer.cursor));
+        cursor.is_some_and(|cursor| cursor.position == self.log.next())
+    }
+
     /// Hands the next message over in the usual case: it is there, nothing was missed before it, nothing follows from
     /// its being read. None: [`read`](Self::read) has to see to it.
     #[inline(always)]

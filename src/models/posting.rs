@@ -1,0 +1,118 @@
+//! Posting in the inbox while others read, wait, expire, close, add.
+
+use super::*;
+
+/// A queue with its inbox open.
+fn open(options: Options) -> (Queue, Arc<ManualClock>) {
+    let (queue, clock) = queue(options);
+    assert!(queue.open_inbox());
+    (queue, clock)
+}
+
+#[test]
+fn what_is_posted_is_read_once_and_in_order() {
+    explore(|| {
+        let (queue, _) = open(untimed());
+        let reader = consumer(&queue);
+        assert!(queue.open_inbox());
+        let producer = spawn(&queue, |queue| enqueue_all(&queue, 1..=2));
+        let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
+        producer.join().unwrap();
+        contents.extend(drain(&reader));
+        assert_eq!(contents, [1, 2]);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_post_and_a_batch_get_seqs_of_their_own_and_every_consumer_the_same_order() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let (one, other) = (consumer(&queue), consumer(&queue));
+        assert!(queue.open_inbox());
+        let posting = spawn(&queue, |queue| enqueue(&queue, 1).unwrap());
+        let batching = spawn(&queue, |queue| queue.enqueue_batch(vec![(Letter::new(2), SIZE)]).unwrap());
+        let early = read(&one).unwrap();
+        let seqs = [posting.join().unwrap(), batching.join().unwrap()];
+        let order = if seqs == [0, 1] { [1, 2] } else { [2, 1] };
+        assert_eq!(early.into_iter().chain(drain(&one)).collect::<Vec<_>>(), order);
+        assert_eq!(drain(&other), order);
+        queue.check();
+    });
+}
+
+#[test]
+fn nobody_who_waits_is_left_waiting_by_a_post() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let readers = [consumer(&queue), consumer(&queue)];
+        assert!(queue.open_inbox());
+        let readings = readers.map(|reader| spawn(&reader, |reader| await_one(&reader)));
+        enqueue(&queue, 1).unwrap();
+        assert_eq!(readings.map(|reading| reading.join().unwrap()), [Ok(1), Ok(1)]);
+        queue.check();
+    });
+}
+
+#[test]
+fn whoever_waits_for_all_to_be_read_waits_for_what_was_posted_before() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = consumer(&queue);
+        assert!(queue.open_inbox());
+        enqueue(&queue, 1).unwrap();
+        let joining = spawn(&queue, |queue| queue.join(None));
+        let contents = drain(&reader);
+        assert!(joining.join().unwrap());
+        assert_eq!((contents, reader.unread()), (vec![1], Ok(0)));
+        queue.check();
+    });
+}
+
+#[test]
+fn what_was_posted_before_a_close_is_read_and_nothing_else() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = consumer(&queue);
+        assert!(queue.open_inbox());
+        let producer = spawn(&queue, |queue| (1..=2).take_while(|&n| enqueue(&queue, n).is_ok()).count());
+        let reading = spawn(&reader, |reader| std::iter::from_fn(|| await_one(&reader).ok()).collect::<Vec<_>>());
+        queue.close(false);
+        let accepted = producer.join().unwrap();
+        assert_eq!(reading.join().unwrap(), (1..=accepted as u64).collect::<Vec<_>>());
+        assert_eq!(read(&reader), Err(Error::Closed));
+        queue.check();
+    });
+}
+
+#[test]
+fn what_is_posted_during_expiry_is_expired_or_held_but_not_both() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
+        let reader = consumer(&queue);
+        enqueue(&queue, 1).unwrap();
+        assert!(queue.open_inbox());
+        let producer = spawn(&queue, |queue| enqueue(&queue, 2).unwrap());
+        clock.advance(TTL);
+        queue.force_expiration();
+        producer.join().unwrap();
+        let (expired, left) = (queue.stats().expired, queue.len());
+        assert!(expired >= 1 && expired + left == 2);
+        assert_eq!(reader.missed(), Ok(expired));
+        assert_eq!(drain(&reader).len() as u64, left);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_consumer_that_is_added_meanwhile_reads_what_is_posted_after_its_start() {
+    explore(|| {
+        let (queue, _) = open(untimed());
+        let producer = spawn(&queue, |queue| enqueue_all(&queue, 1..=2));
+        let late = queue.add_consumer(None, Start::Latest, MissedPolicy::Skip).unwrap();
+        let start = late.position().unwrap();
+        producer.join().unwrap();
+        assert_eq!(drain(&late), (start + 1..=2).collect::<Vec<_>>());
+        queue.check();
+    });
+}
