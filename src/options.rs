@@ -62,7 +62,7 @@ pub enum MissedPolicy {
     /// It goes on; the counts tell.
     #[default]
     Skip,
-    /// It fails once with [`Error::Missed`], and the next goes on.
+    /// It fails once with [`Error::Missed`](crate::Error::Missed), and the next goes on.
     Tell,
 }
 

@@ -153,6 +153,8 @@ pub(crate) struct State<T> {
     /// Nanoseconds that a message lives, unless it has a lifetime of its own.
     ttl: Option<u64>,
     expires: bool,
+    /// Nanoseconds that a message enqueued now lives, by those two; NEVER: for ever.
+    lives: u64,
     /// The lifetimes that are not the queue's.
     deadlines: Deadlines,
     /// Every message before this seq that lives by the queue's ttl has expired.
@@ -204,6 +206,7 @@ impl<T> State<T> {
             is_read_timed: options.audit || options.read_times,
             ttl: options.ttl,
             expires: true,
+            lives: options.ttl.unwrap_or(NEVER),
             deadlines: Deadlines::default(),
             swept: 0,
             due: NEVER,
@@ -254,7 +257,7 @@ impl<T> State<T> {
     /// Changes the queue's ttl, also for what is held.
     pub(crate) fn set_ttl(&mut self, ttl: Option<u64>) {
         self.ttl = ttl;
-        self.find_due();
+        self.lifetime_changed();
     }
 
     pub(crate) fn expires(&self) -> bool {
@@ -263,6 +266,11 @@ impl<T> State<T> {
 
     pub(crate) fn set_expires(&mut self, expires: bool) {
         self.expires = expires;
+        self.lifetime_changed();
+    }
+
+    fn lifetime_changed(&mut self) {
+        self.lives = self.ttl.filter(|_| self.expires).unwrap_or(NEVER);
         self.find_due();
     }
 

@@ -51,14 +51,17 @@ impl<T> State<T> {
     #[inline(always)]
     pub(crate) fn enqueue_next(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
-        if !self.is_quiet() || self.armed > self.deadline() {
+        let deadline = self.deadline();
+        if !self.is_quiet() || self.armed > deadline {
             cold_path();
             return None;
         }
         if self.budget.check(need).is_ok() {
             let payload = payload.take()?;
             self.budget.charge(need);
-            return Some(self.push(payload, size, Lifetime::Queue));
+            let seq = self.log.append(payload, size, Stamp::new(self.latest.mono, false), self.latest.wall);
+            self.due = self.due.min(deadline);
+            return Some(seq);
         }
         self.replace_oldest(payload, need)
     }
@@ -166,10 +169,7 @@ impl<T> State<T> {
     /// When a message enqueued now expires.
     #[inline]
     fn deadline(&self) -> u64 {
-        match self.ttl {
-            Some(ttl) if self.expires => self.latest.mono.saturating_add(ttl),
-            _ => NEVER,
-        }
+        self.latest.mono.saturating_add(self.lives)
     }
 
     #[inline(always)]
