@@ -413,18 +413,21 @@ impl Model {
         let fits = |bytes: u64, items: u64| {
             count == 0 || bytes + needed <= self.options.max_bytes && items + count <= max_items
         };
-        if !fits(0, 0) || self.options.overflow == Overflow::Reject && !fits(self.bytes(), self.held.len() as u64) {
+        let (mut bytes, mut items) = (self.bytes(), self.held.len() as u64);
+        if !fits(0, 0) || self.options.overflow == Overflow::Reject && !fits(bytes, items) {
             self.rejected += count;
             return None;
         }
-        let (mut bytes, mut items, mut gone) = (self.bytes(), self.held.len() as u64, 0);
+        let mut gone = 0;
         while !fits(bytes, items) {
             bytes -= self.held[gone].size + MESSAGE_OVERHEAD;
             items -= 1;
             gone += 1;
         }
-        let kept = self.held.get(gone).map_or(self.next, |held| held.seq);
-        self.dropped += self.lose(|held| held.seq < kept);
+        if gone > 0 {
+            let kept = self.held.get(gone).map_or(self.next, |held| held.seq);
+            self.dropped += self.lose(|held| held.seq < kept);
+        }
         let first = self.next;
         for _ in 0..count {
             self.held.push_back(Held { seq: self.next, size, at: self.now, lifetime });

@@ -135,11 +135,14 @@ fn what_is_posted_expires_in_its_time_and_not_before() {
 #[test]
 fn what_never_expires_does_not_keep_what_is_posted_after_it() {
     let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
-    queue.enqueue_for(0, 8, Lifetime::Forever).unwrap();
-    assert!(!queue.open_inbox(), "nobody would come in time");
-    post(&queue, 1..=1);
-    assert!(queue.open_inbox());
+    post(&queue, 0..=0);
+    queue.enqueue_for(1, 8, Lifetime::Forever).unwrap();
+    clock.advance(10 * SECOND);
+    assert_eq!(queue.force_expiration(), 1);
+    assert!(!queue.open_inbox(), "nothing is due that would show when the next is");
     post(&queue, 2..=2);
+    assert!(queue.open_inbox());
+    post(&queue, 3..=3);
     clock.advance(10 * SECOND);
     assert_eq!(queue.force_expiration(), 2);
     assert_eq!(queue.len(), 1);

@@ -112,6 +112,13 @@ enum Operation {
     ReadDead(u8),
     CloseDead,
     Close(bool),
+    /// Opens the inbox, enqueues so many messages one by one, and reads after so many of each 16.
+    Stream {
+        count: u16,
+        size: u8,
+        who: u8,
+        reads: u8,
+    },
 }
 
 struct Reader {
@@ -253,6 +260,16 @@ impl Stand {
         self.receipts.drain(..surplus);
     }
 
+    fn read_one(&mut self, who: usize) {
+        let Some(reader) = self.readers.get_mut(who) else { return };
+        // A member of an acknowledging group never settles what it got by this.
+        if let Ok(Some(payload)) = reader.handle.read()
+            && reader.group.is_none()
+        {
+            reader.account.delivered(payload.seq);
+        }
+    }
+
     fn run(&mut self, operation: &Operation) {
         let next = self.queue.stats().next_seq;
         let index = |who: u8, len: usize| if len == 0 { usize::MAX } else { usize::from(who) % len };
@@ -280,13 +297,20 @@ impl Stand {
             }
             Operation::Read(who, limit) => self.read(reader(who), limit.into()),
             Operation::ReadAll(who) => self.read(reader(who), usize::MAX),
-            Operation::ReadOne(who) => {
-                let Some(reader) = self.readers.get_mut(reader(who)) else { return };
-                // A member of an acknowledging group never settles what it got by this.
-                if let Ok(Some(payload)) = reader.handle.read()
-                    && reader.group.is_none()
-                {
-                    reader.account.delivered(payload.seq);
+            Operation::ReadOne(who) => self.read_one(reader(who)),
+            Operation::Stream { count, size, who, reads } => {
+                let room = MANY.saturating_sub(self.queue.len());
+                self.queue.open_inbox();
+                let mut seq = next;
+                for number in 0..u64::from(count).min(room) {
+                    let payload = self.payload(seq, size.into(), Lifetime::Queue);
+                    let added = self.queue.enqueue(payload, size.into());
+                    let is_added = added.is_ok();
+                    books::admitted(added, seq);
+                    seq += u64::from(is_added);
+                    if number % 16 < u64::from(reads) {
+                        self.read_one(reader(who));
+                    }
                 }
             }
             Operation::Peek(who) => {
