@@ -1,11 +1,35 @@
 """Queues that are watched from outside, held weakly, and their figures: what the metrics and the dashboard read."""
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
-from weakref import ref
+from typing import Any, Final, NamedTuple
+from weakref import WeakSet, ref
 
 from mpmc_queue import ConsumerStats, Queue, QueueStats
+
+
+class Locked:
+    """Something with a lock, which a child process finds free, whoever had it when the process was forked.
+
+    It is held for moments only, and what it guards is never left in pieces that matter.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _LOCKED.add(self)
+
+
+_LOCKED: Final[WeakSet[Locked]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for locked in list(_LOCKED):
+        locked._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Group(NamedTuple):
@@ -46,11 +70,11 @@ def figures(queue: Queue[Any]) -> Figures:
     return Figures(stats, oldest, consumers, [Group(*each) for each in groups], [Departed(*each) for each in departed])
 
 
-class Watched:
+class Watched(Locked):
     """Queues in the order they were added, held weakly: one that nobody else holds any more is watched no more."""
 
     def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]], *, distinct_names: bool) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._queues: dict[int, ref[Queue[Any]]] = {}
         self._next = 0
         self._distinct_names = distinct_names

@@ -276,3 +276,38 @@ assert os.waitstatus_to_exitcode(status) == 7
 
 def test_the_child_may_exit_the_long_way():
     output_of(PRELUDE + EXIT_OF_THE_CHILD)
+
+
+def test_what_watches_queues_goes_on_in_a_child_whoever_had_its_locks() -> None:
+    output_of(
+        PRELUDE
+        + """
+from mpmc_queue.dashboard._feed import Feed
+
+queue = Queue("q")
+feed = Feed([queue], 0.05)
+feed.start()
+taken, done = threading.Event(), threading.Event()
+
+def hold():
+    with feed._lock, feed.watched._lock:
+        taken.set()
+        done.wait()
+
+holder = threading.Thread(target=hold)
+holder.start()
+taken.wait()
+
+def child():
+    assert [queue for queue in feed.watched] == [queue]
+    feed.start()
+    with feed.view() as snapshots:
+        assert snapshots.read(timeout=15) is not None
+    feed.close()
+
+in_child(child)
+done.set()
+holder.join()
+feed.close()
+"""
+    )

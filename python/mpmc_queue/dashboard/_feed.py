@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any, Final
 
 from mpmc_queue import Consumer, Queue, QueueClosedError
-from mpmc_queue._watching import Watched
+from mpmc_queue._watching import Locked, Watched
 from mpmc_queue.dashboard._history import SPAN, History, Point
 from mpmc_queue.dashboard._sample import MOST_READERS, QueueRow, ReaderRow, Sample
 
@@ -21,7 +21,7 @@ MOST_BYTES: Final = 1 << 30
 """More than any sample takes: there is only ever one in the queue."""
 
 
-class Feed:
+class Feed(Locked):
     """Samples the queues once an interval, in a thread that it starts when it is first needed.
 
     It goes on while nobody looks, for the charts; only what is sent is not made then. The thread holds the feed weakly,
@@ -29,11 +29,11 @@ class Feed:
     """
 
     def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]], interval: float) -> None:
+        super().__init__()
         self.watched = Watched(queues, distinct_names=False)
         self.interval = interval
         self.boot = secrets.token_hex(8)
         """Tells the page that another process, or another server, has taken over."""
-        self._lock = threading.Lock()
         self._samples: dict[int, Sample] = {}
         self._histories: dict[int, History] = {}
         self._viewers = 0
