@@ -54,7 +54,8 @@ pub(crate) struct Inbox<T> {
 impl<T> Inbox<T> {
     /// A closed one.
     pub(crate) fn new() -> Self {
-        Inbox { is_open: AtomicBool::new(false), posts: Mutex::new(Posts { terms: None, slots: Vec::new() }) }
+        // The default, for loom: a bit that others may look at first has to be there before they come.
+        Inbox { is_open: AtomicBool::default(), posts: Mutex::new(Posts { terms: None, slots: Vec::new() }) }
     }
 
     /// Whether it is worth to [`post`](Self::post).

@@ -37,7 +37,7 @@ text), and a test failed.
 RULES = ["--lib", "--test", "engine", "--test", "groups", "--test", "inbox"]
 MODELS = ["--test", "model", "--test", "group_model"]
 # Seconds after which a run counts as hanging: a test that waits for ever has found a lost wake-up. Building is apart.
-PATIENCE = 60
+PATIENCE = 150
 FAILED = re.compile(r"^test (\S+) \.\.\. FAILED|^FAILED (\S+)|^---- (\S+) stdout", re.MULTILINE)
 
 
