@@ -74,8 +74,12 @@ impl<T> Inbox<T> {
         let Posts { terms, slots } = &mut *posts;
         let terms = terms.as_mut()?;
         let need = Need::one(size);
+        if slots.len() == CHUNK_SIZE || terms.budget.check(need).is_err() {
+            return None;
+        }
+        // Only now: where the log has to see to it, that reads the clock.
         let now = terms.latest.later(clock.now());
-        if slots.len() == CHUNK_SIZE || now.mono >= terms.due || terms.budget.check(need).is_err() {
+        if now.mono >= terms.due {
             return None;
         }
         let payload = Some(payload.take()?);

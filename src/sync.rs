@@ -1,9 +1,10 @@
 //! The locks and atomics of the engine, and how a contended lock is waited for.
 //!
 //! Every critical section of the engine is short (a slice of expiry, the longest, stays near 100 µs) and never waits; it
-//! takes no other lock, but for that of the inbox, whose holder needs nothing in order to go on. So a contended lock is *tried* again, with a pause that the [`Host`] knows how to
-//! make, and nobody is ever parked inside the lock. That keeps the lock's whole state in its one word, which is what
-//! lets a process `fork()` at any moment: there is no list of parked threads that the child would inherit.
+//! takes no other lock, but for that of the inbox, whose holder needs nothing in order to go on. So a contended lock is
+//! *tried* again, with a pause that the [`Host`] knows how to make, and nobody is ever parked inside the lock. That keeps
+//! the lock's whole state in its one word, which is what lets a process `fork()` at any moment: there is no list of parked
+//! threads that the child would inherit.
 //!
 //! This is also the one switch between the atomics and threads of the standard library and those of loom, whose models
 //! (`make loom`) go through the ways in which threads can meet.
