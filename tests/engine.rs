@@ -1,21 +1,17 @@
 //! The engine's promises, one rule a test. A hand-driven clock owns the time.
 
+mod driven;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use mpmc_queue::{
-    CHUNK_SIZE, Clock, Error, Lifetime, Limit, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options, Overflow,
-    Queue, Retention, Start,
+    CHUNK_SIZE, Error, Lifetime, Limit, MESSAGE_OVERHEAD, MissedPolicy, Options, Overflow, Queue, Retention, Start,
 };
 
-const SECOND: u64 = 1_000_000_000;
-
-fn manual(options: Options) -> (Queue<u64>, Arc<ManualClock>) {
-    let clock = ManualClock::at(Now { mono: SECOND, wall: 1_700_000_000 * SECOND });
-    (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
-}
+use driven::{SECOND, manual};
 
 fn queue() -> Queue<u64> {
     manual(Options::default()).0

@@ -1,20 +1,17 @@
 //! The promises of groups, one rule a test. A hand-driven clock owns the time.
 
+mod driven;
+
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mpmc_queue::{
-    CHUNK_SIZE, Clock, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy,
-    Now, Options, Overflow, Queue, Receipt, Retention, Settle, Start,
+    CHUNK_SIZE, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Options,
+    Overflow, Queue, Receipt, Retention, Settle, Start,
 };
 
-const SECOND: u64 = 1_000_000_000;
-
-fn manual(options: Options) -> (Queue<u64>, Arc<ManualClock>) {
-    let clock = ManualClock::at(Now { mono: SECOND, wall: 1_700_000_000 * SECOND });
-    (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
-}
+use driven::{SECOND, manual};
 
 /// Ten seconds to acknowledge.
 fn acks() -> GroupOptions {

@@ -1,19 +1,16 @@
 //! What is posted in the inbox is in the queue: one rule a test.
 
+mod driven;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use mpmc_queue::{
-    CHUNK_SIZE, Clock, Consumer, Error, Lifetime, Limit, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options,
-    Overflow, Queue, Start,
+    CHUNK_SIZE, Consumer, Error, Lifetime, Limit, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Options, Overflow,
+    Queue, Start,
 };
 
-const SECOND: u64 = 1_000_000_000;
-
-fn manual(options: Options) -> (Queue<u64>, Arc<ManualClock>) {
-    let clock = ManualClock::at(Now { mono: SECOND, wall: 1_700_000_000 * SECOND });
-    (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
-}
+use driven::{SECOND, manual};
 
 /// A queue with a consumer, a message that has been read, and its inbox open.
 fn open(options: Options) -> (Queue<u64>, Consumer<u64>, Arc<ManualClock>) {

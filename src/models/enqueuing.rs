@@ -7,13 +7,18 @@ fn what_is_enqueued_is_read_once_and_in_order() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
-        let producer = spawn(&queue, |queue| enqueue_all(&queue, 1..=2));
-        let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
-        producer.join().unwrap();
-        contents.extend(drain(&reader));
-        assert_eq!(contents, [1, 2]);
-        queue.check();
+        read_while_enqueuing(&queue, &reader);
     });
+}
+
+/// What is enqueued is read once and in order.
+pub(super) fn read_while_enqueuing(queue: &Queue, reader: &Consumer) {
+    let producer = spawn(queue, |queue| enqueue_all(&queue, 1..=2));
+    let mut contents: Vec<u64> = [read(reader), read(reader)].into_iter().filter_map(Result::unwrap).collect();
+    producer.join().unwrap();
+    contents.extend(drain(reader));
+    assert_eq!(contents, [1, 2]);
+    queue.check();
 }
 
 #[test]
@@ -75,16 +80,21 @@ fn an_enqueue_during_expiry_is_expired_or_held_but_not_both() {
         let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
         let reader = consumer(&queue);
         enqueue(&queue, 1).unwrap();
-        let producer = spawn(&queue, |queue| enqueue(&queue, 2).unwrap());
-        clock.advance(TTL);
-        queue.force_expiration();
-        producer.join().unwrap();
-        let (expired, left) = (queue.stats().expired, queue.len());
-        assert!(expired >= 1 && expired + left == 2);
-        assert_eq!(reader.missed(), Ok(expired));
-        assert_eq!(drain(&reader).len() as u64, left);
-        queue.check();
+        expire_while_enqueuing(&queue, &reader, &clock);
     });
+}
+
+/// One is held, another comes while the first expires: that one is expired or held, but not both.
+pub(super) fn expire_while_enqueuing(queue: &Queue, reader: &Consumer, clock: &ManualClock) {
+    let producer = spawn(queue, |queue| enqueue(&queue, 2).unwrap());
+    clock.advance(TTL);
+    queue.force_expiration();
+    producer.join().unwrap();
+    let (expired, left) = (queue.stats().expired, queue.len());
+    assert!(expired >= 1 && expired + left == 2);
+    assert_eq!(reader.missed(), Ok(expired));
+    assert_eq!(drain(reader).len() as u64, left);
+    queue.check();
 }
 
 #[test]
@@ -92,14 +102,19 @@ fn what_a_closed_queue_accepted_is_read_and_nothing_else() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
-        let producer = spawn(&queue, |queue| (1..=2).take_while(|&n| enqueue(&queue, n).is_ok()).count());
-        let reading = spawn(&reader, |reader| std::iter::from_fn(|| await_one(&reader).ok()).collect::<Vec<_>>());
-        queue.close(false);
-        let accepted = producer.join().unwrap();
-        assert_eq!(reading.join().unwrap(), (1..=accepted as u64).collect::<Vec<_>>());
-        assert_eq!(read(&reader), Err(Error::Closed));
-        queue.check();
+        close_while_enqueuing(&queue, &reader);
     });
+}
+
+/// What was accepted before the close is read, and nothing else.
+pub(super) fn close_while_enqueuing(queue: &Queue, reader: &Consumer) {
+    let producer = spawn(queue, |queue| (1..=2).take_while(|&n| enqueue(&queue, n).is_ok()).count());
+    let reading = spawn(reader, |reader| std::iter::from_fn(|| await_one(&reader).ok()).collect::<Vec<_>>());
+    queue.close(false);
+    let accepted = producer.join().unwrap();
+    assert_eq!(reading.join().unwrap(), (1..=accepted as u64).collect::<Vec<_>>());
+    assert_eq!(read(reader), Err(Error::Closed));
+    queue.check();
 }
 
 #[test]

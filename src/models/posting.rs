@@ -1,26 +1,15 @@
 //! Posting in the inbox while others read, wait, expire, close, add.
 
+use super::enqueuing::{close_while_enqueuing, expire_while_enqueuing, read_while_enqueuing};
 use super::*;
-
-/// A queue with its inbox open.
-fn open(options: Options) -> (Queue, Arc<ManualClock>) {
-    let (queue, clock) = queue(options);
-    assert!(queue.open_inbox());
-    (queue, clock)
-}
 
 #[test]
 fn what_is_posted_is_read_once_and_in_order() {
     explore(|| {
-        let (queue, _) = open(untimed());
+        let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
         assert!(queue.open_inbox());
-        let producer = spawn(&queue, |queue| enqueue_all(&queue, 1..=2));
-        let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
-        producer.join().unwrap();
-        contents.extend(drain(&reader));
-        assert_eq!(contents, [1, 2]);
-        queue.check();
+        read_while_enqueuing(&queue, &reader);
     });
 }
 
@@ -77,13 +66,7 @@ fn what_was_posted_before_a_close_is_read_and_nothing_else() {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
         assert!(queue.open_inbox());
-        let producer = spawn(&queue, |queue| (1..=2).take_while(|&n| enqueue(&queue, n).is_ok()).count());
-        let reading = spawn(&reader, |reader| std::iter::from_fn(|| await_one(&reader).ok()).collect::<Vec<_>>());
-        queue.close(false);
-        let accepted = producer.join().unwrap();
-        assert_eq!(reading.join().unwrap(), (1..=accepted as u64).collect::<Vec<_>>());
-        assert_eq!(read(&reader), Err(Error::Closed));
-        queue.check();
+        close_while_enqueuing(&queue, &reader);
     });
 }
 
@@ -94,22 +77,15 @@ fn what_is_posted_during_expiry_is_expired_or_held_but_not_both() {
         let reader = consumer(&queue);
         enqueue(&queue, 1).unwrap();
         assert!(queue.open_inbox());
-        let producer = spawn(&queue, |queue| enqueue(&queue, 2).unwrap());
-        clock.advance(TTL);
-        queue.force_expiration();
-        producer.join().unwrap();
-        let (expired, left) = (queue.stats().expired, queue.len());
-        assert!(expired >= 1 && expired + left == 2);
-        assert_eq!(reader.missed(), Ok(expired));
-        assert_eq!(drain(&reader).len() as u64, left);
-        queue.check();
+        expire_while_enqueuing(&queue, &reader, &clock);
     });
 }
 
 #[test]
 fn a_consumer_that_is_added_meanwhile_reads_what_is_posted_after_its_start() {
     explore(|| {
-        let (queue, _) = open(untimed());
+        let (queue, _) = queue(untimed());
+        assert!(queue.open_inbox());
         let producer = spawn(&queue, |queue| enqueue_all(&queue, 1..=2));
         let late = queue.add_consumer(None, Start::Latest, MissedPolicy::Skip).unwrap();
         let start = late.position().unwrap();
