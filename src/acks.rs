@@ -33,8 +33,14 @@ struct Pending {
     stage: Stage,
     /// Serial number of the member that has, or had, it.
     member: u64,
+    /// Payload bytes.
+    size: u64,
     /// How often it was delivered.
     deliveries: u32,
+    /// Whether a member gave it up: no other delivery of it counts any more.
+    is_termed: bool,
+    /// Whether it is being moved to the dead letter queue at this moment.
+    is_moving: bool,
     /// Number of its first delivery, and of its latest, among all of the group.
     numbers: (u64, u64),
     /// When its stage ends; None: not by time.
@@ -53,6 +59,8 @@ pub(crate) struct Acks {
     timers: BTreeSet<(u64, u64)>,
     /// Seqs that are ready.
     ready: BTreeSet<u64>,
+    /// Payload bytes of those.
+    ready_bytes: u64,
     /// Deliveries of the group so far.
     delivered: u64,
 }
@@ -60,8 +68,8 @@ pub(crate) struct Acks {
 /// What became of a settling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// Nothing: it was settled, or expired, before.
-    Already,
+    /// Nothing: it was settled, or left, before, or this is not for its delivery to say.
+    TooLate,
     /// It is no longer pending.
     Done,
     /// It remains pending.
@@ -80,6 +88,7 @@ impl Acks {
             pending: BTreeMap::new(),
             timers: BTreeSet::new(),
             ready: BTreeSet::new(),
+            ready_bytes: 0,
             delivered: 0,
         })
     }
@@ -105,9 +114,19 @@ impl Acks {
         self.max_pending.saturating_sub(self.len())
     }
 
-    /// Messages that wait for another delivery.
+    /// Messages that are ready for another delivery.
     pub(crate) fn ready(&self) -> u64 {
         self.ready.len() as u64
+    }
+
+    /// Payload bytes of those.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.ready_bytes
+    }
+
+    /// Messages delivered and neither settled nor ready again.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.len() - self.ready()
     }
 
     pub(crate) fn first_ready(&self) -> Option<u64> {
@@ -129,6 +148,17 @@ impl Acks {
         self.pending.get(&seq).is_some_and(|pending| pending.stage == Stage::Dying)
     }
 
+    /// Marks a dying message as being moved at this moment: nobody can settle it meanwhile. False: it is not dying.
+    pub(crate) fn begin_to_move(&mut self, seq: u64) -> bool {
+        match self.pending.get_mut(&seq).filter(|pending| pending.stage == Stage::Dying) {
+            Some(pending) => {
+                pending.is_moving = true;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// When the next stage ends by time.
     pub(crate) fn due(&self) -> Option<u64> {
         self.timers.first().map(|&(at, _)| at)
@@ -143,9 +173,11 @@ impl Acks {
             self.timers.insert((at, seq));
         }
         match stage {
-            Stage::Ready => self.ready.insert(seq),
-            _ => self.ready.remove(&seq),
-        };
+            Stage::Ready if self.ready.insert(seq) => self.ready_bytes += pending.size,
+            Stage::Ready => {}
+            _ if self.ready.remove(&seq) => self.ready_bytes -= pending.size,
+            _ => {}
+        }
         (pending.stage, pending.timer) = (stage, timer);
     }
 
@@ -156,10 +188,19 @@ impl Acks {
     }
 
     /// Hands one to a member: how often it has been delivered now, and until when it has to be settled.
-    pub(crate) fn deliver(&mut self, seq: u64, member: u64, now: u64) -> (u32, u64) {
+    pub(crate) fn deliver(&mut self, seq: u64, size: u64, member: u64, now: u64) -> (u32, u64) {
         let number = self.delivered;
         self.delivered += 1;
-        let fresh = Pending { stage: Stage::Held, member, deliveries: 0, numbers: (number, number), timer: None };
+        let fresh = Pending {
+            stage: Stage::Held,
+            member,
+            size,
+            deliveries: 0,
+            is_termed: false,
+            is_moving: false,
+            numbers: (number, number),
+            timer: None,
+        };
         let pending = self.pending.entry(seq).or_insert(fresh);
         pending.member = member;
         pending.numbers.1 = number;
@@ -193,19 +234,20 @@ impl Acks {
     /// What a member says of delivery `number`. Of an earlier delivery only what ends it counts; of one before the
     /// message was taken back, nothing.
     pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> Settled {
-        let Some(pending) = self.pending.get(&seq) else { return Settled::Already };
+        let Some(pending) = self.pending.get_mut(&seq) else { return Settled::TooLate };
         let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
-        if number < first {
-            return Settled::Already;
+        if number < first || pending.is_termed || pending.is_moving {
+            return Settled::TooLate;
         }
         let is_current = number == latest && stage == Stage::Held;
         match how {
-            _ if stage == Stage::Dying && how != Settle::Ack => Settled::Pending,
+            // Also one that waits for room in the dead letter queue: nobody has settled it.
             Settle::Ack => {
                 self.remove(seq);
                 Settled::Done
             }
-            Settle::Term => {
+            Settle::Term if stage != Stage::Dying => {
+                pending.is_termed = true;
                 self.set(seq, Stage::Dying, None);
                 Settled::Dying
             }
@@ -217,7 +259,7 @@ impl Acks {
                 Stage::Dying => Settled::Dying,
                 _ => Settled::Pending,
             },
-            _ => Settled::Pending,
+            _ => Settled::TooLate,
         }
     }
 
@@ -256,6 +298,9 @@ impl Acks {
             0 => self.ack_wait,
             wait => wait,
         };
+        if let Some(pending) = self.pending.get_mut(&seq) {
+            pending.is_moving = false;
+        }
         self.set(seq, Stage::Dying, Some(now.saturating_add(wait.max(1))));
     }
 
@@ -295,6 +340,7 @@ impl Acks {
         self.pending.clear();
         self.timers.clear();
         self.ready.clear();
+        self.ready_bytes = 0;
     }
 
     /// Checks what must hold between operations.
@@ -302,6 +348,7 @@ impl Acks {
         let ready: BTreeSet<u64> =
             self.pending.iter().filter(|(_, p)| p.stage == Stage::Ready).map(|(&seq, _)| seq).collect();
         assert_eq!(ready, self.ready);
+        assert_eq!(ready.iter().map(|seq| self.pending[seq].size).sum::<u64>(), self.ready_bytes);
         let timers: BTreeSet<_> = self.pending.iter().filter_map(|(&seq, p)| Some((p.timer?, seq))).collect();
         assert_eq!(timers, self.timers);
     }

@@ -54,7 +54,16 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`], [`Error::Missed`].
     #[inline]
     pub fn read_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
-        self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, fx, visit))
+        self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, false, fx, visit))
+    }
+
+    /// The next part of a call that has handed messages over already: what was missed after them is left for the next call
+    /// to tell.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`].
+    pub fn read_on_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
+        self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, true, fx, visit))
     }
 
     /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) has to
@@ -126,7 +135,15 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with(|state, _, fx| state.seek(self.key, to, fx))
     }
 
-    /// Messages to read.
+    /// Whether a read would find a message now.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn has_more(&self) -> Result<bool, Error> {
+        self.queue.core.with(|state, _, _| state.has_more(self.key))
+    }
+
+    /// Messages to read; in a group, those ready to be delivered again included.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].

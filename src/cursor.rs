@@ -105,9 +105,11 @@ impl Cursor {
         before - self.excused_count
     }
 
-    /// Counts some as missed that the position had passed before: pending messages that left.
+    /// Counts some as missed that the position had passed before: pending messages that left. They had been delivered, so
+    /// no delivery tells of them.
     pub(crate) fn lose(&mut self, count: u64) {
         self.passed += count;
+        self.delivered += count;
     }
 
     /// Whether something was passed that no read has told of yet.

@@ -1,6 +1,6 @@
 //! A message as it is handed over.
 
-use crate::state::{ConsumerKey, GroupKey};
+use crate::state::GroupKey;
 
 /// One message as it is handed over.
 #[derive(Debug)]
@@ -25,7 +25,6 @@ pub struct Delivery<'a, T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     pub(crate) group: GroupKey,
-    pub(crate) member: ConsumerKey,
     pub(crate) seq: u64,
     /// Which delivery of the group it is.
     pub(crate) number: u64,

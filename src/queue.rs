@@ -195,8 +195,10 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Those of [`enqueue`](Self::enqueue).
     pub fn enqueue_batch(&self, batch: Vec<(T, u64)>) -> Result<u64, Error> {
         let need = Need::all(batch.iter().map(|(_, size)| size));
+        // Kept out here, so that what is refused is dropped without the lock.
+        let mut each = batch.into_iter();
         self.core.with(|state, _, fx| {
-            let result = state.enqueue_batch(batch.into_iter(), need, Lifetime::Queue, None, fx);
+            let result = state.enqueue_batch(&mut each, need, Lifetime::Queue, None, fx);
             if let Err(Error::Full(_)) = result {
                 state.reject(need);
             }
@@ -285,9 +287,10 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         DeadLetter { queue: self.downgrade(), share, measure: Arc::new(measure) }
     }
 
-    /// Says what has become of a delivery. Of one that has been settled, or has expired, nothing comes.
-    pub fn settle(&self, receipt: &Receipt, how: Settle) {
-        self.core.with(|state, _, fx| state.settle(receipt, how, fx));
+    /// Says what has become of a delivery. False: it is too late. The message has left, or somebody has settled it, or, for
+    /// a nack and for work in progress, a later delivery has taken this one's place.
+    pub fn settle(&self, receipt: &Receipt, how: Settle) -> bool {
+        self.core.with(|state, _, fx| state.settle(receipt, how, fx))
     }
 
     /// Handles of all consumers, in the order they were added.

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::hint::cold_path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use crate::clock::{Clock, Now};
+use crate::error::Error;
 use crate::expiry::{self, Serviced};
 use crate::group::DeadLetter;
 use crate::inbox::Inbox;
@@ -182,22 +184,23 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     #[inline]
     fn run<'a, R>(
         self: &'a Arc<Self>,
-        mut state: MutexGuard<'a, State<T>>,
+        state: MutexGuard<'a, State<T>>,
         now: Now,
         f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R,
     ) -> R {
-        let mut fx = Effects::new();
+        // Made before the guard gets its name, so that unwinding lets go of the lock first.
+        let mut left = LeftToDo { core: self, fx: Effects::new() };
+        let mut state = state;
         let now = state.advance(now);
         if state.is_due() {
-            state = self.expire(state, &mut fx).0;
+            state = self.expire(state, &mut left.fx).0;
         }
-        let result = f(&mut state, now, &mut fx);
+        let result = f(&mut state, now, &mut left.fx);
         self.leave(state);
-        if fx.is_empty() {
-            std::mem::forget(fx); // it has allocated nothing
-        } else {
-            self.apply(fx);
+        if !left.fx.is_empty() {
+            self.apply(std::mem::replace(&mut left.fx, Effects::new()));
         }
+        std::mem::forget(left); // what is in it has allocated nothing
         result
     }
 
@@ -276,6 +279,25 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 }
 
+/// What a call leaves to do once the lock is free. It is done as well where foreign code that the call runs panics (the
+/// `clone` of a payload): others wait for it.
+struct LeftToDo<'a, T: Send + 'static, H: Host> {
+    core: &'a Arc<Core<T, H>>,
+    fx: Effects<T>,
+}
+
+impl<T: Send + 'static, H: Host> Drop for LeftToDo<'_, T, H> {
+    #[cold]
+    fn drop(&mut self) {
+        let fx = std::mem::replace(&mut self.fx, Effects::new());
+        // A second panic while the first unwinds would end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.core.leave(self.core.lock_at_log());
+            self.core.apply(fx);
+        }));
+    }
+}
+
 impl<T: Send + 'static, H: Host> Core<T, H> {
     /// Moves a dying message to the dead letter queue of its group.
     #[cold]
@@ -283,7 +305,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         let Dying { group, seq, is_termed } = dying;
         let letters = lock::<H, _>(&self.dead_letters).get(&group.serial).cloned();
         let Some(letters) = letters else {
-            let burial = Burial::Nowhere { is_read: is_termed };
+            let burial = Burial::Nowhere { is_termed };
             return self.with(|state, _, fx| state.bury(group, seq, burial, fx));
         };
         // Another handle to the payload is only had where payloads may be dropped.
@@ -291,11 +313,15 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             let Some(payload) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
                 return false;
             };
-            let buried = letters.queue.upgrade().is_some_and(|queue| match (letters.measure)(&payload) {
-                Some(size) => queue.enqueue(payload, size).is_ok(),
-                None => false,
-            });
-            let burial = if buried { Burial::Done } else { Burial::Later };
+            let burial = match letters.queue.upgrade() {
+                None => Burial::Never,
+                Some(queue) => match (letters.measure)(&payload).map(|size| queue.enqueue(payload, size)) {
+                    Some(Ok(_)) => Burial::Done,
+                    Some(Err(Error::Full(full))) if !full.is_hopeless() => Burial::Later,
+                    Some(Err(_)) => Burial::Never,
+                    None => Burial::Later,
+                },
+            };
             self.with(|state, _, fx| state.bury(group, seq, burial, fx));
             false
         });

@@ -62,8 +62,10 @@ impl<T> Effects<T> {
     /// Whether nothing has ever been put in.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let removed = self.removed.payloads.capacity() + self.removed.chunks.capacity();
-        removed + self.wakers.capacity() + self.unwoken.capacity() + self.dying.capacity() == 0
+        let Removed { payloads, chunks } = &self.removed;
+        // A list of payloads without a size has an endless capacity from the start, and never allocates.
+        let payloads = if size_of::<T>() == 0 { payloads.len() } else { payloads.capacity() };
+        payloads | chunks.capacity() | self.wakers.capacity() | self.unwoken.capacity() | self.dying.capacity() == 0
     }
 }
 
@@ -88,12 +90,16 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Key of its cursor.
     cursor: usize,
+    /// How many share it now.
+    members: u64,
     /// Its pending deliveries, if it acknowledges.
     acks: Option<Acks>,
     /// Deliveries that were not the first of their message.
     pub(crate) redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub(crate) dead_lettered: u64,
+    /// Messages that the dead letter queue could never take: they are among the missed ones.
+    pub(crate) refused_dead_letters: u64,
 }
 
 /// A reader at a cursor.
@@ -106,7 +112,7 @@ pub(crate) struct Consumer {
     pub(crate) cursor: usize,
     /// Key of the group that it is a member of.
     pub(crate) group: Option<usize>,
-    /// Messages it read (in an acknowledging group: settled).
+    /// Messages it read (in a group: deliveries that it was given).
     read: u64,
     /// When it read last, wall clock; 0: never.
     pub(crate) last_read: u64,

@@ -40,9 +40,9 @@ pub struct ConsumerStats {
     pub name: Option<String>,
     /// The name of the group whose position it shares.
     pub group: Option<String>,
-    /// Messages read.
+    /// Messages read; of a member of a group, the deliveries it was given.
     pub read: u64,
-    /// Messages to read.
+    /// Messages to read; of a member of a group, its group's.
     pub unread: u64,
     /// Their payload bytes.
     pub unread_bytes: u64,
@@ -57,22 +57,27 @@ pub struct ConsumerStats {
 /// The figures of a group at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupStats {
-    /// Deliveries that are not settled.
+    /// Members.
+    pub members: u64,
+    /// Messages delivered, and neither settled nor ready to be delivered again.
     pub pending: u64,
-    /// Messages to deliver for the first time.
+    /// Messages to deliver: new ones, and those ready to be delivered again.
     pub unread: u64,
     /// Their payload bytes.
     pub unread_bytes: u64,
     /// Nanoseconds since the oldest of them was enqueued.
     pub lag: u64,
-    /// Messages that left before they were delivered, or settled.
+    /// Messages that left before they were delivered, or settled; that were delivered too often, where there is no dead
+    /// letter queue; that the dead letter queue could never take.
     pub missed: u64,
-    /// Messages delivered, and with acknowledgements settled.
+    /// Messages acknowledged, or termed where there is no dead letter queue; without acknowledgements, delivered.
     pub read: u64,
     /// Deliveries that were not the first of their message.
     pub redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub dead_lettered: u64,
+    /// Of the missed: those that the dead letter queue could never take, for they are too large for it, or it is closed.
+    pub refused_dead_letters: u64,
 }
 
 /// What consumers that were removed had read and missed: all those without a name, or those who had the same one as some

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::{Consumer, ConsumerKey, Effects, State};
+use crate::acks::Acks;
 use crate::audit::Reads;
 use crate::cursor::Cursor;
 use crate::departed::Who;
@@ -134,9 +135,14 @@ impl<T> State<T> {
         Ok(self.log.first_at(cursor.position, &mut hint).map_or(self.log.next(), |found| found.seq))
     }
 
-    /// Messages that the consumer has not read.
+    /// Whether a read would find a message now.
+    pub(crate) fn has_more(&self, key: ConsumerKey) -> Result<bool, Error> {
+        Ok(self.available(self.consumer(key)?.cursor) > 0)
+    }
+
+    /// Messages that wait to be delivered to the consumer, those ready to be delivered again included.
     pub(crate) fn unread(&self, key: ConsumerKey) -> Result<u64, Error> {
         let cursor = self.cursor(key)?;
-        Ok(self.log.count_from(cursor.position, cursor.hint))
+        Ok(self.log.count_from(cursor.position, cursor.hint) + self.acks_of(cursor).map_or(0, Acks::ready))
     }
 }

@@ -14,8 +14,8 @@ use crate::options::{MissedPolicy, Start};
 use crate::stats::GroupStats;
 
 impl Group {
-    /// Deliveries that are pending.
-    pub(super) fn pending(&self) -> u64 {
+    /// Messages that are delivered and not settled, those ready to be delivered again included.
+    pub(super) fn unsettled(&self) -> u64 {
         self.acks.as_ref().map_or(0, Acks::len)
     }
 
@@ -41,7 +41,16 @@ impl<T> State<T> {
         let cursor = self.cursors.insert(Cursor::new(position, Some(index), &self.log));
         let serial = self.new_serial();
         let acks = Acks::new(options);
-        self.groups.insert(Group { serial, name, cursor, acks, redelivered: 0, dead_lettered: 0 });
+        self.groups.insert(Group {
+            serial,
+            name,
+            cursor,
+            members: 0,
+            acks,
+            redelivered: 0,
+            dead_lettered: 0,
+            refused_dead_letters: 0,
+        });
         self.collect(fx);
         Ok(GroupKey { index, serial })
     }
@@ -66,23 +75,24 @@ impl<T> State<T> {
     pub(crate) fn group_stats(&self, key: GroupKey, now: Now) -> Result<GroupStats, Error> {
         let group = self.group(key)?;
         let cursor = &self.cursors[group.cursor];
-        let (unread, unread_bytes) = self.log.live_from(cursor.position, cursor.hint);
-        let mut hint = cursor.hint;
-        let oldest = self.log.first_at(cursor.position, &mut hint);
+        let backlog = self.backlog(cursor, now);
         Ok(GroupStats {
-            pending: group.pending(),
-            unread,
-            unread_bytes,
-            lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()),
+            members: group.members,
+            pending: group.acks.as_ref().map_or(0, Acks::in_flight),
+            unread: backlog.items,
+            unread_bytes: backlog.bytes,
+            lag: backlog.lag,
             missed: cursor.missed(&self.log),
             read: cursor.read,
             redelivered: group.redelivered,
             dead_lettered: group.dead_lettered,
+            refused_dead_letters: group.refused_dead_letters,
         })
     }
 
     pub(crate) fn add_member(&mut self, key: GroupKey, id: Uuid, name: Option<String>) -> Result<ConsumerKey, Error> {
         let cursor = self.group(key)?.cursor;
+        self.groups[key.index].members += 1;
         Ok(self.insert_consumer(id, name, cursor, Some(key.index), MissedPolicy::Skip))
     }
 
@@ -96,6 +106,7 @@ impl<T> State<T> {
     /// A member is gone: whoever waits at it wakes, and what it held goes back.
     pub(super) fn remove_member(&mut self, index: usize, serial: u64, fx: &mut Effects<T>) {
         let group = &mut self.groups[index];
+        group.members -= 1;
         let key = GroupKey { index, serial: group.serial };
         let cursor = group.cursor;
         let (dying, _) = group.acks.as_mut().map_or((Vec::new(), 0), |acks| acks.give_back(serial));
@@ -118,18 +129,23 @@ impl<T> State<T> {
         let group = self.groups.remove(key.index);
         self.departed.forget_group(key.index);
         // What was pending is nobody's any more: with `Retention::Interest` it may leave.
-        if group.pending() > 0 {
+        if group.unsettled() > 0 {
             self.collected = 0;
         }
         self.remove_cursor(cursor, fx);
         true
     }
 
+    /// The acknowledgements of the group whose cursor it is.
+    pub(super) fn acks_of(&self, cursor: &Cursor) -> Option<&Acks> {
+        cursor.group.and_then(|group| self.groups[group].acks.as_ref())
+    }
+
     /// Messages that reading at a cursor would deliver now.
     pub(super) fn available(&self, cursor: usize) -> u64 {
         let at = &self.cursors[cursor];
         let unread = self.log.count_from(at.position, at.hint);
-        match at.group.and_then(|group| self.groups[group].acks.as_ref()) {
+        match self.acks_of(at) {
             None => unread,
             Some(acks) => acks.ready() + unread.min(acks.room()),
         }
@@ -163,29 +179,27 @@ impl<T> State<T> {
             };
             let Some(found) = found else { break };
             let seq = found.seq;
-            let deliveries = acks.deliveries(seq) + 1;
-            visit(Delivery {
-                payload: found.payload,
-                seq,
-                size: found.size,
-                created: found.wall,
-                missed: if again.is_some() { 0 } else { cursor.missed_just_before() },
-                deliveries,
-                receipt: Some(Receipt {
-                    group: GroupKey { index, serial: group.serial },
-                    member: key,
-                    seq,
-                    number: acks.next_number(),
-                }),
-            });
-            let (_, until) = acks.deliver(seq, key.serial, now.mono);
+            let missed = if again.is_some() { 0 } else { cursor.missed_just_before() };
+            let receipt = Receipt { group: GroupKey { index, serial: group.serial }, seq, number: acks.next_number() };
+            let (deliveries, until) = acks.deliver(seq, found.size, key.serial, now.mono);
             self.due = self.due.min(until);
             match again {
                 Some(_) => group.redelivered += 1,
                 None => cursor.deliver(),
             }
+            consumer.read += 1;
             consumer.record(seq..seq + 1, now.wall, &self.log, self.audit, &mut self.audit_bytes);
             count += 1;
+            // The last, with all books in order: foreign code may panic.
+            visit(Delivery {
+                payload: found.payload,
+                seq,
+                size: found.size,
+                created: found.wall,
+                missed,
+                deliveries,
+                receipt: Some(receipt),
+            });
         }
         if count == 0 {
             return if self.closed && acks.is_empty() { Err(Error::Closed) } else { Ok(0) };
@@ -194,20 +208,20 @@ impl<T> State<T> {
         Ok(count)
     }
 
-    /// What a member says of a delivery. Of one that is settled, or has expired, nothing comes.
-    pub(crate) fn settle(&mut self, receipt: &Receipt, how: Settle, fx: &mut Effects<T>) {
-        let Ok(_) = self.group(receipt.group) else { return };
+    /// What a member says of a delivery. False: it is too late for that, and nothing was done.
+    pub(crate) fn settle(&mut self, receipt: &Receipt, how: Settle, fx: &mut Effects<T>) -> bool {
+        let Ok(_) = self.group(receipt.group) else { return false };
         let now = self.latest.mono;
         let group = &mut self.groups[receipt.group.index];
         let cursor = group.cursor;
-        let Some(acks) = &mut group.acks else { return };
+        let Some(acks) = &mut group.acks else { return false };
         let settled = acks.settle(receipt.seq, receipt.number, how, now);
         if let Some(due) = acks.due() {
             self.due = self.due.min(due);
         }
         match settled {
-            Settled::Already => return,
-            Settled::Done => self.settled(receipt.group, Some(receipt.member), receipt.seq, true, fx),
+            Settled::TooLate => return false,
+            Settled::Done => self.settled(receipt.group, receipt.seq, Outcome::Read, fx),
             Settled::Dying => {
                 fx.dying.push(Dying { group: receipt.group, seq: receipt.seq, is_termed: how == Settle::Term })
             }
@@ -216,25 +230,23 @@ impl<T> State<T> {
         let available = self.available(cursor);
         self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
         self.forget_idle();
+        true
     }
 
-    /// Books a message of a group that is no longer pending, as read or as missed.
-    fn settled(&mut self, key: GroupKey, member: Option<ConsumerKey>, seq: u64, is_read: bool, fx: &mut Effects<T>) {
-        let group = &self.groups[key.index];
+    /// Books a message of a group that is no longer pending.
+    fn settled(&mut self, key: GroupKey, seq: u64, outcome: Outcome, fx: &mut Effects<T>) {
+        let group = &mut self.groups[key.index];
         let cursor = &mut self.cursors[group.cursor];
-        if is_read {
-            cursor.read += 1;
-        } else {
-            cursor.lose(1);
-            cursor.missers.wake(1, &mut fx.wakers);
+        match outcome {
+            Outcome::Read => cursor.read += 1,
+            Outcome::DeadLettered => group.dead_lettered += 1,
+            Outcome::Missed => {
+                cursor.lose(1);
+                cursor.missers.wake(1, &mut fx.wakers);
+            }
         }
-        if self.closed && group.pending() == 0 {
+        if self.closed && group.unsettled() == 0 {
             cursor.readers.wake(u64::MAX, &mut fx.wakers);
-        }
-        if let Some(member) = member
-            && self.consumer(member).is_ok()
-        {
-            self.consumers[member.index].read += 1;
         }
         self.collect_one(seq, fx);
         self.wake_joiners(fx);
@@ -257,9 +269,13 @@ impl<T> State<T> {
         self.forget_idle();
     }
 
-    /// Another handle to the payload of a dying message; None: it is dying no more.
-    pub(crate) fn dying(&self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<T> {
-        self.group(key).ok()?.acks.as_ref().filter(|acks| acks.is_dying(seq))?;
+    /// Another handle to the payload of a dying message, which nobody can settle from now on; None: it is dying no more.
+    pub(crate) fn dying(&mut self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<T> {
+        self.group(key).ok()?;
+        let acks = self.groups[key.index].acks.as_mut()?;
+        if !acks.begin_to_move(seq) {
+            return None;
+        }
         let found = self.log.first_at(seq, &mut { NIL }).filter(|found| found.seq == seq)?;
         Some(share(found.payload))
     }
@@ -273,25 +289,24 @@ impl<T> State<T> {
         let group = &mut self.groups[key.index];
         let cursor = group.cursor;
         let Some(acks) = group.acks.as_mut().filter(|acks| acks.is_dying(seq)) else { return };
-        match burial {
+        let outcome = match burial {
             Burial::Later => {
                 acks.bury_later(seq, now);
                 if let Some(due) = acks.due() {
                     self.due = self.due.min(due);
                 }
+                return;
             }
-            Burial::Done => {
-                if acks.remove(seq) {
-                    group.dead_lettered += 1;
-                    self.settled(key, None, seq, true, fx);
-                }
+            Burial::Done => Outcome::DeadLettered,
+            Burial::Never => {
+                group.refused_dead_letters += 1;
+                Outcome::Missed
             }
-            Burial::Nowhere { is_read } => {
-                if acks.remove(seq) {
-                    self.settled(key, None, seq, is_read, fx);
-                }
-            }
-        }
+            Burial::Nowhere { is_termed: true } => Outcome::Read,
+            Burial::Nowhere { is_termed: false } => Outcome::Missed,
+        };
+        acks.remove(seq);
+        self.settled(key, seq, outcome, fx);
         let available = self.available(cursor);
         self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
         self.forget_idle();
@@ -314,6 +329,16 @@ pub(crate) enum Burial {
     Done,
     /// The dead letter queue has no room now.
     Later,
-    /// There is no dead letter queue: whether it counts as read, or as missed.
-    Nowhere { is_read: bool },
+    /// The dead letter queue can't ever take it: it is too large for it, or that queue is closed or gone.
+    Never,
+    /// There is no dead letter queue. Termed, it counts as read; delivered too often, as missed.
+    Nowhere { is_termed: bool },
+}
+
+/// As what a message is booked that is no longer pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Read,
+    Missed,
+    DeadLettered,
 }

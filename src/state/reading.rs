@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Consumer, ConsumerKey, Effects, State};
 use crate::chunk::{CHUNK_SIZE, NIL};
 use crate::clock::Now;
+use crate::cursor::Cursor;
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::log::Log;
@@ -49,7 +50,12 @@ impl<T> State<T> {
             cold_path();
             return None;
         }
-        let result = visit(Delivery {
+        cursor.deliver();
+        cursor.read += 1;
+        consumer.read += 1;
+        consumer.record(seq..seq + 1, wall, &self.log, self.audit, &mut self.audit_bytes);
+        // The last, with all books in order: foreign code may panic.
+        Some(visit(Delivery {
             payload: found.payload,
             seq,
             size: found.size,
@@ -57,20 +63,19 @@ impl<T> State<T> {
             missed: 0,
             deliveries: 1,
             receipt: None,
-        });
-        cursor.deliver();
-        cursor.read += 1;
-        consumer.read += 1;
-        consumer.record(seq..seq + 1, wall, &self.log, self.audit, &mut self.audit_bytes);
-        Some(result)
+        }))
     }
 
     /// Hands up to `limit` messages over, and returns how many. 0: nothing is there, and more may come.
+    ///
+    /// `goes_on`: the call has handed messages over already, and this is the next part of it. What was missed is then told
+    /// by the next call, for this one returns what it has.
     #[inline]
     pub(crate) fn read(
         &mut self,
         key: ConsumerKey,
         limit: usize,
+        goes_on: bool,
         fx: &mut Effects<T>,
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
@@ -84,40 +89,49 @@ impl<T> State<T> {
         {
             return self.read_pending(key, group, limit, fx, visit);
         }
-        let cursor = &mut self.cursors[consumer.cursor];
+        let mut reader = Reader {
+            run: 0,
+            wall,
+            cursor: &mut self.cursors[consumer.cursor],
+            consumer,
+            log: &self.log,
+            audit: self.audit,
+            audit_bytes: &mut self.audit_bytes,
+        };
+        reader.run = reader.cursor.position;
         let mut count = 0;
-        // Consecutive seqs that were read, up to the position.
-        let mut run = cursor.position;
         while count < limit {
-            let found = self.log.first_at(cursor.position, &mut cursor.hint);
+            let found = self.log.first_at(reader.cursor.position, &mut reader.cursor.hint);
             let seq = found.as_ref().map_or(self.log.next(), |found| found.seq);
-            if seq != cursor.position {
-                consumer.record(run..cursor.position, wall, &self.log, self.audit, &mut self.audit_bytes);
-                cursor.skip_to(seq);
-                run = seq;
+            if seq != reader.cursor.position {
+                reader.record();
+                reader.cursor.skip_to(seq);
+                reader.run = seq;
             }
-            if consumer.tells && cursor.has_untold() {
-                if count > 0 {
+            if reader.consumer.tells && reader.cursor.has_untold() {
+                if count > 0 || goes_on {
                     break;
                 }
-                return Err(Error::Missed(cursor.tell()));
+                return Err(Error::Missed(reader.cursor.tell()));
             }
             let Some(found) = found else { break };
+            let missed = reader.cursor.missed_just_before();
+            reader.cursor.deliver();
+            reader.cursor.read += 1;
+            reader.consumer.read += 1;
+            count += 1;
+            // The last, with all books in order: foreign code may panic.
             visit(Delivery {
                 payload: found.payload,
                 seq,
                 size: found.size,
                 created: found.wall,
-                missed: cursor.missed_just_before(),
+                missed,
                 deliveries: 1,
                 receipt: None,
             });
-            cursor.deliver();
-            cursor.read += 1;
-            consumer.read += 1;
-            count += 1;
         }
-        consumer.record(run..cursor.position, wall, &self.log, self.audit, &mut self.audit_bytes);
+        drop(reader);
         if count == 0 {
             return if self.closed { Err(Error::Closed) } else { Ok(0) };
         }
@@ -146,8 +160,11 @@ impl<T> State<T> {
         visit: impl FnOnce(Delivery<'_, T>) -> R,
     ) -> Result<Option<R>, Error> {
         let cursor = self.cursor(key)?;
-        let acks = cursor.group.and_then(|group| self.groups[group].acks.as_ref());
+        let acks = self.acks_of(cursor);
         let again = acks.and_then(|acks| Some((acks.first_ready()?, acks)));
+        if again.is_none() && acks.is_some_and(|acks| acks.room() == 0) {
+            return Ok(None);
+        }
         let mut hint = cursor.hint;
         let (from, deliveries) = again.map_or((cursor.position, 1), |(seq, acks)| (seq, acks.deliveries(seq) + 1));
         Ok(self.log.first_at(from, &mut hint).map(|found| {
@@ -179,20 +196,33 @@ impl<T> State<T> {
         }
     }
 
+    /// What waits at a cursor to be delivered: new messages, and those ready to be delivered again.
+    pub(super) fn backlog(&self, cursor: &Cursor, now: Now) -> Backlog {
+        let (mut items, mut bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let mut hint = cursor.hint;
+        let mut oldest = self.log.first_at(cursor.position, &mut hint);
+        if let Some(acks) = self.acks_of(cursor)
+            && let Some(first) = acks.first_ready()
+        {
+            items += acks.ready();
+            bytes += acks.ready_bytes();
+            oldest = self.log.first_at(first.min(cursor.position), &mut { NIL });
+        }
+        Backlog { items, bytes, lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()) }
+    }
+
     pub(crate) fn consumer_stats(&self, key: ConsumerKey, now: Now) -> Result<ConsumerStats, Error> {
         let consumer = self.consumer(key)?;
         let cursor = &self.cursors[consumer.cursor];
-        let (unread, unread_bytes) = self.log.live_from(cursor.position, cursor.hint);
-        let mut hint = cursor.hint;
-        let oldest = self.log.first_at(cursor.position, &mut hint);
+        let backlog = self.backlog(cursor, now);
         Ok(ConsumerStats {
             id: consumer.id,
             name: consumer.name.clone(),
             group: consumer.group.map(|group| self.groups[group].name.clone()),
             read: consumer.read,
-            unread,
-            unread_bytes,
-            lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()),
+            unread: backlog.items,
+            unread_bytes: backlog.bytes,
+            lag: backlog.lag,
             missed: cursor.missed(&self.log),
             last_read: Some(consumer.last_read).filter(|&at| at > 0),
         })
@@ -251,6 +281,42 @@ impl<T> State<T> {
             .collect();
         readings.sort_by_key(|&(_, at)| at);
         readings
+    }
+}
+
+/// What waits to be delivered.
+pub(super) struct Backlog {
+    /// Messages.
+    pub(super) items: u64,
+    /// Their payload bytes.
+    pub(super) bytes: u64,
+    /// Nanoseconds since the oldest of them was enqueued.
+    pub(super) lag: u64,
+}
+
+/// A consumer in the middle of a read. What it has read is recorded when this ends, also by a panic of foreign code.
+struct Reader<'a, T> {
+    consumer: &'a mut Consumer,
+    cursor: &'a mut Cursor,
+    log: &'a Log<T>,
+    /// Where the consecutive seqs begin that were read, up to the position, and are not recorded yet.
+    run: u64,
+    /// When the read takes place.
+    wall: u64,
+    audit: bool,
+    audit_bytes: &'a mut usize,
+}
+
+impl<T> Reader<'_, T> {
+    fn record(&mut self) {
+        let seqs = self.run..self.cursor.position;
+        self.consumer.record(seqs, self.wall, self.log, self.audit, self.audit_bytes);
+    }
+}
+
+impl<T> Drop for Reader<'_, T> {
+    fn drop(&mut self) {
+        self.record();
     }
 }
 

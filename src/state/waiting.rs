@@ -20,7 +20,7 @@ impl<T> State<T> {
                 let closed = self.closed;
                 let cursor = self.consumer(key).ok()?.cursor;
                 let at = &self.cursors[cursor];
-                let is_drained = at.group.is_none_or(|group| self.groups[group].pending() == 0);
+                let is_drained = at.group.is_none_or(|group| self.groups[group].unsettled() == 0);
                 if closed && is_drained || self.available(cursor) > 0 {
                     return None;
                 }
@@ -128,7 +128,7 @@ impl<T> State<T> {
     /// Whether every cursor has read everything that is held.
     pub(crate) fn is_all_read(&self) -> bool {
         self.cursors.iter().all(|(_, cursor)| self.log.count_from(cursor.position, cursor.hint) == 0)
-            && self.groups.iter().all(|(_, group)| group.pending() == 0)
+            && self.groups.iter().all(|(_, group)| group.unsettled() == 0)
     }
 
     #[inline]
