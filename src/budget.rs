@@ -31,6 +31,14 @@ pub struct Need {
 }
 
 impl Need {
+    /// No need at all.
+    pub(crate) const NONE: Need = Need { bytes: 0, items: 0 };
+
+    /// Both needs together.
+    pub(crate) fn and(self, other: Need) -> Self {
+        Need { bytes: self.bytes.saturating_add(other.bytes), items: self.items.saturating_add(other.items) }
+    }
+
     /// The need of one message.
     pub fn one(size: u64) -> Self {
         Need { bytes: size, items: 1 }
@@ -77,11 +85,17 @@ impl Budget {
             return Ok(());
         }
         if self.bytes.saturating_add(charge) > self.max_bytes {
-            return Err(Full { limit: Limit::Memory, current: self.bytes, max: self.max_bytes, needed: charge });
+            return Err(Full {
+                limit: Limit::Memory,
+                current: self.bytes,
+                max: self.max_bytes,
+                needed: charge,
+                ahead: 0,
+            });
         }
         match self.max_items {
-            Some(max) if self.items + need.items > max => {
-                Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items })
+            Some(max) if self.items.saturating_add(need.items) > max => {
+                Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items, ahead: 0 })
             }
             _ => Ok(()),
         }
@@ -101,7 +115,7 @@ impl Budget {
             // It may be over the other limit, too, which `check` did not come to.
             _ => match self.max_items {
                 Some(max) if need.items > max => {
-                    Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items })
+                    Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items, ahead: 0 })
                 }
                 _ => Ok(()),
             },

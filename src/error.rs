@@ -20,14 +20,16 @@ pub struct Full {
     pub current: u64,
     /// The limit itself.
     pub max: u64,
-    /// What the call asked for.
+    /// What the call asked for, and what those asked for who wait for room ahead of it: there has to be room for all of them.
     pub needed: u64,
+    /// How much of that is theirs.
+    pub ahead: u64,
 }
 
 impl Full {
     /// Whether it could not fit into an empty queue either, so that waiting is no use.
     pub fn is_hopeless(&self) -> bool {
-        self.needed > self.max
+        self.needed - self.ahead > self.max
     }
 }
 
@@ -58,8 +60,12 @@ impl fmt::Display for Error {
                     Limit::Memory => "bytes",
                     Limit::Items => "messages",
                 };
-                let Full { current, max, needed, .. } = full;
-                write!(f, "the queue is full: it holds {current} of {max} {unit}, and {needed} more do not fit")
+                let Full { current, max, needed, ahead, .. } = full;
+                write!(f, "the queue is full: it holds {current} of {max} {unit}, and {needed} more do not fit")?;
+                if *ahead > 0 {
+                    write!(f, ", {ahead} of which others wait for, ahead in line")?;
+                }
+                Ok(())
             }
             Error::Closed => f.write_str("the queue is closed"),
             Error::ConsumerClosed => f.write_str("the consumer was removed from its queue"),

@@ -18,7 +18,7 @@ use crate::group::{DeadLetter, Group, GroupOptions, Settle};
 use crate::options::{Lifetime, MissedPolicy, Options, Start};
 use crate::shared::{Core, WeakQueue};
 use crate::state::{Effects, NEVER, Ticket, What};
-use crate::stats::{ConsumerStats, Figures, QueueStats};
+use crate::stats::{ConsumerStats, Figures, GroupStats, QueueStats};
 use crate::sync::{Host, Threads, lock};
 use crate::wait::Parker;
 
@@ -412,6 +412,13 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         })
     }
 
+    /// The figures of every group, all of one moment, in the order they were added.
+    pub fn group_stats(&self) -> Vec<GroupStats> {
+        self.core.with(|state, now, _| {
+            state.group_keys().into_iter().filter_map(|key| state.group_stats(key, now).ok()).collect()
+        })
+    }
+
     /// All figures, of one moment.
     pub fn figures(&self) -> Figures {
         self.core.with(|state, now, _| state.figures(now))
@@ -559,6 +566,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         let mut state = self.core.lock();
         self.core.open_inbox(&mut state);
         state.has_inbox
+    }
+
+    /// Producers that wait for room.
+    #[doc(hidden)]
+    pub fn waiting_producers(&self) -> usize {
+        self.core.with(|state, _, _| state.waiting_producers())
     }
 
     /// Checks every invariant.

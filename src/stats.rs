@@ -57,6 +57,8 @@ pub struct ConsumerStats {
 /// The figures of a group at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupStats {
+    /// Its name.
+    pub name: String,
     /// Members.
     pub members: u64,
     /// Messages delivered, and neither settled nor ready to be delivered again.
@@ -103,8 +105,8 @@ pub struct Figures {
     pub oldest: u64,
     /// Those of every consumer, in the order they were added.
     pub consumers: Vec<ConsumerStats>,
-    /// Those of every group, with its name, in the order they were added.
-    pub groups: Vec<(String, GroupStats)>,
+    /// Those of every group, in the order they were added.
+    pub groups: Vec<GroupStats>,
     /// Those of removed consumers.
     pub departed: Vec<DepartedStats>,
 }

@@ -173,24 +173,6 @@ fn closing_lets_consumers_drain_unless_immediate() {
 }
 
 #[test]
-fn a_payload_that_panics_in_clone_is_read_again_by_the_next() {
-    struct Touchy(Arc<AtomicUsize>);
-    impl Clone for Touchy {
-        fn clone(&self) -> Self {
-            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first time");
-            Touchy(self.0.clone())
-        }
-    }
-    let queue = Queue::<Touchy>::new(&Options::default());
-    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
-    queue.enqueue(Touchy(Arc::default()), 1).unwrap();
-    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| consumer.read().is_ok()));
-    assert!(attempt.is_err());
-    assert!(consumer.read().unwrap().is_some());
-    queue.check();
-}
-
-#[test]
 fn payloads_are_dropped_once_and_not_under_the_lock() {
     struct Counted(Arc<AtomicUsize>, Option<Queue<Counted>>);
     impl Drop for Counted {

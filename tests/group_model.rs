@@ -180,6 +180,7 @@ struct Pending {
     /// Numbers of the first and of the latest delivery.
     first: u64,
     latest: u64,
+    is_termed: bool,
 }
 
 #[derive(Debug)]
@@ -207,6 +208,7 @@ struct Team {
     told: u64,
     redelivered: u64,
     dead_lettered: u64,
+    refused_dead_letters: u64,
     seeked: bool,
 }
 
@@ -257,7 +259,6 @@ struct Alone {
 struct Given {
     receipt: Receipt,
     team: u64,
-    member: u64,
     seq: u64,
     number: u64,
 }
@@ -391,13 +392,15 @@ impl Model {
         let mut pending = team.pending.remove(&seq).unwrap();
         if !team.buries {
             *(if is_termed { &mut team.read } else { &mut team.missed }) += 1;
-        } else if !self.dead_closed && (self.dead.len() as u64) < self.dead_max {
+        } else if self.dead_closed {
+            team.missed += 1;
+            team.refused_dead_letters += 1;
+        } else if (self.dead.len() as u64) < self.dead_max {
             self.dead.push_back(seq);
             self.dead_next += 1;
-            team.read += 1;
             team.dead_lettered += 1;
         } else {
-            self.dead_rejected += u64::from(!self.dead_closed);
+            self.dead_rejected += 1;
             let wait = Some(team.backoff(pending.deliveries)).filter(|&wait| wait > 0).or(team.options.ack_wait);
             pending.stage = Stage::Dying(self.now + wait.unwrap());
             team.pending.insert(seq, pending);
@@ -470,10 +473,11 @@ impl Model {
                 continue;
             };
             let stage = Stage::Held(team.members[member].number, now + ack_wait);
-            let fresh = Pending { stage, deliveries: 0, first: number, latest: number };
+            let fresh = Pending { stage, deliveries: 0, first: number, latest: number, is_termed: false };
             let pending = team.pending.entry(seq).or_insert(fresh);
             (pending.stage, pending.latest) = (stage, number);
             pending.deliveries += 1;
+            team.members[member].read += 1;
             read.push((seq, pending.deliveries));
             match again {
                 Some(_) => team.redelivered += 1,
@@ -483,22 +487,25 @@ impl Model {
         read
     }
 
-    fn settle(&mut self, given: Given, how: Settle) {
+    /// Whether it counts.
+    fn settle(&mut self, given: Given, how: Settle) -> bool {
         let Given { seq, number, .. } = given;
-        let Some(team) = self.teams.iter_mut().find(|team| team.number == given.team) else { return };
-        let Some(Pending { stage, deliveries, first, latest }) = team.pending.get(&seq).cloned() else { return };
+        let Some(team) = self.teams.iter_mut().find(|team| team.number == given.team) else { return false };
+        let Some(Pending { stage, deliveries, first, latest, is_termed }) = team.pending.get(&seq).cloned() else {
+            return false;
+        };
         let is_held = matches!(stage, Stage::Held(..)) && number == latest;
         let is_dying = matches!(stage, Stage::Dying(_));
         match (how, stage) {
-            _ if number < first => {}
+            _ if number < first || is_termed => return false,
             (Settle::Ack, _) => {
                 team.pending.remove(&seq);
                 team.read += 1;
-                if let Some(member) = team.members.iter_mut().find(|member| member.number == given.member) {
-                    member.read += 1;
-                }
             }
-            (Settle::Term, _) if !is_dying => self.bury(given.team, seq, true),
+            (Settle::Term, _) if !is_dying => {
+                team.pending.get_mut(&seq).unwrap().is_termed = true;
+                self.bury(given.team, seq, true);
+            }
             (Settle::InProgress, Stage::Held(member, _)) if is_held => {
                 let until = self.now + team.options.ack_wait.unwrap();
                 team.pending.get_mut(&seq).unwrap().stage = Stage::Held(member, until);
@@ -507,8 +514,9 @@ impl Model {
                 Some(stage) => team.pending.get_mut(&seq).unwrap().stage = stage,
                 None => self.bury(given.team, seq, false),
             },
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
     fn close_member(&mut self, team: usize, member: usize) {
@@ -642,6 +650,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 told: 0,
                 redelivered: 0,
                 dead_lettered: 0,
+                refused_dead_letters: 0,
                 seeked: false,
             });
             step(stand, model, Op::AddMember(model.teams.len() - 1));
@@ -688,8 +697,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 assert_eq!(receipt.is_some(), team.options.ack_wait.is_some());
                 if let Some(receipt) = receipt {
                     let number = team.pending[&seq].latest;
-                    let member = team.members[member].number;
-                    model.given.push(Given { receipt, team: team.number, member, seq, number });
+                    model.given.push(Given { receipt, team: team.number, seq, number });
                 }
             }
         }
@@ -699,22 +707,22 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             let peeked = team.members[member].handle.peek_with(|delivery| (delivery.seq, delivery.deliveries));
             let expected = match team.ready() {
                 Some(seq) => Some((seq, team.pending[&seq].deliveries + 1)),
+                None if !team.has_room() => None,
                 None => model.held.iter().find(|held| held.seq >= team.position).map(|held| (held.seq, 1)),
             };
             assert_eq!(peeked, Ok(expected));
+            assert_eq!(team.members[member].handle.has_more(), Ok(expected.is_some()));
         }
         Op::Settle(which, how) => {
             if !model.given.is_empty() {
                 let given = model.given[which % model.given.len()];
-                queue.settle(&given.receipt, how);
-                model.settle(given, how);
+                assert_eq!(queue.settle(&given.receipt, how), model.settle(given, how));
             }
         }
         Op::SettleLatest(count, how) => {
             let latest: Vec<_> = model.given.iter().rev().take(count).copied().collect();
             for given in latest {
-                queue.settle(&given.receipt, how);
-                model.settle(given, how);
+                assert_eq!(queue.settle(&given.receipt, how), model.settle(given, how));
                 model.collect();
             }
         }
@@ -831,21 +839,31 @@ fn compare(stand: &Stand, model: &mut Model) {
     assert_eq!((letters.next_seq, letters.rejected), (model.dead_next, model.dead_rejected));
     let mut is_joined = true;
     for team in &model.teams {
-        let unread = model.held_from(team.position);
+        let unread_new = model.held_from(team.position);
+        let ready = team.pending.iter().filter(|(_, pending)| pending.stage == Stage::Ready).map(|(&seq, _)| seq);
+        let ready: Vec<u64> = ready.collect();
+        let unread = unread_new + ready.len() as u64;
         let figures = team.handle.stats().unwrap();
-        assert_eq!((figures.pending, figures.unread), (team.pending.len() as u64, unread));
+        assert_eq!((figures.pending, figures.unread), ((team.pending.len() - ready.len()) as u64, unread));
+        let waiting = model.held.iter().filter(|held| held.seq >= team.position || ready.contains(&held.seq));
+        let (bytes, oldest) =
+            waiting.fold((0, u64::MAX), |(bytes, oldest), held| (bytes + held.size, oldest.min(held.at)));
+        assert_eq!((figures.unread_bytes, figures.lag), (bytes, model.now.saturating_sub(oldest)));
+        assert_eq!(figures.members, team.members.len() as u64);
+        assert_eq!(figures.refused_dead_letters, team.refused_dead_letters);
         assert_eq!((figures.missed, figures.read), (team.missed, team.read));
         assert_eq!((figures.redelivered, figures.dead_lettered), (team.redelivered, team.dead_lettered));
         for member in &team.members {
             let stats = member.handle.stats().unwrap();
             assert_eq!((stats.read, stats.unread, stats.missed), (member.read, unread, team.missed));
+            assert_eq!(member.handle.unread(), Ok(unread));
         }
         if !team.seeked {
-            let books = (figures.read + figures.missed + figures.unread + figures.pending) as i64;
-            assert_eq!(books, model.next as i64 + team.begun_with, "the books balance");
+            let books = figures.read + figures.missed + figures.unread + figures.pending + figures.dead_lettered;
+            assert_eq!(books as i64, model.next as i64 + team.begun_with, "the books balance");
             assert!(team.told <= team.missed);
         }
-        is_joined &= unread == 0 && figures.pending == 0;
+        is_joined &= unread_new == 0 && team.pending.is_empty();
     }
     for alone in &model.alone {
         let figures = alone.handle.stats().unwrap();

@@ -20,6 +20,7 @@ __all__ = [
     "ConsumerGroup",
     "ConsumerStats",
     "Event",
+    "GroupStats",
     "Message",
     "Queue",
     "QueueStats",
@@ -116,22 +117,27 @@ class Message(Generic[_T_co]):
     @property
     def deliveries(self) -> int:
         """How often it has been delivered: 1, or more after a redelivery by an acknowledging group."""
-    def ack(self) -> None:
+    def ack(self) -> bool:
         """Settles the message: done, never to be delivered again.
 
-        Raises QueueError when it does not belong to an acknowledging group, or has been settled before. After the
-        message has expired this does nothing.
+        True: this call settled it, also after its `ack_wait`, as long as nobody else has. False: too late, it has left the
+        queue, or another delivery of it was settled. Each delivery can be settled once, whatever the answer.
+
+        Raises QueueError when it does not belong to an acknowledging group, or this delivery has been settled before.
 
         >>> q = Queue("q")
         >>> member = q.add_group("workers", ack_wait=30).add_consumer()
         >>> _ = q.enqueue("job")
         >>> message = member.read()
         >>> message.ack()
+        True
         >>> member.group.pending_count
         0
         """
-    def nack(self, delay: float = 0.0) -> None:
+    def nack(self, delay: float = 0.0) -> bool:
         """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds.
+
+        True: it will be delivered again. False: too late, as for `ack`, or it has been delivered again already.
 
         Raises QueueError as `ack` does, and ValueError for a negative delay.
 
@@ -139,32 +145,36 @@ class Message(Generic[_T_co]):
         >>> member = q.add_group("workers", ack_wait=30).add_consumer()
         >>> _ = q.enqueue("job")
         >>> member.read().nack()
+        True
         >>> member.read().deliveries
         2
         """
-    def term(self) -> None:
-        """Never redeliver: straight to the dead letter queue, where there is one. It counts as read.
+    def term(self) -> bool:
+        """Never redeliver: straight to the dead letter queue. Where there is none, it counts as read.
 
-        Raises QueueError as `ack` does.
+        True: this call settled it. False: too late, as for `ack`. Raises QueueError as `ack` does.
 
         >>> q, dead = Queue("q"), Queue("dead")
         >>> member = q.add_group("workers", ack_wait=30, dead_letter=dead).add_consumer()
         >>> _ = q.enqueue("poison")
         >>> member.read().term()
+        True
         >>> dead.add_consumer().get()
         'poison'
         """
-    def in_progress(self) -> None:
+    def in_progress(self) -> bool:
         """Still at work on it: `ack_wait` starts afresh.
 
-        Raises QueueError as `ack` does.
+        True: it did. False: too late, as for `nack`. Raises QueueError as `ack` does.
 
         >>> q = Queue("q")
         >>> member = q.add_group("workers", ack_wait=30).add_consumer()
         >>> _ = q.enqueue("long job")
         >>> message = member.read()
         >>> message.in_progress()
+        True
         >>> message.ack()
+        True
         """
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
@@ -256,7 +266,9 @@ class ConsumerStats:
         """The name of its group, if it is a member of one."""
     @property
     def total_items_read(self) -> int:
-        """Messages read, those passed over by `read_where` or by seeking forward included."""
+        """Messages read, those passed over by `read_where` or by seeking forward included; of a member of a group, the
+        deliveries it was given.
+        """
     @property
     def unread_items(self) -> int:
         """Messages that reading on would deliver now."""
@@ -272,6 +284,59 @@ class ConsumerStats:
     @property
     def last_read_time(self) -> datetime | None:
         """When it last read, as an aware datetime in UTC; None before the first read."""
+
+@final
+class GroupStats:
+    """A group's figures, all taken at the same moment.
+
+    The books balance: `total_items_read + unread_items + pending_items + missed_items + dead_lettered_items` is what has been
+    enqueued since the group's start (until it seeks).
+
+    >>> q = Queue("q")
+    >>> workers = q.add_group("workers", ack_wait=30)
+    >>> worker = workers.add_consumer()
+    >>> _ = q.enqueue_batch("abc")
+    >>> worker.read().ack()
+    True
+    >>> message = worker.read()
+    >>> stats = workers.stats()
+    >>> stats.total_items_read, stats.pending_items, stats.unread_items
+    (1, 1, 1)
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+    @property
+    def member_count(self) -> int:
+        """Members there are."""
+    @property
+    def total_items_read(self) -> int:
+        """Messages settled: acked, or termed where there is no dead letter queue; without ack_wait, delivered."""
+    @property
+    def unread_items(self) -> int:
+        """Messages that wait to be delivered: new ones, and those ready to be delivered again."""
+    @property
+    def unread_bytes(self) -> int:
+        """Their size in bytes."""
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest of them was enqueued; 0.0 when there is none."""
+    @property
+    def pending_items(self) -> int:
+        """Messages delivered, not settled, and not ready to be delivered again."""
+    @property
+    def missed_items(self) -> int:
+        """Messages that expired or were dropped, or that were delivered max_deliver times and have no dead letter queue."""
+    @property
+    def refused_dead_letters(self) -> int:
+        """Of the missed: those that the dead letter queue could never take, for it is too small for them, or closed."""
+    @property
+    def redelivered_items(self) -> int:
+        """Deliveries that were not the first of their message."""
+    @property
+    def dead_lettered_items(self) -> int:
+        """Messages moved to the dead letter queue."""
 
 @final
 class Queue(Generic[_T]):
@@ -582,18 +647,25 @@ class Queue(Generic[_T]):
         >>> [stats.name for stats in q.consumer_stats()]
         ['reader']
         """
+    def group_stats(self) -> list[GroupStats]:
+        """The figures of every group.
+
+        >>> q = Queue("q")
+        >>> _ = q.add_group("workers")
+        >>> [stats.name for stats in q.group_stats()]
+        ['workers']
+        """
     def _figures(
         self,
     ) -> tuple[
         QueueStats,
         float,  # age of the oldest message held
         list[ConsumerStats],
-        list[tuple[str, int, int, int, float, int, int, int]],  # see _watching.Group
+        list[GroupStats],
         list[tuple[str | None, str | None, int, int]],  # see _watching.Departed
     ]:
         """Everything at once, for the metrics and the dashboard: the queue's figures, the age of the oldest message, those
-        of consumers, of groups (name, pending, unread, unread bytes, lag, missed, redelivered, dead-lettered), and what
-        removed consumers had read and missed (group, name, read, missed).
+        of consumers, those of groups, and what removed consumers had read and missed (group, name, read, missed).
         """
     def _look(self, start: int, limit: int) -> list[Message[_T]]:
         """Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. Nobody has read them
@@ -930,7 +1002,7 @@ class ConsumerGroup(Generic[_T]):
 
     With ack_wait, a message not acked within it (or nacked, or held by a member that closed) is delivered again, to
     whichever member reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
-    A pending message that expires is counted as missed, and its late ack does nothing.
+    A pending message that expires is counted as missed, and its late ack does nothing. `stats()` has the books.
 
     >>> q = Queue("jobs")
     >>> workers = q.add_group("workers", ack_wait=30)
@@ -940,6 +1012,7 @@ class ConsumerGroup(Generic[_T]):
     >>> workers.pending_count
     1
     >>> message.ack()
+    True
     >>> workers.pending_count
     0
     """
@@ -955,19 +1028,25 @@ class ConsumerGroup(Generic[_T]):
         """The consumers that share it now."""
     @property
     def pending_count(self) -> int:
-        """Messages delivered, not yet settled."""
+        """Messages delivered, not settled, and not ready to be delivered again: those count as unread."""
     @property
     def unread_count(self) -> int:
-        """Messages that have not been delivered to any member."""
+        """Messages that wait to be delivered: new ones, and those ready to be delivered again."""
     @property
     def missed_count(self) -> int:
-        """Messages that left before a member read (with ack_wait: settled) them."""
+        """Messages that left before a member read (with ack_wait: settled) them, or that were given up without dead_letter."""
     def add_consumer(self, name: str | None = None) -> Consumer[_T]:
         """A new member.
 
         >>> q = Queue("q")
         >>> q.add_group("workers").add_consumer("one").group.name
         'workers'
+        """
+    def stats(self) -> GroupStats:
+        """The group's figures, all taken at the same moment.
+
+        >>> Queue("q").add_group("workers").stats().member_count
+        0
         """
     def close(self) -> None:
         """Removes the group and its members from the queue.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet, ref
 
-from mpmc_queue import ConsumerStats, Queue, QueueStats
+from mpmc_queue import ConsumerStats, GroupStats, Queue, QueueStats
 
 
 class Locked:
@@ -32,19 +32,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class Group(NamedTuple):
-    """The figures of a group."""
-
-    name: str
-    pending: int  # delivered, not settled
-    unread: int
-    unread_bytes: int
-    lag: float  # seconds since the oldest unread message was enqueued
-    missed: int
-    redelivered: int  # deliveries that were not the first of their message
-    dead_lettered: int
-
-
 class Departed(NamedTuple):
     """What consumers that were removed had read and missed: the unnamed ones, or namesakes of one that is there."""
 
@@ -60,14 +47,14 @@ class Figures(NamedTuple):
     queue: QueueStats
     oldest: float  # seconds since the oldest message held was enqueued
     consumers: list[ConsumerStats]
-    groups: list[Group]
+    groups: list[GroupStats]
     departed: list[Departed]
 
 
 def figures(queue: Queue[Any]) -> Figures:
     """Reads all figures of a queue at once."""
     stats, oldest, consumers, groups, departed = queue._figures()
-    return Figures(stats, oldest, consumers, [Group(*each) for each in groups], [Departed(*each) for each in departed])
+    return Figures(stats, oldest, consumers, groups, [Departed(*each) for each in departed])
 
 
 class Watched(Locked):

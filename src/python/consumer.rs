@@ -56,9 +56,9 @@ impl Consumer {
     }
 
     /// Reads up to `limit` messages that are there. What was missed before them is told first.
-    fn take(&self, py: Python<'_>, limit: usize, mut visit: impl FnMut(Delivery<'_, Py<PyAny>>)) -> PyResult<usize> {
+    fn take(&self, py: Python<'_>, limit: usize, visit: &mut impl FnMut(Delivery<'_, Py<PyAny>>)) -> PyResult<usize> {
         loop {
-            match self.consumer.read_with(limit, &mut visit) {
+            match self.consumer.read_with(limit, &mut *visit) {
                 Ok(count) => return Ok(count),
                 Err(Error::Missed(count)) => match self.queue.get().on_missed(py, self.consumer.id()) {
                     Some(callback) => drop(lifecycle::call_out(py, || callback.call1(py, (count,)))?),
@@ -71,7 +71,7 @@ impl Consumer {
 
     pub(super) fn take_payload(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let mut taken = None;
-        self.take(py, 1, |delivery| taken = Some(delivery.payload.clone_ref(py)))?;
+        self.take(py, 1, &mut |delivery| taken = Some(delivery.payload.clone_ref(py)))?;
         Ok(taken)
     }
 
@@ -90,7 +90,7 @@ impl Consumer {
 
     fn take_draft(&self, py: Python<'_>) -> PyResult<Option<Draft>> {
         let mut taken = None;
-        self.take(py, 1, |delivery| taken = Some(Draft::new(py, &delivery)))?;
+        self.take(py, 1, &mut |delivery| taken = Some(Draft::new(py, &delivery)))?;
         Ok(taken)
     }
 
@@ -141,19 +141,17 @@ impl Consumer {
         let mut taken = 0;
         while taken < limit {
             let slice = (limit - taken).min(SLICE);
-            match self.take(py, slice, &mut visit) {
-                Ok(count) => {
-                    taken += count;
-                    if count < slice {
-                        break;
-                    }
-                    if taken < limit {
-                        lifecycle::breathe(py);
-                    }
-                }
-                // What was taken is not lost; the next read meets the error again, unless it tells of what was missed.
-                Err(_) if taken > 0 => break,
-                Err(error) => return Err(error),
+            let count = match taken {
+                0 => self.take(py, slice, &mut visit)?,
+                // Its errors stay: the next read meets them again, and it tells of what was missed meanwhile.
+                _ => self.consumer.read_on_with(slice, &mut visit).unwrap_or(0),
+            };
+            taken += count;
+            if count < slice {
+                break;
+            }
+            if taken < limit {
+                lifecycle::breathe(py);
             }
         }
         Ok(taken)
@@ -192,6 +190,18 @@ impl Consumer {
 
     fn ask<R>(&self, py: Python<'_>, question: impl FnOnce(&EngineConsumer) -> Result<R, Error>) -> PyResult<R> {
         question(&self.consumer).map_err(|error| errors::raise(py, error))
+    }
+
+    /// The same, where a consumer that was removed has an answer, too: nothing.
+    fn ask_until_removed<R: Default>(
+        &self,
+        py: Python<'_>,
+        question: impl FnOnce(&EngineConsumer) -> Result<R, Error>,
+    ) -> PyResult<R> {
+        match question(&self.consumer) {
+            Err(Error::ConsumerClosed) => Ok(R::default()),
+            answer => answer.map_err(|error| errors::raise(py, error)),
+        }
     }
 }
 
@@ -281,15 +291,17 @@ impl Consumer {
         self.wait_for(py, timeout, || {
             while let Some(message) = self.take_message(py)? {
                 let missed = message.get().draft.missed;
-                match lifecycle::call_out(py, || predicate.call1((&message,))?.is_truthy()) {
-                    Ok(true) => return Ok(Some(message)),
-                    // Passed over: what was missed before it comes with the next that is delivered.
-                    other if missed > 0 => {
-                        self.consumer.untell(missed);
-                        other?
-                    }
-                    other => other?,
-                };
+                let matches = lifecycle::call_out(py, || predicate.call1((&message,))?.is_truthy());
+                if matches.as_ref().is_ok_and(|&matches| matches) {
+                    return Ok(Some(message));
+                }
+                // Passed over: in a group it is settled as read, and what was missed before it comes with the next that is
+                // delivered.
+                message.get().pass_over(py);
+                if missed > 0 {
+                    self.consumer.untell(missed);
+                }
+                matches?;
             }
             Ok(None)
         })
@@ -449,7 +461,7 @@ impl Consumer {
     /// Messages that reading on would deliver now.
     #[getter]
     fn unread_count(&self, py: Python<'_>) -> PyResult<u64> {
-        self.ask(py, EngineConsumer::unread)
+        self.ask_until_removed(py, EngineConsumer::unread)
     }
 
     /// Whether a read would find a message now.
@@ -458,7 +470,7 @@ impl Consumer {
     /// >>> q.add_consumer().has_more_data()
     /// False
     fn has_more_data(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.ask(py, EngineConsumer::unread)? > 0)
+        self.ask_until_removed(py, EngineConsumer::has_more)
     }
 
     /// Moves the position.

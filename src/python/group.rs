@@ -10,8 +10,9 @@ use super::consumer::Consumer;
 use super::errors;
 use super::message;
 use super::queue::Queue;
+use super::stats::GroupStats;
 use super::waiting::Interpreter;
-use crate::{DeadLetter, Error, GroupOptions, GroupStats};
+use crate::{DeadLetter, Error, GroupOptions};
 
 /// The engine's group, of Python objects.
 pub(super) type EngineGroup = crate::Group<Py<PyAny>, Interpreter>;
@@ -20,7 +21,7 @@ pub(super) type EngineGroup = crate::Group<Py<PyAny>, Interpreter>;
 ///
 /// With ack_wait, a message not acked within it (or nacked, or held by a member that closed) is delivered again, to
 /// whichever member reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
-/// A pending message that expires is counted as missed, and its late ack does nothing.
+/// A pending message that expires is counted as missed, and its late ack does nothing. `stats()` has the books.
 ///
 /// >>> q = Queue("jobs")
 /// >>> workers = q.add_group("workers", ack_wait=30)
@@ -30,6 +31,7 @@ pub(super) type EngineGroup = crate::Group<Py<PyAny>, Interpreter>;
 /// >>> workers.pending_count
 /// 1
 /// >>> message.ack()
+/// True
 /// >>> workers.pending_count
 /// 0
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
@@ -96,7 +98,7 @@ impl ConsumerGroup {
         ConsumerGroup { group, queue: queue.clone().unbind(), name: name.clone().unbind() }
     }
 
-    fn figures(&self, py: Python<'_>) -> PyResult<GroupStats> {
+    fn figures(&self, py: Python<'_>) -> PyResult<crate::GroupStats> {
         self.group.stats().map_err(|error| errors::raise(py, error))
     }
 }
@@ -123,19 +125,19 @@ impl ConsumerGroup {
         PyTuple::new(py, members.collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// Messages delivered, not yet settled.
+    /// Messages delivered, not settled, and not ready to be delivered again: those count as unread.
     #[getter]
     fn pending_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.pending)
     }
 
-    /// Messages that have not been delivered to any member.
+    /// Messages that wait to be delivered: new ones, and those ready to be delivered again.
     #[getter]
     fn unread_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.unread)
     }
 
-    /// Messages that left before a member read (with ack_wait: settled) them.
+    /// Messages that left before a member read (with ack_wait: settled) them, or that were given up without dead_letter.
     #[getter]
     fn missed_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.missed)
@@ -152,6 +154,14 @@ impl ConsumerGroup {
         let member = self.group.add_consumer(name).map_err(|error| errors::raise(py, error))?;
         self.queue.get().enter(member.id(), None);
         Queue::object_of(self.queue.bind(py), member)
+    }
+
+    /// The group's figures, all taken at the same moment.
+    ///
+    /// >>> Queue("q").add_group("workers").stats().member_count
+    /// 0
+    fn stats(&self, py: Python<'_>) -> PyResult<GroupStats> {
+        self.figures(py).map(GroupStats::from)
     }
 
     /// Removes the group and its members from the queue.

@@ -81,7 +81,15 @@ pub(super) struct Message {
 }
 
 impl Message {
-    fn settle(&self, py: Python<'_>, how: Settle) -> PyResult<()> {
+    /// Settles a delivery that nobody gets to see: its member has passed it over.
+    pub(super) fn pass_over(&self, py: Python<'_>) {
+        if self.draft.receipt.is_some() {
+            // It is the delivery's first settling, so that there is no error; too late is late enough.
+            let _ = self.settle(py, Settle::Ack);
+        }
+    }
+
+    fn settle(&self, py: Python<'_>, how: Settle) -> PyResult<bool> {
         let Some(receipt) = &self.draft.receipt else {
             let message = "this message needs no settling: only deliveries of a group with ack_wait do";
             return Err(errors::settling(py, message));
@@ -93,10 +101,7 @@ impl Message {
         if is_settled {
             return Err(errors::settling(py, "this delivery has been settled: ack, nack and term come once"));
         }
-        if let Some(engine) = self.source.get().engine.upgrade() {
-            engine.settle(receipt, how);
-        }
-        Ok(())
+        Ok(self.source.get().engine.upgrade().is_some_and(|engine| engine.settle(receipt, how)))
     }
 }
 
@@ -324,21 +329,26 @@ impl Message {
 
     /// Settles the message: done, never to be delivered again.
     ///
-    /// Raises QueueError when it does not belong to an acknowledging group, or has been settled before. After the
-    /// message has expired this does nothing.
+    /// True: this call settled it, also after its `ack_wait`, as long as nobody else has. False: too late, it has left the
+    /// queue, or another delivery of it was settled. Each delivery can be settled once, whatever the answer.
+    ///
+    /// Raises QueueError when it does not belong to an acknowledging group, or this delivery has been settled before.
     ///
     /// >>> q = Queue("q")
     /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
     /// >>> _ = q.enqueue("job")
     /// >>> message = member.read()
     /// >>> message.ack()
+    /// True
     /// >>> member.group.pending_count
     /// 0
-    fn ack(&self, py: Python<'_>) -> PyResult<()> {
+    fn ack(&self, py: Python<'_>) -> PyResult<bool> {
         self.settle(py, Settle::Ack)
     }
 
     /// Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds.
+    ///
+    /// True: it will be delivered again. False: too late, as for `ack`, or it has been delivered again already.
     ///
     /// Raises QueueError as `ack` does, and ValueError for a negative delay.
     ///
@@ -346,38 +356,42 @@ impl Message {
     /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
     /// >>> _ = q.enqueue("job")
     /// >>> member.read().nack()
+    /// True
     /// >>> member.read().deliveries
     /// 2
     #[pyo3(signature = (delay = Delay(0)), text_signature = "($self, delay=0.0)")]
-    fn nack(&self, py: Python<'_>, delay: Delay) -> PyResult<()> {
+    fn nack(&self, py: Python<'_>, delay: Delay) -> PyResult<bool> {
         self.settle(py, Settle::Nack(delay.0))
     }
 
-    /// Never redeliver: straight to the dead letter queue, where there is one. It counts as read.
+    /// Never redeliver: straight to the dead letter queue. Where there is none, it counts as read.
     ///
-    /// Raises QueueError as `ack` does.
+    /// True: this call settled it. False: too late, as for `ack`. Raises QueueError as `ack` does.
     ///
     /// >>> q, dead = Queue("q"), Queue("dead")
     /// >>> member = q.add_group("workers", ack_wait=30, dead_letter=dead).add_consumer()
     /// >>> _ = q.enqueue("poison")
     /// >>> member.read().term()
+    /// True
     /// >>> dead.add_consumer().get()
     /// 'poison'
-    fn term(&self, py: Python<'_>) -> PyResult<()> {
+    fn term(&self, py: Python<'_>) -> PyResult<bool> {
         self.settle(py, Settle::Term)
     }
 
     /// Still at work on it: `ack_wait` starts afresh.
     ///
-    /// Raises QueueError as `ack` does.
+    /// True: it did. False: too late, as for `nack`. Raises QueueError as `ack` does.
     ///
     /// >>> q = Queue("q")
     /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
     /// >>> _ = q.enqueue("long job")
     /// >>> message = member.read()
     /// >>> message.in_progress()
+    /// True
     /// >>> message.ack()
-    fn in_progress(&self, py: Python<'_>) -> PyResult<()> {
+    /// True
+    fn in_progress(&self, py: Python<'_>) -> PyResult<bool> {
         self.settle(py, Settle::InProgress)
     }
 

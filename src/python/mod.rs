@@ -31,7 +31,7 @@ mod _mpmc_queue {
     #[pymodule_export]
     use super::queue::Queue;
     #[pymodule_export]
-    use super::stats::{ConsumerStats, QueueStats};
+    use super::stats::{ConsumerStats, GroupStats, QueueStats};
 
     #[pymodule_export]
     const CHUNK_SIZE: usize = crate::CHUNK_SIZE;

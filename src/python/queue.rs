@@ -22,7 +22,7 @@ use super::consumer::{Consumer, EngineConsumer};
 use super::group::{self, ConsumerGroup, EngineGroup};
 use super::message::{Draft, Message, Source};
 use super::seq::LastSeq;
-use super::stats::{ConsumerStats, QueueStats};
+use super::stats::{ConsumerStats, GroupStats, QueueStats};
 use super::waiting::{Interpreter, block};
 use super::{errors, lifecycle, message, size};
 use crate::budget::Need;
@@ -365,9 +365,15 @@ impl Queue {
             collected.refused = Error::Full(match need.charge() > max_bytes {
                 true => {
                     let current = stats.memory_usage;
-                    Full { limit: Limit::Memory, current, max: max_bytes, needed: need.charge() }
+                    Full { limit: Limit::Memory, current, max: max_bytes, needed: need.charge(), ahead: 0 }
                 }
-                false => Full { limit: Limit::Items, current: stats.total_items, max: max_items, needed: need.items },
+                false => Full {
+                    limit: Limit::Items,
+                    current: stats.total_items,
+                    max: max_items,
+                    needed: need.items,
+                    ahead: 0,
+                },
             });
         }
         Err(self.refusal(py, &collected))
@@ -875,22 +881,24 @@ impl Queue {
         PyList::new(py, stats)
     }
 
+    /// The figures of every group.
+    ///
+    /// >>> q = Queue("q")
+    /// >>> _ = q.add_group("workers")
+    /// >>> [stats.name for stats in q.group_stats()]
+    /// ['workers']
+    fn group_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let stats: Vec<_> = self.engine.group_stats().into_iter().map(GroupStats::from).collect();
+        PyList::new(py, stats)
+    }
+
     /// Everything at once, for the metrics and the dashboard: the queue's figures, the age of the oldest message, those
-    /// of consumers, of groups (name, pending, unread, unread bytes, lag, missed, redelivered, dead-lettered), and what
-    /// removed consumers had read and missed (group, name, read, missed).
+    /// of consumers, those of groups, and what removed consumers had read and missed (group, name, read, missed).
     fn _figures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let figures = self.engine.figures();
         let queue = QueueStats::new(py, figures.queue, &self.name, self.created);
         let consumers: Vec<_> = figures.consumers.into_iter().map(ConsumerStats::from).collect();
-        let groups: Vec<_> = figures
-            .groups
-            .into_iter()
-            .map(|(name, group)| {
-                let lag = message::seconds(group.lag);
-                let counts = (group.missed, group.redelivered, group.dead_lettered);
-                (name, group.pending, group.unread, group.unread_bytes, lag, counts.0, counts.1, counts.2)
-            })
-            .collect();
+        let groups: Vec<_> = figures.groups.into_iter().map(GroupStats::from).collect();
         let departed: Vec<_> =
             figures.departed.into_iter().map(|past| (past.group, past.name, past.read, past.missed)).collect();
         (queue, message::seconds(figures.oldest), consumers, groups, departed).into_pyobject(py)

@@ -1,4 +1,4 @@
-//! `QueueStats` and `ConsumerStats`: the figures of one moment.
+//! `QueueStats`, `ConsumerStats` and `GroupStats`: the figures of one moment.
 
 use super::message::{datetime, seconds, uuid};
 use pyo3::prelude::*;
@@ -179,7 +179,8 @@ impl ConsumerStats {
         self.stats.group.as_deref()
     }
 
-    /// Messages read, those passed over by `read_where` or by seeking forward included.
+    /// Messages read, those passed over by `read_where` or by seeking forward included; of a member of a group, the
+    /// deliveries it was given.
     #[getter]
     fn total_items_read(&self) -> u64 {
         self.stats.read
@@ -223,6 +224,116 @@ impl ConsumerStats {
             stats.read,
             stats.unread,
             stats.missed,
+            seconds(stats.lag)
+        )
+    }
+}
+
+/// A group's figures, all taken at the same moment.
+///
+/// The books balance: `total_items_read + unread_items + pending_items + missed_items + dead_lettered_items` is what has been
+/// enqueued since the group's start (until it seeks).
+///
+/// >>> q = Queue("q")
+/// >>> workers = q.add_group("workers", ack_wait=30)
+/// >>> worker = workers.add_consumer()
+/// >>> _ = q.enqueue_batch("abc")
+/// >>> worker.read().ack()
+/// True
+/// >>> message = worker.read()
+/// >>> stats = workers.stats()
+/// >>> stats.total_items_read, stats.pending_items, stats.unread_items
+/// (1, 1, 1)
+#[pyclass(module = "mpmc_queue", frozen, weakref)]
+pub(super) struct GroupStats {
+    stats: crate::GroupStats,
+}
+
+impl From<crate::GroupStats> for GroupStats {
+    fn from(stats: crate::GroupStats) -> Self {
+        GroupStats { stats }
+    }
+}
+
+#[pymethods]
+impl GroupStats {
+    /// Its name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.stats.name.as_str()
+    }
+
+    /// Members there are.
+    #[getter]
+    fn member_count(&self) -> u64 {
+        self.stats.members
+    }
+
+    /// Messages settled: acked, or termed where there is no dead letter queue; without ack_wait, delivered.
+    #[getter]
+    fn total_items_read(&self) -> u64 {
+        self.stats.read
+    }
+
+    /// Messages that wait to be delivered: new ones, and those ready to be delivered again.
+    #[getter]
+    fn unread_items(&self) -> u64 {
+        self.stats.unread
+    }
+
+    /// Their size in bytes.
+    #[getter]
+    fn unread_bytes(&self) -> u64 {
+        self.stats.unread_bytes
+    }
+
+    /// Seconds since the oldest of them was enqueued; 0.0 when there is none.
+    #[getter]
+    fn lag(&self) -> f64 {
+        seconds(self.stats.lag)
+    }
+
+    /// Messages delivered, not settled, and not ready to be delivered again.
+    #[getter]
+    fn pending_items(&self) -> u64 {
+        self.stats.pending
+    }
+
+    /// Messages that expired or were dropped, or that were delivered max_deliver times and have no dead letter queue.
+    #[getter]
+    fn missed_items(&self) -> u64 {
+        self.stats.missed
+    }
+
+    /// Of the missed: those that the dead letter queue could never take, for it is too small for them, or closed.
+    #[getter]
+    fn refused_dead_letters(&self) -> u64 {
+        self.stats.refused_dead_letters
+    }
+
+    /// Deliveries that were not the first of their message.
+    #[getter]
+    fn redelivered_items(&self) -> u64 {
+        self.stats.redelivered
+    }
+
+    /// Messages moved to the dead letter queue.
+    #[getter]
+    fn dead_lettered_items(&self) -> u64 {
+        self.stats.dead_lettered
+    }
+
+    fn __repr__(&self) -> String {
+        let stats = &self.stats;
+        format!(
+            "GroupStats(name={:?}, total_items_read={}, unread_items={}, pending_items={}, missed_items={}, \
+             dead_lettered_items={}, lag={:.3})",
+            stats.name,
+            stats.read,
+            stats.unread,
+            stats.pending,
+            stats.missed,
+            stats.dead_lettered,
             seconds(stats.lag)
         )
     }

@@ -27,10 +27,7 @@ impl<T> State<T> {
     pub(crate) fn figures(&mut self, now: Now) -> Figures {
         let queue = self.stats();
         let consumers = self.consumer_keys().into_iter().filter_map(|key| self.consumer_stats(key, now).ok());
-        let groups = self.group_keys().into_iter().filter_map(|key| {
-            let stats = self.group_stats(key, now).ok()?;
-            Some((self.group(key).ok()?.name.clone(), stats))
-        });
+        let groups = self.group_keys().into_iter().filter_map(|key| self.group_stats(key, now).ok());
         let departed = self.departed.sums().map(|(who, past)| DepartedStats {
             group: who.group.map(|group| self.groups[group].name.clone()),
             name: who.name.clone(),

@@ -77,6 +77,7 @@ impl<T> State<T> {
         let cursor = &self.cursors[group.cursor];
         let backlog = self.backlog(cursor, now);
         Ok(GroupStats {
+            name: group.name.clone(),
             members: group.members,
             pending: group.acks.as_ref().map_or(0, Acks::in_flight),
             unread: backlog.items,

@@ -21,17 +21,21 @@ impl<T> State<T> {
             return Err(Error::Closed);
         }
         self.budget.check_ever(need).map_err(Error::Full)?;
-        if let Some(first) = self.producers.front()
-            && ticket.is_none_or(|ticket| ticket.number != first.waiter.ticket)
-        {
-            // Those who came before go first, and a large batch is not starved by what is small.
-            let ahead = self.budget.check(need).err();
-            return Err(Error::Full(ahead.unwrap_or(Full {
-                limit: Limit::Memory,
-                current: self.budget.bytes(),
-                max: self.budget.max_bytes(),
-                needed: need.charge(),
-            })));
+        // Those who came before go first, and a large batch is not starved by what is small: there has to be room for all
+        // of them.
+        let ahead = self
+            .producers
+            .iter()
+            .take_while(|producer| ticket.is_none_or(|ticket| ticket.number != producer.waiter.ticket));
+        let ahead = ahead.fold(Need::NONE, |sum, producer| sum.and(producer.need));
+        if ahead.items > 0 && need.items > 0 {
+            return self.budget.check(need.and(ahead)).map_err(|full| {
+                let ahead = match full.limit {
+                    Limit::Memory => ahead.charge(),
+                    Limit::Items => ahead.items,
+                };
+                Error::Full(Full { ahead, ..full })
+            });
         }
         match self.budget.check(need) {
             Err(_) if self.overflow == Overflow::DropOldest => self.drop_oldest(need, fx),

@@ -112,6 +112,11 @@ impl<T> State<T> {
         was_there
     }
 
+    /// Producers that wait for room.
+    pub(crate) fn waiting_producers(&self) -> usize {
+        self.producers.len()
+    }
+
     pub(super) fn note_waiting(&mut self, cursor: usize) {
         if !self.waiting.contains(&cursor) {
             self.waiting.push(cursor);

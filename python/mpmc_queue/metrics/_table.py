@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from mpmc_queue import Queue
+from mpmc_queue import GroupStats, Queue
 from mpmc_queue._watching import Figures, figures
 
 
@@ -56,7 +56,7 @@ def read(queue: Queue[Any]) -> Reading:
             missed, unread, size, lag = positions.get(key, (0, 0, 0, 0.0))
             positions[key] = (missed + departed.missed, unread, size, lag)
     for group in now.groups:
-        positions["", group.name] = (group.missed, group.unread, group.unread_bytes, group.lag)
+        positions["", group.name] = (group.missed_items, group.unread_items, group.unread_bytes, group.lag)
     readers: list[Reader] = []
     for key in delivered | positions:
         rest = positions.get(key, (None, None, None, None))
@@ -108,10 +108,10 @@ def _of_readers(name: str, kind: Kind, unit: str, text: str, value: Callable[[Re
     return Metric(name, kind, unit, text, ("consumer", "group"), values)
 
 
-def _of_groups(name: str, kind: Kind, text: str, index: int) -> Metric:
+def _of_groups(name: str, kind: Kind, text: str, value: Callable[[GroupStats], int]) -> Metric:
     def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
         for group in reading.figures.groups:
-            yield (group.name,), float(group[index])
+            yield (group.name,), float(value(group))
 
     return Metric(name, kind, "{message}", text, ("group",), values)
 
@@ -125,8 +125,8 @@ METRICS: Final = (
     _of_queue("dropped_messages", _COUNTER, "{message}", "Messages dropped to make room.", lambda of: of.queue.dropped),
     _of_queue("rejected_messages", _COUNTER, "{message}", "Messages refused: queue full.", lambda of: of.queue.rejected),
     _of_readers("missed_messages", _COUNTER, "{message}", "Messages that left before they were read.", lambda of: of.missed),
-    _of_groups("redelivered_messages", _COUNTER, "Deliveries that were not the first of their message.", 6),
-    _of_groups("dead_lettered_messages", _COUNTER, "Messages moved to the dead letter queue.", 7),
+    _of_groups("redelivered_messages", _COUNTER, "Deliveries that were not the first of their message.", lambda of: of.redelivered_items),
+    _of_groups("dead_lettered_messages", _COUNTER, "Messages moved to the dead letter queue.", lambda of: of.dead_lettered_items),
     _of_queue("retained_messages", _AMOUNT, "{message}", "Messages held.", lambda of: of.queue.total_items),
     _of_queue("retained_bytes", _AMOUNT, "By", "Bytes held, payloads and overhead.", lambda of: of.queue.memory_usage),
     _of_queue("limit_bytes", _AMOUNT, "By", "The limit on the bytes held.", lambda of: of.queue.max_bytes),
@@ -135,6 +135,6 @@ METRICS: Final = (
     _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
     _of_readers("consumer_lag_bytes", _AMOUNT, "By", "Bytes not read yet.", lambda of: of.unread_bytes),
     _of_readers("consumer_lag_seconds", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
-    _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered and not settled yet.", 1),
+    _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered, not settled, and not ready again.", lambda of: of.pending_items),
 )  # fmt: skip
 """Every metric there is."""
