@@ -314,12 +314,11 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
                 return false;
             };
             let burial = match letters.queue.upgrade() {
-                None => Burial::Never,
+                None => Burial::Later,
                 Some(queue) => match (letters.measure)(&payload).map(|size| queue.enqueue(payload, size)) {
                     Some(Ok(_)) => Burial::Done,
-                    Some(Err(Error::Full(full))) if !full.is_hopeless() => Burial::Later,
-                    Some(Err(_)) => Burial::Never,
-                    None => Burial::Later,
+                    Some(Err(Error::Full(full))) if full.is_hopeless() => Burial::Never,
+                    _ => Burial::Later,
                 },
             };
             self.with(|state, _, fx| state.bury(group, seq, burial, fx));

@@ -78,7 +78,7 @@ pub struct GroupStats {
     pub redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub dead_lettered: u64,
-    /// Of the missed: those that the dead letter queue could never take, for they are too large for it, or it is closed.
+    /// Of the missed: those that the dead letter queue could never take, for they are too large for it.
     pub refused_dead_letters: u64,
 }
 

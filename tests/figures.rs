@@ -81,8 +81,10 @@ fn what_members_read_is_summed_in_their_group_and_goes_with_it() {
     read(&other, 1);
     one.close();
     assert_eq!(sums(&queue)[&key(Some("workers"), None)], (3, 0));
-    let (name, figures) = queue.figures().groups.remove(0);
-    assert_eq!((name.as_str(), figures.read, figures.unread, figures.unread_bytes), ("workers", 3, 2, 14));
+    let figures = queue.figures().groups.remove(0);
+    assert_eq!((figures.name.as_str(), figures.read, figures.unread, figures.unread_bytes), ("workers", 3, 2, 14));
+    let names: Vec<_> = queue.group_stats().into_iter().map(|figures| (figures.name, figures.members)).collect();
+    assert_eq!(names, [("workers".to_owned(), 1)]);
     group.close();
     assert_eq!(sums(&queue), Sums::new());
 }

@@ -69,6 +69,13 @@ impl Op {
 /// Time in the histories goes in these steps, so that moments meet often.
 const TICK: u64 = 1000;
 const GROUPS: usize = 3;
+/// What the dead letter queue may hold.
+const DEAD_BYTES: u64 = 1 << 30;
+
+/// Whether the dead letter queue can never take a message.
+fn is_large(seq: u64) -> bool {
+    seq % 7 == 6
+}
 
 fn ticks(range: std::ops::Range<u64>) -> impl Strategy<Value = u64> {
     range.prop_map(|ticks| ticks * TICK)
@@ -392,15 +399,16 @@ impl Model {
         let mut pending = team.pending.remove(&seq).unwrap();
         if !team.buries {
             *(if is_termed { &mut team.read } else { &mut team.missed }) += 1;
-        } else if self.dead_closed {
+        } else if is_large(seq) && !self.dead_closed {
+            self.dead_rejected += 1;
             team.missed += 1;
             team.refused_dead_letters += 1;
-        } else if (self.dead.len() as u64) < self.dead_max {
+        } else if !self.dead_closed && (self.dead.len() as u64) < self.dead_max {
             self.dead.push_back(seq);
             self.dead_next += 1;
             team.dead_lettered += 1;
         } else {
-            self.dead_rejected += 1;
+            self.dead_rejected += u64::from(!self.dead_closed);
             let wait = Some(team.backoff(pending.deliveries)).filter(|&wait| wait > 0).or(team.options.ack_wait);
             pending.stage = Stage::Dying(self.now + wait.unwrap());
             team.pending.insert(seq, pending);
@@ -553,7 +561,7 @@ fn run(options: Options, dead_max: u64, ops: Vec<Op>) -> usize {
         max_items: Some(dead_max),
         retention: Retention::Interest,
         overflow: Overflow::Reject,
-        max_bytes: 1 << 30,
+        max_bytes: DEAD_BYTES,
         ..options.clone()
     });
     let graves = dead.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
@@ -629,7 +637,8 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 return;
             }
             let number = model.number();
-            let letters = buries.then(|| dead.dead_letter(|payload| *payload, |_| Some(1)));
+            let letters = buries
+                .then(|| dead.dead_letter(|payload| *payload, |&seq| Some(if is_large(seq) { DEAD_BYTES } else { 1 })));
             let handle = queue.add_group(&number.to_string(), start, &how, letters);
             let Some(position) = model.resolve(start) else {
                 assert_eq!(handle.err(), Some(Error::BeyondEnd(model.next)));

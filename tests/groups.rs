@@ -405,20 +405,21 @@ fn a_dead_letter_that_its_queue_can_never_take_counts_as_missed() {
     };
     let (small, _) = manual(Options { max_bytes: MESSAGE_OVERHEAD, ..Options::default() });
     refused(&small);
-    let (closed, _) = manual(Options::default());
-    closed.close(false);
-    refused(&closed);
 }
 
 #[test]
-fn a_dead_letter_queue_that_is_gone_takes_nothing_any_more() {
+fn while_the_dead_letter_queue_is_closed_or_gone_the_message_stays_pending() {
     let (dead, _) = manual(Options::default());
+    dead.close(false);
     let f = fixture_of(Options::default(), &GroupOptions { max_deliver: Some(1), ..acks() }, Some(&dead));
-    drop(dead);
     f.enqueue(1);
-    receipt(&f.a);
+    let only = receipt(&f.a);
     f.seconds(10);
-    assert_eq!((take(&f.b), f.books()), (None, [0, 0, 1, 0]));
+    drop(dead);
+    f.seconds(100); // without a backoff, it is tried again after each ack_wait
+    assert_eq!((take(&f.b), f.books()), (None, [1, 0, 0, 0]));
+    assert!(f.settle(only, Settle::Ack), "nobody has settled it");
+    assert_eq!((f.books(), f.group.stats().unwrap().dead_lettered), ([0, 0, 0, 1], 0));
 }
 
 #[test]

@@ -454,7 +454,8 @@ impl Stand {
         }
         for team in &mut self.teams {
             let stats = team.handle.stats().unwrap();
-            team.account.begin(next, stats.read + stats.missed + stats.unread + stats.pending);
+            let accounted = stats.read + stats.missed + stats.unread + stats.pending + stats.dead_lettered;
+            team.account.begin(next, accounted);
         }
     }
 
@@ -471,7 +472,8 @@ impl Stand {
         }
         for team in &self.teams {
             let figures = team.handle.stats().unwrap();
-            let accounted = figures.read + figures.missed + figures.unread + figures.pending;
+            let accounted =
+                figures.read + figures.missed + figures.unread + figures.pending + figures.dead_lettered;
             team.account.check(stats.next_seq, accounted);
         }
     }

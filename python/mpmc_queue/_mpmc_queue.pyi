@@ -330,7 +330,7 @@ class GroupStats:
         """Messages that expired or were dropped, or that were delivered max_deliver times and have no dead letter queue."""
     @property
     def refused_dead_letters(self) -> int:
-        """Of the missed: those that the dead letter queue could never take, for it is too small for them, or closed."""
+        """Of the missed: those that the dead letter queue could never take, for it is too small for them."""
     @property
     def redelivered_items(self) -> int:
         """Deliveries that were not the first of their message."""

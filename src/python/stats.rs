@@ -305,7 +305,7 @@ impl GroupStats {
         self.stats.missed
     }
 
-    /// Of the missed: those that the dead letter queue could never take, for it is too small for them, or closed.
+    /// Of the missed: those that the dead letter queue could never take, for it is too small for them.
     #[getter]
     fn refused_dead_letters(&self) -> u64 {
         self.stats.refused_dead_letters

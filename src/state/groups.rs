@@ -328,9 +328,9 @@ pub(crate) struct Dying {
 pub(crate) enum Burial {
     /// The dead letter queue has it.
     Done,
-    /// The dead letter queue has no room now.
+    /// The dead letter queue does not take it now.
     Later,
-    /// The dead letter queue can't ever take it: it is too large for it, or that queue is closed or gone.
+    /// The dead letter queue can never take it: it is too large for it.
     Never,
     /// There is no dead letter queue. Termed, it counts as read; delivered too often, as missed.
     Nowhere { is_termed: bool },

@@ -20,7 +20,8 @@ class Reader:
     """A consumer, or a group as a whole."""
 
     position: int
-    read: int = 0  # delivered; with acks: settled
+    read: int = 0  # delivered; with acks: settled, and not dead-lettered
+    dead_lettered: int = 0
     missed: int = 0
     untaken: int = 0
     ahead: set[int] = field(default_factory=set)  # lost, at or after the position
@@ -75,7 +76,7 @@ class Reader:
 
     @property
     def books(self) -> int:
-        return self.read + self.missed + len(self.pending)
+        return self.read + self.missed + self.dead_lettered + len(self.pending)
 
 
 @dataclass(eq=False)

@@ -342,7 +342,7 @@ class Machine(RuleBasedStateMachine):
 
     def bury(self, reader, seq):
         del reader.pending[seq]
-        reader.read += 1
+        reader.dead_lettered += 1
         self.dead_payloads.append(next(message.payload for message in self.log.held if message.seq == seq))
 
     @precondition(lambda self: any(r.pending[m.seq].holder for m, r in self.in_hand))
@@ -358,15 +358,15 @@ class Machine(RuleBasedStateMachine):
         self.in_hand.remove((message, reader))
         self.settled.append(message)
         if how == "ack":
-            message.ack()
+            assert message.ack() is True
             del reader.pending[seq]
             reader.read += 1
         elif how == "term":
-            message.term()
+            assert message.term() is True
             self.bury(reader, seq)
         else:
             pending.delayed = how == "nack later" and pending.deliveries != reader.max_deliver
-            message.nack(LONG if pending.delayed else 0.0)
+            assert message.nack(LONG if pending.delayed else 0.0) is True
             pending.holder = None
             self.used_up(reader, seq)
         self.log.let_go()
@@ -380,7 +380,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.lost)
     @rule(index=indices)
     def ack_too_late(self, index):
-        self.lost.pop(index % len(self.lost)).ack()
+        assert self.lost.pop(index % len(self.lost)).ack() is False
 
     # after every step
 
@@ -418,11 +418,23 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_books_of_every_group_balance(self):
         for group, reader in getattr(self, "groups", ()):
-            unread = len(self.log.unread(reader))
-            counts = group.pending_count, group.unread_count, group.missed_count
+            fresh, ready = len(self.log.unread(reader)), len(reader.redeliverable())
+            stats = group.stats()
             assert self.queue.get_group(group.name).name == group.name
-            assert counts == (len(reader.pending), unread, reader.missed)
-            assert reader.read + sum(counts) == reader.expected
+            counts = stats.pending_items, stats.unread_items, stats.missed_items
+            assert counts == (group.pending_count, group.unread_count, group.missed_count)
+            assert counts == (len(reader.pending) - ready, fresh + ready, reader.missed)
+            assert (stats.total_items_read, stats.dead_lettered_items) == (reader.read, reader.dead_lettered)
+            assert stats.unread_bytes == SIZE * (fresh + ready)
+            assert reader.books + fresh == reader.expected
+            for member in group.members:
+                can_read = ready > 0 or min(fresh, reader.allowance()) > 0
+                assert (member.has_more_data(), member.unread_count) == (can_read, fresh + ready)
+                peeked = member.peek()
+                assert (peeked is not None) is can_read
+                assert not ready or peeked.seq == min(reader.redeliverable())
+        if hasattr(self, "queue"):
+            assert [stats.name for stats in self.queue.group_stats()] == [group.name for group, _ in self.groups]
 
 
 Machine.TestCase.settings = settings(max_examples=250, stateful_step_count=50, deadline=None, derandomize=True)

@@ -14,8 +14,8 @@ from mpmc_queue import QueueError
 def test_nack_redelivers_at_once_to_whoever_reads_next_and_before_new_messages():
     group = acking_group("a", "b")
     one, other = group.add_consumer(), group.add_consumer()
-    one.read().nack()
-    assert ledger(group) == (1, 1, 0)
+    assert one.read().nack() is True
+    assert ledger(group) == (0, 2, 0)
     again = other.read()
     assert (again.payload, again.seq, again.deliveries) == ("a", 0, 2)
     assert other.read().payload == "b"

@@ -17,6 +17,7 @@ from mpmc_queue import (
     ConsumerGroup,
     ConsumerStats,
     Event,
+    GroupStats,
     ItemLimitError,
     MemoryLimitError,
     Message,
@@ -117,6 +118,7 @@ def about_a_group(group: ConsumerGroup[str]) -> None:
     assert_type(group.pending_count, int)
     assert_type(group.unread_count, int)
     assert_type(group.missed_count, int)
+    assert_type(group.stats(), GroupStats)
     assert_type(group.add_consumer(), Consumer[str])
     member = group.add_consumer(name="one")
     assert_type(member.group, ConsumerGroup[str] | None)
@@ -148,6 +150,7 @@ def limits(queue: Queue[str]) -> None:
 def looking(queue: Queue[str]) -> None:
     assert_type(queue.stats(), QueueStats)
     assert_type(queue.consumer_stats(), list[ConsumerStats])
+    assert_type(queue.group_stats(), list[GroupStats])
     assert_type(queue.is_empty(), bool)
     assert_type(queue.memory_usage, int)
     assert_type(queue.closed, bool)
@@ -250,12 +253,12 @@ def messages(message: Message[str]) -> None:
 
 
 def settling(message: Message[str]) -> None:
-    message.in_progress()
-    message.nack()
-    message.nack(1.5)
-    message.nack(delay=0)
-    message.term()
-    message.ack()
+    assert_type(message.in_progress(), bool)
+    assert_type(message.nack(), bool)
+    assert_type(message.nack(1.5), bool)
+    assert_type(message.nack(delay=0), bool)
+    assert_type(message.term(), bool)
+    assert_type(message.ack(), bool)
 
 
 def events(event: Event) -> None:
@@ -294,6 +297,20 @@ def consumer_stats(stats: ConsumerStats) -> None:
     assert_type(stats.lag, float)
     assert_type(stats.missed_items, int)
     assert_type(stats.last_read_time, datetime | None)
+
+
+def group_stats(stats: GroupStats) -> None:
+    assert_type(stats.name, str)
+    assert_type(stats.member_count, int)
+    assert_type(stats.total_items_read, int)
+    assert_type(stats.unread_items, int)
+    assert_type(stats.unread_bytes, int)
+    assert_type(stats.lag, float)
+    assert_type(stats.pending_items, int)
+    assert_type(stats.missed_items, int)
+    assert_type(stats.refused_dead_letters, int)
+    assert_type(stats.redelivered_items, int)
+    assert_type(stats.dead_lettered_items, int)
 
 
 def errors(call: Callable[[], None]) -> None:

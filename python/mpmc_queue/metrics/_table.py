@@ -120,7 +120,7 @@ _COUNTER, _AMOUNT, _LEVEL = Kind.COUNTER, Kind.AMOUNT, Kind.LEVEL
 
 METRICS: Final = (
     _of_queue("enqueued_messages", _COUNTER, "{message}", "Messages enqueued.", lambda of: of.queue.enqueued),
-    _of_readers("delivered_messages", _COUNTER, "{message}", "Messages read by consumers.", lambda of: of.delivered),
+    _of_readers("delivered_messages", _COUNTER, "{message}", "Messages delivered to consumers.", lambda of: of.delivered),
     _of_queue("expired_messages", _COUNTER, "{message}", "Messages removed by their TTL.", lambda of: of.queue.expired),
     _of_queue("dropped_messages", _COUNTER, "{message}", "Messages dropped to make room.", lambda of: of.queue.dropped),
     _of_queue("rejected_messages", _COUNTER, "{message}", "Messages refused: queue full.", lambda of: of.queue.rejected),
