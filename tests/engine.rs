@@ -173,6 +173,50 @@ fn closing_lets_consumers_drain_unless_immediate() {
 }
 
 #[test]
+fn a_refusal_behind_others_names_their_limit_with_figures_that_do_not_fit() {
+    let (queue, _) = manual(Options { max_items: Some(5), ..Options::default() });
+    for n in 0..3 {
+        queue.enqueue(n, 1).unwrap();
+    }
+    let ahead = thread::spawn({
+        let queue = queue.clone();
+        move || queue.enqueue_within(3, 1 << 19, None)
+    });
+    assert_eq!(ahead.join().unwrap(), Ok(3), "it fits");
+    queue.set_max_bytes(1 << 20);
+    let ahead = thread::spawn({
+        let queue = queue.clone();
+        move || queue.enqueue_within(4, 1 << 19, None)
+    });
+    while queue.waiting_producers() == 0 {
+        thread::yield_now();
+    }
+    // Alone it would fit, and then the other one would wait longer.
+    let Err(Error::Full(full)) = queue.enqueue(9, 1) else { panic!("it went in ahead of who waits") };
+    assert_eq!(full.limit, Limit::Memory);
+    assert_eq!((full.current, full.max), (queue.memory_usage(), 1 << 20));
+    assert_eq!((full.needed, full.ahead), ((1 << 19) + 1 + 2 * MESSAGE_OVERHEAD, (1 << 19) + MESSAGE_OVERHEAD));
+    assert!(full.current + full.needed > full.max && !full.is_hopeless());
+    assert_eq!(queue.enqueue_batch(Vec::new()), Ok(4), "nothing needs no room");
+    queue.set_max_bytes(1 << 21);
+    assert_eq!(ahead.join().unwrap(), Ok(4));
+}
+
+#[test]
+fn a_gap_between_two_parts_of_a_call_is_told_by_the_next_call() {
+    let (queue, clock) = manual(Options::default());
+    let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Tell).unwrap();
+    queue.enqueue(0, 1).unwrap();
+    queue.enqueue_for(1, 1, Lifetime::Own(SECOND)).unwrap();
+    queue.enqueue(2, 1).unwrap();
+    clock.advance(SECOND);
+    assert_eq!(consumer.read_with(1, |_| ()), Ok(1));
+    assert_eq!(consumer.read_on_with(9, |_| ()), Ok(0), "the call returns what it has");
+    assert_eq!(consumer.read_with(9, |_| ()), Err(Error::Missed(1)));
+    assert_eq!(consumer.read_with(9, |_| ()), Ok(1));
+}
+
+#[test]
 fn payloads_are_dropped_once_and_not_under_the_lock() {
     struct Counted(Arc<AtomicUsize>, Option<Queue<Counted>>);
     impl Drop for Counted {

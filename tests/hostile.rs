@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mpmc_queue::{
     Clock, Consumer, Error, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now, Options, Queue, Retention, Start,
@@ -122,8 +122,10 @@ fn what_a_panicking_read_made_expire_is_dropped_without_the_lock_and_wakes_whom_
         thread::yield_now();
     }
     f.clock.advance(5 * SECOND);
+    let began = Instant::now();
     assert!(panics(&consumer));
     assert_eq!(producer.join().unwrap(), Ok(3));
+    assert!(began.elapsed() < Duration::from_secs(10), "the producer was woken, and not by its own time");
     assert_eq!(f.drops.load(Ordering::SeqCst), 1);
     f.queue.check();
 }
