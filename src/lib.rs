@@ -86,9 +86,11 @@
 //! group counts as one. Without `ack_wait` a delivery settles itself. With it, a delivery is pending until its member
 //! says what became of it ([`Queue::settle`]). Not acknowledged in time, or given back, it goes to whoever reads next,
 //! after a backoff or the delay that was asked for; from a member that closed it goes at once. Delivered `max_deliver`
-//! times, or given up with [`Settle::Term`], it moves to the dead letter queue, and stays pending until that has room.
-//! Where there is none, what was delivered too often counts as missed. One that expires meanwhile is missed, and
-//! settling it then does nothing.
+//! times, or given up with [`Settle::Term`], it moves to the dead letter queue, and stays pending until that has room. Where
+//! there is none, what was delivered too often counts as missed, and what was given up as read; what could never fit there
+//! counts as missed, too. One that expires meanwhile is missed, and settling it then does nothing. For a group, read +
+//! missed + unread + pending + dead-lettered is what was enqueued since its start, until it seeks; what is ready to be
+//! delivered again is unread.
 //!
 //! # Glossary
 //!
@@ -98,7 +100,7 @@
 //! - **chunk**, **slot**: the log is a list of chunks of [`CHUNK_SIZE`] slots, one for each message.
 //! - **expire**: leave because its time is over. **Drop**: leave to make room. **Trim**: forget the records of that.
 //! - **missed**: left before it was read. **Unread**: what reading on would deliver now.
-//! - **pending**: delivered, not settled. **Settle**: say what became of it: ack, nack, term.
+//! - **pending**: delivered, not settled, not ready to be delivered again. **Settle**: say what became of it: ack, nack, term.
 //! - **redelivery**: any delivery of a message to a group but the first. **Dead letter**: a message given up by its
 //!   group.
 
