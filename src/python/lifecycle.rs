@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -200,8 +201,28 @@ fn at_exit(py: Python<'_>) {
     });
 }
 
-/// Called once, when the module is first imported.
+/// Whether the hooks are installed: they belong to the process, which may import the module again.
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Refuses to be imported into a subinterpreter: what is ours here is the process's (locks, threads, hooks), and the exit of
+/// one interpreter would be taken for the end of all.
+pub(super) fn refuse_subinterpreters(_py: Python<'_>) -> PyResult<()> {
+    // SAFETY: the thread is attached; neither of the two has other conditions, and the main interpreter is always there.
+    let is_main = unsafe { pyo3::ffi::PyInterpreterState_Get() == pyo3::ffi::PyInterpreterState_Main() };
+    match is_main {
+        true => Ok(()),
+        false => Err(PyImportError::new_err(
+            "mpmc_queue cannot be imported in a subinterpreter: import it in the main interpreter (for mod_wsgi: \
+             WSGIApplicationGroup %{GLOBAL})",
+        )),
+    }
+}
+
+/// Called whenever the module is imported. The hooks are the process's: only the first call counts.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    if IS_INSTALLED.swap(true, Ordering::SeqCst) {
+        return Ok(());
+    }
     let main = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?.extract::<u64>()?;
     MAIN_THREAD.store(main, Ordering::Relaxed);
     expiry::surround(surroundings);

@@ -42,6 +42,7 @@ mod _mpmc_queue {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        lifecycle::refuse_subinterpreters(module.py())?;
         // Nothing should be measured then.
         module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
         message::install(module.py())?;
