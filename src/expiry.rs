@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::state::NEVER;
-use crate::sync::{Mutex, Threads, hold, lock, release};
+use crate::sync::{Host, Mutex, MutexGuard, Threads, hold, lock, release};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 /// Something that has to be looked at, at certain moments.
@@ -89,66 +89,95 @@ static EXPIRATION: Mutex<Expiration> = Mutex::new(Expiration {
     schedule: Schedule { targets: BTreeMap::new(), moments: BTreeSet::new(), next: NEVER },
 });
 
-/// Runs the whole life of the thread.
-type Surroundings = fn(&mut (dyn FnMut() + Send));
+/// What there is around the engine, where that is not just Rust.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// Runs the whole life of the thread.
+    pub(crate) life: fn(&mut (dyn FnMut() + Send)),
+    /// Lets others run while a lock is contended: what [`Host::pause`] is.
+    pub(crate) pause: fn(u32),
+}
 
-/// What the thread lives in, where that is not just Rust.
 static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
 
-/// Has the thread live inside of `surroundings`. Only the first call counts.
+/// Has the thread live inside of `surroundings`, and whoever waits for its lock wait as they say. Only the first call counts.
 pub(crate) fn surround(surroundings: Surroundings) {
     let _ = SURROUNDINGS.set(surroundings);
 }
 
+/// Who waits for the lock here may be of any queue, and so of any host.
+struct AnyHost;
+
+impl Host for AnyHost {
+    const TRIES: u32 = Threads::TRIES;
+    const HAS_INBOX: bool = false;
+
+    fn pause(tries: u32) {
+        SURROUNDINGS.get().map_or(Threads::pause as fn(u32), |surroundings| surroundings.pause)(tries);
+    }
+
+    fn dispose(run: &mut dyn FnMut() -> bool) {
+        Threads::dispose(run);
+    }
+}
+
+fn locked() -> MutexGuard<'static, Expiration> {
+    lock::<AnyHost, _>(&EXPIRATION)
+}
+
 impl Expiration {
-    /// Sends a command; false where there is no thread and none can be started.
-    fn send(&mut self, command: Command) -> bool {
+    /// Sends a command. It comes back where there is no thread and none can be started: what it holds must not be dropped
+    /// under the lock.
+    fn send(&mut self, command: Command) -> Result<(), Command> {
         if let Thread::Idle = self.thread {
             let (sender, receiver) = unbounded();
             let (end, ended) = bounded(1);
             let started = thread::Builder::new().name("mpmc-queue expiration".into()).spawn(move || {
                 IS_HERE.set(true);
                 match SURROUNDINGS.get() {
-                    Some(surroundings) => surroundings(&mut || run(&receiver)),
+                    Some(surroundings) => (surroundings.life)(&mut || run(&receiver)),
                     None => run(&receiver),
                 }
                 let _ = end.send(());
             });
             if started.is_err() {
-                return false;
+                return Err(command);
             }
             self.thread = Thread::Running(sender, ended);
         }
         match &self.thread {
-            Thread::Running(sender, _) => sender.send(command).is_ok(),
-            _ => false,
+            Thread::Running(sender, _) => sender.send(command).map_err(|error| error.0),
+            _ => Err(command),
         }
     }
 }
 
 /// Asks for a look at the queue `id` at the given moment.
 pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) {
-    let mut expiration = lock::<Threads, _>(&EXPIRATION);
+    let mut expiration = locked();
     expiration.schedule.insert(id, at, target);
     if at < expiration.schedule.next {
-        let is_told = expiration.send(Command::Look);
+        let is_told = expiration.send(Command::Look).is_ok();
         expiration.schedule.next = if is_told { at } else { NEVER };
     }
 }
 
 /// Forgets the queue `id`.
 pub(crate) fn forget(id: u64) {
-    lock::<Threads, _>(&EXPIRATION).schedule.remove(id);
+    locked().schedule.remove(id);
 }
 
-/// Runs something on the expiration thread. False: it can't, and the command was dropped.
-pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) -> bool {
-    lock::<Threads, _>(&EXPIRATION).send(Command::Run(command))
+/// Runs something on the expiration thread, or here, where there is none any more.
+pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) {
+    let refused = locked().send(Command::Run(command));
+    if let Err(Command::Run(command)) = refused {
+        command();
+    }
 }
 
 /// Ends the thread for good, and waits a while until it has ended.
 pub(crate) fn stop(patience: Duration) {
-    let before = std::mem::replace(&mut lock::<Threads, _>(&EXPIRATION).thread, Thread::Stopped);
+    let before = std::mem::replace(&mut locked().thread, Thread::Stopped);
     if let Thread::Running(sender, ended) = before {
         let _ = sender.send(Command::Stop);
         let _ = ended.recv_timeout(patience);
@@ -166,7 +195,7 @@ pub(crate) fn is_here() -> bool {
 
 /// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
 pub(crate) fn before_fork() {
-    hold(lock::<Threads, _>(&EXPIRATION));
+    hold(locked());
 }
 
 /// Lets go of the state again; a child has no such thread, and starts its own when its queues ask for it.
@@ -175,7 +204,7 @@ pub(crate) fn after_fork(in_child: bool) {
     if !in_child {
         return;
     }
-    let mut expiration = lock::<Threads, _>(&EXPIRATION);
+    let mut expiration = locked();
     expiration.schedule.next = NEVER;
     if let Thread::Running(sender, ended) = std::mem::replace(&mut expiration.thread, Thread::Idle) {
         // The parent's: its other end is a thread that does not exist here, perhaps in the middle of something.
@@ -186,7 +215,7 @@ pub(crate) fn after_fork(in_child: bool) {
 
 fn run(commands: &Receiver<Command>) {
     loop {
-        let mut expiration = lock::<Threads, _>(&EXPIRATION);
+        let mut expiration = locked();
         let due = expiration.schedule.take_due(clock::Clock::System.now().mono);
         let next = expiration.schedule.moments.first().map_or(NEVER, |&(at, _)| at);
         expiration.schedule.next = next;
@@ -197,7 +226,7 @@ fn run(commands: &Receiver<Command>) {
         {
             let again = queue.service();
             if again != NEVER {
-                lock::<Threads, _>(&EXPIRATION).schedule.insert(id, again, target);
+                locked().schedule.insert(id, again, target);
             }
         }
         let command = match next {

@@ -551,13 +551,9 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         }
     }
 
-    /// Every payload, for a garbage collector. `held`: this process's only running thread holds the lock, for a fork.
-    pub(crate) fn each_payload(&self, is_held: bool, mut visit: impl FnMut(&T)) {
-        if is_held {
-            self.core.held(|state| state.log.payloads().for_each(&mut visit));
-        } else {
-            self.core.lock().log.payloads().for_each(&mut visit);
-        }
+    /// Every payload, for a garbage collector.
+    pub(crate) fn each_payload(&self, visit: impl FnMut(&T)) {
+        self.core.look_while_collecting(|state| state.log.payloads().for_each(visit));
     }
 
     /// Opens the inbox, if it may be, as if threads had met at the lock. Whether it is open.

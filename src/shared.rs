@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
@@ -30,6 +30,8 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
     /// Whether a read needs the time even where nothing expires.
     is_read_timed: bool,
     state: Mutex<State<T>>,
+    /// Whether a thread that forks holds the lock, over the fork.
+    is_held_for_fork: AtomicBool,
     /// Where producers leave messages while others are at the log.
     pub(crate) inbox: Inbox<T>,
     /// Where the groups bury their dead, by serial number.
@@ -46,6 +48,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             clock: options.clock.clone(),
             is_read_timed: options.audit || options.read_times,
             state: Mutex::new(State::new(options, options.clock.now())),
+            is_held_for_fork: AtomicBool::new(false),
             inbox: Inbox::new(),
             dead_letters: Mutex::new(HashMap::new()),
             host: std::marker::PhantomData,
@@ -207,18 +210,27 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// Keeps everything still over a fork.
     pub(crate) fn before_fork(&self) {
         hold(self.lock());
+        self.is_held_for_fork.store(true, Ordering::SeqCst);
         self.inbox.before_fork();
     }
 
     /// Lets go of it again.
     pub(crate) fn after_fork(&self) {
         self.inbox.after_fork();
+        self.is_held_for_fork.store(false, Ordering::SeqCst);
         release(&self.state);
     }
 
-    /// Looks at the state while it is kept still.
-    pub(crate) fn held<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
-        held(&self.state, look)
+    /// Looks at the state, for a garbage collector: no thread of Python runs meanwhile but the one that calls.
+    ///
+    /// A thread that forks takes the locks of all queues one by one. Where it has to wait for one, it lets go of the
+    /// interpreter, and a collection may begin, which must not wait for a lock that the forking thread has already: it
+    /// would be let go of only after the fork. What that lock guards stands still.
+    pub(crate) fn look_while_collecting<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
+        match self.is_held_for_fork.load(Ordering::SeqCst) {
+            true => held(&self.state, look),
+            false => look(&self.lock()),
+        }
     }
 
     #[cold]
@@ -268,12 +280,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             if removed.chunks.len() <= DROP_INLINE {
                 H::dispose(&mut || removed.drop_some());
             } else {
-                let mut boxed = Some(removed);
-                expiry::run_there(Box::new(move || {
-                    if let Some(mut removed) = boxed.take() {
-                        H::dispose(&mut || removed.drop_some());
-                    }
-                }));
+                expiry::run_there(Box::new(move || H::dispose(&mut || removed.drop_some())));
             }
         }
     }

@@ -17,6 +17,9 @@ pub(crate) use modelled::{atomic, thread};
 #[cfg(not(loom))]
 pub(crate) use std::{sync::atomic, thread};
 
+#[cfg(not(loom))]
+use std::time::Duration;
+
 use atomic::{AtomicBool, Ordering};
 use parking_lot::lock_api::{self, GuardNoSend};
 
@@ -41,11 +44,13 @@ unsafe impl lock_api::RawMutex for Latch {
     type Guard = GuardNoSend;
 
     fn lock(&self) -> GuardNoSend {
+        let mut tries = 0;
         loop {
             match self.try_lock() {
                 Some(guard) => return guard,
-                None => thread::yield_now(),
+                None => back_off(tries),
             }
+            tries = tries.saturating_add(1);
         }
     }
 
@@ -72,8 +77,9 @@ pub trait Host: Send + Sync + 'static {
     /// Whether threads run at the same time, so that it pays to keep producers and readers apart: see `inbox.rs`.
     const HAS_INBOX: bool;
 
-    /// Lets other threads run while a lock is contended. Called without any lock held.
-    fn pause();
+    /// Lets other threads run while a lock is contended, which this call has tried so many times. Called without any lock
+    /// held.
+    fn pause(tries: u32);
 
     /// Drops payloads that have left a queue. Called without any lock held, from any thread; `run` drops the next
     /// few of them and says whether there are more.
@@ -89,8 +95,8 @@ impl Host for Threads {
     const TRIES: u32 = if cfg!(loom) { 0 } else { 6 };
     const HAS_INBOX: bool = true;
 
-    fn pause() {
-        thread::yield_now();
+    fn pause(tries: u32) {
+        back_off(tries);
     }
 
     fn dispose(run: &mut dyn FnMut() -> bool) {
@@ -112,14 +118,37 @@ fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     if let Some(guard) = try_again::<H, T>(mutex) {
         return guard;
     }
+    let mut tries = 0;
     loop {
-        H::pause();
+        H::pause(tries);
         if !mutex.is_locked()
             && let Some(guard) = mutex.try_lock()
         {
             return guard;
         }
+        tries = tries.saturating_add(1);
     }
+}
+
+/// How often a contended lock is tried with a yield of the processor between, before the thread sleeps between.
+const YIELDS: u32 = 64;
+/// How long it sleeps at first, and at the most.
+#[cfg(not(loom))]
+const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+
+/// Lets other threads run between two tries of a lock.
+///
+/// A yield only lets those run that the scheduler ranks as high as this thread. Where it has real-time priority, and the
+/// holder was preempted on the same processor, nothing but sleep lets the holder go on.
+pub(crate) fn back_off(tries: u32) {
+    #[cfg(not(loom))]
+    if tries >= YIELDS {
+        let doublings = ((tries - YIELDS) / 16).min(8);
+        return std::thread::sleep((NAPS.0 * (1 << doublings)).min(NAPS.1));
+    }
+    #[cfg(loom)]
+    let _ = (tries, YIELDS);
+    thread::yield_now();
 }
 
 /// Tries to take a contended lock for a moment.

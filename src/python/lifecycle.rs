@@ -20,7 +20,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::waiting::Interpreter;
-use crate::sync::{Mutex, Threads, hold, lock, release};
+use crate::expiry::Surroundings;
+use crate::sync::{Host, Mutex, Threads, hold, lock, release};
 use crate::{clock, expiry};
 
 /// A queue as the registry knows it.
@@ -30,9 +31,6 @@ pub(super) type Registered = crate::shared::WeakQueue<Py<PyAny>, Interpreter>;
 static QUEUES: Mutex<BTreeMap<u64, Registered>> = Mutex::new(BTreeMap::new());
 /// The queues held over a fork.
 static HELD: Mutex<Vec<super::queue::Engine>> = Mutex::new(Vec::new());
-/// Whether a fork is under way, with every lock held.
-static FORKING: AtomicBool = AtomicBool::new(false);
-
 /// The interpreter's main thread, the only one that handles signals.
 static MAIN_THREAD: AtomicU64 = AtomicU64::new(0);
 
@@ -70,11 +68,6 @@ fn this_thread() -> u64 {
 /// Whether this is the thread that handles signals.
 pub(super) fn is_main_thread() -> bool {
     MAIN_THREAD.load(Ordering::Relaxed) == this_thread()
-}
-
-/// Whether a fork is under way: then this process's only running thread holds every lock.
-pub(super) fn is_forking() -> bool {
-    FORKING.load(Ordering::Relaxed)
 }
 
 thread_local! {
@@ -156,12 +149,10 @@ fn before_fork() {
     hold(lock::<Interpreter, _>(&ATTACHING));
     // The last, for those who wait for it may keep the interpreter.
     expiry::before_fork();
-    *lock::<Threads, _>(&HELD) = queues;
-    FORKING.store(true, Ordering::SeqCst);
+    *lock::<Interpreter, _>(&HELD) = queues;
 }
 
 fn after_fork(in_child: bool) {
-    FORKING.store(false, Ordering::SeqCst);
     expiry::after_fork(in_child);
     release(&ATTACHING);
     if in_child {
@@ -169,7 +160,7 @@ fn after_fork(in_child: bool) {
         MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
         INSIDE.store(DEPTH.get(), Ordering::SeqCst);
     }
-    let queues = std::mem::take(&mut *lock::<Threads, _>(&HELD));
+    let queues = std::mem::take(&mut *lock::<Interpreter, _>(&HELD));
     for queue in &queues {
         queue.after_fork(in_child);
     }
@@ -225,7 +216,7 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     }
     let main = py.import("threading")?.call_method0("main_thread")?.getattr("ident")?.extract::<u64>()?;
     MAIN_THREAD.store(main, Ordering::Relaxed);
-    expiry::surround(surroundings);
+    expiry::surround(Surroundings { life: surroundings, pause: Interpreter::pause });
     py.import("atexit")?.call_method1("register", (wrap_pyfunction!(at_exit, py)?,))?;
     let os = py.import("os")?;
     if os.hasattr("register_at_fork")? {

@@ -1059,7 +1059,7 @@ impl Queue {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let mut result = Ok(());
-        self.engine.each_payload(lifecycle::is_forking(), |payload| {
+        self.engine.each_payload(|payload| {
             if result.is_ok() {
                 result = visit.call(payload);
             }

@@ -10,7 +10,7 @@ use super::lifecycle;
 use super::queue::Engine;
 use super::size::FREE_THREADED;
 use crate::state::{Ticket, What};
-use crate::sync::Host;
+use crate::sync::{Host, back_off};
 
 /// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
 /// and then nothing wakes the one that has to handle it.
@@ -34,13 +34,13 @@ impl Host for Interpreter {
     const TRIES: u32 = if FREE_THREADED { 6 } else { 0 };
     const HAS_INBOX: bool = FREE_THREADED;
 
-    fn pause() {
+    fn pause(tries: u32) {
         // SAFETY: it takes nothing, and may be called from any thread at any time.
         let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
         // None inside the garbage collector's traversal, where the interpreter must not be let go of.
-        let paused = is_attached.then(|| Python::try_attach(|py| lifecycle::detach(py, thread::yield_now))).flatten();
+        let paused = is_attached.then(|| Python::try_attach(|py| lifecycle::detach(py, || back_off(tries)))).flatten();
         if paused.is_none() {
-            thread::yield_now();
+            back_off(tries);
         }
     }
 
