@@ -452,7 +452,7 @@ class Queue(Generic[_T]):
     def put(self, item: _T, block: bool = True, timeout: float | None = None) -> None:
         """`enqueue` with the signature of the standard library's `queue.Queue.put`: waits for space unless told not to.
 
-        block       False: do not wait, whatever the timeout.
+        block       false: do not wait; no timeout is looked at.
         timeout     seconds to wait for space; None: for ever (the default).
 
         Raises what `enqueue` raises; its errors for a full queue are also `queue.Full`.
@@ -825,7 +825,7 @@ class Consumer(Generic[_T]):
     def get(self, block: bool = True, timeout: float | None = None) -> _T:
         """The next payload, with the signature of the standard library's `queue.Queue.get`: waits unless told not to.
 
-        block       False: do not wait, whatever the timeout.
+        block       false: do not wait; no timeout is looked at.
         timeout     seconds to wait for one; None: for ever (the default).
 
         Raises `queue.Empty` when there is none in time; otherwise what `read` raises.

@@ -9,6 +9,7 @@ use pyo3::types::{
     PyTzInfoAccess,
 };
 
+use super::lifecycle;
 use crate::{Lifetime, Overflow, Retention, Start};
 
 /// Positions and limits end here, so that sums of two of them still fit.
@@ -82,6 +83,27 @@ impl<'py> FromPyObject<'_, 'py> for Timeout {
             return Ok(Timeout::NOW);
         }
         Ok(seconds("timeout", &value)?.map_or(Timeout::Never, Timeout::After))
+    }
+}
+
+/// An argument that is taken by its truth value, as the standard library takes it.
+#[derive(Clone, Copy)]
+pub(super) struct Truth(pub(super) bool);
+
+impl<'py> FromPyObject<'_, 'py> for Truth {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        lifecycle::call_out(value.py(), || value.is_truthy()).map(Truth)
+    }
+}
+
+/// How long a call with the standard library's `block` and `timeout` may wait. Without `block` no timeout is looked at.
+pub(super) fn patience(block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
+    match timeout {
+        _ if !block.0 => Ok(Timeout::NOW),
+        None => Ok(Timeout::Never),
+        Some(timeout) => timeout.extract(),
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 
-use super::arguments::{self, Count, SeekTo, Timeout};
+use super::arguments::{self, Count, SeekTo, Timeout, Truth};
 use super::asyncio::{Call, Operation};
 use super::group::ConsumerGroup;
 use super::list::Filling;
@@ -325,7 +325,7 @@ impl Consumer {
 
     /// The next payload, with the signature of the standard library's `queue.Queue.get`: waits unless told not to.
     ///
-    /// block       False: do not wait, whatever the timeout.
+    /// block       false: do not wait; no timeout is looked at.
     /// timeout     seconds to wait for one; None: for ever (the default).
     ///
     /// Raises `queue.Empty` when there is none in time; otherwise what `read` raises.
@@ -335,9 +335,9 @@ impl Consumer {
     /// >>> q.put("a")
     /// >>> reader.get()
     /// 'a'
-    #[pyo3(signature = (block = true, timeout = Timeout::Never), text_signature = "($self, block=True, timeout=None)")]
-    fn get(&self, py: Python<'_>, block: bool, timeout: Timeout) -> PyResult<Py<PyAny>> {
-        self.payload(py, if block { timeout } else { Timeout::NOW })
+    #[pyo3(signature = (block = Truth(true), timeout = None), text_signature = "($self, block=True, timeout=None)")]
+    fn get(&self, py: Python<'_>, block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        self.payload(py, arguments::patience(block, timeout)?)
     }
 
     /// `get` without waiting.

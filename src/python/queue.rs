@@ -16,7 +16,9 @@ use pyo3::types::{
 };
 use uuid::Uuid;
 
-use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Ttl};
+use super::arguments::{
+    self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Truth, Ttl,
+};
 use super::asyncio::{Call, Futures, Operation};
 use super::consumer::{Consumer, EngineConsumer};
 use super::group::{self, ConsumerGroup, EngineGroup};
@@ -636,17 +638,18 @@ impl Queue {
 
     /// `enqueue` with the signature of the standard library's `queue.Queue.put`: waits for space unless told not to.
     ///
-    /// block       False: do not wait, whatever the timeout.
+    /// block       false: do not wait; no timeout is looked at.
     /// timeout     seconds to wait for space; None: for ever (the default).
     ///
     /// Raises what `enqueue` raises; its errors for a full queue are also `queue.Full`.
     ///
     /// >>> q = Queue("q")
     /// >>> q.put("a")
-    #[pyo3(signature = (item, block = true, timeout = Timeout::Never),
+    #[pyo3(signature = (item, block = Truth(true), timeout = None),
            text_signature = "($self, item, block=True, timeout=None)")]
-    fn put(&self, item: Bound<'_, PyAny>, block: bool, timeout: Timeout) -> PyResult<()> {
-        self.add(item, Lifetime::Queue, if block { timeout } else { Timeout::NOW }).map(|_| ())
+    fn put(&self, item: Bound<'_, PyAny>, block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let timeout = arguments::patience(block, timeout)?;
+        self.add(item, Lifetime::Queue, timeout).map(|_| ())
     }
 
     /// `put` without waiting.
@@ -974,9 +977,9 @@ impl Queue {
     /// The standard library's name for `close`.
     ///
     /// >>> Queue("q").shutdown()
-    #[pyo3(signature = (immediate = false))]
-    fn shutdown(&self, immediate: bool) {
-        self.engine.close(immediate);
+    #[pyo3(signature = (immediate = Truth(false)), text_signature = "($self, immediate=False)")]
+    fn shutdown(&self, immediate: Truth) {
+        self.engine.close(immediate.0);
     }
 
     /// Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.

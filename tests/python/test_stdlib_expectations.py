@@ -7,7 +7,7 @@ import pytest
 
 import mpmc_queue
 from helpers import CLOCK_SLACK, stopwatch
-from mpmc_queue import ItemLimitError, MemoryLimitError, QueueClosedError, QueueError, QueueFullError
+from mpmc_queue import ItemLimitError, MemoryLimitError, Queue, QueueClosedError, QueueError, QueueFullError
 
 SIZE = 5
 
@@ -203,3 +203,58 @@ def test_many_threads_put_and_get_everything(make_queue, run_thread):
 
 def test_empty_is_the_standard_librarys_own():
     assert not hasattr(mpmc_queue, "Empty") or mpmc_queue.Empty is stdlib_queue.Empty
+
+
+CALLS = (  # the call, and whether the queue holds its one item by then
+    ("put", ("x", 0), False),
+    ("put", ("x", 0), True),
+    ("put", ("x", None), True),
+    ("put", ("x", False, -1), True),
+    ("put", ("x", [], "no number"), True),
+    ("put", ("x", 1, 0.01), True),
+    ("put", ("x", "yes", -1), True),
+    ("get", (0,), False),
+    ("get", (0,), True),
+    ("get", (1, 0.01), False),
+    ("get", (False, -1), False),
+    ("get", (None, "no number"), True),
+    ("get", (True, -1), False),
+)
+
+
+def outcome(subject, reader, method, arguments, full):
+    if full:
+        subject.put("held")
+    try:
+        return getattr(reader if method == "get" else subject, method)(*arguments)
+    except Exception as error:
+        return next(
+            kind for kind in (stdlib_queue.Full, stdlib_queue.Empty, ValueError, TypeError) if isinstance(error, kind)
+        )
+
+
+@pytest.mark.parametrize(("method", "arguments", "full"), CALLS)
+def test_block_is_taken_by_its_truth_value_and_without_it_no_timeout_is_looked_at(method, arguments, full):
+    theirs, ours = stdlib_queue.Queue(maxsize=1), Queue("q", max_items=1)
+    expected = outcome(theirs, theirs, method, arguments, full)
+    assert outcome(ours, ours.add_consumer(), method, arguments, full) == expected
+
+
+def test_shutdown_takes_immediate_by_its_truth_value():
+    queue = Queue("q")
+    queue.put("discarded")
+    queue.shutdown(1)
+    assert len(queue) == 0
+
+
+def test_a_truth_value_that_raises_leaves_the_call_and_the_queue_as_it_was():
+    class Undecided:
+        def __bool__(self):
+            raise ZeroDivisionError
+
+    queue = Queue("q")
+    with pytest.raises(ZeroDivisionError):
+        queue.put("x", Undecided())
+    with pytest.raises(ZeroDivisionError):
+        queue.shutdown(Undecided())
+    assert (len(queue), queue.closed) == (0, False)
