@@ -11,62 +11,66 @@ import sys
 class QueueError(Exception):
     """Base of every error this package raises.
 
-    `message` says what was wrong and what to do about it; it is also what `str()` gives.
+    `message` says which queue it was, what was wrong and what to do about it; it is also what `str()` gives. `queue` is the
+    name of the queue, or None where there is none.
     """
 
     message: str
+    queue: str | None
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-    def _arguments(self) -> tuple[object, ...]:
-        """What the constructor takes to make an equal error again."""
-        return (self.message,)
+    def __init__(self, message: str, *, queue: str | None = None) -> None:
+        super().__init__(message if queue is None else f"queue {queue!r}: {message}")
+        self.message = self.args[0]
+        self.queue = queue
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the constructor with `args`, which is the message alone.
-        return type(self), self._arguments(), self.__dict__
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(cls: type[QueueError], args: tuple[object, ...]) -> QueueError:
+    """An error of that class without its attributes, for `pickle` and `copy`, which add them."""
+    return cls.__new__(cls, *args)
 
 
 class QueueFullError(QueueError, queue.Full):
     """The message (or the whole batch) does not fit. Nothing was added.
 
     Also a `queue.Full`. `current` is what the queue held, `max` its limit, and `needed` what this call asked for:
-    bytes in a `MemoryLimitError`, messages in an `ItemLimitError`.
+    bytes in a `MemoryLimitError`, messages in an `ItemLimitError`. Where others wait for room ahead in line, there has to be
+    room for them, too: `needed` then includes what they asked for, which is `ahead`.
     """
 
     current: int
     max: int
     needed: int
+    ahead: int
 
-    def __init__(self, current: int, max: int, needed: int) -> None:
-        super().__init__(self._describe(current, max, needed))
+    def __init__(self, current: int, max: int, needed: int, *, ahead: int = 0, queue: str | None = None) -> None:
+        super().__init__(self._describe(current, max, needed - ahead, ahead), queue=queue)
         self.current = current
         self.max = max
         self.needed = needed
+        self.ahead = ahead
 
     @staticmethod
-    def _describe(current: int, max: int, needed: int) -> str:
-        return f"the queue is full: this call needs {needed:,}, and {current:,} of {max:,} are taken"
-
-    def _arguments(self) -> tuple[object, ...]:
-        return self.current, self.max, self.needed
+    def _describe(current: int, max: int, own: int, ahead: int) -> str:
+        return f"it is full: this call needs {own:,}{_waiting(ahead)}, and {current:,} of {max:,} are taken"
 
 
 class MemoryLimitError(QueueFullError):
     """It does not fit into `max_bytes`; the figures are bytes, overhead included."""
 
     @staticmethod
-    def _describe(current: int, max: int, needed: int) -> str:
-        if needed > max:
+    def _describe(current: int, max: int, own: int, ahead: int) -> str:
+        if own > max:
             return (
-                f"this can never fit: it needs {needed:,} bytes, overhead included, and max_bytes is {max:,} "
+                f"this can never fit: it needs {own:,} bytes, overhead included, and max_bytes is {max:,} "
                 f"({current:,} are taken); raise max_bytes, or send it in smaller pieces"
             )
         return (
-            f"no room: this call needs {needed:,} bytes, overhead included, and {current:,} of {max:,} are taken; "
-            "wait for space with timeout=, raise max_bytes, or shorten the ttl"
+            f"no room: this call needs {own:,} bytes, overhead included{_waiting(ahead)}, and {current:,} of {max:,} are "
+            "taken; wait for space with timeout=, raise max_bytes, or shorten the ttl"
         )
 
 
@@ -74,14 +78,14 @@ class ItemLimitError(QueueFullError):
     """It does not fit into `max_items`; the figures are messages."""
 
     @staticmethod
-    def _describe(current: int, max: int, needed: int) -> str:
-        if needed > max:
+    def _describe(current: int, max: int, own: int, ahead: int) -> str:
+        if own > max:
             return (
-                f"this can never fit: it is {_messages(needed)}, and max_items is {max:,} ({current:,} are held); "
+                f"this can never fit: it is {_messages(own)}, and max_items is {max:,} ({current:,} are held); "
                 "raise max_items, or send it in smaller batches"
             )
         return (
-            f"no room: this call adds {_messages(needed)}, and {current:,} of {max:,} are held; "
+            f"no room: this call adds {_messages(own)}{_waiting(ahead)}, and {current:,} of {max:,} are held; "
             "wait for space with timeout=, raise max_items, or shorten the ttl"
         )
 
@@ -94,15 +98,13 @@ class MessagesMissedError(QueueError):
 
     count: int
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, queue: str | None = None) -> None:
         super().__init__(
             f"{_messages(count)} left the queue before this consumer read {'it' if count == 1 else 'them'}; "
-            "the next read goes on with the oldest message held. Read faster, or give messages a longer ttl"
+            "the next read goes on with the oldest message held. Read faster, or give messages a longer ttl",
+            queue=queue,
         )
         self.count = count
-
-    def _arguments(self) -> tuple[object, ...]:
-        return (self.count,)
 
 
 if sys.version_info >= (3, 13):
@@ -121,6 +123,11 @@ else:
 
 class ConsumerClosedError(QueueError):
     """The consumer was removed from its queue."""
+
+
+def _waiting(ahead: int) -> str:
+    """What those wait for who are ahead in line, if there are any."""
+    return f", others wait ahead in line for {ahead:,}" if ahead else ""
 
 
 def _messages(count: int) -> str:

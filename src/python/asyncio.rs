@@ -336,7 +336,7 @@ impl Progress {
             Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) => {
                 return Err(match &self.batch {
                     Some(batch) => queue.get().refusal(py, batch),
-                    None => errors::raise(py, crate::Error::Closed),
+                    None => errors::raise(py, crate::Error::Closed, &queue.get().name),
                 });
             }
         })

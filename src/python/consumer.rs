@@ -62,9 +62,9 @@ impl Consumer {
                 Ok(count) => return Ok(count),
                 Err(Error::Missed(count)) => match self.queue.get().on_missed(py, self.consumer.id()) {
                     Some(callback) => drop(lifecycle::call_out(py, || callback.call1(py, (count,)))?),
-                    None => return Err(errors::raise(py, Error::Missed(count))),
+                    None => return Err(self.error(py, Error::Missed(count))),
                 },
-                Err(error) => return Err(errors::raise(py, error)),
+                Err(error) => return Err(self.error(py, error)),
             }
         }
     }
@@ -188,8 +188,12 @@ impl Consumer {
         payload.ok_or_else(|| errors::empty(py))
     }
 
+    fn error(&self, py: Python<'_>, error: Error) -> PyErr {
+        errors::raise(py, error, &self.queue.get().name)
+    }
+
     fn ask<R>(&self, py: Python<'_>, question: impl FnOnce(&EngineConsumer) -> Result<R, Error>) -> PyResult<R> {
-        question(&self.consumer).map_err(|error| errors::raise(py, error))
+        question(&self.consumer).map_err(|error| self.error(py, error))
     }
 
     /// The same, where a consumer that was removed has an answer, too: nothing.
@@ -200,7 +204,7 @@ impl Consumer {
     ) -> PyResult<R> {
         match question(&self.consumer) {
             Err(Error::ConsumerClosed) => Ok(R::default()),
-            answer => answer.map_err(|error| errors::raise(py, error)),
+            answer => answer.map_err(|error| self.error(py, error)),
         }
     }
 }
@@ -491,7 +495,7 @@ impl Consumer {
     fn seek(&self, py: Python<'_>, to: SeekTo) -> PyResult<()> {
         self.consumer.seek(to.0).map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("to", to.0, next),
-            error => errors::raise(py, error),
+            error => self.error(py, error),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyString, PyType};
 
 use super::lifecycle;
 use crate::{Error, Limit};
@@ -11,32 +11,42 @@ fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str
     cell.import(py, "mpmc_queue._errors", name)
 }
 
-/// The Python exception for an error of the engine.
-pub(super) fn raise(py: Python<'_>, error: Error) -> PyErr {
-    lifecycle::call_out(py, || make(py, error))
+/// The Python exception for an error of the engine, met at the queue of that name.
+pub(super) fn raise(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
+    lifecycle::call_out(py, || make(py, error, queue))
 }
 
-fn make(py: Python<'_>, error: Error) -> PyErr {
+fn make(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
     static MEMORY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static ITEMS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CLOSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static CONSUMER_CLOSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static MISSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let made = match error {
-        Error::Full(full) => match full.limit {
-            Limit::Memory => class(py, &MEMORY, "MemoryLimitError"),
-            Limit::Items => class(py, &ITEMS, "ItemLimitError"),
+    let made = named(py, queue).and_then(|details| match error {
+        Error::Full(full) => {
+            let class = match full.limit {
+                Limit::Memory => class(py, &MEMORY, "MemoryLimitError"),
+                Limit::Items => class(py, &ITEMS, "ItemLimitError"),
+            };
+            details.set_item("ahead", full.ahead)?;
+            class?.call((full.current, full.max, full.needed), Some(&details))
         }
-        .and_then(|class| class.call1((full.current, full.max, full.needed))),
-        Error::Closed => class(py, &CLOSED, "QueueClosedError").and_then(|class| class.call1((error.to_string(),))),
+        Error::Closed => class(py, &CLOSED, "QueueClosedError")?.call((error.to_string(),), Some(&details)),
         Error::ConsumerClosed => {
-            class(py, &CONSUMER_CLOSED, "ConsumerClosedError").and_then(|class| class.call1((error.to_string(),)))
+            class(py, &CONSUMER_CLOSED, "ConsumerClosedError")?.call((error.to_string(),), Some(&details))
         }
-        Error::Missed(count) => class(py, &MISSED, "MessagesMissedError").and_then(|class| class.call1((count,))),
-        Error::GroupClosed => return settling(py, &error.to_string()),
-        Error::NameTaken | Error::BeyondEnd(_) => return pyo3::exceptions::PyValueError::new_err(error.to_string()),
-    };
+        Error::Missed(count) => class(py, &MISSED, "MessagesMissedError")?.call((count,), Some(&details)),
+        Error::GroupClosed => Err(settling(py, &error.to_string(), queue)),
+        Error::NameTaken | Error::BeyondEnd(_) => Err(pyo3::exceptions::PyValueError::new_err(error.to_string())),
+    });
     made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// What every error is told: the name of its queue.
+fn named<'py>(py: Python<'py>, queue: &Py<PyString>) -> PyResult<Bound<'py, PyDict>> {
+    let details = PyDict::new(py);
+    details.set_item("queue", queue)?;
+    Ok(details)
 }
 
 /// `queue.Empty`, as the standard library raises it.
@@ -51,10 +61,10 @@ pub(super) fn is_closed(py: Python<'_>, error: &PyErr) -> bool {
     class(py, &CLOSED, "QueueClosedError").is_ok_and(|class| error.is_instance(py, class))
 }
 
-/// A plain `QueueError`.
-pub(super) fn settling(py: Python<'_>, message: &str) -> PyErr {
+/// A plain `QueueError`, met at the queue of that name.
+pub(super) fn settling(py: Python<'_>, message: &str, queue: &Py<PyString>) -> PyErr {
     static QUEUE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    class(py, &QUEUE_ERROR, "QueueError")
-        .and_then(|class| class.call1((message,)))
-        .map_or_else(|error| error, PyErr::from_value)
+    let made =
+        named(py, queue).and_then(|details| class(py, &QUEUE_ERROR, "QueueError")?.call((message,), Some(&details)));
+    made.map_or_else(|error| error, PyErr::from_value)
 }

@@ -99,7 +99,7 @@ impl ConsumerGroup {
     }
 
     fn figures(&self, py: Python<'_>) -> PyResult<crate::GroupStats> {
-        self.group.stats().map_err(|error| errors::raise(py, error))
+        self.group.stats().map_err(|error| errors::raise(py, error, &self.queue.get().name))
     }
 }
 
@@ -151,7 +151,7 @@ impl ConsumerGroup {
     #[pyo3(signature = (name = None))]
     fn add_consumer<'py>(&self, py: Python<'py>, name: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Consumer>> {
         let name = name.map(|name| arguments::text("name", name)).transpose()?;
-        let member = self.group.add_consumer(name).map_err(|error| errors::raise(py, error))?;
+        let member = self.group.add_consumer(name).map_err(|error| errors::raise(py, error, &self.queue.get().name))?;
         self.queue.get().enter(member.id(), None);
         Queue::object_of(self.queue.bind(py), member)
     }
@@ -226,10 +226,10 @@ pub(super) fn dead_letter<'py>(
 }
 
 /// The error of a group that could not be added.
-pub(super) fn not_added(py: Python<'_>, error: Error, name: &str, start: crate::Start) -> PyErr {
+pub(super) fn not_added(queue: &Queue, py: Python<'_>, error: Error, name: &str, start: crate::Start) -> PyErr {
     match error {
         Error::BeyondEnd(next) => arguments::beyond_end("start", start, next),
         Error::NameTaken => PyValueError::new_err(format!("name must be new in its queue: there is a group {name:?}")),
-        error => errors::raise(py, error),
+        error => errors::raise(py, error, &queue.name),
     }
 }

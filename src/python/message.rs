@@ -92,14 +92,18 @@ impl Message {
     fn settle(&self, py: Python<'_>, how: Settle) -> PyResult<bool> {
         let Some(receipt) = &self.draft.receipt else {
             let message = "this message needs no settling: only deliveries of a group with ack_wait do";
-            return Err(errors::settling(py, message));
+            return Err(errors::settling(py, message, &self.source.get().name));
         };
         let is_settled = match how {
             Settle::InProgress => self.is_settled.load(Ordering::SeqCst),
             _ => self.is_settled.swap(true, Ordering::SeqCst),
         };
         if is_settled {
-            return Err(errors::settling(py, "this delivery has been settled: ack, nack and term come once"));
+            return Err(errors::settling(
+                py,
+                "this delivery has been settled: ack, nack and term come once",
+                &self.source.get().name,
+            ));
         }
         Ok(self.source.get().engine.upgrade().is_some_and(|engine| engine.settle(receipt, how)))
     }

@@ -286,7 +286,7 @@ impl Queue {
         if let Error::Full(_) = batch.refused {
             self.engine.reject(batch.need);
         }
-        errors::raise(py, batch.refused)
+        errors::raise(py, batch.refused, &self.name)
     }
 
     /// One payload as a batch.
@@ -701,7 +701,7 @@ impl Queue {
         };
         let consumer = this.engine.add_consumer(name, start.0, policy).map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("start", start.0, next),
-            error => errors::raise(py, error),
+            error => errors::raise(py, error, &this.name),
         })?;
         this.enter(consumer.id(), callback);
         Self::object_of(slf, consumer)
@@ -746,7 +746,7 @@ impl Queue {
         let options = group::options(ack_wait, max_deliver, backoff, max_ack_pending, dead_letter.is_some())?;
         let letters = dead_letter.as_ref().map(group::letters);
         let made = this.engine.add_group(&text, start.0, &options, letters.transpose()?);
-        let made = made.map_err(|error| group::not_added(py, error, &text, start.0))?;
+        let made = made.map_err(|error| group::not_added(this, py, error, &text, start.0))?;
         let entry = RegisteredGroup { object: None, dead_letter: dead_letter.map(Bound::unbind) };
         let before = this.groups.lock().insert(text, entry);
         drop(before);

@@ -86,7 +86,7 @@ class Consumer(Reader[_T]):
     def _take(self) -> Message[_T] | None:
         """The next message that has arrived."""
         if self._closed:
-            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
         feed = self._feed
@@ -116,7 +116,7 @@ class Consumer(Reader[_T]):
         self._told_by_on_missed = self._feed.lost
         self._losses.wake_all()
         if self._on_missed == "raise":
-            raise MessagesMissedError(count)
+            raise MessagesMissedError(count, queue=self.queue.name)
         if callable(self._on_missed):
             self._on_missed(count)
 
@@ -168,7 +168,7 @@ class Consumer(Reader[_T]):
     async def peek(self) -> Message[_T] | None:
         """The message that `aread` would return now, left where it is; None when there is none."""
         if self._closed:
-            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         if not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()
@@ -193,7 +193,7 @@ class Consumer(Reader[_T]):
     def seek(self, to: Start) -> None:
         """Moves the position, as `mpmc_queue.Consumer.seek`; a seq beyond the next is a ValueError of the next read."""
         if self._closed:
-            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         self._feed.seek(arguments.start_of(to, "to"))
         self._queue._settling.add(self._feed)
 
@@ -214,7 +214,7 @@ class Consumer(Reader[_T]):
         loop = asyncio.get_running_loop()
         while True:
             if self._closed:
-                raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+                raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
             if self._feed.lost == self._taken:
                 await self._feed.count_lost()
             missed, self._taken = self._feed.lost - self._taken, self._feed.lost

@@ -12,13 +12,10 @@ class ServerError(QueueError):
     words.
     """
 
-    def __init__(self, code: int, description: str) -> None:
-        super().__init__(f"the server refused: {description} (error {code})")
+    def __init__(self, code: int, description: str, *, queue: str | None = None) -> None:
+        super().__init__(f"the server refused: {description} (error {code})", queue=queue)
         self.code = code
         self.description = description
-
-    def _arguments(self) -> tuple[object, ...]:
-        return self.code, self.description
 
 
 class NotConfirmedError(QueueError, TimeoutError):
@@ -28,12 +25,9 @@ class NotConfirmedError(QueueError, TimeoutError):
     nor has a question.
     """
 
-    def __init__(self, message: str, id: UUID | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, id: UUID | None = None, *, queue: str | None = None) -> None:
+        super().__init__(message, queue=queue)
         self.id = id
-
-    def _arguments(self) -> tuple[object, ...]:
-        return self.message, self.id
 
 
 class OptionError(QueueError, ValueError):
@@ -54,12 +48,9 @@ class CodecError(QueueError, ValueError):
     failed.
     """
 
-    def __init__(self, message: str, seq: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, seq: int | None = None, *, queue: str | None = None) -> None:
+        super().__init__(message, queue=queue)
         self.seq = seq
-
-    def _arguments(self) -> tuple[object, ...]:
-        return self.message, self.seq
 
 
 for _error in (ServerError, NotConfirmedError, OptionError, NotAtomicError, CodecError):

@@ -107,7 +107,7 @@ class Group(Generic[_T]):
     def add_consumer(self, name: str | None = None) -> Member[_T]:
         """A new member, in this process."""
         if self._closed:
-            raise QueueError(f"group {self._name!r} has been closed")
+            raise QueueError(f"group {self._name!r} has been closed", queue=self.queue.name)
         member = Member(self, None if name is None else arguments.name_of(name, "name"))
         self._members.append(member)
         return member

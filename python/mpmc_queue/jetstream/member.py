@@ -186,7 +186,7 @@ class Member(Reader[_T]):
 
     def _check(self) -> None:
         if self._closed:
-            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed")
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self._queue.name)
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
 

@@ -75,7 +75,7 @@ class Publisher:
     async def one(self, message: Outgoing, timeout: float | None) -> int:
         """Publishes it and returns its sequence in the stream."""
         if self._closed():
-            raise QueueClosedError(f"queue {self._options.name!r} is closed")
+            raise QueueClosedError("it is closed", queue=self._options.name)
         self._check_payload(message)
         try:
             # The usual case: stored, and confirmed, at the first try.
@@ -86,7 +86,7 @@ class Publisher:
     async def many(self, messages: Sequence[Outgoing], timeout: float | None) -> range:
         """Publishes all of them next to each other, or none; returns their sequences in the stream."""
         if self._closed():
-            raise QueueClosedError(f"queue {self._options.name!r} is closed")
+            raise QueueClosedError("it is closed", queue=self._options.name)
         if not messages:
             return range(0)
         # One id is enough: a batch is stored as a whole, and refused as a whole when any of its ids is known.
@@ -177,7 +177,7 @@ class Publisher:
             if isinstance(error, NobodyThere):
                 await self._check_stream()
             if self._closed():
-                raise QueueClosedError(f"queue {self._options.name!r} is closed")
+                raise QueueClosedError("it is closed", queue=self._options.name)
             left = pause(tries)
             if deadline is not None:
                 left = min(left, deadline - loop.time())
@@ -207,12 +207,12 @@ class Publisher:
             return seq
         code, description = error.get("err_code", error.get("code", 0)), error.get("description", "")
         if code == STORE_FAILED and "maximum messages" in description:
-            raise ItemLimitError(0, self._options.max_items or 0, 0)
+            raise ItemLimitError(0, self._options.max_items or 0, 0, queue=self._options.name)
         if code == STORE_FAILED and "maximum bytes" in description:
-            raise MemoryLimitError(0, self._options.max_bytes, 0)
+            raise MemoryLimitError(0, self._options.max_bytes, 0, queue=self._options.name)
         if code in NOT_NOW:
             raise NoAnswer(description)
-        raise ServerError(code, description)
+        raise ServerError(code, description, queue=self._options.name)
 
     def check_fit(self, items: int, size: int) -> None:
         """Raises when so many messages of this size together could never fit."""
