@@ -197,6 +197,11 @@ fn a_refusal_behind_others_names_their_limit_with_figures_that_do_not_fit() {
     assert_eq!((full.current, full.max), (queue.memory_usage(), 1 << 20));
     assert_eq!((full.needed, full.ahead), ((1 << 19) + 1 + 2 * MESSAGE_OVERHEAD, (1 << 19) + MESSAGE_OVERHEAD));
     assert!(full.current + full.needed > full.max && !full.is_hopeless());
+    let behind = queue.enqueue_within(9, 1, Some(Duration::from_millis(20)));
+    assert!(
+        matches!(behind, Err(Error::Full(full)) if full.ahead > 0),
+        "it had a place in line, behind the other: {behind:?}"
+    );
     assert_eq!(queue.enqueue_batch(Vec::new()), Ok(4), "nothing needs no room");
     queue.set_max_bytes(1 << 21);
     assert_eq!(ahead.join().unwrap(), Ok(4));

@@ -8,14 +8,17 @@
 //!
 //! Futures are held by the queue's object, where the garbage collector finds them, and not by the waiters.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -29,13 +32,83 @@ use super::message::Message;
 use super::queue::{Batch, Queue};
 use super::waiting::Interpreter;
 use super::{errors, fast, lifecycle};
-use crate::Lifetime;
 use crate::budget::Need;
 use crate::state::{Ticket, What};
 use crate::sync::{Mutex, MutexGuard, lock};
+use crate::{Clock, Lifetime};
 
-/// How long a consumer may be iterated over without a pause before other tasks get their turn.
-const TURN: Duration = Duration::from_millis(1);
+/// Nanoseconds for which a task may await what need not wait before other tasks of its loop get their turn.
+const TURN: u64 = 1_000_000;
+
+thread_local! {
+    /// When the current turn of this thread's loop began (monotonic nanoseconds); 0: with the next call.
+    static TURN_BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// Weakly, the task that had the loop then.
+    static TURN_OF: Cell<Option<Py<PyWeakrefReference>>> = const { Cell::new(None) };
+    /// What was raised while this thread woke a task; None: nothing yet. Outside of [`waking`], nobody collects it.
+    static RAISED: RefCell<Option<Option<PyErr>>> = const { RefCell::new(None) };
+}
+
+/// Whether a turn is under way that has not lasted long enough.
+#[inline]
+fn is_in_turn() -> bool {
+    let began = TURN_BEGAN.get();
+    began != 0 && Clock::System.now().mono.saturating_sub(began) < TURN
+}
+
+/// Whether this call has to wait until the loop has turned: one task has had it for a whole turn. Otherwise a turn begins, if
+/// none is under way.
+fn is_turn_over(py: Python<'_>) -> bool {
+    if is_in_turn() {
+        return false;
+    }
+    let task = lifecycle::call_out(py, || current_task(py)).ok().flatten();
+    let before = TURN_OF.take();
+    if let (Some(task), Some(before)) = (&task, before)
+        && TURN_BEGAN.get() != 0
+        && before.bind(py).upgrade().is_some_and(|before| before.is(task))
+    {
+        TURN_BEGAN.set(0);
+        return true;
+    }
+    TURN_OF.set(task.and_then(|task| PyWeakrefReference::new(&task).ok()).map(Bound::unbind));
+    TURN_BEGAN.set(Clock::System.now().mono.max(1));
+    false
+}
+
+/// The task that runs; an error where no loop does.
+fn current_task(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let current_task = CURRENT_TASK
+        .get_or_try_init(py, || PyResult::Ok(py.import("asyncio")?.getattr("current_task")?.unbind()))?
+        .bind(py);
+    Ok(Some(current_task.call0()?).filter(|task| !task.is_none()))
+}
+
+/// Does what may wake tasks of event loops, and raises what was raised by that: a signal may strike there, too.
+pub(super) fn waking<R>(wake: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    let outer = RAISED.replace(Some(None));
+    let result = wake();
+    match RAISED.replace(outer).flatten() {
+        // What was done stays done; a failure of the call itself counts for more.
+        Some(error) if result.is_ok() => Err(error),
+        _ => result,
+    }
+}
+
+/// Keeps an error for whoever wakes, or, where nobody collects it, reports it.
+fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
+    let uncollected = RAISED.with_borrow_mut(|raised| match raised {
+        Some(first @ None) => {
+            *first = Some(error);
+            None
+        }
+        _ => Some(error),
+    });
+    if let Some(error) = uncollected {
+        error.write_unraisable(py, Some(event_loop));
+    }
+}
 
 // --- the loops --------------------------------------------------------------------------------------------------------
 
@@ -44,7 +117,14 @@ const TURN: Duration = Duration::from_millis(1);
 pub(super) struct Mailbox {
     /// Weak, for the mailbox is found by its loop and must not keep it alive.
     event_loop: Py<PyWeakrefReference>,
-    ready: Mutex<Vec<Py<PyAny>>>,
+    ready: Mutex<Ready>,
+}
+
+#[derive(Default)]
+struct Ready {
+    futures: Vec<Py<PyAny>>,
+    /// Whether the loop has been asked to come to them.
+    is_called: bool,
 }
 
 /// The mailbox of a loop.
@@ -68,24 +148,44 @@ impl Mailbox {
     fn post(slf: &Bound<'_, Self>, future: Py<PyAny>) -> bool {
         let py = slf.py();
         let this = slf.get();
-        let is_first = {
+        let was_called = {
             let mut ready = lock::<Interpreter, _>(&this.ready);
-            ready.push(future);
-            ready.len() == 1
+            ready.futures.push(future);
+            std::mem::replace(&mut ready.is_called, true)
         };
-        if !is_first {
+        if was_called {
             return true;
         }
-        let called = this.event_loop.bind(py).upgrade().map(|event_loop| {
-            let deliver = slf.getattr(intern!(py, "deliver"))?;
-            event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (deliver,))
-        });
-        if matches!(called, Some(Ok(_))) {
-            return true;
+        if let Some(event_loop) = this.event_loop.bind(py).upgrade() {
+            // Once more where a signal struck: its error leaves the call that wakes, and the tasks wake all the same.
+            for _ in 0..2 {
+                match Self::call(slf, &event_loop) {
+                    Ok(()) => return true,
+                    Err(_) if Self::is_closed(&event_loop) => break,
+                    Err(error) => set_aside(py, error, &event_loop),
+                }
+            }
+            if !Self::is_closed(&event_loop) {
+                // They stay, and the next one asks the loop again.
+                lock::<Interpreter, _>(&this.ready).is_called = false;
+                return true;
+            }
         }
         let undeliverable = std::mem::take(&mut *lock::<Interpreter, _>(&this.ready));
         drop(undeliverable);
         false
+    }
+
+    /// Asks the loop to come to what is ready.
+    fn call(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let deliver = slf.getattr(intern!(py, "deliver"))?;
+        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (deliver,)).map(drop)
+    }
+
+    fn is_closed(event_loop: &Bound<'_, PyAny>) -> bool {
+        let closed = event_loop.call_method0(intern!(event_loop.py(), "is_closed"));
+        closed.and_then(|closed| closed.is_truthy()).unwrap_or(false)
     }
 }
 
@@ -93,12 +193,16 @@ impl Mailbox {
 impl Mailbox {
     /// Completes the futures, in their loop.
     fn deliver(&self, py: Python<'_>) -> PyResult<()> {
-        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&self.ready));
-        lifecycle::call_out(py, || ready.iter().try_for_each(|future| complete(future.bind(py), false)))
+        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&self.ready)).futures;
+        lifecycle::call_out(py, || {
+            // One that fails does not keep the others waiting.
+            let results: Vec<_> = ready.iter().map(|future| complete(future.bind(py), false)).collect();
+            results.into_iter().collect()
+        })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        lock::<Interpreter, _>(&self.ready).iter().try_for_each(|future| visit.call(future))
+        lock::<Interpreter, _>(&self.ready).futures.iter().try_for_each(|future| visit.call(future))
     }
 }
 
@@ -247,6 +351,10 @@ struct Suspended {
 pub(super) struct Call {
     /// None while it runs, and once it has ended.
     progress: Mutex<Option<Progress>>,
+    /// Whether anybody has awaited or closed it.
+    is_begun: AtomicBool,
+    /// The method that was called.
+    name: &'static str,
 }
 
 /// A step's outcome.
@@ -257,6 +365,20 @@ enum Step {
 }
 
 impl Operation {
+    /// The method that it is of.
+    fn name(&self) -> &'static str {
+        match self {
+            Operation::Read(_) => "Consumer.aread",
+            Operation::ReadBatch(..) => "Consumer.aread_batch",
+            Operation::Get(_) => "Consumer.aget",
+            Operation::Next(_) => "Consumer.__anext__",
+            Operation::TakeMissed(_) => "Consumer.atake_missed",
+            Operation::Enqueue(..) => "Queue.aenqueue",
+            Operation::EnqueueBatch(..) => "Queue.aenqueue_batch",
+            Operation::Join(_) => "Queue.ajoin",
+        }
+    }
+
     fn queue(&self) -> &Py<Queue> {
         match self {
             Operation::Read(consumer)
@@ -343,11 +465,7 @@ impl Progress {
     }
 
     fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
-        if let Operation::Next(consumer) = &self.operation
-            && !std::mem::replace(&mut self.paused, true)
-            && self.waiting.is_none()
-            && consumer.get().is_turn_over(TURN)
-        {
+        if !std::mem::replace(&mut self.paused, true) && is_turn_over(py) {
             return Ok(Step::Suspend(py.None()));
         }
         let was_late = self.waiting.is_some() && lifecycle::call_out(py, || self.resume(py))?;
@@ -361,6 +479,7 @@ impl Progress {
                 return self.give_up(py).map(Step::Done);
             }
             if let Some(future) = lifecycle::call_out(py, || self.suspend(py))? {
+                TURN_BEGAN.set(0);
                 return Ok(Step::Suspend(future));
             }
         }
@@ -443,16 +562,34 @@ impl Progress {
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if !*self.is_begun.get_mut() {
+            Python::try_attach(|py| lifecycle::call_out(py, || warn_of_no_await(py, self.name)));
+        }
         if let Some(mut progress) = self.progress.get_mut().take() {
             Python::try_attach(|py| progress.put_away(py, false));
         }
     }
 }
 
+/// The warning of a coroutine that was called and forgotten.
+#[cold]
+fn warn_of_no_await(py: Python<'_>, name: &str) {
+    // Calls may be let go of while an error is on its way.
+    let error = PyErr::take(py);
+    let text = CString::new(format!("coroutine '{name}' was never awaited")).unwrap_or_default();
+    if let Err(error) = PyErr::warn(py, py.get_type::<PyRuntimeWarning>().as_any(), &text, 1) {
+        error.write_unraisable(py, None);
+    }
+    if let Some(error) = error {
+        error.restore(py);
+    }
+}
+
 impl Call {
     pub(super) fn new(operation: Operation, timeout: Timeout) -> Self {
+        let name = operation.name();
         let progress = Progress { operation, batch: None, timeout, deadline: None, waiting: None, paused: false };
-        Call { progress: Mutex::new(Some(progress)) }
+        Call { progress: Mutex::new(Some(progress)), is_begun: AtomicBool::new(false), name }
     }
 
     fn progress(&self) -> MutexGuard<'_, Option<Progress>> {
@@ -460,6 +597,7 @@ impl Call {
     }
 
     fn step(&self, py: Python<'_>) -> PyResult<Step> {
+        self.is_begun.store(true, Ordering::Relaxed);
         let Some(mut progress) = self.progress().take() else {
             return Err(PyRuntimeError::new_err("cannot reuse an awaited call, nor await it twice at once"));
         };
@@ -483,7 +621,11 @@ impl Call {
     fn read_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
         let is_usual =
             |progress: &mut Progress| matches!(progress, Progress { operation: Operation::Read(_), waiting: None, .. });
+        if !is_in_turn() {
+            return None;
+        }
         let progress = self.progress().take_if(is_usual)?;
+        self.is_begun.store(true, Ordering::Relaxed);
         let Operation::Read(consumer) = &progress.operation else { return None };
         let message = consumer.get().take_message_quickly(py);
         if message.is_none() {
@@ -578,10 +720,8 @@ impl Call {
     }
 
     fn close(&self, py: Python<'_>) {
-        let progress = self.progress().take();
-        if let Some(mut progress) = progress {
-            progress.put_away(py, false);
-        }
+        self.is_begun.store(true, Ordering::Relaxed);
+        self.clear(py);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -610,6 +750,15 @@ impl Call {
     }
 
     fn __clear__(&self) {
-        Python::attach(|py| self.close(py));
+        Python::attach(|py| self.clear(py));
+    }
+}
+
+impl Call {
+    fn clear(&self, py: Python<'_>) {
+        let progress = self.progress().take();
+        if let Some(mut progress) = progress {
+            progress.put_away(py, false);
+        }
     }
 }

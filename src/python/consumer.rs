@@ -1,8 +1,5 @@
 //! `Consumer`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -44,15 +41,13 @@ pub(super) struct Consumer {
     pub(super) consumer: EngineConsumer,
     pub(super) queue: Py<Queue>,
     name: Option<String>,
-    /// When the current turn of asynchronous iteration began (monotonic nanoseconds); 0: it has not.
-    turn: AtomicU64,
 }
 
 impl Consumer {
     pub(super) fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer) -> Self {
         // None also where another thread has just removed it: then nothing else is left of it either.
         let name = consumer.stats().ok().and_then(|stats| stats.name);
-        Consumer { consumer, queue: queue.clone().unbind(), name, turn: AtomicU64::new(0) }
+        Consumer { consumer, queue: queue.clone().unbind(), name }
     }
 
     /// Reads up to `limit` messages that are there. What was missed before them is told first.
@@ -114,17 +109,6 @@ impl Consumer {
 
     pub(super) fn try_take_missed(&self, py: Python<'_>) -> PyResult<Option<u64>> {
         self.ask(py, EngineConsumer::take_missed)
-    }
-
-    /// Whether it has been iterated over for so long without a pause; then the next turn begins.
-    pub(super) fn is_turn_over(&self, turn: Duration) -> bool {
-        let now = self.consumer.queue().now().mono.max(1);
-        let began = self.turn.load(Ordering::Relaxed);
-        if began != 0 && now.saturating_sub(began) < turn.as_nanos() as u64 {
-            return false;
-        }
-        self.turn.store(if began == 0 { now } else { 0 }, Ordering::Relaxed);
-        began != 0
     }
 
     fn finish<'py>(&self, py: Python<'py>, draft: Option<Draft>) -> PyResult<Option<Bound<'py, Message>>> {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::arguments::{
     self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Truth, Ttl,
 };
-use super::asyncio::{Call, Futures, Operation};
+use super::asyncio::{self, Call, Futures, Operation};
 use super::consumer::{Consumer, EngineConsumer};
 use super::group::{self, ConsumerGroup, EngineGroup};
 use super::message::{Draft, Message, Source};
@@ -228,7 +228,7 @@ impl Queue {
         let py = payload.py();
         let size = self.size(&payload)?;
         let mut payload = Some(payload.unbind());
-        match self.engine.try_enqueue(&mut payload, size, lifetime, None) {
+        match asyncio::waking(|| Ok(self.engine.try_enqueue(&mut payload, size, lifetime, None)))? {
             Ok(seq) => Ok(seq),
             Err(error) => {
                 let batch = Batch {
@@ -269,7 +269,8 @@ impl Queue {
         lifetime: Lifetime,
         ticket: Option<&Ticket>,
     ) -> PyResult<Option<Range<u64>>> {
-        match self.engine.try_enqueue_batch(&mut batch.payloads, batch.need, lifetime, ticket) {
+        let added = || Ok(self.engine.try_enqueue_batch(&mut batch.payloads, batch.need, lifetime, ticket));
+        match asyncio::waking(added)? {
             Ok(first) => Ok(Some(first..first + batch.need.items)),
             Err(error) => {
                 batch.refused = error;
@@ -462,6 +463,13 @@ impl Queue {
         let entry = self.registered.lock().remove(&consumer.id());
         drop(entry);
         removed
+    }
+
+    fn end(&self, immediate: bool) -> PyResult<()> {
+        asyncio::waking(|| {
+            self.engine.close(immediate);
+            Ok(())
+        })
     }
 
     fn find(&self, id: Uuid) -> Option<EngineConsumer> {
@@ -970,16 +978,16 @@ impl Queue {
     /// >>> [message.payload for message in q.add_consumer()]
     /// ['last']
     #[pyo3(signature = (*, immediate = false))]
-    fn close(&self, immediate: bool) {
-        self.engine.close(immediate);
+    fn close(&self, immediate: bool) -> PyResult<()> {
+        self.end(immediate)
     }
 
     /// The standard library's name for `close`.
     ///
     /// >>> Queue("q").shutdown()
     #[pyo3(signature = (immediate = Truth(false)), text_signature = "($self, immediate=False)")]
-    fn shutdown(&self, immediate: Truth) {
-        self.engine.close(immediate.0);
+    fn shutdown(&self, immediate: Truth) -> PyResult<()> {
+        self.end(immediate.0)
     }
 
     /// Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.
@@ -1050,8 +1058,8 @@ impl Queue {
     }
 
     #[pyo3(signature = (*_exc))]
-    fn __exit__(&self, _exc: &Bound<'_, PyTuple>) {
-        self.engine.close(false);
+    fn __exit__(&self, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.end(false)
     }
 
     // --- the object ---------------------------------------------------------------------------------------------------
