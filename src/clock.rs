@@ -5,13 +5,18 @@
 //!
 //! - within that span the counter's rate, measured over seconds, is good to well under a microsecond, and steps and
 //!   corrections of the wall clock show at once to a person;
-//! - until a rate has been measured, and wherever a reading meets a change of the anchor, the system clocks answer.
+//! - until two measurements of the rate agree, and wherever a reading meets a change of the anchor, the system clocks
+//!   answer. A rate that disagrees with the one before is forgotten: the counter jumps, starts again, or changes its rate
+//!   over a suspend, a hibernation, or the move of a virtual machine.
+
+mod counter;
 
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
+use counter::{Machine, Source};
 
 /// A moment, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,16 +95,17 @@ impl ManualClock {
 /// The moment of a monotonic reading, for the waits of the standard library and of channels.
 pub(crate) fn instant(mono: u64) -> Instant {
     let far = Duration::from_secs(86_400 * 365);
-    SYSTEM.origin + Duration::from_nanos(mono).min(SYSTEM.origin.elapsed() + far)
+    let origin = SYSTEM.source.origin;
+    origin + Duration::from_nanos(mono).min(origin.elapsed() + far)
 }
 
-static SYSTEM: LazyLock<SystemClock> = LazyLock::new(SystemClock::new);
+static SYSTEM: LazyLock<SystemClock<Machine>> = LazyLock::new(|| SystemClock::new(Machine::new()));
 
 /// After a fork in the child: another thread may have been in the middle of setting the anchor.
 pub(crate) fn reset_after_fork() {
     SYSTEM.version.store(0, Ordering::SeqCst);
     SYSTEM.scale.store(0, Ordering::SeqCst);
-    if SYSTEM.baseline.is_locked() {
+    if SYSTEM.measuring.is_locked() {
         SYSTEM.lost_to_fork.store(1, Ordering::SeqCst);
     }
 }
@@ -109,6 +115,8 @@ const ANCHOR_SPAN: u64 = 5_000_000;
 /// Nanoseconds over which a rate is measured at least before it is used, and at most before it is measured afresh.
 const SHORTEST_BASELINE: u64 = 20_000_000;
 const LONGEST_BASELINE: u64 = 2_000_000_000;
+/// Rates agree that differ by less than one part in so many.
+const AGREES: u64 = 1000;
 /// Fractional bits of the rate, nanoseconds per tick.
 const SCALE_BITS: u32 = 32;
 
@@ -121,50 +129,9 @@ struct Sample {
     now: Now,
 }
 
-/// The processor's counter, or the system clock where it has none that is steady.
 #[derive(Debug)]
-enum Counter {
-    /// The TSC of an x86-64 processor, read without a call: 4 ns of the 60 of a `put` from Python.
-    #[cfg(target_arch = "x86_64")]
-    Tsc,
-    /// What quanta chooses. It measures the rate when it is made, which can take a tenth of a second, and nobody needs.
-    Other(quanta::Clock),
-}
-
-impl Counter {
-    fn new() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if has_steady_tsc() {
-            return Counter::Tsc;
-        }
-        Counter::Other(quanta::Clock::new())
-    }
-
-    #[inline]
-    fn ticks(&self) -> u64 {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: every x86-64 processor has the instruction, and it touches no memory.
-            Counter::Tsc => unsafe { std::arch::x86_64::_rdtsc() },
-            Counter::Other(clock) => clock.raw(),
-        }
-    }
-}
-
-/// Whether the TSC goes at the same rate whatever the processor does ("invariant TSC": Intel SDM, volume 3, 18.17.1; AMD
-/// APM, volume 3, appendix E.4.7).
-#[cfg(target_arch = "x86_64")]
-fn has_steady_tsc() -> bool {
-    use std::arch::x86_64::__cpuid;
-    const POWER_MANAGEMENT: u32 = 0x8000_0007;
-    __cpuid(0x8000_0000).eax >= POWER_MANAGEMENT && __cpuid(POWER_MANAGEMENT).edx & 1 << 8 != 0
-}
-
-#[derive(Debug)]
-struct SystemClock {
-    counter: Counter,
-    /// Where `mono` counts from.
-    origin: Instant,
+struct SystemClock<S> {
+    source: S,
     /// Odd while the anchor is being changed.
     version: AtomicU64,
     /// The anchor: ticks, and the clocks at that tick.
@@ -175,24 +142,35 @@ struct SystemClock {
     scale: AtomicU64,
     /// Ticks after the anchor for which it serves.
     span: AtomicU64,
-    /// The sample that the rate is measured from. Only ever tried, so that a reading never waits.
-    baseline: Mutex<Option<Sample>>,
-    /// 1 in a child that was forked while another thread held `baseline`: the system clocks answer from then on.
+    /// No reading of the monotonic clock so far was later than this when the anchor was last set.
+    floor: AtomicU64,
+    /// Only ever tried, so that a reading never waits.
+    measuring: Mutex<Measuring>,
+    /// 1 in a child that was forked while another thread held `measuring`: the system clocks answer from then on.
     lost_to_fork: AtomicU64,
 }
 
-impl SystemClock {
-    fn new() -> Self {
+/// How the rate is measured.
+#[derive(Debug)]
+struct Measuring {
+    /// The sample that it is measured from.
+    baseline: Option<Sample>,
+    /// The rate as it was last measured; 0: not yet. A rate serves once it agrees with this.
+    last: u64,
+}
+
+impl<S: Source> SystemClock<S> {
+    fn new(source: S) -> Self {
         SystemClock {
-            counter: Counter::new(),
-            origin: Instant::now(),
+            source,
             version: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             mono: AtomicU64::new(0),
             wall: AtomicU64::new(0),
             scale: AtomicU64::new(0),
             span: AtomicU64::new(0),
-            baseline: Mutex::new(None),
+            floor: AtomicU64::new(0),
+            measuring: Mutex::new(Measuring { baseline: None, last: 0 }),
             lost_to_fork: AtomicU64::new(0),
         }
     }
@@ -205,11 +183,10 @@ impl SystemClock {
         let wall = self.wall.load(Ordering::Relaxed);
         let scale = self.scale.load(Ordering::Relaxed);
         let span = self.span.load(Ordering::Relaxed);
-        let passed = self.counter.ticks().wrapping_sub(ticks);
+        let passed = self.source.ticks().wrapping_sub(ticks);
         fence(Ordering::Acquire);
         if passed < span && scale != 0 && version & 1 == 0 && self.version.load(Ordering::Relaxed) == version {
-            // passed < span < 2^32 ticks and scale < 2^32 * 2^4: no overflow for any counter above 0.1 GHz
-            let nanoseconds = ((u128::from(passed) * u128::from(scale)) >> SCALE_BITS) as u64;
+            let nanoseconds = scaled(passed, scale);
             return Now { mono: mono + nanoseconds, wall: wall + nanoseconds };
         }
         self.anchor()
@@ -218,28 +195,52 @@ impl SystemClock {
     /// Reads the system clocks, and sets the anchor there if nobody else is at it.
     #[cold]
     fn anchor(&self) -> Now {
-        let sample = self.sample();
+        let mut sample = self.sample();
+        // The last anchor may have run a little ahead of the system: no reading goes back behind it.
+        sample.now.mono = sample.now.mono.max(self.floor.load(Ordering::Relaxed));
         if self.lost_to_fork.load(Ordering::Relaxed) == 1 {
             return sample.now;
         }
-        let Some(mut baseline) = self.baseline.try_lock() else { return sample.now };
-        let Some(start) = *baseline else {
-            *baseline = Some(sample);
+        let Some(mut measuring) = self.measuring.try_lock() else { return sample.now };
+        let scale = self.scale.load(Ordering::Relaxed);
+        if scale != 0 {
+            // What was read from the last anchor was at the latest this, and no reading goes back behind it.
+            let passed = sample.ticks.wrapping_sub(self.ticks.load(Ordering::Relaxed));
+            let latest =
+                self.mono.load(Ordering::Relaxed) + scaled(passed.min(self.span.load(Ordering::Relaxed)), scale);
+            sample.now.mono = sample.now.mono.max(latest);
+            self.floor.store(sample.now.mono, Ordering::Relaxed);
+        }
+        let Some(start) = measuring.baseline else {
+            measuring.baseline = Some(sample);
             return sample.now;
         };
         let nanoseconds = sample.now.mono.saturating_sub(start.now.mono);
         let ticks = sample.ticks.wrapping_sub(start.ticks);
-        if nanoseconds < SHORTEST_BASELINE || ticks == 0 {
+        if nanoseconds < SHORTEST_BASELINE {
             return sample.now;
         }
-        let scale = ((u128::from(nanoseconds) << SCALE_BITS) / u128::from(ticks)) as u64;
-        if scale == 0 {
+        let scale = match ticks {
+            0 => 0,
+            ticks => ((u128::from(nanoseconds) << SCALE_BITS) / u128::from(ticks)) as u64,
+        };
+        let last = std::mem::replace(&mut measuring.last, scale);
+        if scale == 0 || last == 0 || scale.abs_diff(last) > last / AGREES {
+            // It has yet to prove itself, or the counter has jumped, or goes at another rate: a suspend, a hibernation, a
+            // virtual machine that was moved. The system clocks answer until two rates agree again.
+            measuring.baseline = Some(sample);
+            self.set_anchor(sample, 0, 0);
             return sample.now;
         }
         if nanoseconds > LONGEST_BASELINE {
-            *baseline = Some(sample);
+            measuring.baseline = Some(sample);
         }
-        let span = ((u128::from(ANCHOR_SPAN) << SCALE_BITS) / u128::from(scale)) as u64;
+        self.set_anchor(sample, scale, ((u128::from(ANCHOR_SPAN) << SCALE_BITS) / u128::from(scale)) as u64);
+        sample.now
+    }
+
+    /// Sets the anchor. Called with `measuring` locked.
+    fn set_anchor(&self, sample: Sample, scale: u64, span: u64) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version + 1, Ordering::Relaxed);
         fence(Ordering::Release);
@@ -249,46 +250,25 @@ impl SystemClock {
         self.scale.store(scale, Ordering::Relaxed);
         self.span.store(span, Ordering::Relaxed);
         self.version.store(version + 2, Ordering::Release);
-        sample.now
     }
 
     fn sample(&self) -> Sample {
-        let mono = self.origin.elapsed().as_nanos() as u64;
-        let before = self.counter.ticks();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let after = self.counter.ticks();
+        let mono = self.source.mono();
+        let before = self.source.ticks();
+        let wall = self.source.wall();
+        let after = self.source.ticks();
         // The reading of the wall clock lies between the two of the counter.
         let ticks = before.wrapping_add(after.wrapping_sub(before) / 2);
         Sample { ticks, now: Now { mono, wall } }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readings_stay_close_to_the_system_clocks() {
-        let clock = Clock::System;
-        let start = Instant::now();
-        let mut worst = 0;
-        while start.elapsed().as_millis() < 300 {
-            let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-            let now = clock.now();
-            let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-            worst = worst.max(before.saturating_sub(now.wall)).max(now.wall.saturating_sub(after));
-        }
-        assert!(worst < 20_000, "off by {worst} ns");
-    }
-
-    #[test]
-    fn a_manual_clock_moves_only_by_hand() {
-        let manual = ManualClock::at(Now { mono: 5, wall: 7 });
-        let clock = Clock::Manual(manual.clone());
-        assert_eq!(clock.now(), Now { mono: 5, wall: 7 });
-        manual.advance(10);
-        assert_eq!(clock.now(), Now { mono: 15, wall: 17 });
-        manual.set_wall(3);
-        assert_eq!(clock.now(), Now { mono: 15, wall: 3 });
-    }
+/// Ticks as nanoseconds. An anchor serves for less than 2^32 ticks, and a scale is less than 2^32 · 2^4: no overflow for any
+/// counter above 0.1 GHz.
+#[inline]
+fn scaled(ticks: u64, scale: u64) -> u64 {
+    ((u128::from(ticks) * u128::from(scale)) >> SCALE_BITS) as u64
 }
+
+#[cfg(test)]
+mod tests;
