@@ -30,7 +30,9 @@ class QueueError(Exception):
 
 def _made_again(cls: type[QueueError], args: tuple[object, ...]) -> QueueError:
     """An error of that class without its attributes, for `pickle` and `copy`, which add them."""
-    return cls.__new__(cls, *args)
+    error = cls.__new__(cls, *args)
+    error.args = args  # an OSError would leave that to its constructor
+    return error
 
 
 class QueueFullError(QueueError, queue.Full):

@@ -99,3 +99,30 @@ def test_full_message_tells_what_can_never_fit_from_what_does_not_fit_now(kind):
 )
 def test_missed_message_counts_in_words(count, words):
     assert str(MessagesMissedError(count)).startswith(words)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        QueueError("words", queue="orders"),
+        MemoryLimitError(1, 2, 3, ahead=2, queue="orders"),
+        ItemLimitError(1, 2, 3, queue="orders"),
+        MessagesMissedError(4, queue="orders"),
+        QueueClosedError("words", queue="orders"),
+        ConsumerClosedError("words", queue="orders"),
+    ],
+)
+def test_an_error_names_its_queue_also_after_pickle_and_copy(error):
+    for same in (error, pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert (same.queue, str(same), vars(same)) == ("orders", str(error), vars(error))
+        assert "queue 'orders': " in same.message == str(same)
+
+
+def test_an_error_without_a_queue_names_none():
+    assert (QueueError("words").queue, str(QueueError("words"))) == (None, "words")
+
+
+def test_what_others_wait_for_ahead_is_told_in_a_refusal():
+    assert "others wait ahead in line for 2," in str(ItemLimitError(4, 5, 3, ahead=2))
+    assert "can never fit" in str(ItemLimitError(4, 5, 8, ahead=2))
+    assert "ahead" not in str(ItemLimitError(4, 5, 3))

@@ -1,5 +1,6 @@
 """The errors: their family, their figures, and that they survive a pickle."""
 
+import asyncio
 import pickle
 
 import pytest
@@ -10,6 +11,7 @@ from mpmc_queue import (
     ItemLimitError,
     MemoryLimitError,
     MessagesMissedError,
+    Queue,
     QueueClosedError,
     QueueError,
     QueueFullError,
@@ -113,3 +115,61 @@ def test_closed_and_missed_are_told_apart():
     assert issubclass(MemoryLimitError, QueueFullError)
     assert issubclass(ItemLimitError, QueueFullError)
     assert not issubclass(MemoryLimitError, ItemLimitError)
+
+
+def closed_to_producers(queue, reader):
+    queue.close()
+    queue.enqueue("late")
+
+
+def closed_to_readers(queue, reader):
+    queue.close()
+    reader.read()
+
+
+def removed(queue, reader):
+    reader.close()
+    reader.get()
+
+
+def missed(queue, reader):
+    queue.enqueue("soon gone", ttl=1e-9)
+    reader.read()
+
+
+def no_settling(queue, reader):
+    queue.enqueue("a")
+    reader.read().ack()
+
+
+def group_closed(queue, reader):
+    group = queue.add_group("workers")
+    group.close()
+    group.stats()
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        lambda queue, reader: queue.enqueue("x" * 10_000),
+        lambda queue, reader: queue.enqueue_batch("abc"),
+        lambda queue, reader: asyncio.run(awaited(lambda: queue.aenqueue_batch("abc"))),
+        closed_to_producers,
+        closed_to_readers,
+        removed,
+        missed,
+        no_settling,
+        group_closed,
+    ],
+)
+def test_every_error_names_its_queue(cause):
+    queue = Queue("the very queue", max_bytes=5_000, max_items=2)
+    reader = queue.add_consumer(on_missed="raise")
+    with pytest.raises(QueueError) as caught:
+        cause(queue, reader)
+    assert caught.value.queue == "the very queue"
+    assert "'the very queue'" in str(caught.value)
+
+
+async def awaited(call):
+    await call()

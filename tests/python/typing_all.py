@@ -318,6 +318,8 @@ def errors(call: Callable[[], None]) -> None:
         call()
     except MemoryLimitError as error:
         assert_type(error.needed, int)
+        assert_type(error.ahead, int)
+        assert_type(error.queue, str | None)
     except ItemLimitError as error:
         assert_type(error.current, int)
     except QueueFullError as error:
