@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 
 use super::arguments::{self, Count, SeekTo, Timeout, Truth};
-use super::asyncio::{Call, Operation};
+use super::asyncio::{self, Call, Operation};
 use super::group::ConsumerGroup;
 use super::list::Filling;
 use super::message::{self, Draft, Message};
@@ -477,7 +477,7 @@ impl Consumer {
     /// >>> reader.get()
     /// 'a'
     fn seek(&self, py: Python<'_>, to: SeekTo) -> PyResult<()> {
-        self.consumer.seek(to.0).map_err(|error| match error {
+        asyncio::waking(|| Ok(self.consumer.seek(to.0)))?.map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("to", to.0, next),
             error => self.error(py, error),
         })
@@ -550,8 +550,11 @@ impl Consumer {
     /// ...     pass
     /// >>> q.consumers
     /// ()
-    fn close(&self) {
-        self.queue.get().remove(&self.consumer);
+    fn close(&self) -> PyResult<()> {
+        asyncio::waking(|| {
+            self.queue.get().remove(&self.consumer);
+            Ok(())
+        })
     }
 
     /// `with queue.add_consumer() as consumer:` closes the consumer on exit.
@@ -560,8 +563,8 @@ impl Consumer {
     }
 
     #[pyo3(signature = (*_exc))]
-    fn __exit__(&self, _exc: &Bound<'_, PyTuple>) {
-        self.close();
+    fn __exit__(&self, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
+        self.close()
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -570,8 +570,11 @@ impl Queue {
     }
 
     #[setter]
-    fn set_max_bytes(&self, max_bytes: MaxBytes) {
-        self.engine.set_max_bytes(max_bytes.0);
+    fn set_max_bytes(&self, max_bytes: MaxBytes) -> PyResult<()> {
+        asyncio::waking(|| {
+            self.engine.set_max_bytes(max_bytes.0);
+            Ok(())
+        })
     }
 
     /// The limit in messages; None when there is none. Settable like `max_bytes`.
@@ -584,8 +587,11 @@ impl Queue {
     }
 
     #[setter]
-    fn set_max_items(&self, max_items: MaxItems) {
-        self.engine.set_max_items(max_items.0);
+    fn set_max_items(&self, max_items: MaxItems) -> PyResult<()> {
+        asyncio::waking(|| {
+            self.engine.set_max_items(max_items.0);
+            Ok(())
+        })
     }
 
     // --- producing ----------------------------------------------------------------------------------------------------
@@ -806,7 +812,7 @@ impl Queue {
                 }
             },
         };
-        Ok(found.is_some_and(|consumer| this.remove(&consumer)))
+        asyncio::waking(|| Ok(found.is_some_and(|consumer| this.remove(&consumer))))
     }
 
     /// The consumers registered now.
@@ -832,8 +838,11 @@ impl Queue {
     }
 
     #[setter]
-    fn set_ttl(&self, ttl: Ttl) {
-        self.engine.set_ttl(ttl.0);
+    fn set_ttl(&self, ttl: Ttl) -> PyResult<()> {
+        asyncio::waking(|| {
+            self.engine.set_ttl(ttl.0);
+            Ok(())
+        })
     }
 
     /// Whether messages expire; True until `disable_expiration`.

@@ -150,3 +150,28 @@ def test_what_is_raised_while_waking_a_loop_leaves_the_call_and_the_tasks_wake(w
         loop.run_until_complete(main(loop))
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("name", ["close", "remove_consumer", "seek"])
+def test_what_is_raised_while_a_consumer_changes_leaves_that_call(name):
+    async def main(loop):
+        queue = Queue("q")
+        queue.enqueue("a")
+        reader = queue.add_consumer(start="latest")
+        task = asyncio.create_task(reader.aread())
+        await settled(task)
+        loop.raises = KeyboardInterrupt()
+        changes = {
+            "close": reader.close,
+            "remove_consumer": lambda: queue.remove_consumer(reader),
+            "seek": lambda: reader.seek(0),
+        }
+        with pytest.raises(KeyboardInterrupt):
+            changes[name]()
+        await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 20)
+
+    loop = InterruptedLoop()
+    try:
+        loop.run_until_complete(main(loop))
+    finally:
+        loop.close()
