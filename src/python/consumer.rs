@@ -5,8 +5,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 
+use super::aio::{self, Call, Operation};
 use super::arguments::{self, Count, SeekTo, Timeout, Truth};
-use super::asyncio::{self, Call, Operation};
 use super::group::ConsumerGroup;
 use super::list::Filling;
 use super::message::{self, Draft, Message};
@@ -477,7 +477,7 @@ impl Consumer {
     /// >>> reader.get()
     /// 'a'
     fn seek(&self, py: Python<'_>, to: SeekTo) -> PyResult<()> {
-        asyncio::waking(|| Ok(self.consumer.seek(to.0)))?.map_err(|error| match error {
+        aio::waking(|| Ok(self.consumer.seek(to.0)))?.map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("to", to.0, next),
             error => self.error(py, error),
         })
@@ -551,7 +551,7 @@ impl Consumer {
     /// >>> q.consumers
     /// ()
     fn close(&self) -> PyResult<()> {
-        asyncio::waking(|| {
+        aio::waking(|| {
             self.queue.get().remove(&self.consumer);
             Ok(())
         })

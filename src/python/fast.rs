@@ -19,8 +19,8 @@ use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::aio::{Call, Operation};
 use super::arguments::Timeout;
-use super::asyncio::{Call, Operation};
 use super::consumer::Consumer;
 use super::queue::Queue;
 

@@ -5,13 +5,13 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
-use super::arguments;
 use super::consumer::Consumer;
 use super::errors;
 use super::message;
 use super::queue::Queue;
 use super::stats::GroupStats;
 use super::waiting::Interpreter;
+use super::{aio, arguments};
 use crate::{DeadLetter, Error, GroupOptions};
 
 /// The engine's group, of Python objects.
@@ -172,12 +172,15 @@ impl ConsumerGroup {
     /// True
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let members = self.group.members();
-        self.group.close();
-        self.queue.get().forget_group(self.name.bind(py).to_str()?, &self.group);
-        for member in members {
-            self.queue.get().remove(&member);
-        }
-        Ok(())
+        let queue = self.queue.get();
+        aio::waking(|| {
+            self.group.close();
+            queue.forget_group(self.name.bind(py).to_str()?, &self.group);
+            members.iter().for_each(|member| {
+                queue.remove(member);
+            });
+            Ok(())
+        })
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

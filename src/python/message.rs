@@ -14,7 +14,7 @@ use uuid::{Builder, Uuid, Variant, Version};
 
 use super::arguments::Delay;
 use super::queue::Engine;
-use super::{asyncio, errors, lifecycle};
+use super::{aio, errors, lifecycle};
 use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle};
 
 /// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
@@ -105,7 +105,7 @@ impl Message {
                 &self.source.get().name,
             ));
         }
-        asyncio::waking(|| Ok(self.source.get().engine.upgrade().is_some_and(|engine| engine.settle(receipt, how))))
+        aio::waking(|| Ok(self.source.get().engine.upgrade().is_some_and(|engine| engine.settle(receipt, how))))
     }
 }
 

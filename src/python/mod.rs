@@ -1,7 +1,7 @@
 //! The binding: puts the engine into Python's hands. Argument checks, conversions, sizes, waiting; no queue logic.
 
+mod aio;
 mod arguments;
-mod asyncio;
 mod consumer;
 mod errors;
 mod fast;
@@ -19,35 +19,25 @@ use pyo3::prelude::*;
 
 /// The extension module.
 #[pymodule(gil_used = false)]
-mod _mpmc_queue {
-    use super::*;
-
-    #[pymodule_export]
-    use super::consumer::Consumer;
-    #[pymodule_export]
-    use super::group::ConsumerGroup;
-    #[pymodule_export]
-    use super::message::{Event, Message};
-    #[pymodule_export]
-    use super::queue::Queue;
-    #[pymodule_export]
-    use super::stats::{ConsumerStats, GroupStats, QueueStats};
-
-    #[pymodule_export]
-    const CHUNK_SIZE: usize = crate::CHUNK_SIZE;
-    #[pymodule_export]
-    const DEFAULT_TTL: f64 = crate::DEFAULT_TTL.as_secs() as f64;
-    #[pymodule_export]
-    const DEFAULT_MAX_BYTES: u64 = crate::DEFAULT_MAX_BYTES;
-
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        lifecycle::refuse_subinterpreters(module.py())?;
-        // Nothing should be measured then.
-        module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
-        message::install(module.py())?;
-        asyncio::install(module.py());
-        fast::install_all(module.py())?;
-        lifecycle::install(module.py())
-    }
+fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    // Before the classes: they are the process's, and must not be made in an interpreter that ends before it.
+    lifecycle::refuse_subinterpreters(py)?;
+    module.add_class::<consumer::Consumer>()?;
+    module.add_class::<group::ConsumerGroup>()?;
+    module.add_class::<message::Event>()?;
+    module.add_class::<message::Message>()?;
+    module.add_class::<queue::Queue>()?;
+    module.add_class::<stats::ConsumerStats>()?;
+    module.add_class::<stats::GroupStats>()?;
+    module.add_class::<stats::QueueStats>()?;
+    module.add("CHUNK_SIZE", crate::CHUNK_SIZE)?;
+    module.add("DEFAULT_TTL", crate::DEFAULT_TTL.as_secs_f64())?;
+    module.add("DEFAULT_MAX_BYTES", crate::DEFAULT_MAX_BYTES)?;
+    // Nothing should be measured then.
+    module.add("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
+    message::install(py)?;
+    fast::install_all(py)?;
+    aio::install(py)?;
+    lifecycle::install(py)
 }

@@ -16,10 +16,10 @@ use pyo3::types::{
 };
 use uuid::Uuid;
 
+use super::aio::{self, Call, Operation, Waiters};
 use super::arguments::{
     self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Truth, Ttl,
 };
-use super::asyncio::{self, Call, Futures, Operation};
 use super::consumer::{Consumer, EngineConsumer};
 use super::group::{self, ConsumerGroup, EngineGroup};
 use super::message::{Draft, Message, Source};
@@ -90,7 +90,7 @@ pub(super) struct Queue {
     /// The consumers, by id.
     registered: Mutex<HashMap<Uuid, Registered>>,
     /// What asynchronous calls wait on.
-    pub(super) futures: Arc<Futures>,
+    pub(super) waiters: Arc<Waiters>,
     /// The groups, by name.
     groups: Mutex<HashMap<String, RegisteredGroup>>,
     /// What messages know of the queue.
@@ -228,7 +228,7 @@ impl Queue {
         let py = payload.py();
         let size = self.size(&payload)?;
         let mut payload = Some(payload.unbind());
-        match asyncio::waking(|| Ok(self.engine.try_enqueue(&mut payload, size, lifetime, None)))? {
+        match aio::waking(|| Ok(self.engine.try_enqueue(&mut payload, size, lifetime, None)))? {
             Ok(seq) => Ok(seq),
             Err(error) => {
                 let batch = Batch {
@@ -270,7 +270,7 @@ impl Queue {
         ticket: Option<&Ticket>,
     ) -> PyResult<Option<Range<u64>>> {
         let added = || Ok(self.engine.try_enqueue_batch(&mut batch.payloads, batch.need, lifetime, ticket));
-        match asyncio::waking(added)? {
+        match aio::waking(added)? {
             Ok(first) => Ok(Some(first..first + batch.need.items)),
             Err(error) => {
                 batch.refused = error;
@@ -466,7 +466,7 @@ impl Queue {
     }
 
     fn end(&self, immediate: bool) -> PyResult<()> {
-        asyncio::waking(|| {
+        aio::waking(|| {
             self.engine.close(immediate);
             Ok(())
         })
@@ -536,7 +536,7 @@ impl Queue {
             has_sizer: AtomicBool::new(sizer.is_some()),
             sizer: Mutex::new(sizer),
             registered: Mutex::new(HashMap::new()),
-            futures: Arc::default(),
+            waiters: Arc::default(),
             groups: Mutex::new(HashMap::new()),
             source,
             last_seq: LastSeq::new(),
@@ -571,7 +571,7 @@ impl Queue {
 
     #[setter]
     fn set_max_bytes(&self, max_bytes: MaxBytes) -> PyResult<()> {
-        asyncio::waking(|| {
+        aio::waking(|| {
             self.engine.set_max_bytes(max_bytes.0);
             Ok(())
         })
@@ -588,7 +588,7 @@ impl Queue {
 
     #[setter]
     fn set_max_items(&self, max_items: MaxItems) -> PyResult<()> {
-        asyncio::waking(|| {
+        aio::waking(|| {
             self.engine.set_max_items(max_items.0);
             Ok(())
         })
@@ -812,7 +812,7 @@ impl Queue {
                 }
             },
         };
-        asyncio::waking(|| Ok(found.is_some_and(|consumer| this.remove(&consumer))))
+        aio::waking(|| Ok(found.is_some_and(|consumer| this.remove(&consumer))))
     }
 
     /// The consumers registered now.
@@ -839,7 +839,7 @@ impl Queue {
 
     #[setter]
     fn set_ttl(&self, ttl: Ttl) -> PyResult<()> {
-        asyncio::waking(|| {
+        aio::waking(|| {
             self.engine.set_ttl(ttl.0);
             Ok(())
         })
@@ -1094,7 +1094,7 @@ impl Queue {
         for group in self.groups.lock().values() {
             visit.call(&group.dead_letter)?;
         }
-        self.futures.traverse(visit)
+        self.waiters.traverse(visit)
     }
 
     fn __clear__(&self) {
@@ -1103,6 +1103,6 @@ impl Queue {
         let registered = std::mem::take(&mut *self.registered.lock());
         let groups = std::mem::take(&mut *self.groups.lock());
         drop((sizer, registered, groups));
-        self.futures.clear();
+        self.waiters.clear();
     }
 }

@@ -1,21 +1,11 @@
-//! Asyncio: no polling, no helper thread, no executor.
-//!
-//! Each asynchronous method returns a [`Call`], a coroutine written by hand. It tries first: what is there is returned
-//! without a future and without a trip through the loop. Otherwise it enters a waiter into the queue, as a blocked thread
-//! does, and suspends on a future of its loop. Whoever wakes the waiter puts the future into the mailbox of its loop, and
-//! the first to do so calls the loop, once, however many follow. The call then tries again, and only there is anything
-//! taken: so a call that is cancelled, at whatever moment, has taken nothing.
-//!
-//! Futures are held by the queue's object, where the garbage collector finds them, and not by the waiters.
+//! The coroutines: what an asynchronous method returns.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, PyStopIteration};
@@ -24,296 +14,31 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyType, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::PyType;
 
-use super::arguments::Timeout;
-use super::consumer::Consumer;
-use super::message::Message;
-use super::queue::{Batch, Queue};
-use super::waiting::Interpreter;
-use super::{errors, fast, lifecycle};
+use super::mailbox::Mailbox;
+use super::turn;
+use super::waiter::Waiter;
+use super::waiters::TaskWaker;
+use crate::Lifetime;
 use crate::budget::Need;
+use crate::python::arguments::Timeout;
+use crate::python::consumer::Consumer;
+use crate::python::message::Message;
+use crate::python::queue::{self, Batch, Queue};
+use crate::python::waiting::Interpreter;
+use crate::python::{errors, fast, lifecycle};
 use crate::state::{Ticket, What};
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::{Clock, Lifetime};
 
-/// Nanoseconds for which a task may await what need not wait before other tasks of its loop get their turn.
-const TURN: u64 = 1_000_000;
-
-thread_local! {
-    /// When the current turn of this thread's loop began (monotonic nanoseconds); 0: with the next call.
-    static TURN_BEGAN: Cell<u64> = const { Cell::new(0) };
-    /// Weakly, the task that had the loop then.
-    static TURN_OF: Cell<Option<Py<PyWeakrefReference>>> = const { Cell::new(None) };
-    /// What was raised while this thread woke a task; None: nothing yet. Outside of [`waking`], nobody collects it.
-    static RAISED: RefCell<Option<Option<PyErr>>> = const { RefCell::new(None) };
-}
-
-/// Whether a turn is under way that has not lasted long enough.
-#[inline]
-fn is_in_turn() -> bool {
-    let began = TURN_BEGAN.get();
-    began != 0 && Clock::System.now().mono.saturating_sub(began) < TURN
-}
-
-/// Whether this call has to wait until the loop has turned: one task has had it for a whole turn. Otherwise a turn begins, if
-/// none is under way.
-fn is_turn_over(py: Python<'_>) -> bool {
-    if is_in_turn() {
-        return false;
-    }
-    let task = lifecycle::call_out(py, || current_task(py)).ok().flatten();
-    let before = TURN_OF.take();
-    if let (Some(task), Some(before)) = (&task, before)
-        && TURN_BEGAN.get() != 0
-        && before.bind(py).upgrade().is_some_and(|before| before.is(task))
-    {
-        TURN_BEGAN.set(0);
-        return true;
-    }
-    TURN_OF.set(task.and_then(|task| PyWeakrefReference::new(&task).ok()).map(Bound::unbind));
-    TURN_BEGAN.set(Clock::System.now().mono.max(1));
-    false
-}
-
-/// The task that runs; an error where no loop does.
-fn current_task(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let current_task = CURRENT_TASK
-        .get_or_try_init(py, || PyResult::Ok(py.import("asyncio")?.getattr("current_task")?.unbind()))?
-        .bind(py);
-    Ok(Some(current_task.call0()?).filter(|task| !task.is_none()))
-}
-
-/// Does what may wake tasks of event loops, and raises what was raised by that: a signal may strike there, too.
-pub(super) fn waking<R>(wake: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    let outer = RAISED.replace(Some(None));
-    let result = wake();
-    match RAISED.replace(outer).flatten() {
-        // What was done stays done; a failure of the call itself counts for more.
-        Some(error) if result.is_ok() => Err(error),
-        _ => result,
-    }
-}
-
-/// Keeps an error for whoever wakes, or, where nobody collects it, reports it.
-fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
-    let uncollected = RAISED.with_borrow_mut(|raised| match raised {
-        Some(first @ None) => {
-            *first = Some(error);
-            None
-        }
-        _ => Some(error),
-    });
-    if let Some(error) = uncollected {
-        error.write_unraisable(py, Some(event_loop));
-    }
-}
-
-// --- the loops --------------------------------------------------------------------------------------------------------
-
-/// Futures of one loop that are to be completed, until the loop comes to it.
-#[pyclass(module = "mpmc_queue", frozen)]
-pub(super) struct Mailbox {
-    /// Weak, for the mailbox is found by its loop and must not keep it alive.
-    event_loop: Py<PyWeakrefReference>,
-    ready: Mutex<Ready>,
-}
-
-#[derive(Default)]
-struct Ready {
-    futures: Vec<Py<PyAny>>,
-    /// Whether the loop has been asked to come to them.
-    is_called: bool,
-}
-
-/// The mailbox of a loop.
-fn mailbox<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Mailbox>> {
-    static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = event_loop.py();
-    let mailboxes = MAILBOXES
-        .get_or_try_init(py, || PyResult::Ok(py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?.unbind()))?;
-    let found = mailboxes.bind(py).call_method1(intern!(py, "get"), (event_loop,))?;
-    if !found.is_none() {
-        return Ok(found.cast_into()?);
-    }
-    let made = Mailbox { event_loop: PyWeakrefReference::new(event_loop)?.unbind(), ready: Mutex::default() };
-    let made = Bound::new(py, made)?;
-    mailboxes.bind(py).set_item(event_loop, &made)?;
-    Ok(made)
-}
-
-impl Mailbox {
-    /// Has a future completed by its loop. False: the loop is closed, and nobody is left to tell.
-    fn post(slf: &Bound<'_, Self>, future: Py<PyAny>) -> bool {
-        let py = slf.py();
-        let this = slf.get();
-        let was_called = {
-            let mut ready = lock::<Interpreter, _>(&this.ready);
-            ready.futures.push(future);
-            std::mem::replace(&mut ready.is_called, true)
-        };
-        if was_called {
-            return true;
-        }
-        if let Some(event_loop) = this.event_loop.bind(py).upgrade() {
-            // Once more where a signal struck: its error leaves the call that wakes, and the tasks wake all the same.
-            for _ in 0..2 {
-                match Self::call(slf, &event_loop) {
-                    Ok(()) => return true,
-                    Err(_) if Self::is_closed(&event_loop) => break,
-                    Err(error) => set_aside(py, error, &event_loop),
-                }
-            }
-            if !Self::is_closed(&event_loop) {
-                // They stay, and the next one asks the loop again.
-                lock::<Interpreter, _>(&this.ready).is_called = false;
-                return true;
-            }
-        }
-        let undeliverable = std::mem::take(&mut *lock::<Interpreter, _>(&this.ready));
-        drop(undeliverable);
-        false
-    }
-
-    /// Asks the loop to come to what is ready.
-    fn call(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = slf.py();
-        let deliver = slf.getattr(intern!(py, "deliver"))?;
-        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (deliver,)).map(drop)
-    }
-
-    fn is_closed(event_loop: &Bound<'_, PyAny>) -> bool {
-        let closed = event_loop.call_method0(intern!(event_loop.py(), "is_closed"));
-        closed.and_then(|closed| closed.is_truthy()).unwrap_or(false)
-    }
-}
-
-#[pymethods]
-impl Mailbox {
-    /// Completes the futures, in their loop.
-    fn deliver(&self, py: Python<'_>) -> PyResult<()> {
-        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&self.ready)).futures;
-        lifecycle::call_out(py, || {
-            // One that fails does not keep the others waiting.
-            let results: Vec<_> = ready.iter().map(|future| complete(future.bind(py), false)).collect();
-            results.into_iter().collect()
-        })
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        lock::<Interpreter, _>(&self.ready).futures.iter().try_for_each(|future| visit.call(future))
-    }
-}
-
-/// Completes a future, unless it is; its result says whether the time was up.
-fn complete(future: &Bound<'_, PyAny>, is_late: bool) -> PyResult<()> {
-    let py = future.py();
-    if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-        future.call_method1(intern!(py, "set_result"), (is_late,))?;
-    }
-    Ok(())
-}
-
-/// What a loop calls when the time of a future is up.
+/// What a loop calls when the time of a waiter is up.
 #[pyfunction]
-fn time_is_up(future: &Bound<'_, PyAny>) -> PyResult<()> {
-    lifecycle::call_out(future.py(), || complete(future, true))
+fn time_is_up(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
+    lifecycle::call_out(waiter.py(), || Waiter::complete(waiter, true))
 }
-
-// --- the waiters ------------------------------------------------------------------------------------------------------
-
-/// The futures that wait for something of one queue, with the mailboxes of their loops.
-#[derive(Default)]
-pub(super) struct Futures {
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    next: u64,
-    futures: HashMap<u64, Entry>,
-}
-
-struct Entry {
-    future: Py<PyAny>,
-    mailbox: Py<Mailbox>,
-    /// Its place among the queue's waiters, once it has one.
-    ticket: Option<Ticket>,
-}
-
-impl Futures {
-    fn insert(&self, future: Py<PyAny>, mailbox: Py<Mailbox>) -> u64 {
-        let mut waiting = lock::<Interpreter, _>(&self.waiting);
-        waiting.next += 1;
-        let number = waiting.next;
-        waiting.futures.insert(number, Entry { future, mailbox, ticket: None });
-        number
-    }
-
-    fn set_ticket(&self, number: u64, ticket: Ticket) {
-        if let Some(entry) = lock::<Interpreter, _>(&self.waiting).futures.get_mut(&number) {
-            entry.ticket = Some(ticket);
-        }
-    }
-
-    fn remove(&self, number: u64) -> Option<Entry> {
-        lock::<Interpreter, _>(&self.waiting).futures.remove(&number)
-    }
-
-    /// Takes out everything that waits in the loop of a mailbox.
-    fn remove_all_of(&self, mailbox: &Py<Mailbox>) -> Vec<Entry> {
-        let mut waiting = lock::<Interpreter, _>(&self.waiting);
-        let numbers = waiting.futures.iter().filter(|(_, entry)| entry.mailbox.is(mailbox));
-        let numbers: Vec<u64> = numbers.map(|(&number, _)| number).collect();
-        numbers.into_iter().filter_map(|number| waiting.futures.remove(&number)).collect()
-    }
-
-    pub(super) fn clear(&self) {
-        let futures = std::mem::take(&mut lock::<Interpreter, _>(&self.waiting).futures);
-        drop(futures);
-    }
-
-    pub(super) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        lock::<Interpreter, _>(&self.waiting).futures.values().try_for_each(|entry| {
-            visit.call(&entry.future)?;
-            visit.call(&entry.mailbox)
-        })
-    }
-}
-
-/// Wakes one future. It holds no Python object, so that it can be dropped anywhere.
-struct TaskWaker {
-    futures: Arc<Futures>,
-    number: u64,
-    queue: lifecycle::Registered,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        Python::try_attach(|py| {
-            let Some(Entry { future, mailbox, ticket }) = self.futures.remove(self.number) else { return };
-            if lifecycle::call_out(py, || Mailbox::post(mailbox.bind(py), future)) {
-                return;
-            }
-            // Nobody in that loop will ever come back: they all leave, and what this one was woken for goes to another.
-            let mut gone = self.futures.remove_all_of(&mailbox);
-            let tickets = gone.iter_mut().filter_map(|entry| entry.ticket.take()).chain(ticket);
-            if let Some(queue) = self.queue.upgrade() {
-                tickets.for_each(|ticket| queue.leave(&ticket));
-            }
-        });
-    }
-}
-
-// --- the calls --------------------------------------------------------------------------------------------------------
 
 /// What is called, with what it is called on.
-pub(super) enum Operation {
+pub(in crate::python) enum Operation {
     Read(Py<Consumer>),
     ReadBatch(Py<Consumer>, usize),
     Get(Py<Consumer>),
@@ -342,13 +67,13 @@ struct Progress {
 struct Suspended {
     ticket: Ticket,
     number: u64,
-    future: Py<PyAny>,
+    waiter: Py<Waiter>,
     timer: Option<Py<PyAny>>,
 }
 
 /// An asynchronous call: a coroutine. What it does is done when it is awaited.
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
-pub(super) struct Call {
+pub(in crate::python) struct Call {
     /// None while it runs, and once it has ended.
     progress: Mutex<Option<Progress>>,
     /// Whether anybody has awaited or closed it.
@@ -435,7 +160,7 @@ impl Progress {
                     self.batch = Some(Box::new(queue.get().collect(payloads.bind(py))?));
                 }
                 match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
-                    Some(Some(seqs)) => Some(super::queue::range(py, seqs)?.into_any().unbind()),
+                    Some(Some(seqs)) => Some(queue::range(py, seqs)?.into_any().unbind()),
                     _ => None,
                 }
             }
@@ -465,10 +190,10 @@ impl Progress {
     }
 
     fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
-        if !std::mem::replace(&mut self.paused, true) && is_turn_over(py) {
+        if !std::mem::replace(&mut self.paused, true) && turn::is_over(py) {
             return Ok(Step::Suspend(py.None()));
         }
-        let was_late = self.waiting.is_some() && lifecycle::call_out(py, || self.resume(py))?;
+        let was_late = self.waiting.as_ref().map_or(Ok(false), |waiting| waiting.waiter.get().was_late(py))?;
         loop {
             if let Some(result) = self.attempt(py)? {
                 self.put_away(py, true);
@@ -479,37 +204,27 @@ impl Progress {
                 return self.give_up(py).map(Step::Done);
             }
             if let Some(future) = lifecycle::call_out(py, || self.suspend(py))? {
-                TURN_BEGAN.set(0);
+                turn::end();
                 return Ok(Step::Suspend(future));
             }
         }
     }
 
-    /// Looks at the future that it was suspended on: whether the time was up.
-    fn resume(&mut self, py: Python<'_>) -> PyResult<bool> {
-        let Some(waiting) = &self.waiting else { return Ok(false) };
-        let future = waiting.future.bind(py);
-        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-            return Err(PyRuntimeError::new_err("a call of mpmc_queue was resumed before what it waits for was there"));
-        }
-        future.call_method0(intern!(py, "result"))?.is_truthy()
-    }
-
-    /// Enters a waiter, and gives the future to suspend on; None: try again.
+    /// Enters a waker, and gives the waiter to suspend on; None: try again.
     fn suspend(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let get_running_loop = GET_RUNNING_LOOP
             .get_or_try_init(py, || PyResult::Ok(py.import("asyncio")?.getattr("get_running_loop")?.unbind()))?;
         let event_loop = get_running_loop.bind(py).call0()?;
-        let future = event_loop.call_method0(intern!(py, "create_future"))?;
-        let mailbox = mailbox(&event_loop)?;
+        let waiter = Waiter::new(&event_loop)?;
+        let mailbox = Mailbox::of(&event_loop)?;
         let queue = self.operation.queue().get();
-        // A producer keeps its place; its waker changes, for each suspension has a future of its own.
+        // A producer keeps its place; its waker changes, for each suspension has a waiter of its own.
         let ticket = self.waiting.as_ref().map(|waiting| waiting.ticket);
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
-        let number = queue.futures.insert(future.clone().unbind(), mailbox.unbind());
+        let number = queue.waiters.insert(waiter.clone_ref(py), mailbox.unbind());
         let waker = Waker::from(Arc::new(TaskWaker {
-            futures: queue.futures.clone(),
+            waiters: queue.waiters.clone(),
             number,
             queue: queue.engine.downgrade(),
         }));
@@ -521,11 +236,11 @@ impl Progress {
             }
         };
         let Some(ticket) = ticket else {
-            drop(queue.futures.remove(number));
+            queue.waiters.remove(number);
             return Ok(None);
         };
-        queue.futures.set_ticket(number, ticket);
-        let waiting = Suspended { ticket, number, future: future.clone().unbind(), timer: None };
+        queue.waiters.set_ticket(number, ticket);
+        let waiting = Suspended { ticket, number, waiter: waiter.clone_ref(py), timer: None };
         let before = self.waiting.replace(Box::new(waiting));
         if let Some(timer) = before.and_then(|before| before.timer) {
             timer.call_method0(py, intern!(py, "cancel"))?;
@@ -535,21 +250,19 @@ impl Progress {
                 *self.deadline.get_or_insert_with(|| Instant::now() + limit.min(Duration::from_secs(1 << 31)));
             let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
             let expire = wrap_pyfunction!(time_is_up, py)?;
-            let timer = event_loop.call_method1(intern!(py, "call_later"), (left, expire, &future))?;
+            let timer = event_loop.call_method1(intern!(py, "call_later"), (left, expire, &waiter))?;
             if let Some(waiting) = &mut self.waiting {
                 waiting.timer = Some(timer.unbind());
             }
         }
-        // How a future tells its task that it is waited for: what its own `__await__` does.
-        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-        Ok(Some(future.unbind()))
+        Ok(Some(waiter.into_any()))
     }
 
     /// Ends the waiting, with what it waited for or without.
     fn put_away(&mut self, py: Python<'_>, is_satisfied: bool) {
         let Some(waiting) = self.waiting.take() else { return };
         let queue = self.operation.queue().get();
-        drop(queue.futures.remove(waiting.number));
+        queue.waiters.remove(waiting.number);
         match is_satisfied {
             true => queue.engine.satisfied(&waiting.ticket),
             false => queue.engine.leave(&waiting.ticket),
@@ -573,20 +286,23 @@ impl Drop for Call {
 
 /// The warning of a coroutine that was called and forgotten.
 #[cold]
+#[allow(deprecated, reason = "what replaces them is missing from CPython 3.11")]
 fn warn_of_no_await(py: Python<'_>, name: &str) {
     // Calls may be let go of while an error is on its way.
-    let error = PyErr::take(py);
+    // SAFETY: the thread is attached. The three may be null, all of them, and go back as they came. (`PyErr::take` would go
+    // on with a panic.)
+    let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    unsafe { ffi::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
     let text = CString::new(format!("coroutine '{name}' was never awaited")).unwrap_or_default();
     if let Err(error) = PyErr::warn(py, py.get_type::<PyRuntimeWarning>().as_any(), &text, 1) {
         error.write_unraisable(py, None);
     }
-    if let Some(error) = error {
-        error.restore(py);
-    }
+    // SAFETY: as above; it takes the references over.
+    unsafe { ffi::PyErr_Restore(class, value, traceback) };
 }
 
 impl Call {
-    pub(super) fn new(operation: Operation, timeout: Timeout) -> Self {
+    pub(in crate::python) fn new(operation: Operation, timeout: Timeout) -> Self {
         let name = operation.name();
         let progress = Progress { operation, batch: None, timeout, deadline: None, waiting: None, paused: false };
         Call { progress: Mutex::new(Some(progress)), is_begun: AtomicBool::new(false), name }
@@ -621,7 +337,7 @@ impl Call {
     fn read_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
         let is_usual =
             |progress: &mut Progress| matches!(progress, Progress { operation: Operation::Read(_), waiting: None, .. });
-        if !is_in_turn() {
+        if !turn::is_under_way() {
             return None;
         }
         let progress = self.progress().take_if(is_usual)?;
@@ -743,7 +459,7 @@ impl Call {
             batch.payloads().try_for_each(|payload| visit.call(payload))?;
         }
         if let Some(waiting) = &progress.waiting {
-            visit.call(&waiting.future)?;
+            visit.call(&waiting.waiter)?;
             visit.call(&waiting.timer)?;
         }
         Ok(())

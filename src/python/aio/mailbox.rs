@@ -1,0 +1,155 @@
+//! How a loop is told, from any thread, that tasks of its can go on.
+
+use std::cell::RefCell;
+
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+
+use super::waiter::Waiter;
+use crate::python::lifecycle;
+use crate::python::waiting::Interpreter;
+use crate::sync::{Mutex, lock};
+
+thread_local! {
+    /// What was raised while this thread woke a task; None: nothing yet. Outside of [`waking`], nobody collects it.
+    static RAISED: RefCell<Option<Option<PyErr>>> = const { RefCell::new(None) };
+}
+
+/// Does what may wake tasks of event loops, and raises what was raised by that: a signal may strike there, too.
+pub(in crate::python) fn waking<R>(wake: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    let outer = RAISED.replace(Some(None));
+    let result = wake();
+    match RAISED.replace(outer).flatten() {
+        // What was done stays done; a failure of the call itself counts for more.
+        Some(error) if result.is_ok() => Err(error),
+        _ => result,
+    }
+}
+
+/// Keeps an error for whoever wakes. Where nobody collects it, for instance in a read, whose message would be lost, an
+/// interrupt strikes again, and anything else is reported.
+fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
+    let uncollected = RAISED.with_borrow_mut(|raised| match raised {
+        Some(first @ None) => {
+            *first = Some(error);
+            None
+        }
+        _ => Some(error),
+    });
+    match uncollected {
+        Some(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+            // SAFETY: it has no conditions.
+            unsafe { ffi::PyErr_SetInterrupt() }
+        }
+        Some(error) => error.write_unraisable(py, Some(event_loop)),
+        None => {}
+    }
+}
+
+/// Waiters of one loop whose tasks are to run, until the loop comes to it.
+#[pyclass(module = "mpmc_queue", frozen)]
+pub(super) struct Mailbox {
+    /// Weak, for the mailbox is found by its loop and must not keep it alive.
+    event_loop: Py<PyWeakrefReference>,
+    ready: Mutex<Ready>,
+}
+
+#[derive(Default)]
+struct Ready {
+    waiters: Vec<Py<Waiter>>,
+    /// Whether the loop has been asked to come to them.
+    is_called: bool,
+}
+
+impl Mailbox {
+    /// The mailbox of a loop.
+    pub(super) fn of<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = event_loop.py();
+        let mailboxes = MAILBOXES.get_or_try_init(py, || {
+            PyResult::Ok(py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?.unbind())
+        })?;
+        let found = mailboxes.bind(py).call_method1(intern!(py, "get"), (event_loop,))?;
+        if !found.is_none() {
+            return Ok(found.cast_into()?);
+        }
+        let made = Mailbox { event_loop: PyWeakrefReference::new(event_loop)?.unbind(), ready: Mutex::default() };
+        let made = Bound::new(py, made)?;
+        mailboxes.bind(py).set_item(event_loop, &made)?;
+        Ok(made)
+    }
+
+    /// Has a task run by its loop. False: the loop is closed, and nobody is left to tell.
+    pub(super) fn post(slf: &Bound<'_, Self>, waiter: Py<Waiter>) -> bool {
+        let py = slf.py();
+        let this = slf.get();
+        let was_called = {
+            let mut ready = lock::<Interpreter, _>(&this.ready);
+            ready.waiters.push(waiter);
+            std::mem::replace(&mut ready.is_called, true)
+        };
+        if was_called {
+            return true;
+        }
+        if let Some(event_loop) = this.event_loop.bind(py).upgrade() {
+            let Err(error) = Self::call(slf, &event_loop) else { return true };
+            if !Self::is_closed(&event_loop) {
+                // Once more, for a signal may have struck: its error leaves the call that wakes, and the tasks wake all
+                // the same. If that fails, too, they stay, and the next one asks the loop again.
+                if Self::call(slf, &event_loop).is_err() {
+                    lock::<Interpreter, _>(&this.ready).is_called = false;
+                }
+                // Not before: an interrupt might strike in the second call.
+                set_aside(py, error, &event_loop);
+                return true;
+            }
+        }
+        let undeliverable = std::mem::take(&mut *lock::<Interpreter, _>(&this.ready));
+        drop(undeliverable);
+        false
+    }
+
+    /// Asks the loop to come to what is ready.
+    fn call(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let deliver = slf.getattr(intern!(py, "deliver"))?;
+        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (deliver,)).map(drop)
+    }
+
+    fn is_closed(event_loop: &Bound<'_, PyAny>) -> bool {
+        let closed = event_loop.call_method0(intern!(event_loop.py(), "is_closed"));
+        closed.and_then(|closed| closed.is_truthy()).unwrap_or(false)
+    }
+}
+
+#[pymethods]
+impl Mailbox {
+    /// Runs the tasks, in their loop.
+    fn deliver(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&slf.get().ready)).waiters;
+        let mut ready = ready.into_iter();
+        lifecycle::call_out(py, || {
+            while let Some(waiter) = ready.next() {
+                if let Err(error) = Waiter::complete(waiter.bind(py), false) {
+                    // A task that was interrupted or exits: the loop comes to the others in its next turn, or when it
+                    // runs again.
+                    ready.for_each(|waiter| {
+                        Mailbox::post(slf, waiter);
+                    });
+                    return Err(error);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        lock::<Interpreter, _>(&self.ready).waiters.iter().try_for_each(|waiter| visit.call(waiter))
+    }
+}

@@ -1,0 +1,110 @@
+//! The waiters of one queue, and how the engine wakes them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::Wake;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use super::mailbox::Mailbox;
+use super::waiter::Waiter;
+use crate::python::lifecycle;
+use crate::python::waiting::Interpreter;
+use crate::state::Ticket;
+use crate::sync::{Mutex, lock};
+
+/// The waiters that wait for something of one queue, with the mailboxes of their loops.
+#[derive(Default)]
+pub(in crate::python) struct Waiters {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// The number given last.
+    last: u64,
+    entries: HashMap<u64, Entry>,
+}
+
+/// One that waits.
+struct Entry {
+    waiter: Py<Waiter>,
+    mailbox: Py<Mailbox>,
+    /// Its place among those that wait for the queue, once it has one.
+    ticket: Option<Ticket>,
+}
+
+impl Waiters {
+    pub(super) fn insert(&self, waiter: Py<Waiter>, mailbox: Py<Mailbox>) -> u64 {
+        let mut table = lock::<Interpreter, _>(&self.table);
+        table.last += 1;
+        let number = table.last;
+        table.entries.insert(number, Entry { waiter, mailbox, ticket: None });
+        number
+    }
+
+    pub(super) fn set_ticket(&self, number: u64, ticket: Ticket) {
+        if let Some(entry) = lock::<Interpreter, _>(&self.table).entries.get_mut(&number) {
+            entry.ticket = Some(ticket);
+        }
+    }
+
+    /// Takes one out, if it is still there.
+    pub(super) fn remove(&self, number: u64) {
+        drop(self.take(number));
+    }
+
+    fn take(&self, number: u64) -> Option<Entry> {
+        lock::<Interpreter, _>(&self.table).entries.remove(&number)
+    }
+
+    /// Takes out everything that waits in the loop of a mailbox.
+    fn take_all_of(&self, mailbox: &Py<Mailbox>) -> Vec<Entry> {
+        let mut table = lock::<Interpreter, _>(&self.table);
+        let numbers = table.entries.iter().filter(|(_, entry)| entry.mailbox.is(mailbox));
+        let numbers: Vec<u64> = numbers.map(|(&number, _)| number).collect();
+        numbers.into_iter().filter_map(|number| table.entries.remove(&number)).collect()
+    }
+
+    pub(in crate::python) fn clear(&self) {
+        let entries = std::mem::take(&mut lock::<Interpreter, _>(&self.table).entries);
+        drop(entries);
+    }
+
+    pub(in crate::python) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        lock::<Interpreter, _>(&self.table).entries.values().try_for_each(|entry| {
+            visit.call(&entry.waiter)?;
+            visit.call(&entry.mailbox)
+        })
+    }
+}
+
+/// Wakes one waiter. It holds no Python object, so that it can be dropped anywhere.
+pub(super) struct TaskWaker {
+    pub waiters: Arc<Waiters>,
+    /// The waiter's number there.
+    pub number: u64,
+    pub queue: lifecycle::Registered,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Python::try_attach(|py| {
+            let Some(Entry { waiter, mailbox, ticket }) = self.waiters.take(self.number) else { return };
+            if lifecycle::call_out(py, || Mailbox::post(mailbox.bind(py), waiter)) {
+                return;
+            }
+            // Nobody in that loop will ever come back: they all leave, and what this one was woken for goes to another.
+            let mut gone = self.waiters.take_all_of(&mailbox);
+            let tickets = gone.iter_mut().filter_map(|entry| entry.ticket.take()).chain(ticket);
+            if let Some(queue) = self.queue.upgrade() {
+                tickets.for_each(|ticket| queue.leave(&ticket));
+            }
+        });
+    }
+}
