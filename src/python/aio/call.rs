@@ -289,9 +289,9 @@ impl Drop for Call {
 #[allow(deprecated, reason = "what replaces them is missing from CPython 3.11")]
 fn warn_of_no_await(py: Python<'_>, name: &str) {
     // Calls may be let go of while an error is on its way.
+    let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     // SAFETY: the thread is attached. The three may be null, all of them, and go back as they came. (`PyErr::take` would go
     // on with a panic.)
-    let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     unsafe { ffi::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
     let text = CString::new(format!("coroutine '{name}' was never awaited")).unwrap_or_default();
     if let Err(error) = PyErr::warn(py, py.get_type::<PyRuntimeWarning>().as_any(), &text, 1) {
