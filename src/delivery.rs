@@ -1,6 +1,6 @@
 //! A message as it is handed over.
 
-use crate::state::GroupKey;
+use crate::keys::GroupKey;
 
 /// One message as it is handed over.
 #[derive(Debug)]

@@ -107,43 +107,34 @@
 // Waiting by task, garbage collection, forks and exits: what only the binding needs of the engine.
 #![cfg_attr(not(feature = "python"), allow(dead_code))]
 
-mod acks;
-mod audit;
-mod budget;
-mod chunk;
-mod clock;
-mod consumer;
-
-mod cursor;
-mod deadlines;
+mod core;
 mod delivery;
-mod departed;
 mod error;
-mod expiry;
-mod group;
-mod inbox;
+mod handles;
+mod keys;
 mod log;
 #[cfg(all(test, loom))]
 mod models;
+mod need;
 mod options;
-mod queue;
-mod shared;
 mod state;
 mod stats;
 mod sync;
+mod time;
 mod wait;
 
 #[cfg(feature = "python")]
 mod python;
 
-pub use budget::{MESSAGE_OVERHEAD, Need};
-pub use chunk::CHUNK_SIZE;
-pub use clock::{Clock, ManualClock, Now};
-pub use consumer::Consumer;
+pub use crate::core::dead_letters::DeadLetter;
 pub use delivery::{Delivery, Receipt};
 pub use error::{Error, Full, Limit};
-pub use group::{DeadLetter, Group, GroupOptions, Settle};
-pub use options::{DEFAULT_MAX_BYTES, DEFAULT_TTL, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
-pub use queue::Queue;
+pub use handles::{Consumer, Group, Queue};
+pub use log::chunk::CHUNK_SIZE;
+pub use need::{MESSAGE_OVERHEAD, Need};
+pub use options::{
+    DEFAULT_MAX_BYTES, DEFAULT_TTL, GroupOptions, Lifetime, MissedPolicy, Options, Overflow, Retention, Settle, Start,
+};
 pub use stats::{ConsumerStats, DepartedStats, Figures, GroupStats, QueueStats};
 pub use sync::{Host, Threads};
+pub use time::clock::{Clock, ManualClock, Now};

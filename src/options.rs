@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::time::clock::Clock;
 
 /// How long messages live by default.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
@@ -100,4 +100,30 @@ impl Default for Options {
             clock: Clock::System,
         }
     }
+}
+
+/// How a group delivers.
+#[derive(Clone, Debug, Default)]
+pub struct GroupOptions {
+    /// Nanoseconds in which a delivery has to be acknowledged; None: it settles itself.
+    pub ack_wait: Option<u64>,
+    /// Deliveries of one message at the most.
+    pub max_deliver: Option<u32>,
+    /// Nanoseconds that each redelivery waits; the last one is repeated.
+    pub backoff: Vec<u64>,
+    /// Deliveries that may be pending at the most.
+    pub max_pending: Option<u64>,
+}
+
+/// What a member says of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// It is done.
+    Ack,
+    /// Deliver it again, not before so many nanoseconds.
+    Nack(u64),
+    /// Never deliver it again.
+    Term,
+    /// It takes longer: `ack_wait` starts afresh.
+    InProgress,
 }

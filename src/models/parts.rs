@@ -1,9 +1,9 @@
 //! The parts that the rest is made of: the lock, parking, and the appointment with the expiration thread.
 
 use super::*;
-use crate::expiry::Serviced;
+use crate::core::expiry::Serviced;
 use crate::sync::{Mutex, Threads, lock};
-use crate::wait::Parker;
+use crate::wait::parker::Parker;
 use std::task::Waker;
 
 /// A value that loom watches.

@@ -14,7 +14,7 @@ use super::queue::{Queue, SLICE};
 use super::stats::ConsumerStats;
 use super::waiting::{Interpreter, block};
 use super::{errors, lifecycle};
-use crate::state::What;
+use crate::wait::list::Condition;
 use crate::{Delivery, Error};
 
 /// The engine's consumer, of Python objects.
@@ -161,7 +161,7 @@ impl Consumer {
         match attempt()? {
             None if !timeout.is_zero() => {
                 let engine = self.consumer.queue();
-                block(py, engine, What::Message(self.consumer.key()), timeout, |_| attempt())
+                block(py, engine, Condition::Message(self.consumer.key()), timeout, |_| attempt())
             }
             result => Ok(result),
         }
@@ -506,7 +506,7 @@ impl Consumer {
         let attempt = || self.try_take_missed(py);
         let taken = match attempt()? {
             None if !timeout.is_zero() => {
-                let what = What::Missed(self.consumer.key());
+                let what = Condition::Missed(self.consumer.key());
                 block(py, self.consumer.queue(), what, timeout, |_| attempt())?
             }
             taken => taken,

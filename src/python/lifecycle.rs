@@ -20,12 +20,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::waiting::Interpreter;
-use crate::expiry::Surroundings;
+use crate::core::expiry;
+use crate::core::expiry::Surroundings;
 use crate::sync::{Host, Mutex, Threads, hold, lock, release};
-use crate::{clock, expiry};
+use crate::time::clock;
 
 /// A queue as the registry knows it.
-pub(super) type Registered = crate::shared::WeakQueue<Py<PyAny>, Interpreter>;
+pub(super) type Registered = crate::handles::WeakQueue<Py<PyAny>, Interpreter>;
 
 /// Every queue of the process, by number.
 static QUEUES: Mutex<BTreeMap<u64, Registered>> = Mutex::new(BTreeMap::new());

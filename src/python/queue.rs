@@ -16,7 +16,7 @@ use pyo3::types::{
 };
 use uuid::Uuid;
 
-use super::aio::{self, Call, Operation, Waiters};
+use super::aio::{self, Call, Futures, Operation};
 use super::arguments::{
     self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Truth, Ttl,
 };
@@ -27,8 +27,8 @@ use super::seq::LastSeq;
 use super::stats::{ConsumerStats, GroupStats, QueueStats};
 use super::waiting::{Interpreter, block};
 use super::{errors, lifecycle, message, size};
-use crate::budget::Need;
-use crate::state::{Ticket, What};
+use crate::need::Need;
+use crate::wait::list::{Condition, Ticket};
 use crate::{Clock, Error, Full, Lifetime, Limit, MissedPolicy, Options, Overflow, Retention, Start};
 
 /// The engine's queue, of Python objects.
@@ -90,7 +90,7 @@ pub(super) struct Queue {
     /// The consumers, by id.
     registered: Mutex<HashMap<Uuid, Registered>>,
     /// What asynchronous calls wait on.
-    pub(super) waiters: Arc<Waiters>,
+    pub(super) futures: Arc<Futures>,
     /// The groups, by name.
     groups: Mutex<HashMap<String, RegisteredGroup>>,
     /// What messages know of the queue.
@@ -253,7 +253,7 @@ impl Queue {
         batch.refused = error;
         let can_wait = matches!(error, Error::Full(full) if !full.is_hopeless()) && !timeout.is_zero();
         let added = match can_wait {
-            true => block(py, &self.engine, What::Space(batch.need), timeout, |ticket| {
+            true => block(py, &self.engine, Condition::Space(batch.need), timeout, |ticket| {
                 self.try_add(py, &mut batch, lifetime, ticket)
             })?,
             false => None,
@@ -536,7 +536,7 @@ impl Queue {
             has_sizer: AtomicBool::new(sizer.is_some()),
             sizer: Mutex::new(sizer),
             registered: Mutex::new(HashMap::new()),
-            waiters: Arc::default(),
+            futures: Arc::default(),
             groups: Mutex::new(HashMap::new()),
             source,
             last_seq: LastSeq::new(),
@@ -1013,7 +1013,8 @@ impl Queue {
     /// True
     #[pyo3(signature = (timeout = Timeout::Never), text_signature = "($self, timeout=None)")]
     fn join(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
-        let joined = block(py, &self.engine, What::Joined, timeout, |_| Ok(self.engine.is_joined().then_some(())))?;
+        let joined =
+            block(py, &self.engine, Condition::Joined, timeout, |_| Ok(self.engine.is_joined().then_some(())))?;
         Ok(joined.is_some())
     }
 
@@ -1094,15 +1095,15 @@ impl Queue {
         for group in self.groups.lock().values() {
             visit.call(&group.dead_letter)?;
         }
-        self.waiters.traverse(visit)
+        self.futures.traverse(visit)
     }
 
     fn __clear__(&self) {
-        self.engine.clear();
+        self.engine.discard();
         let sizer = self.sizer.lock().take();
         let registered = std::mem::take(&mut *self.registered.lock());
         let groups = std::mem::take(&mut *self.groups.lock());
         drop((sizer, registered, groups));
-        self.waiters.clear();
+        self.futures.clear();
     }
 }

@@ -9,8 +9,9 @@ use super::arguments::Timeout;
 use super::lifecycle;
 use super::queue::Engine;
 use super::size::FREE_THREADED;
-use crate::state::{Ticket, What};
-use crate::sync::{Host, back_off};
+use crate::sync::Host;
+use crate::sync::host::back_off;
+use crate::wait::list::{Condition, Ticket};
 
 /// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
 /// and then nothing wakes the one that has to handle it.
@@ -91,7 +92,7 @@ fn trim() {
 pub(super) fn block<R>(
     py: Python<'_>,
     engine: &Engine,
-    what: What,
+    condition: Condition,
     timeout: Timeout,
     attempt: impl FnMut(Option<&Ticket>) -> PyResult<Option<R>>,
 ) -> PyResult<Option<R>> {
@@ -100,7 +101,7 @@ pub(super) fn block<R>(
         Timeout::Never => None,
     };
     let slice = if lifecycle::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
-    engine.block(what, deadline, attempt, |parker, left| {
+    engine.block(condition, deadline, attempt, |parker, left| {
         let limit = left.unwrap_or(Duration::MAX).min(slice);
         let woken = lifecycle::detach(py, || parker.park(Some(limit).filter(|&limit| limit < Duration::MAX)));
         py.check_signals()?;

@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
-use super::{Consumer, ConsumerKey, Effects, State};
-use crate::acks::Acks;
-use crate::audit::Reads;
-use crate::cursor::Cursor;
-use crate::departed::Who;
+use super::acks::Acks;
+use super::cursor::Cursor;
+use super::departed::Who;
+use super::{Consumer, Effects, State};
 use crate::error::Error;
+use crate::keys::ConsumerKey;
+use crate::log::audit::Reads;
 use crate::options::{MissedPolicy, Start};
 
 impl<T> State<T> {
@@ -64,7 +65,7 @@ impl<T> State<T> {
         self.audit_bytes -= consumer.reads.bytes();
         // What the members of a group missed is the group's.
         let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
-        self.departed.leave(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);
+        self.departed.depart(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);
         match consumer.group {
             None => self.remove_cursor(consumer.cursor, fx),
             Some(group) => self.remove_member(group, consumer.serial, fx),
@@ -76,7 +77,7 @@ impl<T> State<T> {
         let mut cursor = self.cursors.remove(key);
         self.waiting.retain(|&other| other != key);
         fx.wakers.extend(cursor.readers.take());
-        fx.wakers.extend(cursor.missers.take());
+        fx.wakers.extend(cursor.gap_waiters.take());
         self.collect(fx);
         self.wake_joiners(fx);
     }

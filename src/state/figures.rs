@@ -1,10 +1,10 @@
 //! All figures of one moment, and a look at what is held: for those who watch a queue, and take no part in it.
 
 use super::State;
-use crate::chunk::NIL;
-use crate::clock::Now;
 use crate::delivery::Delivery;
+use crate::log::chunk::NIL;
 use crate::stats::{DepartedStats, Figures, QueueStats};
+use crate::time::clock::Now;
 
 impl<T> State<T> {
     pub(crate) fn stats(&mut self) -> QueueStats {

@@ -2,16 +2,17 @@
 
 use uuid::Uuid;
 
-use super::{ConsumerKey, Effects, Group, GroupKey, State};
-use crate::acks::{Acks, Settled};
-use crate::chunk::NIL;
-use crate::clock::Now;
-use crate::cursor::Cursor;
+use super::acks::{Acks, SettleOutcome};
+use super::cursor::Cursor;
+use super::{Burial, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
-use crate::group::{GroupOptions, Settle};
+use crate::keys::{ConsumerKey, GroupKey};
+use crate::log::chunk::NIL;
+use crate::options::{GroupOptions, Settle};
 use crate::options::{MissedPolicy, Start};
 use crate::stats::GroupStats;
+use crate::time::clock::Now;
 
 impl Group {
     /// Messages that are delivered and not settled, those ready to be delivered again included.
@@ -114,7 +115,7 @@ impl<T> State<T> {
         fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
         let at = &mut self.cursors[cursor];
         at.readers.take_of(serial, &mut fx.wakers);
-        at.missers.take_of(serial, &mut fx.wakers);
+        at.gap_waiters.take_of(serial, &mut fx.wakers);
         let available = self.available(cursor);
         self.cursors[cursor].readers.wake(available, &mut fx.wakers);
         self.forget_idle();
@@ -216,17 +217,17 @@ impl<T> State<T> {
         let group = &mut self.groups[receipt.group.index];
         let cursor = group.cursor;
         let Some(acks) = &mut group.acks else { return false };
-        let settled = acks.settle(receipt.seq, receipt.number, how, now);
+        let outcome = acks.settle(receipt.seq, receipt.number, how, now);
         if let Some(due) = acks.due() {
             self.due = self.due.min(due);
         }
-        match settled {
-            Settled::TooLate => return false,
-            Settled::Done => self.settled(receipt.group, receipt.seq, Outcome::Read, fx),
-            Settled::Dying => {
+        match outcome {
+            SettleOutcome::TooLate => return false,
+            SettleOutcome::Done => self.book(receipt.group, receipt.seq, Outcome::Read, fx),
+            SettleOutcome::Dying => {
                 fx.dying.push(Dying { group: receipt.group, seq: receipt.seq, is_termed: how == Settle::Term })
             }
-            Settled::Pending => {}
+            SettleOutcome::Pending => {}
         }
         let available = self.available(cursor);
         self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
@@ -235,7 +236,7 @@ impl<T> State<T> {
     }
 
     /// Books a message of a group that is no longer pending.
-    fn settled(&mut self, key: GroupKey, seq: u64, outcome: Outcome, fx: &mut Effects<T>) {
+    fn book(&mut self, key: GroupKey, seq: u64, outcome: Outcome, fx: &mut Effects<T>) {
         let group = &mut self.groups[key.index];
         let cursor = &mut self.cursors[group.cursor];
         match outcome {
@@ -243,7 +244,7 @@ impl<T> State<T> {
             Outcome::DeadLettered => group.dead_lettered += 1,
             Outcome::Missed => {
                 cursor.lose(1);
-                cursor.missers.wake(1, &mut fx.wakers);
+                cursor.gap_waiters.wake(1, &mut fx.wakers);
             }
         }
         if self.closed && group.unsettled() == 0 {
@@ -307,33 +308,11 @@ impl<T> State<T> {
             Burial::Nowhere { is_termed: false } => Outcome::Missed,
         };
         acks.remove(seq);
-        self.settled(key, seq, outcome, fx);
+        self.book(key, seq, outcome, fx);
         let available = self.available(cursor);
         self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
         self.forget_idle();
     }
-}
-
-/// A message that is to be moved to the dead letter queue of a group.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Dying {
-    pub(crate) group: GroupKey,
-    pub(crate) seq: u64,
-    /// A member wanted it; otherwise its deliveries were used up.
-    pub(crate) is_termed: bool,
-}
-
-/// How a dying ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Burial {
-    /// The dead letter queue has it.
-    Done,
-    /// The dead letter queue does not take it now.
-    Later,
-    /// The dead letter queue can never take it: it is too large for it.
-    Never,
-    /// There is no dead letter queue. Termed, it counts as read; delivered too often, as missed.
-    Nowhere { is_termed: bool },
 }
 
 /// As what a message is booked that is no longer pending.

@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
-use super::{Effects, NEVER, State, TRIM};
-use crate::acks::Acks;
-use crate::budget::Need;
-use crate::chunk::NIL;
+use super::acks::Acks;
+use super::{Effects, State};
+use crate::log::chunk::NIL;
+use crate::need::Need;
 use crate::options::{Overflow, Retention};
+use crate::time::NEVER;
+
+/// Consumers whose read records are looked at for each slice of removals.
+const TRIM: usize = 64;
 
 /// What was taken out of the log.
 #[derive(Clone, Debug)]
@@ -61,8 +65,8 @@ impl<T> State<T> {
             let (cursors, log) = (&mut self.cursors, &self.log);
             for &key in &self.waiting {
                 let cursor = &mut cursors[key];
-                if !cursor.missers.is_empty() && cursor.has_missed(log) {
-                    cursor.missers.wake(1, &mut fx.wakers);
+                if !cursor.gap_waiters.is_empty() && cursor.has_missed(log) {
+                    cursor.gap_waiters.wake(1, &mut fx.wakers);
                 }
             }
             self.forget_idle();
@@ -91,7 +95,7 @@ impl<T> State<T> {
             |chunk| chunk.end() <= floor && !acks().any(|acks| acks.any_in(chunk.base..chunk.end())),
             |seq, _| (seq < floor).then(|| !acks().any(|acks| acks.contains(seq))),
         );
-        self.deadlines.forget(from..floor, |seq| self.log.contains(seq));
+        self.deadlines.retain_in(from..floor, |seq| self.log.contains(seq));
         self.give_back(Gone { need: swept.need, seqs: from..floor }, fx);
     }
 
@@ -144,7 +148,7 @@ impl<T> State<T> {
     }
 
     /// Empties the queue. Nobody has missed anything by it.
-    pub(super) fn discard(&mut self, fx: &mut Effects<T>) {
+    pub(crate) fn discard(&mut self, fx: &mut Effects<T>) {
         let end = self.log.next();
         let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();
         for (_, group) in &mut self.groups {

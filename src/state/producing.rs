@@ -3,13 +3,31 @@
 use std::hint::cold_path;
 use std::ops::Range;
 
-use super::{Effects, NEVER, State, Ticket};
-use crate::budget::Need;
-use crate::chunk::{Slot, Stamp};
-use crate::clock::Now;
+use super::{Effects, State};
 use crate::error::{Error, Full, Limit};
-use crate::inbox::Terms;
+use crate::log::budget::Budget;
+use crate::log::chunk::{Slot, Stamp};
+use crate::need::Need;
 use crate::options::{Lifetime, Overflow, Retention};
+use crate::time::NEVER;
+use crate::time::clock::Now;
+use crate::wait::list::Ticket;
+
+/// The conditions on which producers may post messages that live by the queue's ttl. Valid while no one waits (reader,
+/// producer or joiner), the queue is open, and the expiration thread comes in time.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// What is held, against what may be.
+    pub(crate) budget: Budget,
+    /// Seq of the next message.
+    pub(crate) next: u64,
+    /// Bytes of all payloads ever enqueued, modulo 2^64.
+    pub(crate) through: u64,
+    /// The latest reading of the clock.
+    pub(crate) latest: Now,
+    /// A moment before which nothing expires.
+    pub(crate) due: u64,
+}
 
 /// Messages for which there has to be room, or an inbox would not be worth it.
 const FEW: u64 = 100;
@@ -133,7 +151,7 @@ impl<T> State<T> {
         debug_assert_eq!(added, need);
         self.budget.charge(added);
         if added.items > 0 {
-            self.expect(first..first + added.items, lifetime);
+            self.set_deadline(first..first + added.items, lifetime);
         }
         first
     }
@@ -181,18 +199,18 @@ impl<T> State<T> {
         let now = self.latest;
         let stamp = Stamp::new(now.mono, lifetime != Lifetime::Queue);
         let seq = self.log.append(payload, size, stamp, now.wall);
-        self.expect(seq..seq + 1, lifetime);
+        self.set_deadline(seq..seq + 1, lifetime);
         seq
     }
 
     /// Sees to it that messages enqueued now leave at the end of their lifetime.
     #[inline(always)]
-    fn expect(&mut self, seqs: Range<u64>, lifetime: Lifetime) {
+    fn set_deadline(&mut self, seqs: Range<u64>, lifetime: Lifetime) {
         let deadline = match lifetime {
             Lifetime::Queue => self.deadline(),
             Lifetime::Own(ttl) => {
                 let deadline = self.latest.mono.saturating_add(ttl);
-                seqs.for_each(|seq| self.deadlines.insert(seq, deadline));
+                seqs.for_each(|seq| self.deadlines.set(seq, deadline, ()));
                 deadline
             }
             Lifetime::Forever => NEVER,
@@ -214,7 +232,7 @@ impl<T> State<T> {
             self.forget_idle();
         }
         if let Some(ticket) = ticket {
-            self.satisfied(ticket, fx);
+            self.remove_waiter(ticket, fx);
         }
     }
 

@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::{Consumer, ConsumerKey, Effects, State};
-use crate::chunk::{CHUNK_SIZE, NIL};
-use crate::clock::Now;
-use crate::cursor::Cursor;
+use super::cursor::Cursor;
+use super::{Consumer, Effects, State};
 use crate::delivery::Delivery;
 use crate::error::Error;
+use crate::keys::ConsumerKey;
 use crate::log::Log;
+use crate::log::chunk::{CHUNK_SIZE, NIL};
 use crate::options::Retention;
 use crate::stats::ConsumerStats;
+use crate::time::clock::Now;
 
 impl<T> State<T> {
     /// Whether the consumer has come to the end of the log.

@@ -2,21 +2,21 @@
 
 use std::task::Waker;
 
-use super::{Effects, State, Ticket, What};
-use crate::wait::{Producer, Waiter};
+use super::{Effects, State};
+use crate::wait::list::{Condition, SpaceWaiter, Ticket, Waiter};
 
 impl<T> State<T> {
     /// Enters a waiter, unless what it waits for is there. An error will be met again by whoever tries once more.
-    pub(crate) fn wait(&mut self, what: What, waker: &Waker) -> Option<Ticket> {
+    pub(crate) fn wait(&mut self, condition: Condition, waker: &Waker) -> Option<Ticket> {
         self.next_ticket += 1;
-        let ticket = Ticket { number: self.next_ticket, what };
-        let owner = match what {
-            What::Message(key) | What::Missed(key) => key.serial,
-            What::Space(_) | What::Joined => 0,
+        let ticket = Ticket { number: self.next_ticket, condition };
+        let owner = match condition {
+            Condition::Message(key) | Condition::Missed(key) => key.serial,
+            Condition::Space(_) | Condition::Joined => 0,
         };
         let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone() };
-        match what {
-            What::Message(key) => {
+        match condition {
+            Condition::Message(key) => {
                 let closed = self.closed;
                 let cursor = self.consumer(key).ok()?.cursor;
                 let at = &self.cursors[cursor];
@@ -27,22 +27,22 @@ impl<T> State<T> {
                 self.cursors[cursor].readers.push(waiter);
                 self.note_waiting(cursor);
             }
-            What::Missed(key) => {
+            Condition::Missed(key) => {
                 let cursor = self.consumer(key).ok()?.cursor;
                 if self.closed || self.cursors[cursor].has_missed(&self.log) {
                     return None;
                 }
-                self.cursors[cursor].missers.push(waiter);
+                self.cursors[cursor].gap_waiters.push(waiter);
                 self.note_waiting(cursor);
             }
-            What::Space(need) => {
+            Condition::Space(need) => {
                 let fits = self.producers.is_empty() && self.budget.check(need).is_ok();
                 if self.closed || fits || self.budget.check_ever(need).is_err() {
                     return None;
                 }
-                self.producers.push_back(Producer { waiter, need });
+                self.producers.push_back(SpaceWaiter { waiter, need });
             }
-            What::Joined => {
+            Condition::Joined => {
                 if self.is_all_read() {
                     return None;
                 }
@@ -63,41 +63,36 @@ impl<T> State<T> {
         true
     }
 
-    /// Takes out a waiter that got what it waited for.
-    pub(crate) fn satisfied(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
-        self.take_out(ticket, fx);
-    }
-
     /// Takes out a waiter that goes without what it waited for. If it had been woken for it, the next is woken instead.
-    pub(crate) fn leave(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
-        if self.take_out(ticket, fx) {
+    pub(crate) fn give_up(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
+        if self.remove_waiter(ticket, fx) {
             return;
         }
-        let (What::Message(key) | What::Missed(key)) = ticket.what else { return };
+        let (Condition::Message(key) | Condition::Missed(key)) = ticket.condition else { return };
         let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };
         let available = self.available(cursor);
         let at = &mut self.cursors[cursor];
-        match ticket.what {
-            What::Missed(_) => at.missers.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers),
+        match ticket.condition {
+            Condition::Missed(_) => at.gap_waiters.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers),
             _ => at.readers.wake(available.min(1), &mut fx.wakers),
         }
         self.forget_idle();
     }
 
     /// Takes a waiter out of its list. False: it was not there any more, for it was woken.
-    pub(super) fn take_out(&mut self, ticket: &Ticket, fx: &mut Effects<T>) -> bool {
-        let waker = match ticket.what {
-            What::Message(key) | What::Missed(key) => {
+    pub(crate) fn remove_waiter(&mut self, ticket: &Ticket, fx: &mut Effects<T>) -> bool {
+        let waker = match ticket.condition {
+            Condition::Message(key) | Condition::Missed(key) => {
                 let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return true };
                 let at = &mut self.cursors[cursor];
-                let waker = match ticket.what {
-                    What::Missed(_) => at.missers.remove(ticket.number),
+                let waker = match ticket.condition {
+                    Condition::Missed(_) => at.gap_waiters.remove(ticket.number),
                     _ => at.readers.remove(ticket.number),
                 };
                 self.forget_idle();
                 waker
             }
-            What::Space(_) => {
+            Condition::Space(_) => {
                 let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
                 let waker = place.and_then(|place| self.producers.remove(place)).map(|producer| producer.waiter.waker);
                 if place == Some(0) {
@@ -105,7 +100,7 @@ impl<T> State<T> {
                 }
                 waker
             }
-            What::Joined => self.joiners.remove(ticket.number),
+            Condition::Joined => self.joiners.remove(ticket.number),
         };
         let was_there = waker.is_some();
         fx.unwoken.extend(waker);
@@ -126,7 +121,7 @@ impl<T> State<T> {
     pub(super) fn forget_idle(&mut self) {
         let cursors = &self.cursors;
         self.waiting.retain(|&key| {
-            cursors.get(key).is_some_and(|cursor| !cursor.readers.is_empty() || !cursor.missers.is_empty())
+            cursors.get(key).is_some_and(|cursor| !cursor.readers.is_empty() || !cursor.gap_waiters.is_empty())
         });
     }
 
@@ -147,12 +142,9 @@ impl<T> State<T> {
     pub(super) fn wake_all(&mut self, fx: &mut Effects<T>) {
         for key in std::mem::take(&mut self.waiting) {
             fx.wakers.extend(self.cursors[key].readers.take());
-            fx.wakers.extend(self.cursors[key].missers.take());
+            fx.wakers.extend(self.cursors[key].gap_waiters.take());
         }
         fx.wakers.extend(self.producers.drain(..).map(|producer| producer.waiter.waker));
         self.wake_joiners(fx);
     }
 }
-
-#[cfg(test)]
-mod tests;

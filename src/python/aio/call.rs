@@ -16,25 +16,25 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::future::TaskFuture;
+use super::futures::TaskWaker;
 use super::mailbox::Mailbox;
 use super::turn;
-use super::waiter::Waiter;
-use super::waiters::TaskWaker;
 use crate::Lifetime;
-use crate::budget::Need;
+use crate::need::Need;
 use crate::python::arguments::Timeout;
 use crate::python::consumer::Consumer;
 use crate::python::message::Message;
 use crate::python::queue::{self, Batch, Queue};
 use crate::python::waiting::Interpreter;
 use crate::python::{errors, fast, lifecycle};
-use crate::state::{Ticket, What};
 use crate::sync::{Mutex, MutexGuard, lock};
+use crate::wait::list::{Condition, Ticket};
 
-/// What a loop calls when the time of a waiter is up.
+/// What a loop calls when the time of a future is up.
 #[pyfunction]
-fn time_is_up(waiter: &Bound<'_, Waiter>) -> PyResult<()> {
-    lifecycle::call_out(waiter.py(), || Waiter::complete(waiter, true))
+fn time_is_up(future: &Bound<'_, TaskFuture>) -> PyResult<()> {
+    lifecycle::call_out(future.py(), || TaskFuture::complete(future, true))
 }
 
 /// What is called, with what it is called on.
@@ -67,7 +67,7 @@ struct Progress {
 struct Suspended {
     ticket: Ticket,
     number: u64,
-    waiter: Py<Waiter>,
+    future: Py<TaskFuture>,
     timer: Option<Py<PyAny>>,
 }
 
@@ -115,15 +115,15 @@ impl Operation {
         }
     }
 
-    fn what(&self, need: Need) -> What {
+    fn condition(&self, need: Need) -> Condition {
         match self {
             Operation::Read(consumer)
             | Operation::ReadBatch(consumer, _)
             | Operation::Get(consumer)
-            | Operation::Next(consumer) => What::Message(consumer.get().consumer.key()),
-            Operation::TakeMissed(consumer) => What::Missed(consumer.get().consumer.key()),
-            Operation::Enqueue(..) | Operation::EnqueueBatch(..) => What::Space(need),
-            Operation::Join(_) => What::Joined,
+            | Operation::Next(consumer) => Condition::Message(consumer.get().consumer.key()),
+            Operation::TakeMissed(consumer) => Condition::Missed(consumer.get().consumer.key()),
+            Operation::Enqueue(..) | Operation::EnqueueBatch(..) => Condition::Space(need),
+            Operation::Join(_) => Condition::Joined,
         }
     }
 }
@@ -193,7 +193,7 @@ impl Progress {
         if !std::mem::replace(&mut self.paused, true) && turn::is_over(py) {
             return Ok(Step::Suspend(py.None()));
         }
-        let was_late = self.waiting.as_ref().map_or(Ok(false), |waiting| waiting.waiter.get().was_late(py))?;
+        let was_late = self.waiting.as_ref().map_or(Ok(false), |waiting| waiting.future.get().was_late(py))?;
         loop {
             if let Some(result) = self.attempt(py)? {
                 self.put_away(py, true);
@@ -210,21 +210,21 @@ impl Progress {
         }
     }
 
-    /// Enters a waker, and gives the waiter to suspend on; None: try again.
+    /// Enters a waker, and gives the future to suspend on; None: try again.
     fn suspend(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let get_running_loop = GET_RUNNING_LOOP
             .get_or_try_init(py, || PyResult::Ok(py.import("asyncio")?.getattr("get_running_loop")?.unbind()))?;
         let event_loop = get_running_loop.bind(py).call0()?;
-        let waiter = Waiter::new(&event_loop)?;
+        let future = TaskFuture::new(&event_loop)?;
         let mailbox = Mailbox::of(&event_loop)?;
         let queue = self.operation.queue().get();
-        // A producer keeps its place; its waker changes, for each suspension has a waiter of its own.
+        // A producer keeps its place; its waker changes, for each suspension has a future of its own.
         let ticket = self.waiting.as_ref().map(|waiting| waiting.ticket);
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
-        let number = queue.waiters.insert(waiter.clone_ref(py), mailbox.unbind());
+        let number = queue.futures.insert(future.clone_ref(py), mailbox.unbind());
         let waker = Waker::from(Arc::new(TaskWaker {
-            waiters: queue.waiters.clone(),
+            futures: queue.futures.clone(),
             number,
             queue: queue.engine.downgrade(),
         }));
@@ -232,15 +232,15 @@ impl Progress {
             Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(ticket),
             _ => {
                 let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, |batch| batch.need());
-                queue.engine.wait(self.operation.what(need), &waker)
+                queue.engine.wait(self.operation.condition(need), &waker)
             }
         };
         let Some(ticket) = ticket else {
-            queue.waiters.remove(number);
+            queue.futures.remove(number);
             return Ok(None);
         };
-        queue.waiters.set_ticket(number, ticket);
-        let waiting = Suspended { ticket, number, waiter: waiter.clone_ref(py), timer: None };
+        queue.futures.set_ticket(number, ticket);
+        let waiting = Suspended { ticket, number, future: future.clone_ref(py), timer: None };
         let before = self.waiting.replace(Box::new(waiting));
         if let Some(timer) = before.and_then(|before| before.timer) {
             timer.call_method0(py, intern!(py, "cancel"))?;
@@ -250,22 +250,22 @@ impl Progress {
                 *self.deadline.get_or_insert_with(|| Instant::now() + limit.min(Duration::from_secs(1 << 31)));
             let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
             let expire = wrap_pyfunction!(time_is_up, py)?;
-            let timer = event_loop.call_method1(intern!(py, "call_later"), (left, expire, &waiter))?;
+            let timer = event_loop.call_method1(intern!(py, "call_later"), (left, expire, &future))?;
             if let Some(waiting) = &mut self.waiting {
                 waiting.timer = Some(timer.unbind());
             }
         }
-        Ok(Some(waiter.into_any()))
+        Ok(Some(future.into_any()))
     }
 
     /// Ends the waiting, with what it waited for or without.
     fn put_away(&mut self, py: Python<'_>, is_satisfied: bool) {
         let Some(waiting) = self.waiting.take() else { return };
         let queue = self.operation.queue().get();
-        queue.waiters.remove(waiting.number);
+        queue.futures.remove(waiting.number);
         match is_satisfied {
-            true => queue.engine.satisfied(&waiting.ticket),
-            false => queue.engine.leave(&waiting.ticket),
+            true => queue.engine.remove_waiter(&waiting.ticket),
+            false => queue.engine.give_up(&waiting.ticket),
         }
         if let Some(timer) = waiting.timer {
             let _ = lifecycle::call_out(py, || timer.call_method0(py, intern!(py, "cancel")));
@@ -459,7 +459,7 @@ impl Call {
             batch.payloads().try_for_each(|payload| visit.call(payload))?;
         }
         if let Some(waiting) = &progress.waiting {
-            visit.call(&waiting.waiter)?;
+            visit.call(&waiting.future)?;
             visit.call(&waiting.timer)?;
         }
         Ok(())

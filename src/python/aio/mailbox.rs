@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use super::waiter::Waiter;
+use super::future::TaskFuture;
 use crate::python::lifecycle;
 use crate::python::waiting::Interpreter;
 use crate::sync::{Mutex, lock};
@@ -51,7 +51,7 @@ fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
     }
 }
 
-/// Waiters of one loop whose tasks are to run, until the loop comes to it.
+/// Futures of one loop whose tasks are to run, until the loop comes to it.
 #[pyclass(module = "mpmc_queue", frozen)]
 pub(super) struct Mailbox {
     /// Weak, for the mailbox is found by its loop and must not keep it alive.
@@ -61,7 +61,7 @@ pub(super) struct Mailbox {
 
 #[derive(Default)]
 struct Ready {
-    waiters: Vec<Py<Waiter>>,
+    futures: Vec<Py<TaskFuture>>,
     /// Whether the loop has been asked to come to them.
     is_called: bool,
 }
@@ -85,12 +85,12 @@ impl Mailbox {
     }
 
     /// Has a task run by its loop. False: the loop is closed, and nobody is left to tell.
-    pub(super) fn post(slf: &Bound<'_, Self>, waiter: Py<Waiter>) -> bool {
+    pub(super) fn post(slf: &Bound<'_, Self>, future: Py<TaskFuture>) -> bool {
         let py = slf.py();
         let this = slf.get();
         let was_called = {
             let mut ready = lock::<Interpreter, _>(&this.ready);
-            ready.waiters.push(waiter);
+            ready.futures.push(future);
             std::mem::replace(&mut ready.is_called, true)
         };
         if was_called {
@@ -132,15 +132,15 @@ impl Mailbox {
     /// Runs the tasks, in their loop.
     fn deliver(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&slf.get().ready)).waiters;
+        let ready = std::mem::take(&mut *lock::<Interpreter, _>(&slf.get().ready)).futures;
         let mut ready = ready.into_iter();
         lifecycle::call_out(py, || {
-            while let Some(waiter) = ready.next() {
-                if let Err(error) = Waiter::complete(waiter.bind(py), false) {
+            while let Some(future) = ready.next() {
+                if let Err(error) = TaskFuture::complete(future.bind(py), false) {
                     // A task that was interrupted or exits: the loop comes to the others in its next turn, or when it
                     // runs again.
-                    ready.for_each(|waiter| {
-                        Mailbox::post(slf, waiter);
+                    ready.for_each(|future| {
+                        Mailbox::post(slf, future);
                     });
                     return Err(error);
                 }
@@ -150,6 +150,6 @@ impl Mailbox {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        lock::<Interpreter, _>(&self.ready).waiters.iter().try_for_each(|waiter| visit.call(waiter))
+        lock::<Interpreter, _>(&self.ready).futures.iter().try_for_each(|future| visit.call(future))
     }
 }

@@ -2,24 +2,24 @@
 //!
 //! Each asynchronous method returns a [`Call`], a coroutine written by hand. It tries first: what is there is returned
 //! without a future and without a trip through the loop. Otherwise it enters a waker into the queue, as a blocked thread
-//! does, and suspends on a [`Waiter`](waiter::Waiter). Whoever wakes it puts the waiter into the mailbox of its loop, and
+//! does, and suspends on a [`TaskFuture`](future::TaskFuture). Whoever wakes it puts the future into the mailbox of its loop, and
 //! the first to do so calls the loop, once, however many follow. In its next turn the loop runs the tasks. The call then
 //! tries again, and only there is anything taken: a call that is cancelled, at whatever moment, has taken nothing.
 //!
-//! Waiters are held by the queue's object, where the garbage collector finds them, and not by the wakers.
+//! Futures are held by the queue's object, where the garbage collector finds them, and not by the wakers.
 
 mod call;
+mod future;
+mod futures;
 mod mailbox;
 mod method;
 mod turn;
-mod waiter;
-mod waiters;
 
 use pyo3::prelude::*;
 
 pub(super) use call::{Call, Operation};
+pub(super) use futures::Futures;
 pub(super) use mailbox::waking;
-pub(super) use waiters::Waiters;
 
 /// Called whenever the module is imported.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {

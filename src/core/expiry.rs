@@ -5,14 +5,14 @@
 //! when it is first needed.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crate::clock;
-use crate::state::NEVER;
 use crate::sync::{Host, Mutex, MutexGuard, Threads, hold, lock, release};
+use crate::time::NEVER;
+use crate::time::clock;
+use crate::time::timers::Timers;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 /// Something that has to be looked at, at certain moments.
@@ -41,53 +41,17 @@ enum Thread {
     Stopped,
 }
 
-/// Which queue has to be looked at when.
-struct Schedule {
-    /// The moment and the queue, by the queue's number.
-    targets: BTreeMap<u64, (u64, Weak<dyn Serviced>)>,
-    /// Moments with the numbers, in order.
-    moments: BTreeSet<(u64, u64)>,
+/// What the lock here guards.
+struct Expiration {
+    thread: Thread,
+    /// Which queue has to be looked at when, by the queue's number.
+    schedule: Timers<Weak<dyn Serviced>>,
     /// When the thread comes by itself.
     next: u64,
 }
 
-impl Schedule {
-    /// Enters a moment for a queue, unless there is an earlier one.
-    fn insert(&mut self, id: u64, at: u64, target: Weak<dyn Serviced>) {
-        if self.targets.get(&id).is_some_and(|&(before, _)| before <= at) {
-            return;
-        }
-        self.remove(id);
-        self.targets.insert(id, (at, target));
-        self.moments.insert((at, id));
-    }
-
-    fn remove(&mut self, id: u64) {
-        if let Some((at, _)) = self.targets.remove(&id) {
-            self.moments.remove(&(at, id));
-        }
-    }
-
-    /// Takes out one queue whose moment has come.
-    fn take_due(&mut self, now: u64) -> Option<(u64, Weak<dyn Serviced>)> {
-        let &(at, id) = self.moments.first()?;
-        if at > now {
-            return None;
-        }
-        self.moments.pop_first();
-        self.targets.remove(&id).map(|(_, target)| (id, target))
-    }
-}
-
-struct Expiration {
-    thread: Thread,
-    schedule: Schedule,
-}
-
-static EXPIRATION: Mutex<Expiration> = Mutex::new(Expiration {
-    thread: Thread::Idle,
-    schedule: Schedule { targets: BTreeMap::new(), moments: BTreeSet::new(), next: NEVER },
-});
+static EXPIRATION: Mutex<Expiration> =
+    Mutex::new(Expiration { thread: Thread::Idle, schedule: Timers::new(), next: NEVER });
 
 /// What there is around the engine, where that is not just Rust.
 #[derive(Debug)]
@@ -126,6 +90,13 @@ fn locked() -> MutexGuard<'static, Expiration> {
 }
 
 impl Expiration {
+    /// Enters a moment for a queue, unless there is an earlier one.
+    fn arm(&mut self, id: u64, at: u64, target: Weak<dyn Serviced>) {
+        if self.schedule.moment(id).is_none_or(|before| at < before) {
+            self.schedule.set(id, at, target);
+        }
+    }
+
     /// Sends a command. It comes back where there is no thread and none can be started: what it holds must not be dropped
     /// under the lock.
     fn send(&mut self, command: Command) -> Result<(), Command> {
@@ -155,16 +126,17 @@ impl Expiration {
 /// Asks for a look at the queue `id` at the given moment.
 pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) {
     let mut expiration = locked();
-    expiration.schedule.insert(id, at, target);
-    if at < expiration.schedule.next {
+    expiration.arm(id, at, target);
+    if at < expiration.next {
         let is_told = expiration.send(Command::Look).is_ok();
-        expiration.schedule.next = if is_told { at } else { NEVER };
+        expiration.next = if is_told { at } else { NEVER };
     }
 }
 
 /// Forgets the queue `id`.
 pub(crate) fn forget(id: u64) {
-    locked().schedule.remove(id);
+    let forgotten = locked().schedule.remove(id);
+    drop(forgotten);
 }
 
 /// Runs something on the expiration thread, or here, where there is none any more.
@@ -205,7 +177,7 @@ pub(crate) fn after_fork(in_child: bool) {
         return;
     }
     let mut expiration = locked();
-    expiration.schedule.next = NEVER;
+    expiration.next = NEVER;
     if let Thread::Running(sender, ended) = std::mem::replace(&mut expiration.thread, Thread::Idle) {
         // The parent's: its other end is a thread that does not exist here, perhaps in the middle of something.
         std::mem::forget(sender);
@@ -217,8 +189,8 @@ fn run(commands: &Receiver<Command>) {
     loop {
         let mut expiration = locked();
         let due = expiration.schedule.take_due(clock::Clock::System.now().mono);
-        let next = expiration.schedule.moments.first().map_or(NEVER, |&(at, _)| at);
-        expiration.schedule.next = next;
+        let next = expiration.schedule.first().map_or(NEVER, |(at, _)| at);
+        expiration.next = next;
         drop(expiration);
         let has_worked = due.is_some();
         if let Some((id, target)) = due
@@ -226,7 +198,7 @@ fn run(commands: &Receiver<Command>) {
         {
             let again = queue.service();
             if again != NEVER {
-                locked().schedule.insert(id, again, target);
+                locked().arm(id, again, target);
             }
         }
         let command = match next {

@@ -1,73 +1,25 @@
-//! The handle of a queue.
+//! What a queue's handle does.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::hint::cold_path;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::budget::Need;
-use crate::clock::Now;
-use crate::consumer::Consumer;
+use super::blocking::{deadline, park};
+use super::{Consumer, Group, Queue};
+use crate::core::Core;
+use crate::core::dead_letters::DeadLetter;
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
-use crate::group::{DeadLetter, Group, GroupOptions, Settle};
-use crate::options::{Lifetime, MissedPolicy, Options, Start};
-use crate::shared::{Core, WeakQueue};
-use crate::state::{Effects, NEVER, Ticket, What};
+use crate::need::Need;
+use crate::options::{GroupOptions, Lifetime, MissedPolicy, Options, Settle, Start};
+use crate::state::{Burial, Effects};
 use crate::stats::{ConsumerStats, Figures, GroupStats, QueueStats};
-use crate::sync::{Host, Threads, lock};
-use crate::wait::Parker;
-
-/// A queue. Clones are handles to the same one.
-pub struct Queue<T: Send + 'static, H: Host = Threads> {
-    pub(crate) core: Arc<Core<T, H>>,
-}
-
-/// A place among the waiters, left when it is dropped.
-struct Place<'a, T: Send + 'static, H: Host> {
-    queue: &'a Queue<T, H>,
-    ticket: Ticket,
-}
-
-impl<T: Send + 'static, H: Host> Place<'_, T, H> {
-    /// Ends a waiting that got what it waited for: nobody else needs the wake-up.
-    fn satisfied(self) {
-        self.queue.satisfied(&self.ticket);
-        std::mem::forget(self);
-    }
-}
-
-impl<T: Send + 'static, H: Host> Drop for Place<'_, T, H> {
-    fn drop(&mut self) {
-        self.queue.leave(&self.ticket);
-    }
-}
-
-/// The moment after so long; None: never, also where it is too far to represent.
-pub(crate) fn deadline(limit: Option<Duration>) -> Option<Instant> {
-    limit.and_then(|limit| Instant::now().checked_add(limit))
-}
-
-/// Parks a plain Rust thread.
-pub(crate) fn park<E>(parker: &Parker, limit: Option<Duration>) -> Result<bool, E> {
-    Ok(parker.park(limit))
-}
-
-impl<T: Send + 'static, H: Host> Clone for Queue<T, H> {
-    fn clone(&self) -> Self {
-        Queue { core: self.core.clone() }
-    }
-}
-
-impl<T: Send + 'static, H: Host> fmt::Debug for Queue<T, H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
+use crate::sync::{Host, lock};
+use crate::time::clock::Now;
+use crate::wait::list::{Condition, Ticket};
 
 impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// A new queue.
@@ -83,10 +35,6 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// A number that no other queue of the process has.
     pub(crate) fn number(&self) -> u64 {
         self.core.number
-    }
-
-    pub(crate) fn downgrade(&self) -> WeakQueue<T, H> {
-        WeakQueue { core: Arc::downgrade(&self.core) }
     }
 
     /// The time, by the queue's clock.
@@ -135,7 +83,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub(crate) fn enqueue_batch_next(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
         let mut state = self.core.enter_to_add()?;
         let first = state.enqueue_batch_next(each, need);
-        self.core.leave(state);
+        self.core.unlock(state);
         first
     }
 
@@ -221,7 +169,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             }
             result => result.map(Some),
         };
-        let result = self.block(What::Space(need), deadline(limit), attempt, park);
+        let result = self.block(Condition::Space(need), deadline(limit), attempt, park);
         let result = result.and_then(|seq| seq.ok_or(refused));
         if let Err(Error::Full(_)) = result {
             self.reject(need);
@@ -255,7 +203,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         name: &str,
         start: Start,
         options: &GroupOptions,
-        dead_letter: Option<DeadLetter<T, H>>,
+        dead_letter: Option<DeadLetter<T>>,
     ) -> Result<Group<T, H>, Error> {
         let key = self.core.with(|state, _, fx| state.add_group(name.to_owned(), start, options, fx))?;
         if let Some(dead_letter) = dead_letter {
@@ -283,8 +231,17 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         &self,
         share: fn(&T) -> T,
         measure: impl Fn(&T) -> Option<u64> + Send + Sync + 'static,
-    ) -> DeadLetter<T, H> {
-        DeadLetter { queue: self.downgrade(), share, measure: Arc::new(measure) }
+    ) -> DeadLetter<T> {
+        let weak = self.downgrade();
+        let deposit = move |payload| match weak.upgrade() {
+            None => Burial::Later,
+            Some(queue) => match measure(&payload).map(|size| queue.enqueue(payload, size)) {
+                Some(Ok(_)) => Burial::Done,
+                Some(Err(Error::Full(full))) if full.is_hopeless() => Burial::Never,
+                _ => Burial::Later,
+            },
+        };
+        DeadLetter { share, deposit: Arc::new(deposit) }
     }
 
     /// Says what has become of a delivery. False: it is too late. The message has left, or somebody has settled it, or, for
@@ -340,12 +297,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Removes what is past its time, and returns how many those were.
     pub fn force_expiration(&self) -> u64 {
         let mut fx = Effects::new();
-        let mut state = self.core.lock();
-        state.advance(self.core.clock.now());
-        let mut count = 0;
-        if state.is_due() {
-            (state, count) = self.core.expire(state, &mut fx);
-        }
+        let (state, count) = self.core.lock_up_to_date(&mut fx);
         drop(state);
         self.core.apply_here(fx);
         count
@@ -435,27 +387,23 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Ends it for producers, and for consumers once they have read what is left (at once, if `immediate`).
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
-        let mut state = self.core.lock();
-        state.advance(self.core.clock.now());
-        if state.is_due() {
-            state = self.core.expire(state, &mut fx).0;
-        }
+        let (mut state, _) = self.core.lock_up_to_date(&mut fx);
         state.close(immediate, &mut fx);
         drop(state);
         self.core.apply_here(fx);
     }
 
     /// Takes every payload out, for a queue that nobody can reach any more.
-    pub(crate) fn clear(&self) {
+    pub(crate) fn discard(&self) {
         let mut fx = Effects::new();
-        self.core.lock().clear(&mut fx);
+        self.core.lock().discard(&mut fx);
         self.core.apply_here(fx);
     }
 
     /// Waits until every consumer has read all that is held; false: not within `limit`.
     pub fn join(&self, limit: Option<Duration>) -> bool {
         let attempt = |_: Option<&Ticket>| Ok::<_, Infallible>(self.is_joined().then_some(()));
-        matches!(self.block(What::Joined, deadline(limit), attempt, park), Ok(Some(())))
+        matches!(self.block(Condition::Joined, deadline(limit), attempt, park), Ok(Some(())))
     }
 
     /// Whether every consumer has read all that is held.
@@ -463,98 +411,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, _| state.is_all_read())
     }
 
-    // --- waiting ------------------------------------------------------------------------------------------------------
-
-    /// Enters a waiter; None: what it waits for may be there, try again.
-    pub(crate) fn wait(&self, what: What, waker: &Waker) -> Option<Ticket> {
-        self.core.with(|state, _, _| state.wait(what, waker))
-    }
-
-    /// Changes the waker of a producer that keeps its place. False: try again.
-    pub(crate) fn wait_on(&self, ticket: &Ticket, waker: &Waker) -> bool {
-        self.core.with(|state, _, fx| state.wait_on(ticket, waker, fx))
-    }
-
-    /// Takes a waiter out that got what it waited for.
-    pub(crate) fn satisfied(&self, ticket: &Ticket) {
-        self.core.with(|state, _, fx| state.satisfied(ticket, fx));
-    }
-
-    /// Takes a waiter out that goes without.
-    pub(crate) fn leave(&self, ticket: &Ticket) {
-        self.core.with(|state, _, fx| state.leave(ticket, fx));
-    }
-
-    /// Tries, and waits, and tries again, until `attempt` has a result (then it is returned), one of the two fails (then
-    /// the failure is), or the deadline has passed (then None). `sleep` parks the thread, at most so long, and says
-    /// whether it was woken.
-    pub(crate) fn block<R, E>(
-        &self,
-        what: What,
-        deadline: Option<Instant>,
-        mut attempt: impl FnMut(Option<&Ticket>) -> Result<Option<R>, E>,
-        mut sleep: impl FnMut(&Parker, Option<Duration>) -> Result<bool, E>,
-    ) -> Result<Option<R>, E> {
-        if let Some(result) = attempt(None)? {
-            return Ok(Some(result));
-        }
-        let parker = Parker::new();
-        let waker = Waker::from(parker.clone());
-        // A producer keeps its place until it has got in; the others come back at the end of their line.
-        let keeps_place = matches!(what, What::Space(_));
-        loop {
-            let Some(ticket) = self.wait(what, &waker) else {
-                match attempt(None)? {
-                    Some(result) => return Ok(Some(result)),
-                    None => continue,
-                }
-            };
-            let place = Place { queue: self, ticket };
-            loop {
-                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                let is_late = left.is_some_and(|left| left.is_zero());
-                let woken = !is_late && sleep(&parker, left)?;
-                if let Some(result) = attempt(Some(&place.ticket))? {
-                    place.satisfied();
-                    return Ok(Some(result));
-                }
-                if is_late {
-                    return Ok(None);
-                }
-                if woken && !keeps_place {
-                    break;
-                }
-            }
-        }
-    }
-
-    // --- the process --------------------------------------------------------------------------------------------------
-
-    /// Keeps the queue still over a fork.
-    pub(crate) fn before_fork(&self) {
-        self.core.before_fork();
-    }
-
-    /// Lets go of it again. In the child nobody waits any more; the wakers are not to be called, nor dropped.
-    pub(crate) fn after_fork(&self, in_child: bool) {
-        self.core.after_fork();
-        if !in_child {
-            return;
-        }
-        let mut state = self.core.lock();
-        std::mem::forget(state.forget_waiters());
-        let due = if self.core.clock.runs() { state.due() } else { NEVER };
-        state.armed = due;
-        drop(state);
-        if due != NEVER {
-            self.core.arm(due);
-        }
-    }
-
-    /// Every payload, for a garbage collector.
-    pub(crate) fn each_payload(&self, visit: impl FnMut(&T)) {
-        self.core.look_while_collecting(|state| state.log.payloads().for_each(visit));
-    }
+    // --- for tests ----------------------------------------------------------------------------------------------------
 
     /// Opens the inbox, if it may be, as if threads had met at the lock. Whether it is open.
     #[doc(hidden)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use crate::budget::Need;
-use crate::clock::{Clock, ManualClock, Now};
 use crate::error::Error;
+use crate::need::Need;
 use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
-use crate::state::{Ticket, What};
+use crate::time::clock::{Clock, ManualClock, Now};
+use crate::wait::list::{Condition, Ticket};
 use crate::{Consumer, GroupOptions, Queue, Settle};
 
 #[derive(Default)]
@@ -27,9 +27,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn on(queue: &Queue<u64>, what: What) -> Self {
+    fn on(queue: &Queue<u64>, condition: Condition) -> Self {
         let count: Arc<Count> = Arc::default();
-        let ticket = queue.wait(what, &Waker::from(count.clone())).expect("there is nothing yet");
+        let ticket = queue.wait(condition, &Waker::from(count.clone())).expect("there is nothing yet");
         Waiting { count, ticket }
     }
 
@@ -54,8 +54,8 @@ fn consumer(queue: &Queue<u64>) -> Consumer<u64> {
     queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap()
 }
 
-fn space(items: u64) -> What {
-    What::Space(Need { bytes: items, items })
+fn space(items: u64) -> Condition {
+    Condition::Space(Need { bytes: items, items })
 }
 
 fn enqueue_as(queue: &Queue<u64>, waiting: Option<&Waiting>) -> Result<u64, Error> {
@@ -67,8 +67,8 @@ fn each_message_wakes_one_reader_of_each_position() {
     // Without a ttl nothing stands in the way of the quick paths.
     let (queue, _) = manual(Options { ttl: None, ..Options::default() });
     let (a, b) = (consumer(&queue), consumer(&queue));
-    let of_a = [(); 3].map(|()| Waiting::on(&queue, What::Message(a.key())));
-    let of_b = Waiting::on(&queue, What::Message(b.key()));
+    let of_a = [(); 3].map(|()| Waiting::on(&queue, Condition::Message(a.key())));
+    let of_b = Waiting::on(&queue, Condition::Message(b.key()));
     queue.enqueue(0, 1).unwrap();
     assert_eq!((of_a.each_ref().map(Waiting::woken), of_b.woken()), ([1, 0, 0], 1));
     queue.enqueue_batch(vec![(1, 1), (2, 1)]).unwrap();
@@ -79,10 +79,10 @@ fn each_message_wakes_one_reader_of_each_position() {
 fn a_reader_that_leaves_what_it_was_woken_for_wakes_the_next() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
-    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, What::Message(reader.key())));
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, Condition::Message(reader.key())));
     queue.enqueue(0, 1).unwrap();
     assert_eq!((first.woken(), second.woken()), (1, 0));
-    queue.leave(&first.ticket);
+    queue.give_up(&first.ticket);
     assert_eq!(second.woken(), 1);
 }
 
@@ -90,8 +90,8 @@ fn a_reader_that_leaves_what_it_was_woken_for_wakes_the_next() {
 fn a_reader_that_was_not_woken_wakes_nobody_when_it_leaves() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
-    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, What::Message(reader.key())));
-    queue.leave(&first.ticket);
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, Condition::Message(reader.key())));
+    queue.give_up(&first.ticket);
     assert_eq!((first.woken(), second.woken()), (0, 0));
     queue.enqueue(0, 1).unwrap();
     assert_eq!((first.woken(), second.woken()), (0, 1));
@@ -103,7 +103,7 @@ fn seeking_back_wakes_those_who_wait_at_the_position() {
     let reader = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
     reader.read().unwrap();
-    let waiting = Waiting::on(&queue, What::Message(reader.key()));
+    let waiting = Waiting::on(&queue, Condition::Message(reader.key()));
     reader.seek(Start::Earliest).unwrap();
     assert_eq!(waiting.woken(), 1);
 }
@@ -112,7 +112,7 @@ fn seeking_back_wakes_those_who_wait_at_the_position() {
 fn whoever_waits_for_something_missed_wakes_for_that() {
     let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
     let reader = consumer(&queue);
-    let waiting = Waiting::on(&queue, What::Missed(reader.key()));
+    let waiting = Waiting::on(&queue, Condition::Missed(reader.key()));
     queue.enqueue(0, 1).unwrap();
     assert_eq!(waiting.woken(), 0);
     clock.advance(10);
@@ -124,7 +124,7 @@ fn closing_wakes_everyone() {
     let (queue, _) = manual(Options { max_items: Some(1), ..Options::default() });
     queue.enqueue(0, 1).unwrap();
     let reader = queue.add_consumer(None, Start::Latest, MissedPolicy::Skip).unwrap();
-    let (late, early) = (What::Message(reader.key()), What::Missed(reader.key()));
+    let (late, early) = (Condition::Message(reader.key()), Condition::Missed(reader.key()));
     let waiting = [late, early, space(1)].map(|what| Waiting::on(&queue, what));
     queue.close(false);
     assert_eq!(waiting.each_ref().map(Waiting::woken), [1, 1, 1]);
@@ -134,7 +134,8 @@ fn closing_wakes_everyone() {
 fn a_removed_consumer_wakes_those_who_wait_at_it() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
-    let waiting = [What::Message(reader.key()), What::Missed(reader.key())].map(|what| Waiting::on(&queue, what));
+    let waiting =
+        [Condition::Message(reader.key()), Condition::Missed(reader.key())].map(|what| Waiting::on(&queue, what));
     reader.close();
     assert_eq!(waiting.each_ref().map(Waiting::woken), [1, 1]);
 }
@@ -146,7 +147,7 @@ fn a_join_wakes_when_the_last_message_is_read() {
     queue.enqueue_batch(vec![(0, 1), (1, 1)]).unwrap();
     // From the second message on a read may take the quick path.
     assert_eq!((a.read(), b.read()), (Ok(Some(0)), Ok(Some(0))));
-    let waiting = Waiting::on(&queue, What::Joined);
+    let waiting = Waiting::on(&queue, Condition::Joined);
     a.read().unwrap();
     assert_eq!(waiting.woken(), 0);
     b.read().unwrap();
@@ -158,7 +159,7 @@ fn a_join_wakes_when_who_had_not_read_goes() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
-    let waiting = Waiting::on(&queue, What::Joined);
+    let waiting = Waiting::on(&queue, Condition::Joined);
     reader.close();
     assert_eq!(waiting.woken(), 1);
 }
@@ -218,7 +219,7 @@ fn a_producer_that_goes_away_lets_the_next_in() {
     let [large, small] = [2, 1].map(|items| Waiting::on(&queue, space(items)));
     reader.read().unwrap();
     assert_eq!((large.woken(), small.woken()), (0, 0));
-    queue.leave(&large.ticket);
+    queue.give_up(&large.ticket);
     assert_eq!(small.woken(), 1);
 }
 
@@ -227,7 +228,7 @@ fn what_makes_room_wakes_whoever_waits_for_something_missed() {
     let (queue, _) = manual(Options { max_items: Some(1), overflow: Overflow::DropOldest, ..Options::default() });
     let reader = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
-    let waiting = Waiting::on(&queue, What::Missed(reader.key()));
+    let waiting = Waiting::on(&queue, Condition::Missed(reader.key()));
     queue.enqueue(1, 1).unwrap();
     assert_eq!((waiting.woken(), reader.take_missed()), (1, Ok(Some(1))));
 }
@@ -238,7 +239,7 @@ fn a_member_wakes_for_what_its_group_may_deliver() {
     let how = GroupOptions { ack_wait: Some(10), max_pending: Some(1), ..GroupOptions::default() };
     let group = queue.add_group("g", Start::Earliest, &how, None).unwrap();
     let member = group.add_consumer(None).unwrap();
-    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, What::Message(member.key())));
+    let [first, second] = [(); 2].map(|()| Waiting::on(&queue, Condition::Message(member.key())));
     queue.enqueue_batch(vec![(0, 1), (1, 1)]).unwrap();
     assert_eq!((first.woken(), second.woken()), (1, 0), "one may be pending");
     let mut receipt = None;
@@ -247,7 +248,7 @@ fn a_member_wakes_for_what_its_group_may_deliver() {
     queue.len();
     assert_eq!(second.woken(), 1, "for the redelivery");
     member.read_with(1, |delivery| receipt = delivery.receipt).unwrap();
-    let third = Waiting::on(&queue, What::Message(member.key()));
+    let third = Waiting::on(&queue, Condition::Message(member.key()));
     queue.settle(&receipt.unwrap(), Settle::Ack);
     assert_eq!(third.woken(), 1, "for the room that the acknowledgement made");
 }

@@ -1,4 +1,4 @@
-//! The waiters of one queue, and how the engine wakes them.
+//! The futures of one queue, and how the engine wakes them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::task::Wake;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use super::future::TaskFuture;
 use super::mailbox::Mailbox;
-use super::waiter::Waiter;
 use crate::python::lifecycle;
 use crate::python::waiting::Interpreter;
-use crate::state::Ticket;
 use crate::sync::{Mutex, lock};
+use crate::wait::list::Ticket;
 
-/// The waiters that wait for something of one queue, with the mailboxes of their loops.
+/// The futures that wait for something of one queue, with the mailboxes of their loops.
 #[derive(Default)]
-pub(in crate::python) struct Waiters {
+pub(in crate::python) struct Futures {
     table: Mutex<Table>,
 }
 
@@ -29,18 +29,18 @@ struct Table {
 
 /// One that waits.
 struct Entry {
-    waiter: Py<Waiter>,
+    future: Py<TaskFuture>,
     mailbox: Py<Mailbox>,
     /// Its place among those that wait for the queue, once it has one.
     ticket: Option<Ticket>,
 }
 
-impl Waiters {
-    pub(super) fn insert(&self, waiter: Py<Waiter>, mailbox: Py<Mailbox>) -> u64 {
+impl Futures {
+    pub(super) fn insert(&self, future: Py<TaskFuture>, mailbox: Py<Mailbox>) -> u64 {
         let mut table = lock::<Interpreter, _>(&self.table);
         table.last += 1;
         let number = table.last;
-        table.entries.insert(number, Entry { waiter, mailbox, ticket: None });
+        table.entries.insert(number, Entry { future, mailbox, ticket: None });
         number
     }
 
@@ -74,16 +74,16 @@ impl Waiters {
 
     pub(in crate::python) fn traverse(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         lock::<Interpreter, _>(&self.table).entries.values().try_for_each(|entry| {
-            visit.call(&entry.waiter)?;
+            visit.call(&entry.future)?;
             visit.call(&entry.mailbox)
         })
     }
 }
 
-/// Wakes one waiter. It holds no Python object, so that it can be dropped anywhere.
+/// Wakes one future. It holds no Python object, so that it can be dropped anywhere.
 pub(super) struct TaskWaker {
-    pub waiters: Arc<Waiters>,
-    /// The waiter's number there.
+    pub futures: Arc<Futures>,
+    /// The future's number there.
     pub number: u64,
     pub queue: lifecycle::Registered,
 }
@@ -95,15 +95,15 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         Python::try_attach(|py| {
-            let Some(Entry { waiter, mailbox, ticket }) = self.waiters.take(self.number) else { return };
-            if lifecycle::call_out(py, || Mailbox::post(mailbox.bind(py), waiter)) {
+            let Some(Entry { future, mailbox, ticket }) = self.futures.take(self.number) else { return };
+            if lifecycle::call_out(py, || Mailbox::post(mailbox.bind(py), future)) {
                 return;
             }
             // Nobody in that loop will ever come back: they all leave, and what this one was woken for goes to another.
-            let mut gone = self.waiters.take_all_of(&mailbox);
+            let mut gone = self.futures.take_all_of(&mailbox);
             let tickets = gone.iter_mut().filter_map(|entry| entry.ticket.take()).chain(ticket);
             if let Some(queue) = self.queue.upgrade() {
-                tickets.for_each(|ticket| queue.leave(&ticket));
+                tickets.for_each(|ticket| queue.give_up(&ticket));
             }
         });
     }

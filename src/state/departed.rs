@@ -33,7 +33,7 @@ impl Departed {
     }
 
     /// One of them leaves.
-    pub(crate) fn leave(&mut self, who: &Who, read: u64, missed: u64) {
+    pub(crate) fn depart(&mut self, who: &Who, read: u64, missed: u64) {
         let Some(past) = self.sums.get_mut(who) else { return };
         past.here -= 1;
         past.read += read;

@@ -9,14 +9,12 @@
 //!   answer. A rate that disagrees with the one before is forgotten: the counter jumps, starts again, or changes its rate
 //!   over a suspend, a hibernation, or the move of a virtual machine.
 
-mod counter;
-
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use super::counter::{Machine, Source};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use counter::{Machine, Source};
 
 /// A moment, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

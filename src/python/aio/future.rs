@@ -18,7 +18,7 @@ use crate::sync::{Mutex, lock};
 
 /// A future, as far as a task asks for it: `asyncio.Task` takes any object that answers as `asyncio.Future` does.
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
-pub(super) struct Waiter {
+pub(super) struct TaskFuture {
     event_loop: Py<PyAny>,
     /// How a task sees that it was suspended on by `await`; the task takes it back.
     is_blocking: AtomicBool,
@@ -47,14 +47,14 @@ struct Callback {
     context: Option<Py<PyAny>>,
 }
 
-impl Waiter {
+impl TaskFuture {
     pub(super) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
-        let waiter = Waiter {
+        let future = TaskFuture {
             event_loop: event_loop.clone().unbind(),
             is_blocking: AtomicBool::new(true),
             state: Mutex::default(),
         };
-        Py::new(event_loop.py(), waiter)
+        Py::new(event_loop.py(), future)
     }
 
     /// Whether its time was up; an error where it was cancelled, and before there is an outcome.
@@ -120,7 +120,7 @@ fn cancelled_error(message: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 
 /// What `asyncio.Future` says and does; a task asks for no more.
 #[pymethods]
-impl Waiter {
+impl TaskFuture {
     #[getter(_asyncio_future_blocking)]
     fn is_blocking(&self) -> bool {
         self.is_blocking.load(Ordering::Relaxed)

@@ -14,7 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::group::{GroupOptions, Settle};
+use crate::options::{GroupOptions, Settle};
+use crate::time::timers::Timers;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -43,8 +44,6 @@ struct Pending {
     is_moving: bool,
     /// Number of its first delivery, and of its latest, among all of the group.
     numbers: (u64, u64),
-    /// When its stage ends; None: not by time.
-    timer: Option<u64>,
 }
 
 /// The pending deliveries of an acknowledging group.
@@ -56,7 +55,7 @@ pub(crate) struct Acks {
     max_pending: u64,
     pending: BTreeMap<u64, Pending>,
     /// When a stage ends by time, and of which seq.
-    timers: BTreeSet<(u64, u64)>,
+    timers: Timers,
     /// Seqs that are ready.
     ready: BTreeSet<u64>,
     /// Payload bytes of those.
@@ -65,9 +64,9 @@ pub(crate) struct Acks {
     delivered: u64,
 }
 
-/// What became of a settling.
+/// What a settling came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
+pub(crate) enum SettleOutcome {
     /// Nothing: it was settled, or left, before, or this is not for its delivery to say.
     TooLate,
     /// It is no longer pending.
@@ -86,7 +85,7 @@ impl Acks {
             backoff: options.backoff.clone(),
             max_pending: options.max_pending.unwrap_or(u64::MAX),
             pending: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::new(),
             ready: BTreeSet::new(),
             ready_bytes: 0,
             delivered: 0,
@@ -161,16 +160,14 @@ impl Acks {
 
     /// When the next stage ends by time.
     pub(crate) fn due(&self) -> Option<u64> {
-        self.timers.first().map(|&(at, _)| at)
+        self.timers.first().map(|(at, _)| at)
     }
 
     fn set(&mut self, seq: u64, stage: Stage, timer: Option<u64>) {
         let Some(pending) = self.pending.get_mut(&seq) else { return };
-        if let Some(at) = pending.timer.take() {
-            self.timers.remove(&(at, seq));
-        }
-        if let Some(at) = timer {
-            self.timers.insert((at, seq));
+        match timer {
+            Some(at) => self.timers.set(seq, at, ()),
+            None => drop(self.timers.remove(seq)),
         }
         match stage {
             Stage::Ready if self.ready.insert(seq) => self.ready_bytes += pending.size,
@@ -178,7 +175,7 @@ impl Acks {
             _ if self.ready.remove(&seq) => self.ready_bytes -= pending.size,
             _ => {}
         }
-        (pending.stage, pending.timer) = (stage, timer);
+        pending.stage = stage;
     }
 
     /// Takes one out, for good.
@@ -199,7 +196,6 @@ impl Acks {
             is_termed: false,
             is_moving: false,
             numbers: (number, number),
-            timer: None,
         };
         let pending = self.pending.entry(seq).or_insert(fresh);
         pending.member = member;
@@ -233,46 +229,44 @@ impl Acks {
 
     /// What a member says of delivery `number`. Of an earlier delivery only what ends it counts; of one before the
     /// message was taken back, nothing.
-    pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> Settled {
-        let Some(pending) = self.pending.get_mut(&seq) else { return Settled::TooLate };
+    pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> SettleOutcome {
+        let Some(pending) = self.pending.get_mut(&seq) else { return SettleOutcome::TooLate };
         let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
         if number < first || pending.is_termed || pending.is_moving {
-            return Settled::TooLate;
+            return SettleOutcome::TooLate;
         }
         let is_current = number == latest && stage == Stage::Held;
         match how {
             // Also one that waits for room in the dead letter queue: nobody has settled it.
             Settle::Ack => {
                 self.remove(seq);
-                Settled::Done
+                SettleOutcome::Done
             }
             Settle::Term if stage != Stage::Dying => {
                 pending.is_termed = true;
                 self.set(seq, Stage::Dying, None);
-                Settled::Dying
+                SettleOutcome::Dying
             }
             Settle::InProgress if is_current => {
                 self.set(seq, Stage::Held, Some(now.saturating_add(self.ack_wait)));
-                Settled::Pending
+                SettleOutcome::Pending
             }
             Settle::Nack(delay) if is_current => match self.fail(seq, deliveries, now, delay) {
-                Stage::Dying => Settled::Dying,
-                _ => Settled::Pending,
+                Stage::Dying => SettleOutcome::Dying,
+                _ => SettleOutcome::Pending,
             },
-            _ => Settled::TooLate,
+            _ => SettleOutcome::TooLate,
         }
     }
 
     /// Carries out what time has come for. Returns the seqs that are to be buried, and how many have become ready.
     pub(crate) fn run_timers(&mut self, now: u64) -> (Vec<u64>, u64) {
         let (mut dying, mut ready) = (Vec::new(), 0);
-        while let Some(&(at, seq)) = self.timers.first()
+        while let Some((at, seq)) = self.timers.first()
             && at <= now
         {
-            let Some(Pending { stage, deliveries, .. }) = self.pending.get(&seq).cloned() else {
-                self.timers.pop_first();
-                continue;
-            };
+            self.timers.remove(seq);
+            let Some(&Pending { stage, deliveries, .. }) = self.pending.get(&seq) else { continue };
             let next = match stage {
                 Stage::Held => self.fail(seq, deliveries, at, 0),
                 Stage::Waiting | Stage::Ready => {
@@ -349,7 +343,7 @@ impl Acks {
             self.pending.iter().filter(|(_, p)| p.stage == Stage::Ready).map(|(&seq, _)| seq).collect();
         assert_eq!(ready, self.ready);
         assert_eq!(ready.iter().map(|seq| self.pending[seq].size).sum::<u64>(), self.ready_bytes);
-        let timers: BTreeSet<_> = self.pending.iter().filter_map(|(&seq, p)| Some((p.timer?, seq))).collect();
-        assert_eq!(timers, self.timers);
+        self.timers.check();
+        assert!(self.timers.iter().all(|(seq, _)| self.pending.contains_key(&seq)), "what is settled has no timer");
     }
 }

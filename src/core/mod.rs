@@ -1,22 +1,25 @@
 //! What all handles of a queue share: its state behind the lock, and what is done once the lock is free.
 
+pub(crate) mod dead_letters;
+pub(crate) mod expiry;
+mod inbox;
+
 use std::collections::HashMap;
 use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use crate::clock::{Clock, Now};
-use crate::error::Error;
-use crate::expiry::{self, Serviced};
-use crate::group::DeadLetter;
-use crate::inbox::Inbox;
 use crate::log::Removed;
 use crate::options::Options;
-use crate::queue::Queue;
-use crate::state::{Burial, Dying, Effects, NEVER, State};
+use crate::state::{Effects, State};
 use crate::sync::{Host, Mutex, MutexGuard, held, hold, lock, release, try_again};
+use crate::time::NEVER;
+use crate::time::clock::{Clock, Now};
+use dead_letters::DeadLetter;
+use expiry::Serviced;
+use inbox::Inbox;
 
 /// More removed chunks than this are dropped by the expiration thread, not by whoever came by.
 const DROP_INLINE: usize = 4;
@@ -34,8 +37,8 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
     is_held_for_fork: AtomicBool,
     /// Where producers leave messages while others are at the log.
     pub(crate) inbox: Inbox<T>,
-    /// Where the groups bury their dead, by serial number.
-    pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T, H>>>,
+    /// Where dead letters of the groups go, by serial number.
+    pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T>>>,
     host: std::marker::PhantomData<fn() -> H>,
 }
 
@@ -92,7 +95,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 
     /// The same for producers, with the inbox closed. What may become due before the expiration thread comes has to be
-    /// followed by [`leave`](Self::leave).
+    /// followed by [`unlock`](Self::unlock).
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.enter(true)?;
@@ -158,7 +161,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
     /// Lets go of the lock, and has the expiration thread come in time.
     #[inline]
-    pub(crate) fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
+    pub(crate) fn unlock(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
         let due = state.due();
         let is_earlier = due < state.armed;
         if is_earlier {
@@ -184,6 +187,29 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         self.run(self.lock_to_read(), now, f)
     }
 
+    /// Takes the lock, after what is due has been done. Returns how many messages have expired, too.
+    pub(crate) fn lock_up_to_date(&self, fx: &mut Effects<T>) -> (MutexGuard<'_, State<T>>, u64) {
+        let now = self.clock.now();
+        let (state, _, expired) = self.catch_up(self.lock(), now, fx);
+        (state, expired)
+    }
+
+    /// Takes a reading of the clock in, and does what is due by it: the state, the time, and how many messages expired.
+    #[inline]
+    fn catch_up<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+        now: Now,
+        fx: &mut Effects<T>,
+    ) -> (MutexGuard<'a, State<T>>, Now, u64) {
+        let now = state.advance(now);
+        let mut expired = 0;
+        if state.is_due() {
+            (state, expired) = self.expire(state, fx);
+        }
+        (state, now, expired)
+    }
+
     #[inline]
     fn run<'a, R>(
         self: &'a Arc<Self>,
@@ -193,13 +219,9 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     ) -> R {
         // Made before the guard gets its name, so that unwinding lets go of the lock first.
         let mut left = LeftToDo { core: self, fx: Effects::new() };
-        let mut state = state;
-        let now = state.advance(now);
-        if state.is_due() {
-            state = self.expire(state, &mut left.fx).0;
-        }
+        let (mut state, now, _) = self.catch_up(state, now, &mut left.fx);
         let result = f(&mut state, now, &mut left.fx);
-        self.leave(state);
+        self.unlock(state);
         if !left.fx.is_empty() {
             self.apply(std::mem::replace(&mut left.fx, Effects::new()));
         }
@@ -244,7 +266,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
     /// Removes what is due, letting go of the lock between slices.
     #[cold]
-    pub(crate) fn expire<'a>(
+    fn expire<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<T>>,
         fx: &mut Effects<T>,
@@ -273,7 +295,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             fx.wakers.into_iter().for_each(Waker::wake);
         }
         for dying in fx.dying {
-            self.bury(dying);
+            self.move_dead_letter(dying);
         }
         if !fx.removed.is_empty() {
             let mut removed = fx.removed;
@@ -299,49 +321,16 @@ impl<T: Send + 'static, H: Host> Drop for LeftToDo<'_, T, H> {
         let fx = std::mem::replace(&mut self.fx, Effects::new());
         // A second panic while the first unwinds would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            self.core.leave(self.core.lock_at_log());
+            self.core.unlock(self.core.lock_at_log());
             self.core.apply(fx);
         }));
-    }
-}
-
-impl<T: Send + 'static, H: Host> Core<T, H> {
-    /// Moves a dying message to the dead letter queue of its group.
-    #[cold]
-    fn bury(self: &Arc<Self>, dying: Dying) {
-        let Dying { group, seq, is_termed } = dying;
-        let letters = lock::<H, _>(&self.dead_letters).get(&group.serial).cloned();
-        let Some(letters) = letters else {
-            let burial = Burial::Nowhere { is_termed };
-            return self.with(|state, _, fx| state.bury(group, seq, burial, fx));
-        };
-        // Another handle to the payload is only had where payloads may be dropped.
-        H::dispose(&mut || {
-            let Some(payload) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
-                return false;
-            };
-            let burial = match letters.queue.upgrade() {
-                None => Burial::Later,
-                Some(queue) => match (letters.measure)(&payload).map(|size| queue.enqueue(payload, size)) {
-                    Some(Ok(_)) => Burial::Done,
-                    Some(Err(Error::Full(full))) if full.is_hopeless() => Burial::Never,
-                    _ => Burial::Later,
-                },
-            };
-            self.with(|state, _, fx| state.bury(group, seq, burial, fx));
-            false
-        });
     }
 }
 
 impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
     fn service(self: Arc<Self>) -> u64 {
         let mut fx = Effects::new();
-        let mut state = self.lock();
-        state.advance(self.clock.now());
-        if state.is_due() {
-            state = self.expire(state, &mut fx).0;
-        }
+        let (mut state, _) = self.lock_up_to_date(&mut fx);
         state.armed = state.due();
         let due = state.due();
         drop(state);
@@ -364,22 +353,5 @@ impl<T: Send + 'static, H: Host> Drop for Core<T, H> {
         if self.state.get_mut().armed != NEVER && self.clock.runs() {
             expiry::forget(self.number);
         }
-    }
-}
-
-/// A queue, without keeping it alive.
-pub(crate) struct WeakQueue<T: Send + 'static, H: Host> {
-    pub(crate) core: Weak<Core<T, H>>,
-}
-
-impl<T: Send + 'static, H: Host> Clone for WeakQueue<T, H> {
-    fn clone(&self) -> Self {
-        WeakQueue { core: self.core.clone() }
-    }
-}
-
-impl<T: Send + 'static, H: Host> WeakQueue<T, H> {
-    pub(crate) fn upgrade(&self) -> Option<Queue<T, H>> {
-        Some(Queue { core: self.core.upgrade()? })
     }
 }

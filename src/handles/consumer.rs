@@ -1,37 +1,19 @@
-//! The handle of a consumer.
+//! What a consumer's handle does.
 
-use std::fmt;
 use std::hint::cold_path;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::blocking::{deadline, park};
+use super::{Consumer, Queue};
 use crate::delivery::Delivery;
 use crate::error::Error;
+use crate::keys::ConsumerKey;
 use crate::options::Start;
-use crate::queue::{Queue, deadline, park};
-use crate::state::{ConsumerKey, What};
 use crate::stats::ConsumerStats;
-use crate::sync::{Host, Threads};
-
-/// A consumer of a queue. Clones are handles to the same one: each message goes to one of them.
-pub struct Consumer<T: Send + 'static, H: Host = Threads> {
-    pub(crate) queue: Queue<T, H>,
-    pub(crate) key: ConsumerKey,
-    pub(crate) id: Uuid,
-}
-
-impl<T: Send + 'static, H: Host> Clone for Consumer<T, H> {
-    fn clone(&self) -> Self {
-        Consumer { queue: self.queue.clone(), key: self.key, id: self.id }
-    }
-}
-
-impl<T: Send + 'static, H: Host> fmt::Debug for Consumer<T, H> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("id", &self.id).finish_non_exhaustive()
-    }
-}
+use crate::sync::Host;
+use crate::wait::list::Condition;
 
 impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Its id.
@@ -103,7 +85,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     where
         T: Clone,
     {
-        self.queue.block(What::Message(self.key), deadline(limit), |_| self.read(), park)
+        self.queue.block(Condition::Message(self.key), deadline(limit), |_| self.read(), park)
     }
 
     /// Takes back that `count` missed messages were told of by a delivery that nobody got to see.

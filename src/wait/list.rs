@@ -5,16 +5,33 @@
 //! The wakers themselves are called after the lock is let go.
 //!
 //! A waiter that was woken and leaves without taking what it was woken for (its time was up, it was cancelled) hands the
-//! wake-up on: see [`State::leave`](crate::state::State::leave).
+//! wake-up on: see `State::give_up`in `state/waiting.rs`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::task::Waker;
 
-use crate::budget::Need;
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread::{self, Thread};
+use crate::keys::ConsumerKey;
+use crate::need::Need;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Condition {
+    /// A message that the consumer can read.
+    Message(ConsumerKey),
+    /// A message that the consumer missed.
+    Missed(ConsumerKey),
+    /// Room for so much.
+    Space(Need),
+    /// Every consumer has read everything.
+    Joined,
+}
+
+/// One waiting, from its entry to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) number: u64,
+    pub(crate) condition: Condition,
+}
 
 /// One entry of a list.
 #[derive(Debug)]
@@ -71,47 +88,10 @@ impl WaitList {
     }
 }
 
-/// A producer that waits for space. It keeps its place until it has got in or goes away.
+/// A producer that waits for space. It keeps its place in the line until it has got in or gives up.
 #[derive(Debug)]
-pub(crate) struct Producer {
+pub(crate) struct SpaceWaiter {
     pub(crate) waiter: Waiter,
     /// What it needs.
     pub(crate) need: Need,
-}
-
-/// A parked thread.
-#[derive(Debug)]
-pub(crate) struct Parker {
-    thread: Thread,
-    notified: AtomicBool,
-}
-
-impl Parker {
-    /// A parker for the current thread.
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Parker { thread: thread::current(), notified: AtomicBool::default() })
-    }
-
-    /// Parks the current thread until it is woken, at most for `limit`. Returns whether it was woken.
-    pub(crate) fn park(&self, limit: Option<Duration>) -> bool {
-        if self.notified.swap(false, Ordering::Acquire) {
-            return true;
-        }
-        match limit {
-            None => thread::park(),
-            Some(limit) => thread::park_timeout(limit),
-        }
-        self.notified.swap(false, Ordering::Acquire)
-    }
-}
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.notified.store(true, Ordering::Release);
-        self.thread.unpark();
-    }
 }

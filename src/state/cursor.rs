@@ -1,15 +1,15 @@
 //! A position, what it missed, and who waits at it.
 //!
 //! What a cursor missed is arithmetic. Of the messages from its position to the end, those that are no longer held have
-//! left unread; those that it passed by are added up in `passed`. So when messages leave, no cursor is touched. Only what
+//! left unread; those that it passed by are added up in `missed_behind`. So when messages leave, no cursor is touched. Only what
 //! had left before the position was set there is written down, for it does not count.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::chunk::NIL;
 use crate::log::Log;
-use crate::wait::WaitList;
+use crate::log::chunk::NIL;
+use crate::wait::list::WaitList;
 
 #[derive(Debug)]
 pub(crate) struct Cursor {
@@ -18,17 +18,17 @@ pub(crate) struct Cursor {
     /// Key of the chunk that the position was last seen in.
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
-    passed: u64,
+    missed_behind: u64,
     /// Seqs from the position on that had left before it was set there.
     excused: VecDeque<Range<u64>>,
     /// How many those are.
     excused_count: u64,
     /// Missed messages told by `take_missed`.
-    taken: u64,
+    reported_by_take: u64,
     /// Missed messages told by an error of a read.
-    told: u64,
+    reported_by_error: u64,
     /// Missed messages told by a delivery.
-    delivered: u64,
+    reported_by_delivery: u64,
     /// Messages read (in an acknowledging group: settled).
     pub(crate) read: u64,
     /// Key of the group that shares it.
@@ -36,7 +36,7 @@ pub(crate) struct Cursor {
     /// Who waits for a message.
     pub(crate) readers: WaitList,
     /// Who waits for something to be missed.
-    pub(crate) missers: WaitList,
+    pub(crate) gap_waiters: WaitList,
 }
 
 impl Cursor {
@@ -45,16 +45,16 @@ impl Cursor {
         Cursor {
             position,
             hint: NIL,
-            passed: 0,
+            missed_behind: 0,
             excused_count: excused.iter().map(|seqs| seqs.end - seqs.start).sum(),
             excused,
-            taken: 0,
-            told: 0,
-            delivered: 0,
+            reported_by_take: 0,
+            reported_by_error: 0,
+            reported_by_delivery: 0,
             read: 0,
             group,
             readers: WaitList::default(),
-            missers: WaitList::default(),
+            gap_waiters: WaitList::default(),
         }
     }
 
@@ -65,27 +65,27 @@ impl Cursor {
 
     /// Everything missed so far.
     pub(crate) fn missed<T>(&self, log: &Log<T>) -> u64 {
-        self.passed + self.gone(log)
+        self.missed_behind + self.gone(log)
     }
 
     /// What was missed since it was last asked for.
     pub(crate) fn take_missed<T>(&mut self, log: &Log<T>) -> u64 {
         let missed = self.missed(log);
-        missed - std::mem::replace(&mut self.taken, missed)
+        missed - std::mem::replace(&mut self.reported_by_take, missed)
     }
 
     /// Whether there is something to take.
     pub(crate) fn has_missed<T>(&self, log: &Log<T>) -> bool {
-        self.missed(log) > self.taken
+        self.missed(log) > self.reported_by_take
     }
 
     /// Moves on to the first message held, and past what left before it.
     #[inline]
     pub(crate) fn skip_to(&mut self, seq: u64) {
-        self.passed += seq - self.position;
+        self.missed_behind += seq - self.position;
         self.position = seq;
         if !self.excused.is_empty() {
-            self.passed -= self.forget_excused(seq);
+            self.missed_behind -= self.forget_excused(seq);
         }
     }
 
@@ -108,24 +108,24 @@ impl Cursor {
     /// Counts some as missed that the position had passed before: pending messages that left. They had been delivered, so
     /// no delivery tells of them.
     pub(crate) fn lose(&mut self, count: u64) {
-        self.passed += count;
-        self.delivered += count;
+        self.missed_behind += count;
+        self.reported_by_delivery += count;
     }
 
     /// Whether something was passed that no read has told of yet.
     pub(crate) fn has_untold(&self) -> bool {
-        self.passed > self.told
+        self.missed_behind > self.reported_by_error
     }
 
     /// What was passed since a read last told of it.
     pub(crate) fn tell(&mut self) -> u64 {
-        self.passed - std::mem::replace(&mut self.told, self.passed)
+        self.missed_behind - std::mem::replace(&mut self.reported_by_error, self.missed_behind)
     }
 
     /// What was missed since the last delivery.
     #[inline]
     pub(crate) fn missed_just_before(&self) -> u64 {
-        self.passed - self.delivered
+        self.missed_behind - self.reported_by_delivery
     }
 
     /// What will have been missed since the last delivery when the message `seq`, the next that is held, is delivered.
@@ -139,12 +139,12 @@ impl Cursor {
     #[inline]
     pub(crate) fn deliver(&mut self) {
         self.position += 1;
-        self.delivered = self.passed;
+        self.reported_by_delivery = self.missed_behind;
     }
 
     /// Takes back that a delivery told of so many.
     pub(crate) fn untell(&mut self, count: u64) {
-        self.delivered = self.delivered.saturating_sub(count);
+        self.reported_by_delivery = self.reported_by_delivery.saturating_sub(count);
     }
 
     /// Puts the position elsewhere. What counts as missed stays what it is; what is skipped counts as read, and is
@@ -159,7 +159,7 @@ impl Cursor {
         self.hint = NIL;
         if to > from {
             self.skip_to(to);
-            self.passed -= skipped;
+            self.missed_behind -= skipped;
         } else {
             // What is gone from there on either did not count before, or has been counted.
             for seqs in log.holes(to..from).into_iter().rev() {
@@ -174,7 +174,7 @@ impl Cursor {
     /// Puts the position at the end of an emptied queue: what it held counts neither as read nor as missed.
     pub(crate) fn discard_to(&mut self, end: u64, missed: u64) {
         self.position = end;
-        self.passed = missed;
+        self.missed_behind = missed;
         self.excused.clear();
         self.excused_count = 0;
     }

@@ -11,27 +11,12 @@
 //!
 //! Its lock comes after the queue's: who has it needs nothing else in order to go on.
 
-use crate::budget::{Budget, Need};
-use crate::chunk::{CHUNK_SIZE, Slot, Stamp};
-use crate::clock::{Clock, Now};
+use crate::log::chunk::{CHUNK_SIZE, Slot, Stamp};
+use crate::need::Need;
+use crate::state::producing::Terms;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Host, Mutex, hold, release, try_again};
-
-/// On what messages that live by the queue's ttl may be added. There is nobody to see to: nobody waits for one, or for room,
-/// or for all to be read; the queue is open; and the expiration thread will come in time.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    /// What is held, against what may be.
-    pub(crate) budget: Budget,
-    /// Seq of the next message.
-    pub(crate) next: u64,
-    /// Bytes of all payloads ever enqueued, modulo 2^64.
-    pub(crate) through: u64,
-    /// The latest reading of the clock.
-    pub(crate) latest: Now,
-    /// A moment before which nothing expires.
-    pub(crate) due: u64,
-}
+use crate::time::clock::{Clock, Now};
 
 /// What the lock of the inbox guards.
 #[derive(Debug)]

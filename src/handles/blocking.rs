@@ -1,0 +1,106 @@
+//! How a thread waits for a queue: try, park, try again.
+
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::Queue;
+use crate::sync::Host;
+use crate::wait::list::{Condition, Ticket};
+use crate::wait::parker::Parker;
+
+/// A thread among the waiters, which gives up when this is dropped.
+struct InLine<'a, T: Send + 'static, H: Host> {
+    queue: &'a Queue<T, H>,
+    ticket: Ticket,
+}
+
+impl<T: Send + 'static, H: Host> InLine<'_, T, H> {
+    /// Ends a waiting that got what it waited for: nobody else needs the wake-up.
+    fn done(self) {
+        self.queue.remove_waiter(&self.ticket);
+        std::mem::forget(self);
+    }
+}
+
+impl<T: Send + 'static, H: Host> Drop for InLine<'_, T, H> {
+    fn drop(&mut self) {
+        self.queue.give_up(&self.ticket);
+    }
+}
+
+/// The moment after so long; None: never, also where it is too far to represent.
+pub(crate) fn deadline(limit: Option<Duration>) -> Option<Instant> {
+    limit.and_then(|limit| Instant::now().checked_add(limit))
+}
+
+/// Parks a plain Rust thread.
+pub(crate) fn park<E>(parker: &Parker, limit: Option<Duration>) -> Result<bool, E> {
+    Ok(parker.park(limit))
+}
+
+impl<T: Send + 'static, H: Host> Queue<T, H> {
+    /// Enters a waiter; None: what it waits for may be there, try again.
+    pub(crate) fn wait(&self, condition: Condition, waker: &Waker) -> Option<Ticket> {
+        self.core.with(|state, _, _| state.wait(condition, waker))
+    }
+
+    /// Changes the waker of a producer that keeps its place. False: try again.
+    pub(crate) fn wait_on(&self, ticket: &Ticket, waker: &Waker) -> bool {
+        self.core.with(|state, _, fx| state.wait_on(ticket, waker, fx))
+    }
+
+    /// Takes a waiter out that got what it waited for.
+    pub(crate) fn remove_waiter(&self, ticket: &Ticket) {
+        self.core.with(|state, _, fx| {
+            state.remove_waiter(ticket, fx);
+        });
+    }
+
+    /// Takes a waiter out that goes without what it waited for.
+    pub(crate) fn give_up(&self, ticket: &Ticket) {
+        self.core.with(|state, _, fx| state.give_up(ticket, fx));
+    }
+
+    /// Tries, and waits, and tries again, until `attempt` has a result (then it is returned), one of the two fails (then
+    /// the failure is), or the deadline has passed (then None). `sleep` parks the thread, at most so long, and says
+    /// whether it was woken.
+    pub(crate) fn block<R, E>(
+        &self,
+        condition: Condition,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut(Option<&Ticket>) -> Result<Option<R>, E>,
+        mut sleep: impl FnMut(&Parker, Option<Duration>) -> Result<bool, E>,
+    ) -> Result<Option<R>, E> {
+        if let Some(result) = attempt(None)? {
+            return Ok(Some(result));
+        }
+        let parker = Parker::new();
+        let waker = Waker::from(parker.clone());
+        // A producer keeps its place until it has got in; the others come back at the end of their line.
+        let keeps_place = matches!(condition, Condition::Space(_));
+        loop {
+            let Some(ticket) = self.wait(condition, &waker) else {
+                match attempt(None)? {
+                    Some(result) => return Ok(Some(result)),
+                    None => continue,
+                }
+            };
+            let line = InLine { queue: self, ticket };
+            loop {
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let is_late = left.is_some_and(|left| left.is_zero());
+                let woken = !is_late && sleep(&parker, left)?;
+                if let Some(result) = attempt(Some(&line.ticket))? {
+                    line.done();
+                    return Ok(Some(result));
+                }
+                if is_late {
+                    return Ok(None);
+                }
+                if woken && !keeps_place {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a group's handle does.
+
+use uuid::Uuid;
+
+use super::{Consumer, Group, Queue};
+use crate::error::Error;
+use crate::stats::GroupStats;
+use crate::sync::{Host, lock};
+
+impl<T: Send + 'static, H: Host> Group<T, H> {
+    /// A number that no other group or consumer of the queue has.
+    pub(crate) fn serial(&self) -> u64 {
+        self.key.serial
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &Queue<T, H> {
+        &self.queue
+    }
+
+    /// Adds a member.
+    ///
+    /// # Errors
+    /// [`Error::GroupClosed`].
+    pub fn add_consumer(&self, name: Option<String>) -> Result<Consumer<T, H>, Error> {
+        let id = Uuid::new_v4();
+        let key = self.queue.core.with(|state, _, _| state.add_member(self.key, id, name))?;
+        Ok(Consumer { queue: self.queue.clone(), key, id })
+    }
+
+    /// Its members, in the order they were added.
+    pub fn members(&self) -> Vec<Consumer<T, H>> {
+        self.queue.core.with(|state, _, _| {
+            if state.group(self.key).is_err() {
+                return Vec::new();
+            }
+            let keys = state.members(self.key);
+            keys.into_iter()
+                .filter_map(|key| Some(Consumer { queue: self.queue.clone(), key, id: state.consumer(key).ok()?.id }))
+                .collect()
+        })
+    }
+
+    /// The figures.
+    ///
+    /// # Errors
+    /// [`Error::GroupClosed`].
+    pub fn stats(&self) -> Result<GroupStats, Error> {
+        self.queue.core.with(|state, now, _| state.group_stats(self.key, now))
+    }
+
+    /// Ends it, with all its members. False if it was ended already.
+    pub fn close(&self) -> bool {
+        let closed = self.queue.core.with(|state, _, fx| state.remove_group(self.key, fx));
+        let letters = lock::<H, _>(&self.queue.core.dead_letters).remove(&self.key.serial);
+        drop(letters);
+        closed
+    }
+}

@@ -1,0 +1,39 @@
+//! What a message or a batch needs of a queue.
+
+/// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
+pub const MESSAGE_OVERHEAD: u64 = 40;
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Messages.
+    pub items: u64,
+}
+
+impl Need {
+    /// No need at all.
+    pub(crate) const NONE: Need = Need { bytes: 0, items: 0 };
+
+    /// Both needs together.
+    pub(crate) fn and(self, other: Need) -> Self {
+        Need { bytes: self.bytes.saturating_add(other.bytes), items: self.items.saturating_add(other.items) }
+    }
+
+    /// The need of one message.
+    pub fn one(size: u64) -> Self {
+        Need { bytes: size, items: 1 }
+    }
+
+    /// The need of so many bytes in so many messages, as one.
+    pub(crate) fn all<'a>(sizes: impl ExactSizeIterator<Item = &'a u64>) -> Self {
+        let items = sizes.len() as u64;
+        Need { bytes: sizes.fold(0, |sum, size| sum.saturating_add(*size)), items }
+    }
+
+    /// What is charged for it: the payloads and their overhead.
+    pub fn charge(self) -> u64 {
+        self.bytes.saturating_add(self.items.saturating_mul(MESSAGE_OVERHEAD))
+    }
+}

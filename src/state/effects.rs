@@ -1,0 +1,58 @@
+//! What a call leaves to do once the lock is free.
+
+use std::task::Waker;
+
+use crate::keys::GroupKey;
+use crate::log::Removed;
+
+/// What is left to do once the lock is free.
+#[derive(Debug)]
+pub(crate) struct Effects<T> {
+    /// Payloads to drop.
+    pub(crate) removed: Removed<T>,
+    /// Waiters to wake.
+    pub(crate) wakers: Vec<Waker>,
+    /// Waiters that left by themselves: to drop, for that may run foreign code, too.
+    pub(crate) unwoken: Vec<Waker>,
+    /// Messages to move to the dead letter queue of a group.
+    pub(crate) dying: Vec<Dying>,
+}
+
+impl<T> Effects<T> {
+    pub(crate) fn new() -> Self {
+        Effects { removed: Removed::new(), wakers: Vec::new(), unwoken: Vec::new(), dying: Vec::new() }
+    }
+}
+
+impl<T> Effects<T> {
+    /// Whether nothing has ever been put in.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        let Removed { payloads, chunks } = &self.removed;
+        // A list of payloads without a size has an endless capacity from the start, and never allocates.
+        let payloads = if size_of::<T>() == 0 { payloads.len() } else { payloads.capacity() };
+        payloads | chunks.capacity() | self.wakers.capacity() | self.unwoken.capacity() | self.dying.capacity() == 0
+    }
+}
+
+/// A message that is to be moved to the dead letter queue of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dying {
+    pub(crate) group: GroupKey,
+    pub(crate) seq: u64,
+    /// A member wanted it; otherwise its deliveries were used up.
+    pub(crate) is_termed: bool,
+}
+
+/// How a dying ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Burial {
+    /// The dead letter queue has it.
+    Done,
+    /// The dead letter queue does not take it now.
+    Later,
+    /// The dead letter queue can never take it: it is too large for it.
+    Never,
+    /// There is no dead letter queue. Termed, it counts as read; delivered too often, as missed.
+    Nowhere { is_termed: bool },
+}

@@ -1,0 +1,101 @@
+//! Time: what is due, and what changes that.
+
+use super::leaving::Gone;
+use super::{Effects, State};
+use crate::log::chunk::NIL;
+use crate::time::NEVER;
+
+/// Chunks that one hold of the lock removes at the most: far below 100 µs.
+const SLICE: usize = 128;
+
+impl<T> State<T> {
+    pub(crate) fn ttl(&self) -> Option<u64> {
+        self.ttl
+    }
+
+    /// Changes the queue's ttl, also for what is held.
+    pub(crate) fn set_ttl(&mut self, ttl: Option<u64>) {
+        self.ttl = ttl;
+        self.lifetime_changed();
+    }
+
+    pub(crate) fn expires(&self) -> bool {
+        self.expires
+    }
+
+    pub(crate) fn set_expires(&mut self, expires: bool) {
+        self.expires = expires;
+        self.lifetime_changed();
+    }
+
+    fn lifetime_changed(&mut self) {
+        self.lives = self.ttl.filter(|_| self.expires).unwrap_or(NEVER);
+        self.find_due();
+    }
+
+    /// Does what is due: removes what is past its time, a slice of it, and lets groups redeliver. While
+    /// [`is_due`](Self::is_due), there is more. Returns how many messages have expired.
+    pub(crate) fn expire(&mut self, fx: &mut Effects<T>) -> u64 {
+        let (count, is_done) = if self.expires { self.remove_expired(fx) } else { (0, true) };
+        if is_done {
+            self.run_timers(fx);
+            self.find_due();
+        }
+        count
+    }
+
+    /// Removes a slice of what is past its time: how many, and whether that was all.
+    fn remove_expired(&mut self, fx: &mut Effects<T>) -> (u64, bool) {
+        let now = self.latest.mono;
+        let mut gone = Gone::none();
+        let mut is_done = true;
+        while let Some((deadline, seq)) = self.deadlines.first()
+            && deadline <= now
+        {
+            if gone.need.items as usize >= SLICE * 8 {
+                is_done = false;
+                break;
+            }
+            self.deadlines.remove(seq);
+            if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
+                gone.add(need, seq..seq + 1);
+            }
+        }
+        if is_done
+            && let Some(ttl) = self.ttl
+            && let Some(cutoff) = now.checked_sub(ttl)
+        {
+            let from = self.swept;
+            let swept = self.log.sweep(
+                from,
+                SLICE,
+                &mut fx.removed,
+                |chunk| chunk.slots.last().is_some_and(|slot| slot.stamp.mono() <= cutoff),
+                |_, slot| (slot.stamp.mono() <= cutoff).then(|| !slot.stamp.has_own_ttl()),
+            );
+            self.swept = swept.upto;
+            gone.add(swept.need, from..swept.upto);
+            is_done = swept.done;
+        }
+        self.expired += gone.need.items;
+        let count = gone.need.items;
+        self.give_back(gone, fx);
+        (count, is_done)
+    }
+
+    /// Finds the next moment at which something is due.
+    fn find_due(&mut self) {
+        self.due = self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()?.due()).min().unwrap_or(NEVER);
+        if !self.expires {
+            return;
+        }
+        if let Some((deadline, _)) = self.deadlines.first() {
+            self.due = self.due.min(deadline);
+        }
+        if let Some(ttl) = self.ttl
+            && let Some(found) = self.log.first_at(self.swept, &mut { NIL })
+        {
+            self.due = self.due.min(found.stamp.mono().saturating_add(ttl));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Changes of the limits, and the end.
+
+use super::{Effects, State};
+use crate::wait::list::SpaceWaiter;
+
+impl<T> State<T> {
+    pub(crate) fn set_max_bytes(&mut self, max: u64, fx: &mut Effects<T>) {
+        self.budget.set_max_bytes(max);
+        self.limits_changed(fx);
+    }
+
+    pub(crate) fn set_max_items(&mut self, max: Option<u64>, fx: &mut Effects<T>) {
+        self.budget.max_items = max;
+        self.limits_changed(fx);
+    }
+
+    fn limits_changed(&mut self, fx: &mut Effects<T>) {
+        // Those who can never get in any more wake, too, to be told so.
+        let budget = &self.budget;
+        let hopeless = |producer: &&SpaceWaiter| budget.check_ever(producer.need).is_err();
+        fx.wakers.extend(self.producers.iter().filter(hopeless).map(|producer| producer.waiter.waker.clone()));
+        self.wake_producer(fx);
+    }
+
+    pub(crate) fn close(&mut self, immediate: bool, fx: &mut Effects<T>) {
+        self.closed = true;
+        if immediate {
+            self.discard(fx);
+        }
+        self.wake_all(fx);
+    }
+}

@@ -1,0 +1,213 @@
+//! What the queue's lock guards, and the rules that hold it together.
+//!
+//! Nothing here calls foreign code, waits, or drops a payload: what has to happen after the lock is let go of is collected
+//! in [`Effects`]. Time is an argument.
+
+mod acks;
+mod consumers;
+mod cursor;
+mod departed;
+mod effects;
+mod expiring;
+mod figures;
+mod groups;
+mod leaving;
+mod limits;
+pub(crate) mod producing;
+mod reading;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use slab::Slab;
+use uuid::Uuid;
+
+use crate::log::Log;
+use crate::log::audit::Reads;
+use crate::log::budget::Budget;
+use crate::options::{Options, Overflow, Retention};
+use crate::time::NEVER;
+use crate::time::clock::Now;
+use crate::time::timers::Timers;
+use crate::wait::list::{SpaceWaiter, WaitList};
+use acks::Acks;
+use cursor::Cursor;
+use departed::Departed;
+pub(crate) use effects::{Burial, Dying, Effects};
+
+/// Consumers that share a cursor.
+#[derive(Debug)]
+pub(crate) struct Group {
+    serial: u64,
+    pub(crate) name: String,
+    /// Key of its cursor.
+    cursor: usize,
+    /// How many share it now.
+    members: u64,
+    /// Its pending deliveries, if it acknowledges.
+    acks: Option<Acks>,
+    /// Deliveries that were not the first of their message.
+    pub(crate) redelivered: u64,
+    /// Messages moved to the dead letter queue.
+    pub(crate) dead_lettered: u64,
+    /// Messages that the dead letter queue could never take: they are among the missed ones.
+    pub(crate) refused_dead_letters: u64,
+}
+
+/// A reader at a cursor.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    serial: u64,
+    pub(crate) id: Uuid,
+    pub(crate) name: Option<String>,
+    /// Key of its cursor.
+    pub(crate) cursor: usize,
+    /// Key of the group that it is a member of.
+    pub(crate) group: Option<usize>,
+    /// Messages it read (in a group: deliveries that it was given).
+    read: u64,
+    /// When it read last, wall clock; 0: never.
+    pub(crate) last_read: u64,
+    /// What it read and when.
+    pub(crate) reads: Reads,
+    /// Whether a read fails when something was missed.
+    tells: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct State<T> {
+    pub(crate) log: Log<T>,
+    pub(crate) budget: Budget,
+    pub(crate) consumers: Slab<Consumer>,
+    cursors: Slab<Cursor>,
+    groups: Slab<Group>,
+    /// What removed consumers had read and missed.
+    departed: Departed,
+    retention: Retention,
+    overflow: Overflow,
+    audit: bool,
+    /// Whether reads have a time.
+    is_read_timed: bool,
+    /// Nanoseconds that a message lives, unless it has a lifetime of its own.
+    ttl: Option<u64>,
+    expires: bool,
+    /// Nanoseconds that a message enqueued now lives, by those two; NEVER: for ever.
+    lives: u64,
+    /// The lifetimes that are not the queue's.
+    deadlines: Timers,
+    /// Every message before this seq that lives by the queue's ttl has expired.
+    swept: u64,
+    /// A moment before which nothing expires.
+    due: u64,
+    /// With `Retention::Interest`: every message before this seq that nobody needs has left.
+    collected: u64,
+    /// The moment at which the expiration thread looks here next.
+    pub(crate) armed: u64,
+    pub(crate) closed: bool,
+    /// Whether producers may be posting messages in the inbox, on [`terms`](Self::terms) that hold until that is closed.
+    pub(crate) has_inbox: bool,
+    /// Whether somebody has found the lock taken since this was last looked at.
+    pub(crate) is_contended: bool,
+    /// The latest reading of the clock, so that no stamp runs backwards.
+    latest: Now,
+    pub(crate) expired: u64,
+    pub(crate) dropped: u64,
+    pub(crate) rejected: u64,
+    /// Bytes of all read records.
+    audit_bytes: usize,
+    /// Where the next round of trimming read records begins.
+    trim_from: usize,
+    /// Head at which all read records were last trimmed.
+    trimmed: u64,
+    /// Keys of the cursors that someone waits at for a message, or for something missed.
+    waiting: Vec<usize>,
+    /// Who waits for space.
+    producers: VecDeque<SpaceWaiter>,
+    /// Who waits for everything to be read.
+    joiners: WaitList,
+    next_ticket: u64,
+    next_serial: u64,
+}
+
+impl<T> State<T> {
+    pub(crate) fn new(options: &Options, now: Now) -> Self {
+        State {
+            log: Log::new(),
+            budget: Budget::new(options.max_bytes, options.max_items),
+            consumers: Slab::new(),
+            cursors: Slab::new(),
+            groups: Slab::new(),
+            departed: Departed::default(),
+            retention: options.retention,
+            overflow: options.overflow,
+            audit: options.audit,
+            is_read_timed: options.audit || options.read_times,
+            ttl: options.ttl,
+            expires: true,
+            lives: options.ttl.unwrap_or(NEVER),
+            deadlines: Timers::new(),
+            swept: 0,
+            due: NEVER,
+            collected: 0,
+            armed: NEVER,
+            closed: false,
+            has_inbox: false,
+            is_contended: false,
+            latest: now,
+            expired: 0,
+            dropped: 0,
+            rejected: 0,
+            audit_bytes: 0,
+            trim_from: 0,
+            trimmed: 0,
+            waiting: Vec::new(),
+            producers: VecDeque::new(),
+            joiners: WaitList::default(),
+            next_ticket: 0,
+            next_serial: 0,
+        }
+    }
+
+    /// Takes a reading of the clock in, and gives it back such that it never runs backwards.
+    #[inline]
+    pub(crate) fn advance(&mut self, now: Now) -> Now {
+        self.latest = self.latest.later(now);
+        self.latest
+    }
+
+    /// Whether something may be past its time.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.latest.mono >= self.due
+    }
+
+    /// When it has to be looked at next; NEVER: not before something is enqueued.
+    pub(crate) fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// Forgets everyone who waits: after a fork, they are threads and loops of the parent.
+    pub(crate) fn forget_waiters(&mut self) -> Vec<Waker> {
+        let mut fx = Effects::new();
+        self.wake_all(&mut fx);
+        fx.wakers.extend(self.joiners.take());
+        fx.wakers
+    }
+
+    /// Checks everything that must hold between operations.
+    pub(crate) fn check(&self) {
+        self.log.check();
+        self.deadlines.check();
+        assert!(self.deadlines.iter().all(|(seq, _)| self.log.contains(seq)), "what left has no deadline");
+        assert_eq!(self.budget.items(), self.log.len());
+        let audit: usize = self.consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum();
+        assert_eq!(audit, self.audit_bytes);
+        for (_, cursor) in &self.cursors {
+            assert!(cursor.position <= self.log.next());
+        }
+        for acks in self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()) {
+            acks.check();
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The one switch between the atomics and threads of the standard library and those of loom, whose models (`make loom`) go
+//! through the ways in which threads can meet.
+
+#[cfg(loom)]
+pub(crate) use super::modelled::{atomic, thread};
+#[cfg(not(loom))]
+pub(crate) use std::{sync::atomic, thread};

@@ -1,0 +1,83 @@
+//! One keyed timer: which of many keys has its moment first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Keys, each with one moment (monotonic nanoseconds) and a value.
+#[derive(Debug)]
+pub(crate) struct Timers<V = ()> {
+    by_key: BTreeMap<u64, (u64, V)>,
+    /// Moments with their keys, in order.
+    by_moment: BTreeSet<(u64, u64)>,
+}
+
+impl<V> Default for Timers<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<V> Timers<V> {
+    pub(crate) const fn new() -> Self {
+        Timers { by_key: BTreeMap::new(), by_moment: BTreeSet::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// The moment of a key.
+    pub(crate) fn moment(&self, key: u64) -> Option<u64> {
+        self.by_key.get(&key).map(|&(at, _)| at)
+    }
+
+    /// The first moment, and its key.
+    pub(crate) fn first(&self) -> Option<(u64, u64)> {
+        self.by_moment.first().copied()
+    }
+
+    /// Gives a key its moment, in place of the one it had.
+    pub(crate) fn set(&mut self, key: u64, at: u64, value: V) {
+        self.remove(key);
+        self.by_key.insert(key, (at, value));
+        self.by_moment.insert((at, key));
+    }
+
+    pub(crate) fn remove(&mut self, key: u64) -> Option<V> {
+        let (at, value) = self.by_key.remove(&key)?;
+        self.by_moment.remove(&(at, key));
+        Some(value)
+    }
+
+    /// Takes out one key whose moment has come, the earliest first.
+    pub(crate) fn take_due(&mut self, now: u64) -> Option<(u64, V)> {
+        let (at, key) = self.first()?;
+        if at > now {
+            return None;
+        }
+        self.remove(key).map(|value| (key, value))
+    }
+
+    /// Removes those of a range of keys that are not kept.
+    pub(crate) fn retain_in(&mut self, keys: Range<u64>, is_kept: impl Fn(u64) -> bool) {
+        let gone: Vec<u64> = self.by_key.range(keys).map(|(&key, _)| key).filter(|&key| !is_kept(key)).collect();
+        for key in gone {
+            self.remove(key);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The keys, in order, with their moments.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.by_key.iter().map(|(&key, &(at, _))| (key, at))
+    }
+
+    /// Checks what must hold between operations.
+    pub(crate) fn check(&self) {
+        let by_moment: BTreeSet<_> = self.iter().map(|(key, at)| (at, key)).collect();
+        assert_eq!(by_moment, self.by_moment);
+    }
+}
