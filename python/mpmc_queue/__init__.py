@@ -11,6 +11,7 @@
 `Queue` is where to start: `help(mpmc_queue.Queue)`. `python -m mpmc_queue demo` shows one at work.
 """
 
+from mpmc_queue import _defaults as _defaults
 from mpmc_queue._errors import (
     ConsumerClosedError,
     ItemLimitError,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyBoolMethods, PyDateTime, PyDelta, PyDeltaAccess, PyFloat, PyInt, PyIterator, PyString, PyTzInfo,
     PyTzInfoAccess,
@@ -337,9 +338,23 @@ impl<'py> FromPyObject<'_, 'py> for OwnTtl {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if is_queue_ttl(&value)? {
+            return Ok(Self::NONE);
+        }
         let ttl = value.extract::<Ttl>()?;
         Ok(OwnTtl(ttl.0.map_or(Lifetime::Forever, Lifetime::Own)))
     }
+}
+
+/// Whether it is what the signature shows as the default: whoever binds arguments to that passes it on.
+fn is_queue_ttl(value: &Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
+    static QUEUE_TTL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = value.py();
+    if value.is_none() || value.is_exact_instance_of::<PyFloat>() || !value.is_instance_of::<PyFloat>() {
+        return Ok(false);
+    }
+    let defaults = || PyResult::Ok(py.import("mpmc_queue._defaults")?.getattr("QUEUE_TTL")?.unbind());
+    Ok(QUEUE_TTL.get_or_try_init(py, defaults)?.is(value))
 }
 
 /// The argument `retention`.

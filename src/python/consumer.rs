@@ -20,22 +20,7 @@ use crate::{Delivery, Error};
 /// The engine's consumer, of Python objects.
 pub(super) type EngineConsumer = crate::Consumer<Py<PyAny>, Interpreter>;
 
-/// An independent reader with a position of its own; `Queue.add_consumer` makes one. Safe to share between threads:
-/// each message then goes to one of them.
-///
-/// Reading advances the position. Iterating waits for the next message, and ends when the queue is closed and drained:
-///
-/// >>> q = Queue("q")
-/// >>> reader = q.add_consumer("reader")
-/// >>> _ = q.enqueue_batch(["a", "b"])
-/// >>> q.close()
-/// >>> for message in reader:
-/// ...     print(message.seq, message.payload)
-/// 0 a
-/// 1 b
-///
-/// Once the consumer is closed or removed, its calls raise ConsumerClosedError. Once the queue is closed and drained,
-/// reading raises QueueClosedError. A consumer cannot be copied or pickled.
+#[doc = doc!(Consumer)]
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct Consumer {
     pub(super) consumer: EngineConsumer,
@@ -195,25 +180,25 @@ impl Consumer {
 
 #[pymethods]
 impl Consumer {
-    /// What `Queue.get_consumer` finds it by.
+    #[doc = doc!(Consumer.id)]
     #[getter]
     fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         message::uuid(py, self.consumer.id())
     }
 
-    /// The name it was given, if any.
+    #[doc = doc!(Consumer.name)]
     #[getter]
     fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The queue it reads. A consumer keeps its queue alive.
+    #[doc = doc!(Consumer.queue)]
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<Queue> {
         self.queue.clone_ref(py)
     }
 
-    /// The group it is a member of, if any.
+    #[doc = doc!(Consumer.group)]
     #[getter]
     fn group<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
         let Some(name) = self.consumer.stats().ok().and_then(|stats| stats.group) else { return Ok(None) };
@@ -223,50 +208,20 @@ impl Consumer {
 
     // --- messages -----------------------------------------------------------------------------------------------------
 
-    /// The next message, or None when there is none in time.
-    ///
-    /// timeout     seconds to wait for one; 0: not at all (the default), None: for ever.
-    ///
-    /// Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is
-    /// removed, and, as `on_missed` says, MessagesMissedError or what the callback raised; no message is lost by that.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> reader.read(timeout=0.01) is None
-    /// True
-    /// >>> _ = q.enqueue("a")
-    /// >>> reader.read().payload
-    /// 'a'
+    #[doc = doc!(Consumer.read)]
     #[pyo3(signature = (*, timeout = Timeout::NOW), text_signature = "($self, *, timeout=0.0)")]
     fn read<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<Option<Bound<'py, Message>>> {
         self.wait_for(py, timeout, || self.take_message(py))
     }
 
-    /// Waits for the first message as `read` does, then takes what is there, up to `limit`; [] when there is none.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue_batch(["a", "b", "c"])
-    /// >>> [message.payload for message in reader.read_batch(2)]
-    /// ['a', 'b']
+    #[doc = doc!(Consumer.read_batch)]
     #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
     fn read_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
         let messages = self.wait_for(py, timeout, || self.take_messages(py, limit.0))?;
         Ok(messages.unwrap_or_else(|| PyList::empty(py)))
     }
 
-    /// The next message for which `predicate` holds, or None when there is none in time.
-    ///
-    /// What does not match is passed over for good, and counts as read; so does a message whose predicate raised,
-    /// and the error leaves the call. TypeError when `predicate` is not callable. Otherwise as `read`.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue_batch([1, 2, 3])
-    /// >>> reader.read_where(lambda message: message.payload > 1).payload
-    /// 2
-    /// >>> reader.position
-    /// 2
+    #[doc = doc!(Consumer.read_where)]
     #[pyo3(signature = (predicate, *, timeout = Timeout::NOW),
            text_signature = "($self, predicate, *, timeout=0.0)")]
     fn read_where<'py>(
@@ -295,15 +250,7 @@ impl Consumer {
         })
     }
 
-    /// The message that `read` would return now, left where it is; None when there is none.
-    ///
-    /// Leaves the position, the counts and the audit trail alone.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue("a")
-    /// >>> reader.peek().payload, reader.get()
-    /// ('a', 'a')
+    #[doc = doc!(Consumer.peek)]
     fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
         let draft = self.ask(py, |consumer| consumer.peek_with(|delivery| Draft::new(py, &delivery)))?;
         self.finish(py, draft)
@@ -311,28 +258,13 @@ impl Consumer {
 
     // --- payloads -----------------------------------------------------------------------------------------------------
 
-    /// The next payload, with the signature of the standard library's `queue.Queue.get`: waits unless told not to.
-    ///
-    /// block       false: do not wait; no timeout is looked at.
-    /// timeout     seconds to wait for one; None: for ever (the default).
-    ///
-    /// Raises `queue.Empty` when there is none in time; otherwise what `read` raises.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> q.put("a")
-    /// >>> reader.get()
-    /// 'a'
+    #[doc = doc!(Consumer.get)]
     #[pyo3(signature = (block = Truth(true), timeout = None), text_signature = "($self, block=True, timeout=None)")]
     fn get(&self, py: Python<'_>, block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         self.payload(py, arguments::patience(block, timeout)?)
     }
 
-    /// `get` without waiting.
-    ///
-    /// >>> Queue("q").add_consumer().get_nowait()
-    /// Traceback (most recent call last):
-    /// _queue.Empty
+    #[doc = doc!(Consumer.get_nowait)]
     fn get_nowait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self.take_payload(py)? {
             Some(payload) => Ok(payload),
@@ -340,20 +272,14 @@ impl Consumer {
         }
     }
 
-    /// `read_batch` for payloads.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue_batch(["a", "b", "c"])
-    /// >>> reader.get_batch(100)
-    /// ['a', 'b', 'c']
+    #[doc = doc!(Consumer.get_batch)]
     #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
     fn get_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
         let payloads = self.wait_for(py, timeout, || self.take_payloads(py, limit.0))?;
         Ok(payloads.unwrap_or_else(|| PyList::empty(py)))
     }
 
-    /// Iterating waits for the next message, and ends when the queue is closed and drained.
+    #[doc = doc!(Consumer.__iter__)]
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -368,68 +294,30 @@ impl Consumer {
 
     // --- asyncio ------------------------------------------------------------------------------------------------------
 
-    /// `read` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
-    ///
-    /// No polling and no helper thread. Cancelling it never loses a message.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     q = Queue("q")
-    /// ...     reader = q.add_consumer()
-    /// ...     _ = q.enqueue("a")
-    /// ...     return (await reader.aread()).payload
-    /// >>> asyncio.run(main())
-    /// 'a'
+    #[doc = doc!(Consumer.aread)]
     #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
     fn aread(slf: Py<Self>, timeout: Timeout) -> Call {
         Call::new(Operation::Read(slf), timeout)
     }
 
-    /// `read_batch` for asyncio.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     q = Queue("q")
-    /// ...     reader = q.add_consumer()
-    /// ...     _ = q.enqueue_batch("abc")
-    /// ...     return len(await reader.aread_batch(2))
-    /// >>> asyncio.run(main())
-    /// 2
+    #[doc = doc!(Consumer.aread_batch)]
     #[pyo3(signature = (limit, *, timeout = Timeout::Never), text_signature = "($self, limit, *, timeout=None)")]
     fn aread_batch(slf: Py<Self>, limit: Count, timeout: Timeout) -> Call {
         Call::new(Operation::ReadBatch(slf, limit.0), timeout)
     }
 
-    /// `get` for asyncio.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     q = Queue("q")
-    /// ...     reader = q.add_consumer()
-    /// ...     _ = q.enqueue("a")
-    /// ...     return await reader.aget()
-    /// >>> asyncio.run(main())
-    /// 'a'
+    #[doc = doc!(Consumer.aget)]
     fn aget(slf: Py<Self>) -> Call {
         Call::new(Operation::Get(slf), Timeout::Never)
     }
 
-    /// `take_missed` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     q = Queue("q", ttl=0.01)
-    /// ...     reader = q.add_consumer()
-    /// ...     _ = q.enqueue("too late")
-    /// ...     return await reader.atake_missed()
-    /// >>> asyncio.run(main())
-    /// 1
+    #[doc = doc!(Consumer.atake_missed)]
     #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
     fn atake_missed(slf: Py<Self>, timeout: Timeout) -> Call {
         Call::new(Operation::TakeMissed(slf), timeout)
     }
 
-    /// `async for` waits for the next message, and ends when the queue is closed and drained.
+    #[doc = doc!(Consumer.__aiter__)]
     fn __aiter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -440,42 +328,24 @@ impl Consumer {
 
     // --- position -----------------------------------------------------------------------------------------------------
 
-    /// The seq of the next message to read; never below the oldest message held.
+    #[doc = doc!(Consumer.position)]
     #[getter]
     fn position(&self, py: Python<'_>) -> PyResult<u64> {
         self.ask(py, EngineConsumer::position)
     }
 
-    /// Messages that reading on would deliver now.
+    #[doc = doc!(Consumer.unread_count)]
     #[getter]
     fn unread_count(&self, py: Python<'_>) -> PyResult<u64> {
         self.ask_until_removed(py, EngineConsumer::unread)
     }
 
-    /// Whether a read would find a message now.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.add_consumer().has_more_data()
-    /// False
+    #[doc = doc!(Consumer.has_more_data)]
     fn has_more_data(&self, py: Python<'_>) -> PyResult<bool> {
         self.ask_until_removed(py, EngineConsumer::has_more)
     }
 
-    /// Moves the position.
-    ///
-    /// to          "earliest", "latest", a seq or an aware datetime, as `start` of `Queue.add_consumer`.
-    ///
-    /// Going back reads messages again; going forward counts what it skips as read. A seq below what is held means
-    /// the oldest held, and nothing counts as missed; one beyond `next_seq` is a ValueError.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue_batch(["a", "b"])
-    /// >>> reader.get(), reader.get()
-    /// ('a', 'b')
-    /// >>> reader.seek("earliest")
-    /// >>> reader.get()
-    /// 'a'
+    #[doc = doc!(Consumer.seek)]
     fn seek(&self, py: Python<'_>, to: SeekTo) -> PyResult<()> {
         aio::waking(|| Ok(self.consumer.seek(to.0)))?.map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("to", to.0, next),
@@ -485,22 +355,13 @@ impl Consumer {
 
     // --- what was missed ----------------------------------------------------------------------------------------------
 
-    /// Messages that left before this consumer read them, since it was added: exact, never lost, never twice.
+    #[doc = doc!(Consumer.missed_count)]
     #[getter]
     fn missed_count(&self, py: Python<'_>) -> PyResult<u64> {
         self.ask(py, EngineConsumer::missed)
     }
 
-    /// How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
-    ///
-    /// timeout     seconds to wait for one; 0: not at all (the default), None: for ever. On a closed queue with
-    ///             nothing to take it returns 0 at once.
-    ///
-    /// >>> q = Queue("q", ttl=0.01)
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue("too late")
-    /// >>> reader.take_missed(timeout=None)
-    /// 1
+    #[doc = doc!(Consumer.take_missed)]
     #[pyo3(signature = (*, timeout = Timeout::NOW), text_signature = "($self, *, timeout=0.0)")]
     fn take_missed(&self, py: Python<'_>, timeout: Timeout) -> PyResult<u64> {
         let attempt = || self.try_take_missed(py);
@@ -514,18 +375,7 @@ impl Consumer {
         Ok(taken.unwrap_or(0))
     }
 
-    /// What this consumer has read of the messages still held, as (seq, read at), oldest first.
-    ///
-    /// limit       only the last so many; None: all.
-    ///
-    /// Empty with `Queue(audit=False)`.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue("a")
-    /// >>> _ = reader.get()
-    /// >>> [seq for seq, read_at in reader.history()]
-    /// [0]
+    #[doc = doc!(Consumer.history)]
     #[pyo3(signature = (limit = None))]
     fn history<'py>(&self, py: Python<'py>, limit: Option<Count>) -> PyResult<Vec<(u64, Bound<'py, PyDateTime>)>> {
         let limit = limit.map_or(usize::MAX, |limit| limit.0);
@@ -533,23 +383,14 @@ impl Consumer {
         readings.into_iter().map(|(seq, at)| Ok((seq, message::datetime(py, at * 1000)?))).collect()
     }
 
-    /// The consumer's figures, all taken at the same moment.
-    ///
-    /// >>> Queue("q").add_consumer("reader").stats().name
-    /// 'reader'
+    #[doc = doc!(Consumer.stats)]
     fn stats(&self, py: Python<'_>) -> PyResult<ConsumerStats> {
         self.ask(py, EngineConsumer::stats).map(ConsumerStats::from)
     }
 
     // --- the object ---------------------------------------------------------------------------------------------------
 
-    /// The same as `queue.remove_consumer(self)`.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> with q.add_consumer() as reader:
-    /// ...     pass
-    /// >>> q.consumers
-    /// ()
+    #[doc = doc!(Consumer.close)]
     fn close(&self) -> PyResult<()> {
         aio::waking(|| {
             self.queue.get().remove(&self.consumer);
@@ -557,7 +398,7 @@ impl Consumer {
         })
     }
 
-    /// `with queue.add_consumer() as consumer:` closes the consumer on exit.
+    #[doc = doc!(Consumer.__enter__)]
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

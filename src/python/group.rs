@@ -17,23 +17,7 @@ use crate::{DeadLetter, Error, GroupOptions};
 /// The engine's group, of Python objects.
 pub(super) type EngineGroup = crate::Group<Py<PyAny>, Interpreter>;
 
-/// Members share one position: each message goes to one of them. `Queue.add_group` makes one.
-///
-/// With ack_wait, a message not acked within it (or nacked, or held by a member that closed) is delivered again, to
-/// whichever member reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
-/// A pending message that expires is counted as missed, and its late ack does nothing. `stats()` has the books.
-///
-/// >>> q = Queue("jobs")
-/// >>> workers = q.add_group("workers", ack_wait=30)
-/// >>> worker = workers.add_consumer()
-/// >>> _ = q.enqueue("job")
-/// >>> message = worker.read()
-/// >>> workers.pending_count
-/// 1
-/// >>> message.ack()
-/// True
-/// >>> workers.pending_count
-/// 0
+#[doc = doc!(ConsumerGroup)]
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct ConsumerGroup {
     group: EngineGroup,
@@ -105,19 +89,19 @@ impl ConsumerGroup {
 
 #[pymethods]
 impl ConsumerGroup {
-    /// The name it was given.
+    #[doc = doc!(ConsumerGroup.name)]
     #[getter]
     fn name(&self, py: Python<'_>) -> Py<PyString> {
         self.name.clone_ref(py)
     }
 
-    /// The queue it reads. A group keeps its queue alive.
+    #[doc = doc!(ConsumerGroup.queue)]
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<Queue> {
         self.queue.clone_ref(py)
     }
 
-    /// The consumers that share it now.
+    #[doc = doc!(ConsumerGroup.members)]
     #[getter]
     fn members<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let queue = self.queue.bind(py);
@@ -125,29 +109,25 @@ impl ConsumerGroup {
         PyTuple::new(py, members.collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// Messages delivered, not settled, and not ready to be delivered again: those count as unread.
+    #[doc = doc!(ConsumerGroup.pending_count)]
     #[getter]
     fn pending_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.pending)
     }
 
-    /// Messages that wait to be delivered: new ones, and those ready to be delivered again.
+    #[doc = doc!(ConsumerGroup.unread_count)]
     #[getter]
     fn unread_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.unread)
     }
 
-    /// Messages that left before a member read (with ack_wait: settled) them, or that were given up without dead_letter.
+    #[doc = doc!(ConsumerGroup.missed_count)]
     #[getter]
     fn missed_count(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.figures(py)?.missed)
     }
 
-    /// A new member.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.add_group("workers").add_consumer("one").group.name
-    /// 'workers'
+    #[doc = doc!(ConsumerGroup.add_consumer)]
     #[pyo3(signature = (name = None))]
     fn add_consumer<'py>(&self, py: Python<'py>, name: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Consumer>> {
         let name = name.map(|name| arguments::text("name", name)).transpose()?;
@@ -156,20 +136,12 @@ impl ConsumerGroup {
         Queue::object_of(self.queue.bind(py), member)
     }
 
-    /// The group's figures, all taken at the same moment.
-    ///
-    /// >>> Queue("q").add_group("workers").stats().member_count
-    /// 0
+    #[doc = doc!(ConsumerGroup.stats)]
     fn stats(&self, py: Python<'_>) -> PyResult<GroupStats> {
         self.figures(py).map(GroupStats::from)
     }
 
-    /// Removes the group and its members from the queue.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.add_group("workers").close()
-    /// >>> q.get_group("workers") is None
-    /// True
+    #[doc = doc!(ConsumerGroup.close)]
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let members = self.group.members();
         let queue = self.queue.get();

@@ -62,16 +62,7 @@ impl Draft {
     }
 }
 
-/// One delivery: a payload and what is known about it. Immutable, and safe to share between threads.
-///
-/// >>> q = Queue("q")
-/// >>> q.enqueue({"order": 1})
-/// 0
-/// >>> message = q.add_consumer().read()
-/// >>> message.seq, message.payload
-/// (0, {'order': 1})
-///
-/// A message refuses `copy` and `pickle` with a TypeError: pass on its payload.
+#[doc = doc!(Message)]
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct Message {
     source: Py<Source>,
@@ -255,45 +246,43 @@ pub(super) fn not_copied(class: &str, why: &str) -> PyErr {
 
 #[pymethods]
 impl Message {
-    /// A UUIDv7, the same for every consumer, made only when asked for. Ids of one queue sort in enqueue order.
+    #[doc = doc!(Message.id)]
     #[getter]
     fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         uuid(py, id(self.draft.created, self.draft.seq, self.source.get().salt))
     }
 
-    /// The position in the queue, gapless from 0 in enqueue order.
+    #[doc = doc!(Message.seq)]
     #[getter]
     fn seq(&self) -> u64 {
         self.draft.seq
     }
 
-    /// The very object that was enqueued, not a copy: consumers share it.
+    #[doc = doc!(Message.payload)]
     #[getter]
     fn payload(&self, py: Python<'_>) -> Py<PyAny> {
         self.draft.payload.clone_ref(py)
     }
 
-    /// The bytes accounted for it.
+    #[doc = doc!(Message.size)]
     #[getter]
     fn size(&self) -> u64 {
         self.draft.size
     }
 
-    /// When it was enqueued, as an aware datetime in UTC. Never runs backwards within one queue.
+    #[doc = doc!(Message.created)]
     #[getter]
     fn created<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         datetime(py, self.draft.created)
     }
 
-    /// The same in nanoseconds since the epoch.
+    #[doc = doc!(Message.created_ns)]
     #[getter]
     fn created_ns(&self) -> u64 {
         self.draft.created
     }
 
-    /// The audit trail: the enqueue, then every read so far by the consumers there are, in time order.
-    ///
-    /// With `Queue(audit=False)` it is the enqueue alone.
+    #[doc = doc!(Message.events)]
     #[getter]
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let source = self.source.get();
@@ -307,21 +296,13 @@ impl Message {
         PyList::new(py, events)
     }
 
-    /// Messages this consumer lost just before this one, to expiry or overflow.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue("old", ttl=0.001)
-    /// >>> import time; time.sleep(0.002)
-    /// >>> _ = q.enqueue("new")
-    /// >>> reader.read().missed
-    /// 1
+    #[doc = doc!(Message.missed)]
     #[getter]
     fn missed(&self) -> u64 {
         self.draft.missed
     }
 
-    /// How often it has been delivered: 1, or more after a redelivery by an acknowledging group.
+    #[doc = doc!(Message.deliveries)]
     #[getter]
     fn deliveries(&self) -> u32 {
         self.draft.deliveries
@@ -331,70 +312,23 @@ impl Message {
         Ok(format!("<Message {}: {}>", self.draft.seq, self.draft.payload.bind(py).repr()?))
     }
 
-    /// Settles the message: done, never to be delivered again.
-    ///
-    /// True: this call settled it, also after its `ack_wait`, as long as nobody else has. False: too late, it has left the
-    /// queue, or another delivery of it was settled. Each delivery can be settled once, whatever the answer.
-    ///
-    /// Raises QueueError when it does not belong to an acknowledging group, or this delivery has been settled before.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
-    /// >>> _ = q.enqueue("job")
-    /// >>> message = member.read()
-    /// >>> message.ack()
-    /// True
-    /// >>> member.group.pending_count
-    /// 0
+    #[doc = doc!(Message.ack)]
     fn ack(&self, py: Python<'_>) -> PyResult<bool> {
         self.settle(py, Settle::Ack)
     }
 
-    /// Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds.
-    ///
-    /// True: it will be delivered again. False: too late, as for `ack`, or it has been delivered again already.
-    ///
-    /// Raises QueueError as `ack` does, and ValueError for a negative delay.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
-    /// >>> _ = q.enqueue("job")
-    /// >>> member.read().nack()
-    /// True
-    /// >>> member.read().deliveries
-    /// 2
+    #[doc = doc!(Message.nack)]
     #[pyo3(signature = (delay = Delay(0)), text_signature = "($self, delay=0.0)")]
     fn nack(&self, py: Python<'_>, delay: Delay) -> PyResult<bool> {
         self.settle(py, Settle::Nack(delay.0))
     }
 
-    /// Never redeliver: straight to the dead letter queue. Where there is none, it counts as read.
-    ///
-    /// True: this call settled it. False: too late, as for `ack`. Raises QueueError as `ack` does.
-    ///
-    /// >>> q, dead = Queue("q"), Queue("dead")
-    /// >>> member = q.add_group("workers", ack_wait=30, dead_letter=dead).add_consumer()
-    /// >>> _ = q.enqueue("poison")
-    /// >>> member.read().term()
-    /// True
-    /// >>> dead.add_consumer().get()
-    /// 'poison'
+    #[doc = doc!(Message.term)]
     fn term(&self, py: Python<'_>) -> PyResult<bool> {
         self.settle(py, Settle::Term)
     }
 
-    /// Still at work on it: `ack_wait` starts afresh.
-    ///
-    /// True: it did. False: too late, as for `nack`. Raises QueueError as `ack` does.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> member = q.add_group("workers", ack_wait=30).add_consumer()
-    /// >>> _ = q.enqueue("long job")
-    /// >>> message = member.read()
-    /// >>> message.in_progress()
-    /// True
-    /// >>> message.ack()
-    /// True
+    #[doc = doc!(Message.in_progress)]
     fn in_progress(&self, py: Python<'_>) -> PyResult<bool> {
         self.settle(py, Settle::InProgress)
     }
@@ -408,12 +342,7 @@ impl Message {
     }
 }
 
-/// One entry of a message's audit trail: that it was enqueued, or that a consumer read it.
-///
-/// >>> q = Queue("q")
-/// >>> _ = q.enqueue("hello")
-/// >>> [event.kind for event in q.add_consumer().read().events]
-/// ['enqueue', 'dequeue']
+#[doc = doc!(Event)]
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct Event {
     /// Nanoseconds since the epoch.
@@ -424,25 +353,25 @@ pub(super) struct Event {
 
 #[pymethods]
 impl Event {
-    /// What happened.
+    #[doc = doc!(Event.kind)]
     #[getter]
     fn kind(&self) -> &'static str {
         if self.consumer.is_some() { "dequeue" } else { "enqueue" }
     }
 
-    /// When, as an aware datetime in UTC.
+    #[doc = doc!(Event.timestamp)]
     #[getter]
     fn timestamp<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         datetime(py, self.timestamp)
     }
 
-    /// The name of the queue.
+    #[doc = doc!(Event.queue)]
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<PyString> {
         self.queue.clone_ref(py)
     }
 
-    /// Who read it; None for "enqueue".
+    #[doc = doc!(Event.consumer_id)]
     #[getter]
     fn consumer_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.consumer.map(|id| uuid(py, id)).transpose()

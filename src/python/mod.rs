@@ -1,5 +1,7 @@
 //! The binding: puts the engine into Python's hands. Argument checks, conversions, sizes, waiting; no queue logic.
 
+include!(concat!(env!("OUT_DIR"), "/docs.rs"));
+
 mod aio;
 mod arguments;
 mod consumer;

@@ -53,31 +53,7 @@ struct Registered {
     on_missed: Option<Py<PyAny>>,
 }
 
-/// A named, thread-safe, memory-bounded broadcast log: every consumer reads every message, at its own pace.
-///
-/// A message leaves when it is older than its time to live; a full queue refuses what does not fit, or waits.
-///
-/// name        what errors, stats and events call it.
-/// ttl         seconds (or a timedelta) a message lives; None: for ever.
-/// max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
-/// max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
-/// retention   "limits": kept until TTL or overflow removes it (the default).
-///             "interest": also removed once every consumer and group has read (or acked) it.
-/// overflow    "reject": a full queue raises QueueFullError, or waits as long as `timeout` allows (the default).
-///             "drop_oldest": the oldest messages make room; consumers count them as missed.
-/// sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
-///             containers, dataclasses and attributes.
-/// audit       False: reads leave no records; `Message.events` is the enqueue alone and `history()` is empty.
-///
-/// Raises TypeError or ValueError for an argument that is not one of these. A queue cannot be copied or pickled.
-///
-/// >>> q = Queue("orders", ttl=60, max_bytes=10_000_000)
-/// >>> billing = q.add_consumer("billing")
-/// >>> shipping = q.add_consumer("shipping")
-/// >>> q.enqueue({"order": 1})
-/// 0
-/// >>> billing.get(), shipping.get()
-/// ({'order': 1}, {'order': 1})
+#[doc = doc!(Queue)]
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
 pub(super) struct Queue {
     pub(super) engine: Engine,
@@ -543,27 +519,19 @@ impl Queue {
         })
     }
 
-    /// The name it was given.
+    #[doc = doc!(Queue.name)]
     #[getter]
     fn name(&self, py: Python<'_>) -> Py<PyString> {
         self.name.clone_ref(py)
     }
 
-    /// When the queue was made, as an aware datetime in UTC.
+    #[doc = doc!(Queue.created_at)]
     #[getter]
     fn created_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         message::datetime(py, self.created)
     }
 
-    /// The limit in bytes, payloads and overhead.
-    ///
-    /// Settable at any time, also below what is held: then nothing fits until enough has left. Raising it wakes
-    /// producers that wait for space. ValueError unless it is positive.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.max_bytes = 2_000_000
-    /// >>> q.max_bytes
-    /// 2000000
+    #[doc = doc!(Queue.max_bytes)]
     #[getter]
     fn max_bytes(&self) -> u64 {
         self.engine.max_bytes()
@@ -577,10 +545,7 @@ impl Queue {
         })
     }
 
-    /// The limit in messages; None when there is none. Settable like `max_bytes`.
-    ///
-    /// >>> q = Queue("q", max_items=100)
-    /// >>> q.max_items = None
+    #[doc = doc!(Queue.max_items)]
     #[getter]
     fn max_items(&self) -> Option<u64> {
         self.engine.max_items()
@@ -596,37 +561,16 @@ impl Queue {
 
     // --- producing ----------------------------------------------------------------------------------------------------
 
-    /// Adds a message and returns its seq.
-    ///
-    /// ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl, shorter or longer;
-    ///             None: for ever.
-    /// timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
-    ///
-    /// Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
-    /// QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.enqueue("a"), q.enqueue("b", ttl=5)
-    /// (0, 1)
+    #[doc = doc!(Queue.enqueue)]
     #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
-           text_signature = "($self, payload, *, ttl=..., timeout=0.0)")]
+           text_signature = "($self, payload, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=0.0)")]
     fn enqueue(&self, payload: Bound<'_, PyAny>, ttl: OwnTtl, timeout: Timeout) -> PyResult<u64> {
         self.add(payload, ttl.0, timeout)
     }
 
-    /// Adds all of the payloads, next to each other, or none; returns their seqs.
-    ///
-    /// ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: for ever.
-    /// timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
-    ///             fit fails at once, an endless iterable as soon as it is past max_bytes.
-    ///
-    /// Raises what `enqueue` raises, and what the iterable raised. The queue is then as it was.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.enqueue_batch(["a", "b", "c"])
-    /// range(0, 3)
+    #[doc = doc!(Queue.enqueue_batch)]
     #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
-           text_signature = "($self, payloads, *, ttl=..., timeout=0.0)")]
+           text_signature = "($self, payloads, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=0.0)")]
     fn enqueue_batch<'py>(
         &self,
         payloads: &Bound<'py, PyAny>,
@@ -650,15 +594,7 @@ impl Queue {
         range(py, seqs)
     }
 
-    /// `enqueue` with the signature of the standard library's `queue.Queue.put`: waits for space unless told not to.
-    ///
-    /// block       false: do not wait; no timeout is looked at.
-    /// timeout     seconds to wait for space; None: for ever (the default).
-    ///
-    /// Raises what `enqueue` raises; its errors for a full queue are also `queue.Full`.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.put("a")
+    #[doc = doc!(Queue.put)]
     #[pyo3(signature = (item, block = Truth(true), timeout = None),
            text_signature = "($self, item, block=True, timeout=None)")]
     fn put(&self, item: Bound<'_, PyAny>, block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
@@ -666,37 +602,14 @@ impl Queue {
         self.add(item, Lifetime::Queue, timeout).map(|_| ())
     }
 
-    /// `put` without waiting.
-    ///
-    /// >>> q = Queue("q", max_items=1)
-    /// >>> q.put_nowait("a")
-    /// >>> q.put_nowait("b")
-    /// Traceback (most recent call last):
-    /// mpmc_queue.ItemLimitError: ...
+    #[doc = doc!(Queue.put_nowait)]
     fn put_nowait(&self, item: Bound<'_, PyAny>) -> PyResult<()> {
         self.add(item, Lifetime::Queue, Timeout::NOW).map(|_| ())
     }
 
     // --- consumers ----------------------------------------------------------------------------------------------------
 
-    /// A new consumer with a position of its own. It stays registered until it is closed or removed.
-    ///
-    /// name        what stats call it; None: it has only its id.
-    /// start       "earliest": at the oldest message held (the default). "latest": at the next one enqueued.
-    ///             An int: at that seq, or the oldest held if it is gone; beyond `next_seq` it is a ValueError.
-    ///             An aware datetime: at the first message created then or later; a naive one is a ValueError.
-    /// on_missed   what happens when messages left unread: "skip": the read goes on, the counts tell (the default).
-    ///             "raise": the next read raises MessagesMissedError, once per gap. A callable: called with the
-    ///             count, in the reading thread, before the next message.
-    ///
-    /// Works on a closed queue too, to drain it.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> _ = q.enqueue_batch(["a", "b"])
-    /// >>> q.add_consumer().get()
-    /// 'a'
-    /// >>> q.add_consumer("tail", start="latest").read() is None
-    /// True
+    #[doc = doc!(Queue.add_consumer)]
     #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip),
            text_signature = "($self, name=None, *, start='earliest', on_missed='skip')")]
     fn add_consumer<'py>(
@@ -721,24 +634,7 @@ impl Queue {
         Self::object_of(slf, consumer)
     }
 
-    /// A new group: its members share one position, so that each message goes to one of them.
-    ///
-    /// start           where it begins, as for `add_consumer`.
-    /// ack_wait        seconds (or a timedelta) a member has to `ack` a message before it is delivered again;
-    ///                 None: a delivery settles itself (the default).
-    /// max_deliver     deliveries before it is moved to `dead_letter` (or counted as missed); None: no end.
-    /// backoff         seconds that each redelivery waits, the last one repeated; None: no wait.
-    /// max_ack_pending no new deliveries beyond so many not yet settled; None: no limit.
-    /// dead_letter     the queue that takes what was delivered too often, or refused with `term`.
-    ///
-    /// Raises ValueError when the name is in use.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> workers = q.add_group("workers")
-    /// >>> one, two = workers.add_consumer(), workers.add_consumer()
-    /// >>> _ = q.enqueue_batch(["a", "b"])
-    /// >>> one.get(), two.get()
-    /// ('a', 'b')
+    #[doc = doc!(Queue.add_group)]
     #[pyo3(signature = (name, *, start = StartAt(Start::Earliest), ack_wait = None, max_deliver = None, backoff = None,
                         max_ack_pending = None, dead_letter = None),
            text_signature = "($self, name, *, start='earliest', ack_wait=None, max_deliver=None, backoff=None, \
@@ -767,37 +663,20 @@ impl Queue {
         Self::object_of_group(slf, made, name.cast::<PyString>()?)
     }
 
-    /// The group with this name, or None.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> _ = q.add_group("workers")
-    /// >>> q.get_group("workers").name
-    /// 'workers'
+    #[doc = doc!(Queue.get_group)]
     fn get_group<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
         let text = arguments::text("name", name)?;
         let found = slf.get().engine.group(&text);
         found.map(|group| Self::object_of_group(slf, group, name.cast::<PyString>()?)).transpose()
     }
 
-    /// The consumer with this id, or None.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> q.get_consumer(reader.id).id == reader.id
-    /// True
+    #[doc = doc!(Queue.get_consumer)]
     fn get_consumer<'py>(slf: &Bound<'py, Self>, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Consumer>>> {
         let found = id_of(id)?.and_then(|id| slf.get().find(id));
         found.map(|consumer| Self::object_of(slf, consumer)).transpose()
     }
 
-    /// Removes a consumer, given itself or its id; False when this queue has no such consumer.
-    ///
-    /// Calls blocked on it wake with ConsumerClosedError, and its read records leave the audit trail.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> q.remove_consumer(reader), q.remove_consumer(reader)
-    /// (True, False)
+    #[doc = doc!(Queue.remove_consumer)]
     fn remove_consumer(slf: &Bound<'_, Self>, consumer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let this = slf.get();
         let found = match consumer.cast::<Consumer>() {
@@ -815,7 +694,7 @@ impl Queue {
         aio::waking(|| Ok(found.is_some_and(|consumer| this.remove(&consumer))))
     }
 
-    /// The consumers registered now.
+    #[doc = doc!(Queue.consumers)]
     #[getter]
     fn consumers<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let consumers = slf.get().engine.consumers();
@@ -826,12 +705,7 @@ impl Queue {
 
     // --- expiration ---------------------------------------------------------------------------------------------------
 
-    /// Seconds a message lives; None: for ever.
-    ///
-    /// Settable; applies at once to what is already held, and to producers and readers waiting. ttl=0 is a ValueError.
-    ///
-    /// >>> q = Queue("q", ttl=60)
-    /// >>> q.ttl = None
+    #[doc = doc!(Queue.ttl)]
     #[getter]
     fn ttl(&self) -> Option<f64> {
         self.engine.ttl().map(message::seconds)
@@ -845,75 +719,47 @@ impl Queue {
         })
     }
 
-    /// Whether messages expire; True until `disable_expiration`.
+    #[doc = doc!(Queue.expiration_enabled)]
     #[getter]
     fn expiration_enabled(&self) -> bool {
         self.engine.expires()
     }
 
-    /// Lets messages expire again. What is past its TTL by then leaves at once.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> q.disable_expiration()
-    /// >>> q.enable_expiration()
+    #[doc = doc!(Queue.enable_expiration)]
     fn enable_expiration(&self) {
         self.engine.set_expires(true);
     }
 
-    /// Keeps messages past their TTL, and delivers them, until `enable_expiration`.
-    ///
-    /// >>> q = Queue("q", ttl=0.001)
-    /// >>> q.disable_expiration()
-    /// >>> q.expiration_enabled
-    /// False
+    #[doc = doc!(Queue.disable_expiration)]
     fn disable_expiration(&self) {
         self.engine.set_expires(false);
     }
 
-    /// Removes what is past its TTL now, and returns how many; 0 while expiration is disabled.
-    ///
-    /// Never needed for correctness: what is past its TTL is not delivered, and a thread removes it in time.
-    ///
-    /// >>> Queue("q").force_expiration()
-    /// 0
+    #[doc = doc!(Queue.force_expiration)]
     fn force_expiration(&self) -> u64 {
         self.engine.force_expiration()
     }
 
     // --- looking ------------------------------------------------------------------------------------------------------
 
-    /// The queue's figures, all taken at the same moment.
-    ///
-    /// >>> Queue("q").stats().total_items
-    /// 0
+    #[doc = doc!(Queue.stats)]
     fn stats(&self, py: Python<'_>) -> QueueStats {
         QueueStats::new(py, self.engine.stats(), &self.name, self.created)
     }
 
-    /// The figures of every consumer.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> _ = q.add_consumer("reader")
-    /// >>> [stats.name for stats in q.consumer_stats()]
-    /// ['reader']
+    #[doc = doc!(Queue.consumer_stats)]
     fn consumer_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let stats: Vec<_> = self.engine.consumer_stats().into_iter().map(ConsumerStats::from).collect();
         PyList::new(py, stats)
     }
 
-    /// The figures of every group.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> _ = q.add_group("workers")
-    /// >>> [stats.name for stats in q.group_stats()]
-    /// ['workers']
+    #[doc = doc!(Queue.group_stats)]
     fn group_stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let stats: Vec<_> = self.engine.group_stats().into_iter().map(GroupStats::from).collect();
         PyList::new(py, stats)
     }
 
-    /// Everything at once, for the metrics and the dashboard: the queue's figures, the age of the oldest message, those
-    /// of consumers, those of groups, and what removed consumers had read and missed (group, name, read, missed).
+    #[doc = doc!(Queue._figures)]
     fn _figures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let figures = self.engine.figures();
         let queue = QueueStats::new(py, figures.queue, &self.name, self.created);
@@ -924,40 +770,36 @@ impl Queue {
         (queue, message::seconds(figures.oldest), consumers, groups, departed).into_pyobject(py)
     }
 
-    /// Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. Nobody has read them
-    /// by that: it leaves every position, count and audit trail alone.
+    #[doc = doc!(Queue._look)]
     fn _look<'py>(&self, py: Python<'py>, start: u64, limit: usize) -> PyResult<Vec<Bound<'py, Message>>> {
         let mut drafts = Vec::with_capacity(limit.min(SLICE));
         self.engine.look(start, limit.min(SLICE), |delivery| drafts.push(Draft::new(py, &delivery)));
         drafts.into_iter().map(|draft| draft.finish(py, &self.source)).collect()
     }
 
-    /// Whether no message is held. (As a truth value a queue is always True.)
-    ///
-    /// >>> Queue("q").is_empty()
-    /// True
+    #[doc = doc!(Queue.is_empty)]
     fn is_empty(&self) -> bool {
         self.engine.is_empty()
     }
 
-    /// Bytes held, payloads and overhead: never above `max_bytes`, unless that was lowered since.
+    #[doc = doc!(Queue.memory_usage)]
     #[getter]
     fn memory_usage(&self) -> u64 {
         self.engine.memory_usage()
     }
 
-    /// Whether `close` has been called.
+    #[doc = doc!(Queue.closed)]
     #[getter]
     fn closed(&self) -> bool {
         self.engine.is_closed()
     }
 
-    /// Messages held.
+    #[doc = doc!(Queue.__len__)]
     fn __len__(&self) -> usize {
         self.engine.len() as usize
     }
 
-    /// Always True: an empty queue is still a queue.
+    #[doc = doc!(Queue.__bool__)]
     fn __bool__(&self) -> bool {
         true
     }
@@ -977,40 +819,19 @@ impl Queue {
 
     // --- ending -------------------------------------------------------------------------------------------------------
 
-    /// Ends the queue: producers fail from here on, and everyone who waits wakes. Once is enough.
-    ///
-    /// Consumers may read what is left. With `immediate` that is discarded (which is not missed) and memory freed.
-    ///
-    /// >>> q = Queue("q")
-    /// >>> _ = q.enqueue("last")
-    /// >>> q.close()
-    /// >>> [message.payload for message in q.add_consumer()]
-    /// ['last']
+    #[doc = doc!(Queue.close)]
     #[pyo3(signature = (*, immediate = false))]
     fn close(&self, immediate: bool) -> PyResult<()> {
         self.end(immediate)
     }
 
-    /// The standard library's name for `close`.
-    ///
-    /// >>> Queue("q").shutdown()
+    #[doc = doc!(Queue.shutdown)]
     #[pyo3(signature = (immediate = Truth(false)), text_signature = "($self, immediate=False)")]
     fn shutdown(&self, immediate: Truth) -> PyResult<()> {
         self.end(immediate.0)
     }
 
-    /// Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.
-    ///
-    /// timeout     seconds to wait; None: for ever (the default).
-    ///
-    /// >>> q = Queue("q")
-    /// >>> reader = q.add_consumer()
-    /// >>> _ = q.enqueue("a")
-    /// >>> q.join(timeout=0)
-    /// False
-    /// >>> _ = reader.get()
-    /// >>> q.join()
-    /// True
+    #[doc = doc!(Queue.join)]
     #[pyo3(signature = (timeout = Timeout::Never), text_signature = "($self, timeout=None)")]
     fn join(&self, py: Python<'_>, timeout: Timeout) -> PyResult<bool> {
         let joined =
@@ -1018,51 +839,27 @@ impl Queue {
         Ok(joined.is_some())
     }
 
-    /// `enqueue` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
-    ///
-    /// Cancelled while it waits, it has added nothing.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     q = Queue("q")
-    /// ...     return await q.aenqueue("a")
-    /// >>> asyncio.run(main())
-    /// 0
+    #[doc = doc!(Queue.aenqueue)]
     #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
-           text_signature = "($self, payload, *, ttl=..., timeout=None)")]
+           text_signature = "($self, payload, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
     fn aenqueue(slf: Py<Self>, payload: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
         Call::new(Operation::Enqueue(slf, payload, ttl.0), timeout)
     }
 
-    /// `enqueue_batch` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
-    ///
-    /// Cancelled while it waits, it has added nothing.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     q = Queue("q")
-    /// ...     return await q.aenqueue_batch("abc")
-    /// >>> asyncio.run(main())
-    /// range(0, 3)
+    #[doc = doc!(Queue.aenqueue_batch)]
     #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
-           text_signature = "($self, payloads, *, ttl=..., timeout=None)")]
+           text_signature = "($self, payloads, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
     fn aenqueue_batch(slf: Py<Self>, payloads: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
         Call::new(Operation::EnqueueBatch(slf, payloads, ttl.0), timeout)
     }
 
-    /// `join` for asyncio.
-    ///
-    /// >>> import asyncio
-    /// >>> async def main():
-    /// ...     return await Queue("q").ajoin()
-    /// >>> asyncio.run(main())
-    /// True
+    #[doc = doc!(Queue.ajoin)]
     #[pyo3(signature = (timeout = Timeout::Never), text_signature = "($self, timeout=None)")]
     fn ajoin(slf: Py<Self>, timeout: Timeout) -> Call {
         Call::new(Operation::Join(slf), timeout)
     }
 
-    /// `with Queue(...) as q:` closes the queue on exit.
+    #[doc = doc!(Queue.__enter__)]
     fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

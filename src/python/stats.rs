@@ -4,17 +4,11 @@ use super::message::{datetime, seconds, uuid};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyString};
 
-/// A queue's figures, all taken at the same moment.
-///
-/// >>> q = Queue("q", max_items=10)
-/// >>> _ = q.enqueue_batch("abc")
-/// >>> stats = q.stats()
-/// >>> stats.total_items, stats.max_items, stats.next_seq
-/// (3, 10, 3)
+#[doc = doc!(QueueStats)]
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct QueueStats {
     stats: crate::QueueStats,
-    /// The queue's name.
+    #[doc = doc!(QueueStats.name)]
     #[pyo3(get)]
     name: Py<PyString>,
     created: u64,
@@ -28,91 +22,91 @@ impl QueueStats {
 
 #[pymethods]
 impl QueueStats {
-    /// Messages held.
+    #[doc = doc!(QueueStats.total_items)]
     #[getter]
     fn total_items(&self) -> u64 {
         self.stats.total_items
     }
 
-    /// Bytes held, payloads and overhead.
+    #[doc = doc!(QueueStats.memory_usage)]
     #[getter]
     fn memory_usage(&self) -> u64 {
         self.stats.memory_usage
     }
 
-    /// `memory_usage` in percent of `max_bytes`.
+    #[doc = doc!(QueueStats.memory_percent)]
     #[getter]
     fn memory_percent(&self) -> f64 {
         100.0 * self.stats.memory_usage as f64 / self.stats.max_bytes as f64
     }
 
-    /// The limit in bytes.
+    #[doc = doc!(QueueStats.max_bytes)]
     #[getter]
     fn max_bytes(&self) -> u64 {
         self.stats.max_bytes
     }
 
-    /// The limit in messages; None when there is none.
+    #[doc = doc!(QueueStats.max_items)]
     #[getter]
     fn max_items(&self) -> Option<u64> {
         self.stats.max_items
     }
 
-    /// Bytes held by the read records, apart from `memory_usage`.
+    #[doc = doc!(QueueStats.audit_bytes)]
     #[getter]
     fn audit_bytes(&self) -> u64 {
         self.stats.audit_bytes
     }
 
-    /// Consumers registered.
+    #[doc = doc!(QueueStats.consumer_count)]
     #[getter]
     fn consumer_count(&self) -> u64 {
         self.stats.consumers
     }
 
-    /// When the queue was made, as an aware datetime in UTC.
+    #[doc = doc!(QueueStats.created_at)]
     #[getter]
     fn created_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
         datetime(py, self.created)
     }
 
-    /// Seconds a message lives; None: for ever.
+    #[doc = doc!(QueueStats.ttl)]
     #[getter]
     fn ttl(&self) -> Option<f64> {
         self.stats.ttl.map(seconds)
     }
 
-    /// Messages enqueued since creation.
+    #[doc = doc!(QueueStats.enqueued)]
     #[getter]
     fn enqueued(&self) -> u64 {
         self.stats.next_seq
     }
 
-    /// Messages removed by their TTL since creation.
+    #[doc = doc!(QueueStats.expired)]
     #[getter]
     fn expired(&self) -> u64 {
         self.stats.expired
     }
 
-    /// Messages removed to make room since creation.
+    #[doc = doc!(QueueStats.dropped)]
     #[getter]
     fn dropped(&self) -> u64 {
         self.stats.dropped
     }
 
-    /// Messages refused with QueueFullError since creation; a refused batch counts each of its messages.
+    #[doc = doc!(QueueStats.rejected)]
     #[getter]
     fn rejected(&self) -> u64 {
         self.stats.rejected
     }
 
-    /// The oldest message held; `next_seq` when there is none.
+    #[doc = doc!(QueueStats.first_seq)]
     #[getter]
     fn first_seq(&self) -> u64 {
         self.stats.first_seq
     }
 
-    /// What the next enqueue returns.
+    #[doc = doc!(QueueStats.next_seq)]
     #[getter]
     fn next_seq(&self) -> u64 {
         self.stats.next_seq
@@ -136,18 +130,7 @@ impl QueueStats {
     }
 }
 
-/// A consumer's figures, all taken at the same moment, in O(1) however much is unread.
-///
-/// The books balance: `total_items_read + missed_items + unread_items` is what has been enqueued since the consumer's
-/// start (until it seeks).
-///
-/// >>> q = Queue("q")
-/// >>> reader = q.add_consumer("reader")
-/// >>> _ = q.enqueue_batch("abc")
-/// >>> _ = reader.get()
-/// >>> stats = reader.stats()
-/// >>> stats.total_items_read, stats.missed_items, stats.unread_items
-/// (1, 0, 2)
+#[doc = doc!(ConsumerStats)]
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct ConsumerStats {
     stats: crate::ConsumerStats,
@@ -161,56 +144,55 @@ impl From<crate::ConsumerStats> for ConsumerStats {
 
 #[pymethods]
 impl ConsumerStats {
-    /// The consumer's id.
+    #[doc = doc!(ConsumerStats.id)]
     #[getter]
     fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         uuid(py, self.stats.id)
     }
 
-    /// Its name, if it was given one.
+    #[doc = doc!(ConsumerStats.name)]
     #[getter]
     fn name(&self) -> Option<&str> {
         self.stats.name.as_deref()
     }
 
-    /// The name of its group, if it is a member of one.
+    #[doc = doc!(ConsumerStats.group)]
     #[getter]
     fn group(&self) -> Option<&str> {
         self.stats.group.as_deref()
     }
 
-    /// Messages read, those passed over by `read_where` or by seeking forward included; of a member of a group, the
-    /// deliveries it was given.
+    #[doc = doc!(ConsumerStats.total_items_read)]
     #[getter]
     fn total_items_read(&self) -> u64 {
         self.stats.read
     }
 
-    /// Messages that reading on would deliver now.
+    #[doc = doc!(ConsumerStats.unread_items)]
     #[getter]
     fn unread_items(&self) -> u64 {
         self.stats.unread
     }
 
-    /// Their size in bytes.
+    #[doc = doc!(ConsumerStats.unread_bytes)]
     #[getter]
     fn unread_bytes(&self) -> u64 {
         self.stats.unread_bytes
     }
 
-    /// Seconds since the oldest unread message was enqueued; 0.0 when there is none.
+    #[doc = doc!(ConsumerStats.lag)]
     #[getter]
     fn lag(&self) -> f64 {
         seconds(self.stats.lag)
     }
 
-    /// Messages that left before this consumer read them.
+    #[doc = doc!(ConsumerStats.missed_items)]
     #[getter]
     fn missed_items(&self) -> u64 {
         self.stats.missed
     }
 
-    /// When it last read, as an aware datetime in UTC; None before the first read.
+    #[doc = doc!(ConsumerStats.last_read_time)]
     #[getter]
     fn last_read_time<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDateTime>>> {
         self.stats.last_read.map(|at| datetime(py, at)).transpose()
@@ -229,21 +211,7 @@ impl ConsumerStats {
     }
 }
 
-/// A group's figures, all taken at the same moment.
-///
-/// The books balance: `total_items_read + unread_items + pending_items + missed_items + dead_lettered_items` is what has been
-/// enqueued since the group's start (until it seeks).
-///
-/// >>> q = Queue("q")
-/// >>> workers = q.add_group("workers", ack_wait=30)
-/// >>> worker = workers.add_consumer()
-/// >>> _ = q.enqueue_batch("abc")
-/// >>> worker.read().ack()
-/// True
-/// >>> message = worker.read()
-/// >>> stats = workers.stats()
-/// >>> stats.total_items_read, stats.pending_items, stats.unread_items
-/// (1, 1, 1)
+#[doc = doc!(GroupStats)]
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct GroupStats {
     stats: crate::GroupStats,
@@ -257,67 +225,67 @@ impl From<crate::GroupStats> for GroupStats {
 
 #[pymethods]
 impl GroupStats {
-    /// Its name.
+    #[doc = doc!(GroupStats.name)]
     #[getter]
     fn name(&self) -> &str {
         self.stats.name.as_str()
     }
 
-    /// Members there are.
+    #[doc = doc!(GroupStats.member_count)]
     #[getter]
     fn member_count(&self) -> u64 {
         self.stats.members
     }
 
-    /// Messages settled: acked, or termed where there is no dead letter queue; without ack_wait, delivered.
+    #[doc = doc!(GroupStats.total_items_read)]
     #[getter]
     fn total_items_read(&self) -> u64 {
         self.stats.read
     }
 
-    /// Messages that wait to be delivered: new ones, and those ready to be delivered again.
+    #[doc = doc!(GroupStats.unread_items)]
     #[getter]
     fn unread_items(&self) -> u64 {
         self.stats.unread
     }
 
-    /// Their size in bytes.
+    #[doc = doc!(GroupStats.unread_bytes)]
     #[getter]
     fn unread_bytes(&self) -> u64 {
         self.stats.unread_bytes
     }
 
-    /// Seconds since the oldest of them was enqueued; 0.0 when there is none.
+    #[doc = doc!(GroupStats.lag)]
     #[getter]
     fn lag(&self) -> f64 {
         seconds(self.stats.lag)
     }
 
-    /// Messages delivered, not settled, and not ready to be delivered again.
+    #[doc = doc!(GroupStats.pending_items)]
     #[getter]
     fn pending_items(&self) -> u64 {
         self.stats.pending
     }
 
-    /// Messages that expired or were dropped, or that were delivered max_deliver times and have no dead letter queue.
+    #[doc = doc!(GroupStats.missed_items)]
     #[getter]
     fn missed_items(&self) -> u64 {
         self.stats.missed
     }
 
-    /// Of the missed: those that the dead letter queue could never take, for it is too small for them.
+    #[doc = doc!(GroupStats.refused_dead_letters)]
     #[getter]
     fn refused_dead_letters(&self) -> u64 {
         self.stats.refused_dead_letters
     }
 
-    /// Deliveries that were not the first of their message.
+    #[doc = doc!(GroupStats.redelivered_items)]
     #[getter]
     fn redelivered_items(&self) -> u64 {
         self.stats.redelivered
     }
 
-    /// Messages moved to the dead letter queue.
+    #[doc = doc!(GroupStats.dead_lettered_items)]
     #[getter]
     fn dead_lettered_items(&self) -> u64 {
         self.stats.dead_lettered

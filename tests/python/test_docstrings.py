@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pydoc
 import types
 from pathlib import Path
 
@@ -50,3 +51,20 @@ def test_the_stub_documents_what_the_binary_documents(name):
     documented = {qualified.removeprefix(f"{name}.") for qualified, _ in stub_docstrings()}
     public = {member for member in vars(find(name)) if not member.startswith("_")}
     assert public <= documented
+
+
+@pytest.mark.parametrize("name", ["enqueue", "enqueue_batch", "aenqueue", "aenqueue_batch"])
+def test_the_default_ttl_is_shown_as_the_queues_and_means_that(name):
+    assert "ttl=queue.ttl," in str(inspect.signature(getattr(mpmc_queue.Queue, name)))
+    queue = mpmc_queue.Queue("q", ttl=None)
+    bound = inspect.signature(queue.enqueue).bind("a")
+    bound.apply_defaults()
+    assert queue.enqueue(*bound.args, **bound.kwargs) == 0
+    assert len(queue) == 1
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_help_shows_no_placeholder(name):
+    text = pydoc.render_doc(getattr(mpmc_queue, name))
+    assert "Ellipsis" not in text
+    assert "doc!" not in text

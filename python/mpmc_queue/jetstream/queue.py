@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import EllipsisType
 from typing import Any, Generic, Literal, Self, TypeVar, final
 from uuid import UUID
 
+from mpmc_queue._defaults import QUEUE_TTL
 from mpmc_queue._errors import QueueClosedError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
@@ -103,7 +103,7 @@ class Queue(Generic[_T]):
         self,
         payload: _T,
         *,
-        ttl: float | timedelta | EllipsisType | None = ...,
+        ttl: float | timedelta | None = QUEUE_TTL,
         timeout: float | None = None,
         id: UUID | None = None,
     ) -> int:
@@ -119,7 +119,7 @@ class Queue(Generic[_T]):
         Raises what `mpmc_queue.Queue.aenqueue` raises, and NotConfirmedError when the server did not answer in time.
         """
         wait = arguments.seconds(timeout, "timeout")
-        own = None if ttl is ... else self._own_ttl(ttl)
+        own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
         message = self._publisher.outgoing(encoded(self._options.codec, payload), own, self._message_id(id))
         if self._settling:
             await self._settled(wait)
@@ -129,7 +129,7 @@ class Queue(Generic[_T]):
         self,
         payloads: Iterable[_T],
         *,
-        ttl: float | timedelta | EllipsisType | None = ...,
+        ttl: float | timedelta | None = QUEUE_TTL,
         timeout: float | None = None,
         atomic: bool = True,
     ) -> Sequence[int]:
@@ -141,7 +141,7 @@ class Queue(Generic[_T]):
         Raises what `aenqueue` raises, and NotAtomicError when the server cannot do it all or nothing.
         """
         wait = arguments.seconds(timeout, "timeout")
-        own = None if ttl is ... else self._own_ttl(ttl)
+        own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
         if self._closed:
             raise QueueClosedError(f"queue {self.name!r} is closed")
         messages: list[Outgoing] = []
