@@ -1,5 +1,6 @@
 //! What all handles of a queue share: its state behind the lock, and what is done once the lock is free.
 
+mod burying;
 pub(crate) mod dead_letters;
 pub(crate) mod expiry;
 mod inbox;

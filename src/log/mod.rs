@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod budget;
 pub(crate) mod chunk;
 mod removal;
+mod removed;
 
 use std::collections::VecDeque;
 use std::hint::cold_path;
@@ -17,7 +18,7 @@ use slab::Slab;
 
 use crate::need::Need;
 use chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
-pub(crate) use removal::Removed;
+pub(crate) use removed::Removed;
 
 /// A message in place.
 #[derive(Debug)]

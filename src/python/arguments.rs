@@ -10,7 +10,7 @@ use pyo3::types::{
     PyTzInfoAccess,
 };
 
-use super::lifecycle;
+use super::host::detach;
 use crate::{Lifetime, Overflow, Retention, Start};
 
 /// Positions and limits end here, so that sums of two of them still fit.
@@ -95,7 +95,7 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        lifecycle::call_out(value.py(), || value.is_truthy()).map(Truth)
+        detach::call_out(value.py(), || value.is_truthy()).map(Truth)
     }
 }
 

@@ -5,178 +5,19 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 
-use super::aio::{self, Call, Operation};
+use super::aio::call::Call;
+use super::aio::mailbox::waking;
+use super::aio::operation::Operation;
 use super::arguments::{self, Count, SeekTo, Timeout, Truth};
-use super::group::ConsumerGroup;
-use super::list::Filling;
+use super::engine::EngineConsumer;
+use super::errors;
+use super::host::detach;
+use super::host::waiting::block;
 use super::message::{self, Draft, Message};
-use super::queue::{Queue, SLICE};
+use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::stats::ConsumerStats;
-use super::waiting::{Interpreter, block};
-use super::{errors, lifecycle};
+use crate::Error;
 use crate::wait::list::Condition;
-use crate::{Delivery, Error};
-
-/// The engine's consumer, of Python objects.
-pub(super) type EngineConsumer = crate::Consumer<Py<PyAny>, Interpreter>;
-
-#[doc = doc!(Consumer)]
-#[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
-pub(super) struct Consumer {
-    pub(super) consumer: EngineConsumer,
-    pub(super) queue: Py<Queue>,
-    name: Option<String>,
-}
-
-impl Consumer {
-    pub(super) fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer) -> Self {
-        // None also where another thread has just removed it: then nothing else is left of it either.
-        let name = consumer.stats().ok().and_then(|stats| stats.name);
-        Consumer { consumer, queue: queue.clone().unbind(), name }
-    }
-
-    /// Reads up to `limit` messages that are there. What was missed before them is told first.
-    fn take(&self, py: Python<'_>, limit: usize, visit: &mut impl FnMut(Delivery<'_, Py<PyAny>>)) -> PyResult<usize> {
-        loop {
-            match self.consumer.read_with(limit, &mut *visit) {
-                Ok(count) => return Ok(count),
-                Err(Error::Missed(count)) => match self.queue.get().on_missed(py, self.consumer.id()) {
-                    Some(callback) => drop(lifecycle::call_out(py, || callback.call1(py, (count,)))?),
-                    None => return Err(self.error(py, Error::Missed(count))),
-                },
-                Err(error) => return Err(self.error(py, error)),
-            }
-        }
-    }
-
-    pub(super) fn take_payload(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let mut taken = None;
-        self.take(py, 1, &mut |delivery| taken = Some(delivery.payload.clone_ref(py)))?;
-        Ok(taken)
-    }
-
-    /// The next payload in the usual case. None: nothing was done.
-    #[inline]
-    pub(super) fn take_payload_quickly<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.consumer.read_next(|delivery| delivery.payload.bind(py).clone())
-    }
-
-    /// The next message in the usual case. None: nothing was done.
-    #[inline]
-    pub(super) fn take_message_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
-        let draft = self.consumer.read_next(|delivery| Draft::new(py, &delivery))?;
-        Some(draft.finish(py, &self.queue.get().source))
-    }
-
-    fn take_draft(&self, py: Python<'_>) -> PyResult<Option<Draft>> {
-        let mut taken = None;
-        self.take(py, 1, &mut |delivery| taken = Some(Draft::new(py, &delivery)))?;
-        Ok(taken)
-    }
-
-    pub(super) fn take_message<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
-        let draft = self.take_draft(py)?;
-        self.finish(py, draft)
-    }
-
-    /// Up to `limit` messages that are there; None: none are.
-    pub(super) fn take_messages<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
-        let there = self.consumer.unread().unwrap_or(0);
-        let mut drafts = Vec::with_capacity(limit.min(usize::try_from(there).unwrap_or(0)));
-        self.take_slices(py, limit, |delivery| drafts.push(Draft::new(py, &delivery)))?;
-        if drafts.is_empty() {
-            return Ok(None);
-        }
-        let messages =
-            drafts.into_iter().map(|draft| draft.finish(py, &self.queue.get().source)).collect::<PyResult<Vec<_>>>()?;
-        PyList::new(py, messages).map(Some)
-    }
-
-    pub(super) fn try_take_missed(&self, py: Python<'_>) -> PyResult<Option<u64>> {
-        self.ask(py, EngineConsumer::take_missed)
-    }
-
-    fn finish<'py>(&self, py: Python<'py>, draft: Option<Draft>) -> PyResult<Option<Bound<'py, Message>>> {
-        draft.map(|draft| draft.finish(py, &self.queue.get().source)).transpose()
-    }
-
-    /// Takes what is there up to `limit`, in slices between which other threads get the interpreter: how many those were.
-    fn take_slices(
-        &self,
-        py: Python<'_>,
-        limit: usize,
-        mut visit: impl FnMut(Delivery<'_, Py<PyAny>>),
-    ) -> PyResult<usize> {
-        let mut taken = 0;
-        while taken < limit {
-            let slice = (limit - taken).min(SLICE);
-            let count = match taken {
-                0 => self.take(py, slice, &mut visit)?,
-                // Its errors stay: the next read meets them again, and it tells of what was missed meanwhile.
-                _ => self.consumer.read_on_with(slice, &mut visit).unwrap_or(0),
-            };
-            taken += count;
-            if count < slice {
-                break;
-            }
-            if taken < limit {
-                lifecycle::breathe(py);
-            }
-        }
-        Ok(taken)
-    }
-
-    /// Up to `limit` payloads that are there; None: none are.
-    fn take_payloads<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
-        let there = self.consumer.unread().unwrap_or(0);
-        // One place even where nothing is there: only a read tells why.
-        let mut payloads = Filling::new(py, limit.min(usize::try_from(there).unwrap_or(usize::MAX)).max(1))?;
-        let places = limit.min(payloads.places());
-        self.take_slices(py, places, |delivery| payloads.push(delivery.payload))?;
-        Ok(if payloads.len() > 0 { Some(payloads.finish()?) } else { None })
-    }
-
-    /// Waits for something to read.
-    fn wait_for<R>(
-        &self,
-        py: Python<'_>,
-        timeout: Timeout,
-        mut attempt: impl FnMut() -> PyResult<Option<R>>,
-    ) -> PyResult<Option<R>> {
-        match attempt()? {
-            None if !timeout.is_zero() => {
-                let engine = self.consumer.queue();
-                block(py, engine, Condition::Message(self.consumer.key()), timeout, |_| attempt())
-            }
-            result => Ok(result),
-        }
-    }
-
-    fn payload(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Py<PyAny>> {
-        let payload = self.wait_for(py, timeout, || self.take_payload(py))?;
-        payload.ok_or_else(|| errors::empty(py))
-    }
-
-    fn error(&self, py: Python<'_>, error: Error) -> PyErr {
-        errors::raise(py, error, &self.queue.get().name)
-    }
-
-    fn ask<R>(&self, py: Python<'_>, question: impl FnOnce(&EngineConsumer) -> Result<R, Error>) -> PyResult<R> {
-        question(&self.consumer).map_err(|error| self.error(py, error))
-    }
-
-    /// The same, where a consumer that was removed has an answer, too: nothing.
-    fn ask_until_removed<R: Default>(
-        &self,
-        py: Python<'_>,
-        question: impl FnOnce(&EngineConsumer) -> Result<R, Error>,
-    ) -> PyResult<R> {
-        match question(&self.consumer) {
-            Err(Error::ConsumerClosed) => Ok(R::default()),
-            answer => answer.map_err(|error| self.error(py, error)),
-        }
-    }
-}
 
 #[pymethods]
 impl Consumer {
@@ -203,7 +44,7 @@ impl Consumer {
     fn group<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
         let Some(name) = self.consumer.stats().ok().and_then(|stats| stats.group) else { return Ok(None) };
         let Some(group) = self.consumer.queue().group(&name) else { return Ok(None) };
-        Queue::object_of_group(self.queue.bind(py), group, &PyString::new(py, &name)).map(Some)
+        objects::group(self.queue.bind(py), group, &PyString::new(py, &name)).map(Some)
     }
 
     // --- messages -----------------------------------------------------------------------------------------------------
@@ -234,7 +75,7 @@ impl Consumer {
         self.wait_for(py, timeout, || {
             while let Some(message) = self.take_message(py)? {
                 let missed = message.get().draft.missed;
-                let matches = lifecycle::call_out(py, || predicate.call1((&message,))?.is_truthy());
+                let matches = detach::call_out(py, || predicate.call1((&message,))?.is_truthy());
                 if matches.as_ref().is_ok_and(|&matches| matches) {
                     return Ok(Some(message));
                 }
@@ -347,7 +188,7 @@ impl Consumer {
 
     #[doc = doc!(Consumer.seek)]
     fn seek(&self, py: Python<'_>, to: SeekTo) -> PyResult<()> {
-        aio::waking(|| Ok(self.consumer.seek(to.0)))?.map_err(|error| match error {
+        waking(|| Ok(self.consumer.seek(to.0)))?.map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("to", to.0, next),
             error => self.error(py, error),
         })
@@ -367,8 +208,8 @@ impl Consumer {
         let attempt = || self.try_take_missed(py);
         let taken = match attempt()? {
             None if !timeout.is_zero() => {
-                let what = Condition::Missed(self.consumer.key());
-                block(py, self.consumer.queue(), what, timeout, |_| attempt())?
+                let condition = Condition::Missed(self.consumer.key());
+                block(py, self.consumer.queue(), condition, timeout, |_| attempt())?
             }
             taken => taken,
         };
@@ -392,7 +233,7 @@ impl Consumer {
 
     #[doc = doc!(Consumer.close)]
     fn close(&self) -> PyResult<()> {
-        aio::waking(|| {
+        waking(|| {
             self.queue.get().remove(&self.consumer);
             Ok(())
         })

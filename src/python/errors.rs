@@ -1,10 +1,11 @@
 //! The engine's errors as Python's. The classes are written in Python, in `mpmc_queue/_errors.py`.
 
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
-use super::lifecycle;
+use super::host::detach;
 use crate::{Error, Limit};
 
 fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str) -> PyResult<&'py Bound<'py, PyType>> {
@@ -13,7 +14,7 @@ fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str
 
 /// The Python exception for an error of the engine, met at the queue of that name.
 pub(super) fn raise(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
-    lifecycle::call_out(py, || make(py, error, queue))
+    detach::call_out(py, || make(py, error, queue))
 }
 
 fn make(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
@@ -67,4 +68,9 @@ pub(super) fn settling(py: Python<'_>, message: &str, queue: &Py<PyString>) -> P
     let made =
         named(py, queue).and_then(|details| class(py, &QUEUE_ERROR, "QueueError")?.call((message,), Some(&details)));
     made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The error for what should never happen: a panic that reached the border to Python.
+pub(super) fn panicked() -> PyErr {
+    PanicException::new_err("internal error of mpmc_queue")
 }

@@ -12,9 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyString};
 use uuid::{Builder, Uuid, Variant, Version};
 
+use super::aio::mailbox::waking;
 use super::arguments::Delay;
-use super::queue::Engine;
-use super::{aio, errors, lifecycle};
+use super::engine::{Engine, WeakEngine};
+use super::errors;
+use super::host::detach;
 use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle};
 
 /// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
@@ -35,7 +37,7 @@ pub(super) struct Source {
     name: Py<PyString>,
     /// Tells this queue's messages from those of others, in their ids.
     salt: u32,
-    engine: lifecycle::Registered,
+    engine: WeakEngine,
 }
 
 impl Source {
@@ -96,7 +98,7 @@ impl Message {
                 &self.source.get().name,
             ));
         }
-        aio::waking(|| Ok(self.source.get().engine.upgrade().is_some_and(|engine| engine.settle(receipt, how))))
+        waking(|| Ok(self.source.get().engine.upgrade().is_some_and(|engine| engine.settle(receipt, how))))
     }
 }
 
@@ -226,7 +228,7 @@ pub(super) fn id(created: u64, seq: u64, salt: u32) -> Uuid {
 
 /// An id as Python's `UUID`, whose class is written in Python.
 pub(super) fn uuid(py: Python<'_>, id: Uuid) -> PyResult<Bound<'_, PyAny>> {
-    lifecycle::call_out(py, || id.into_pyobject(py))
+    detach::call_out(py, || id.into_pyobject(py))
 }
 
 /// An aware datetime in UTC for nanoseconds since the epoch.

@@ -5,19 +5,23 @@ include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 mod aio;
 mod arguments;
 mod consumer;
+mod engine;
 mod errors;
 mod fast;
 mod group;
-mod lifecycle;
-mod list;
+mod grouping;
+mod host;
 mod message;
+mod objects;
 mod queue;
-mod seq;
+mod registry;
 mod size;
 mod stats;
-mod waiting;
+mod taking;
 
 use pyo3::prelude::*;
+
+use host::lifecycle;
 
 /// The extension module.
 #[pymodule(gil_used = false)]
@@ -25,11 +29,11 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     // Before the classes: they are the process's, and must not be made in an interpreter that ends before it.
     lifecycle::refuse_subinterpreters(py)?;
-    module.add_class::<consumer::Consumer>()?;
-    module.add_class::<group::ConsumerGroup>()?;
+    module.add_class::<objects::Consumer>()?;
+    module.add_class::<objects::ConsumerGroup>()?;
     module.add_class::<message::Event>()?;
     module.add_class::<message::Message>()?;
-    module.add_class::<queue::Queue>()?;
+    module.add_class::<objects::Queue>()?;
     module.add_class::<stats::ConsumerStats>()?;
     module.add_class::<stats::GroupStats>()?;
     module.add_class::<stats::QueueStats>()?;
@@ -39,7 +43,7 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // Nothing should be measured then.
     module.add("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
     message::install(py)?;
-    fast::install_all(py)?;
+    fast::fronts::install_all(py)?;
     aio::install(py)?;
     lifecycle::install(py)
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -19,34 +19,22 @@ use pyo3::types::PyType;
 use super::future::TaskFuture;
 use super::futures::TaskWaker;
 use super::mailbox::Mailbox;
+use super::operation::Operation;
 use super::turn;
-use crate::Lifetime;
 use crate::need::Need;
 use crate::python::arguments::Timeout;
-use crate::python::consumer::Consumer;
+use crate::python::errors;
+use crate::python::host::detach;
+use crate::python::host::interpreter::Interpreter;
 use crate::python::message::Message;
-use crate::python::queue::{self, Batch, Queue};
-use crate::python::waiting::Interpreter;
-use crate::python::{errors, fast, lifecycle};
+use crate::python::queue::adding::Batch;
 use crate::sync::{Mutex, MutexGuard, lock};
-use crate::wait::list::{Condition, Ticket};
+use crate::wait::list::Ticket;
 
 /// What a loop calls when the time of a future is up.
 #[pyfunction]
 fn time_is_up(future: &Bound<'_, TaskFuture>) -> PyResult<()> {
-    lifecycle::call_out(future.py(), || TaskFuture::complete(future, true))
-}
-
-/// What is called, with what it is called on.
-pub(in crate::python) enum Operation {
-    Read(Py<Consumer>),
-    ReadBatch(Py<Consumer>, usize),
-    Get(Py<Consumer>),
-    Next(Py<Consumer>),
-    TakeMissed(Py<Consumer>),
-    Enqueue(Py<Queue>, Py<PyAny>, Lifetime),
-    EnqueueBatch(Py<Queue>, Py<PyAny>, Lifetime),
-    Join(Py<Queue>),
+    detach::call_out(future.py(), || TaskFuture::complete(future, true))
 }
 
 /// A coroutine in the middle of its work.
@@ -89,121 +77,23 @@ enum Step {
     Done(Py<PyAny>),
 }
 
-impl Operation {
-    /// The method that it is of.
-    fn name(&self) -> &'static str {
-        match self {
-            Operation::Read(_) => "Consumer.aread",
-            Operation::ReadBatch(..) => "Consumer.aread_batch",
-            Operation::Get(_) => "Consumer.aget",
-            Operation::Next(_) => "Consumer.__anext__",
-            Operation::TakeMissed(_) => "Consumer.atake_missed",
-            Operation::Enqueue(..) => "Queue.aenqueue",
-            Operation::EnqueueBatch(..) => "Queue.aenqueue_batch",
-            Operation::Join(_) => "Queue.ajoin",
-        }
-    }
-
-    fn queue(&self) -> &Py<Queue> {
-        match self {
-            Operation::Read(consumer)
-            | Operation::ReadBatch(consumer, _)
-            | Operation::Get(consumer)
-            | Operation::Next(consumer)
-            | Operation::TakeMissed(consumer) => &consumer.get().queue,
-            Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) | Operation::Join(queue) => queue,
-        }
-    }
-
-    fn condition(&self, need: Need) -> Condition {
-        match self {
-            Operation::Read(consumer)
-            | Operation::ReadBatch(consumer, _)
-            | Operation::Get(consumer)
-            | Operation::Next(consumer) => Condition::Message(consumer.get().consumer.key()),
-            Operation::TakeMissed(consumer) => Condition::Missed(consumer.get().consumer.key()),
-            Operation::Enqueue(..) | Operation::EnqueueBatch(..) => Condition::Space(need),
-            Operation::Join(_) => Condition::Joined,
-        }
-    }
-}
-
 impl Progress {
-    /// Does it, if it can be done now.
-    fn attempt(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let ticket = self.waiting.as_ref().map(|waiting| &waiting.ticket);
-        Ok(match &self.operation {
-            Operation::Read(consumer) => consumer.get().take_message(py)?.map(|message| message.into_any().unbind()),
-            Operation::ReadBatch(consumer, limit) => {
-                consumer.get().take_messages(py, *limit)?.map(|messages| messages.into_any().unbind())
-            }
-            Operation::Get(consumer) => consumer.get().take_payload(py)?,
-            Operation::Next(consumer) => match consumer.get().take_message(py) {
-                Err(error) if errors::is_closed(py, &error) => return Err(PyStopAsyncIteration::new_err(())),
-                message => message?.map(|message| message.into_any().unbind()),
-            },
-            Operation::TakeMissed(consumer) => match consumer.get().try_take_missed(py)? {
-                Some(count) => Some(count.into_pyobject(py)?.into_any().unbind()),
-                None => None,
-            },
-            Operation::Enqueue(queue, payload, lifetime) => {
-                if self.batch.is_none() {
-                    self.batch = Some(Box::new(queue.get().batch_of_one(payload.bind(py))?));
-                }
-                match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
-                    Some(Some(seqs)) => Some(seqs.start.into_pyobject(py)?.into_any().unbind()),
-                    _ => None,
-                }
-            }
-            Operation::EnqueueBatch(queue, payloads, lifetime) => {
-                if self.batch.is_none() {
-                    self.batch = Some(Box::new(queue.get().collect(payloads.bind(py))?));
-                }
-                match self.batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
-                    Some(Some(seqs)) => Some(queue::range(py, seqs)?.into_any().unbind()),
-                    _ => None,
-                }
-            }
-            Operation::Join(queue) => {
-                let joined = queue.get().engine.is_joined();
-                joined
-                    .then(|| true.into_pyobject(py).map(|joined| joined.to_owned().into_any().unbind()))
-                    .transpose()?
-            }
-        })
-    }
-
-    /// What it comes to when its time is up.
-    fn give_up(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Ok(match &self.operation {
-            Operation::Read(_) | Operation::Get(_) | Operation::Next(_) => py.None(),
-            Operation::ReadBatch(..) => pyo3::types::PyList::empty(py).into_any().unbind(),
-            Operation::TakeMissed(_) => 0u64.into_pyobject(py)?.into_any().unbind(),
-            Operation::Join(_) => false.into_pyobject(py)?.to_owned().into_any().unbind(),
-            Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) => {
-                return Err(match &self.batch {
-                    Some(batch) => queue.get().refusal(py, batch),
-                    None => errors::raise(py, crate::Error::Closed, &queue.get().name),
-                });
-            }
-        })
-    }
-
     fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
         if !std::mem::replace(&mut self.paused, true) && turn::is_over(py) {
             return Ok(Step::Suspend(py.None()));
         }
         let was_late = self.waiting.as_ref().map_or(Ok(false), |waiting| waiting.future.get().was_late(py))?;
         loop {
-            if let Some(result) = self.attempt(py)? {
+            let ticket = self.waiting.as_ref().map(|waiting| &waiting.ticket);
+            if let Some(result) = self.operation.attempt(py, &mut self.batch, ticket)? {
                 self.put_away(py, true);
                 return Ok(Step::Done(result));
             }
             if was_late || self.timeout.is_zero() {
                 self.put_away(py, false);
-                return self.give_up(py).map(Step::Done);
+                return self.operation.give_up(py, self.batch.as_deref()).map(Step::Done);
             }
-            if let Some(future) = lifecycle::call_out(py, || self.suspend(py))? {
+            if let Some(future) = detach::call_out(py, || self.suspend(py))? {
                 turn::end();
                 return Ok(Step::Suspend(future));
             }
@@ -268,7 +158,7 @@ impl Progress {
             false => queue.engine.give_up(&waiting.ticket),
         }
         if let Some(timer) = waiting.timer {
-            let _ = lifecycle::call_out(py, || timer.call_method0(py, intern!(py, "cancel")));
+            let _ = detach::call_out(py, || timer.call_method0(py, intern!(py, "cancel")));
         }
     }
 }
@@ -276,7 +166,7 @@ impl Progress {
 impl Drop for Call {
     fn drop(&mut self) {
         if !*self.is_begun.get_mut() {
-            Python::try_attach(|py| lifecycle::call_out(py, || warn_of_no_await(py, self.name)));
+            Python::try_attach(|py| detach::call_out(py, || warn_of_no_await(py, self.name)));
         }
         if let Some(mut progress) = self.progress.get_mut().take() {
             Python::try_attach(|py| progress.put_away(py, false));
@@ -371,7 +261,7 @@ unsafe extern "C" fn send(
         }
         Python::attach(|py| this.get().step(py))
     };
-    let step = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(fast::panicked()));
+    let step = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(errors::panicked()));
     let (object, outcome) = match step {
         Ok(Step::Suspend(future)) => (future.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
         Ok(Step::Done(message)) => (message.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
@@ -443,18 +333,7 @@ impl Call {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let progress = self.progress();
         let Some(progress) = &*progress else { return Ok(()) };
-        match &progress.operation {
-            Operation::Read(consumer)
-            | Operation::ReadBatch(consumer, _)
-            | Operation::Get(consumer)
-            | Operation::Next(consumer)
-            | Operation::TakeMissed(consumer) => visit.call(consumer)?,
-            Operation::Enqueue(queue, payload, _) | Operation::EnqueueBatch(queue, payload, _) => {
-                visit.call(queue)?;
-                visit.call(payload)?;
-            }
-            Operation::Join(queue) => visit.call(queue)?,
-        }
+        progress.operation.traverse(&visit)?;
         if let Some(batch) = &progress.batch {
             batch.payloads().try_for_each(|payload| visit.call(payload))?;
         }

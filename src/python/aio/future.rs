@@ -12,8 +12,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
-use crate::python::lifecycle;
-use crate::python::waiting::Interpreter;
+use crate::python::host::detach;
+use crate::python::host::interpreter::Interpreter;
 use crate::sync::{Mutex, lock};
 
 /// A future, as far as a task asks for it: `asyncio.Task` takes any object that answers as `asyncio.Future` does.
@@ -144,7 +144,7 @@ impl TaskFuture {
             return Ok(());
         }
         drop(state);
-        lifecycle::call_out(slf.py(), || Self::call_soon(slf, &callback))
+        detach::call_out(slf.py(), || Self::call_soon(slf, &callback))
     }
 
     fn remove_done_callback(&self, py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -152,7 +152,7 @@ impl TaskFuture {
         let count = callbacks.len();
         let mut kept = Vec::with_capacity(count);
         for callback in callbacks {
-            if !lifecycle::call_out(py, || callback.function.bind(py).eq(function))? {
+            if !detach::call_out(py, || callback.function.bind(py).eq(function))? {
                 kept.push(callback);
             }
         }
@@ -165,7 +165,7 @@ impl TaskFuture {
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let message = msg.unwrap_or_else(|| slf.py().None());
         let Some(callbacks) = slf.get().settle(Outcome::Cancelled(message)) else { return Ok(false) };
-        lifecycle::call_out(slf.py(), || callbacks.iter().try_for_each(|callback| Self::call_soon(slf, callback)))?;
+        detach::call_out(slf.py(), || callbacks.iter().try_for_each(|callback| Self::call_soon(slf, callback)))?;
         Ok(true)
     }
 

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 
 use super::future::TaskFuture;
 use super::mailbox::Mailbox;
-use crate::python::lifecycle;
-use crate::python::waiting::Interpreter;
+use crate::python::engine::WeakEngine;
+use crate::python::host::detach;
+use crate::python::host::interpreter::Interpreter;
 use crate::sync::{Mutex, lock};
 use crate::wait::list::Ticket;
 
@@ -85,7 +86,7 @@ pub(super) struct TaskWaker {
     pub futures: Arc<Futures>,
     /// The future's number there.
     pub number: u64,
-    pub queue: lifecycle::Registered,
+    pub queue: WeakEngine,
 }
 
 impl Wake for TaskWaker {
@@ -96,7 +97,7 @@ impl Wake for TaskWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         Python::try_attach(|py| {
             let Some(Entry { future, mailbox, ticket }) = self.futures.take(self.number) else { return };
-            if lifecycle::call_out(py, || Mailbox::post(mailbox.bind(py), future)) {
+            if detach::call_out(py, || Mailbox::post(mailbox.bind(py), future)) {
                 return;
             }
             // Nobody in that loop will ever come back: they all leave, and what this one was woken for goes to another.

@@ -11,8 +11,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use super::future::TaskFuture;
-use crate::python::lifecycle;
-use crate::python::waiting::Interpreter;
+use crate::python::host::detach;
+use crate::python::host::interpreter::Interpreter;
 use crate::sync::{Mutex, lock};
 
 thread_local! {
@@ -134,7 +134,7 @@ impl Mailbox {
         let py = slf.py();
         let ready = std::mem::take(&mut *lock::<Interpreter, _>(&slf.get().ready)).futures;
         let mut ready = ready.into_iter();
-        lifecycle::call_out(py, || {
+        detach::call_out(py, || {
             while let Some(future) = ready.next() {
                 if let Err(error) = TaskFuture::complete(future.bind(py), false) {
                     // A task that was interrupted or exits: the loop comes to the others in its next turn, or when it

@@ -9,8 +9,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::python::consumer::Consumer;
-use crate::python::queue::Queue;
+use crate::python::objects::{Consumer, Queue};
 
 /// The methods, by class.
 const OF_QUEUE: [&str; 3] = ["aenqueue", "aenqueue_batch", "ajoin"];

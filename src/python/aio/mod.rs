@@ -8,18 +8,15 @@
 //!
 //! Futures are held by the queue's object, where the garbage collector finds them, and not by the wakers.
 
-mod call;
+pub(super) mod call;
 mod future;
-mod futures;
-mod mailbox;
+pub(super) mod futures;
+pub(super) mod mailbox;
 mod method;
+pub(super) mod operation;
 mod turn;
 
 use pyo3::prelude::*;
-
-pub(super) use call::{Call, Operation};
-pub(super) use futures::Futures;
-pub(super) use mailbox::waking;
 
 /// Called whenever the module is imported.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {

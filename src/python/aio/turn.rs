@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use crate::Clock;
-use crate::python::lifecycle;
+use crate::python::host::detach;
 
 /// Nanoseconds for which a task may await what need not wait before other tasks of its loop get their turn.
 const TURN: u64 = 1_000_000;
@@ -58,7 +58,7 @@ pub(super) fn end() {
 /// Whether a call has to wait until the loop has turned: it has not for a whole turn. Otherwise a turn begins, if none is
 /// under way.
 pub(super) fn is_over(py: Python<'_>) -> bool {
-    !is_under_way() && lifecycle::call_out(py, || begin(py)).unwrap_or(false)
+    !is_under_way() && detach::call_out(py, || begin(py)).unwrap_or(false)
 }
 
 /// Begins a turn, unless the one before is over and the loop has not turned since.

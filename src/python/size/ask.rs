@@ -3,7 +3,6 @@
 use std::ffi::CStr;
 use std::slice;
 
-use super::super::lifecycle;
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -13,13 +12,14 @@ use pyo3::types::PyType;
 
 use super::Estimate;
 use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
+use crate::python::host::detach;
 
 impl<'py> Estimate<'py> {
     /// Counts an object as its type says.
     pub(super) fn ask(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = object.py();
         let kind = object.get_type();
-        let answer = lifecycle::call_out(py, || kind.getattr(intern!(py, "__sizeof__"))?.call1((object,)))?;
+        let answer = detach::call_out(py, || kind.getattr(intern!(py, "__sizeof__"))?.call1((object,)))?;
         let mut overflow = 0;
         // SAFETY: both are live objects, and the number is converted only if it is an int.
         let (is_int, size, flags) = unsafe {

@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use pyo3::ffi::{self, PyObject};
 
+use crate::python::host::detach::FREE_THREADED;
+
 /// What a reference costs; classes, modules, functions and singletons count as no more than that.
 pub(super) const POINTER: usize = size_of::<*mut PyObject>();
-
-/// A build without the GIL keeps a thread id, a lock and a second reference count in every object.
-pub(in crate::python) const FREE_THREADED: bool = size_of::<PyObject>() > 2 * POINTER;
 
 /// Up to 3.11 a str had a `wstr`, and an int kept its sign in the sign of its length.
 const BEFORE_3_12: bool = size_of::<ffi::PyASCIIObject>() > size_of::<PyObject>() + 3 * POINTER;

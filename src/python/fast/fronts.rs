@@ -15,19 +15,14 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyObject};
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use super::aio::{Call, Operation};
-use super::arguments::Timeout;
-use super::consumer::Consumer;
-use super::queue::Queue;
-
-/// The error for what should never happen: a panic that reached the border to Python.
-pub(super) fn panicked() -> PyErr {
-    PanicException::new_err("internal error of mpmc_queue")
-}
+use crate::python::aio::call::Call;
+use crate::python::aio::operation::Operation;
+use crate::python::arguments::Timeout;
+use crate::python::errors;
+use crate::python::objects::{Consumer, Queue};
 
 /// The method behind a front.
 struct Method(AtomicPtr<PyMethodDef>);
@@ -102,7 +97,7 @@ unsafe extern "C" fn call<F: Front>(
                 count => std::slice::from_raw_parts(args.cast::<Borrowed<'_, '_, PyAny>>(), count as usize),
             };
             let outcome = catch_unwind(AssertUnwindSafe(|| F::usual(py, this, args)));
-            let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(panicked()), py));
+            let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(errors::panicked()), py));
             if outcome.0 == RAISED {
                 cold_path();
                 return ptr::null_mut();
@@ -176,7 +171,7 @@ fn install<F: Front>(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Puts all fronts before their methods.
-pub(super) fn install_all(py: Python<'_>) -> PyResult<()> {
+pub(in crate::python) fn install_all(py: Python<'_>) -> PyResult<()> {
     install::<Enqueue>(py)?;
     install::<Put>(py)?;
     install::<Get>(py)?;

@@ -1,21 +1,14 @@
-//! How the engine waits and drops payloads in a Python program.
+//! The host of the engine in a Python program: how it waits for a lock, and where payloads are dropped.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::arguments::Timeout;
-use super::lifecycle;
-use super::queue::Engine;
-use super::size::FREE_THREADED;
+use super::detach::{self, FREE_THREADED};
 use crate::sync::Host;
 use crate::sync::host::back_off;
-use crate::wait::list::{Condition, Ticket};
 
-/// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
-/// and then nothing wakes the one that has to handle it.
-const SIGNAL_SLICE: Duration = Duration::from_millis(50);
 /// How long payloads are dropped before other threads get the interpreter.
 const DROP_SLICE: Duration = Duration::from_millis(1);
 
@@ -28,7 +21,7 @@ const TRIM_AFTER: u32 = 256;
 
 /// The host of a queue in a Python program.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Interpreter;
+pub(in crate::python) struct Interpreter;
 
 impl Host for Interpreter {
     // With the GIL, nothing of the process but the expiration thread runs before it is let go of.
@@ -39,7 +32,7 @@ impl Host for Interpreter {
         // SAFETY: it takes nothing, and may be called from any thread at any time.
         let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
         // None inside the garbage collector's traversal, where the interpreter must not be let go of.
-        let paused = is_attached.then(|| Python::try_attach(|py| lifecycle::detach(py, || back_off(tries)))).flatten();
+        let paused = is_attached.then(|| Python::try_attach(|py| detach::detach(py, || back_off(tries)))).flatten();
         if paused.is_none() {
             back_off(tries);
         }
@@ -53,14 +46,14 @@ impl Host for Interpreter {
         while more {
             let attached = Python::try_attach(|py| {
                 let began = Instant::now();
-                lifecycle::call_out(py, || {
+                detach::call_out(py, || {
                     while more && began.elapsed() < DROP_SLICE {
                         more = run();
                         steps += 1;
                     }
                 });
                 if more && is_attached {
-                    lifecycle::detach(py, || thread::sleep(LETTING_IN));
+                    detach::detach(py, || thread::sleep(LETTING_IN));
                 }
             });
             if attached.is_none() {
@@ -72,7 +65,7 @@ impl Host for Interpreter {
         }
         if steps >= TRIM_AFTER {
             match is_attached {
-                true => drop(Python::try_attach(|py| lifecycle::detach(py, trim))),
+                true => drop(Python::try_attach(|py| detach::detach(py, trim))),
                 false => trim(),
             }
         }
@@ -86,25 +79,4 @@ fn trim() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// Waits for `what` until `attempt` has a result; None when the time is up. See [`crate::Queue`] for the rules of it.
-pub(super) fn block<R>(
-    py: Python<'_>,
-    engine: &Engine,
-    condition: Condition,
-    timeout: Timeout,
-    attempt: impl FnMut(Option<&Ticket>) -> PyResult<Option<R>>,
-) -> PyResult<Option<R>> {
-    let deadline = match timeout {
-        Timeout::After(limit) => Instant::now().checked_add(limit),
-        Timeout::Never => None,
-    };
-    let slice = if lifecycle::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
-    engine.block(condition, deadline, attempt, |parker, left| {
-        let limit = left.unwrap_or(Duration::MAX).min(slice);
-        let woken = lifecycle::detach(py, || parker.park(Some(limit).filter(|&limit| limit < Duration::MAX)));
-        py.check_signals()?;
-        Ok(woken)
-    })
 }

@@ -19,7 +19,7 @@
 
 mod addresses;
 mod ask;
-mod layout;
+pub(super) mod layout;
 
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
@@ -33,7 +33,6 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyType};
 
 use addresses::Addresses;
-pub(super) use layout::{FREE_THREADED, IntObject};
 use layout::{GC_HEADER, POINTER, quick_size_of};
 
 /// The size of an exact `int`, `str`, `bytes`, `float`, `bool`, or of a singleton; `None` for everything else.

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 /// A list with places for so many objects, the first of which are taken.
-pub(super) struct Filling<'py> {
+pub(in crate::python) struct Filling<'py> {
     list: Bound<'py, PyList>,
     places: usize,
     filled: usize,
@@ -13,7 +13,7 @@ pub(super) struct Filling<'py> {
 
 impl<'py> Filling<'py> {
     /// Makes the list. Nobody else gets to see it before it is finished, the garbage collector included.
-    pub(super) fn new(py: Python<'py>, places: usize) -> PyResult<Self> {
+    pub(in crate::python) fn new(py: Python<'py>, places: usize) -> PyResult<Self> {
         // SAFETY: a new list with that many empty places, or null with an error set, is what comes back. It is tracked by
         // the collector.
         let list = unsafe {
@@ -26,18 +26,18 @@ impl<'py> Filling<'py> {
     }
 
     /// How many places there are.
-    pub(super) fn places(&self) -> usize {
+    pub(in crate::python) fn places(&self) -> usize {
         self.places
     }
 
     /// How many of them are taken.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::python) fn len(&self) -> usize {
         self.filled
     }
 
     /// Fills the next place, if there is one.
     #[inline]
-    pub(super) fn push(&mut self, object: &Py<PyAny>) {
+    pub(in crate::python) fn push(&mut self, object: &Py<PyAny>) {
         if self.filled < self.places {
             let object = object.clone_ref(self.list.py()).into_ptr();
             // SAFETY: there is such a place, and nothing in it yet; it takes the reference over.
@@ -47,7 +47,7 @@ impl<'py> Filling<'py> {
     }
 
     /// The list, as long as it was filled.
-    pub(super) fn finish(self) -> PyResult<Bound<'py, PyList>> {
+    pub(in crate::python) fn finish(self) -> PyResult<Bound<'py, PyList>> {
         // SAFETY: it was untracked by `new`, and every place that is left is taken.
         unsafe { ffi::PyObject_GC_Track(self.list.as_ptr().cast()) };
         if self.filled < self.places {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
-use super::size::{FREE_THREADED, IntObject};
+use crate::python::host::detach::FREE_THREADED;
+use crate::python::size::layout::IntObject;
 
 /// The int that was made last, kept to be used again: a freelist of one.
 ///
@@ -15,20 +16,20 @@ use super::size::{FREE_THREADED, IntObject};
 /// int from a new one, and to write the next seq into it is 15 ns cheaper (of 80) than to free it and make another. With
 /// the GIL alone: without it, another thread's references are not in the count that is looked at here.
 #[derive(Debug)]
-pub(super) struct LastSeq(AtomicPtr<PyObject>);
+pub(in crate::python) struct LastSeq(AtomicPtr<PyObject>);
 
 /// Bits in a digit of CPython's ints, and the largest int that exists from the start.
 const DIGIT_BITS: u32 = 30;
 const LARGEST_SHARED: u64 = 256;
 
 impl LastSeq {
-    pub(super) const fn new() -> Self {
+    pub(in crate::python) const fn new() -> Self {
         LastSeq(AtomicPtr::new(ptr::null_mut()))
     }
 
     /// A seq as an int: a new reference, or null with an error set.
     #[inline]
-    pub(super) fn int(&self, _py: Python<'_>, seq: u64) -> *mut PyObject {
+    pub(in crate::python) fn int(&self, _py: Python<'_>, seq: u64) -> *mut PyObject {
         let last = self.0.load(Ordering::Relaxed);
         // SAFETY: the thread is attached. What is kept here is an int of one digit, which is alive, and with the GIL only
         // this thread looks at; the one reference is ours, so that nobody sees it change.

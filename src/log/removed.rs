@@ -1,0 +1,32 @@
+//! What left the log, on its way to where it is dropped.
+
+use super::chunk::{CHUNK_SIZE, Slot};
+
+/// What left the log, kept together so that it can be dropped elsewhere.
+#[derive(Debug)]
+pub(crate) struct Removed<T> {
+    /// Payloads that left one by one.
+    pub(crate) payloads: Vec<T>,
+    /// The slots of chunks that left whole.
+    pub(crate) chunks: Vec<Vec<Slot<T>>>,
+}
+
+impl<T> Removed<T> {
+    pub(crate) fn new() -> Self {
+        Removed { payloads: Vec::new(), chunks: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.payloads.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Drops up to a chunk's worth; false when nothing is left.
+    pub(crate) fn drop_some(&mut self) -> bool {
+        if self.chunks.pop().is_some() {
+            return true;
+        }
+        let keep = self.payloads.len().saturating_sub(CHUNK_SIZE);
+        self.payloads.truncate(keep);
+        keep > 0
+    }
+}

@@ -1,0 +1,34 @@
+//! How a thread of Python waits for a queue.
+
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use super::detach;
+use crate::python::arguments::Timeout;
+use crate::python::engine::Engine;
+use crate::wait::list::{Condition, Ticket};
+
+/// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
+/// and then nothing wakes the one that has to handle it.
+const SIGNAL_SLICE: Duration = Duration::from_millis(50);
+/// Waits for a condition until `attempt` has a result; None when the time is up. See [`crate::Queue`] for the rules of it.
+pub(in crate::python) fn block<R>(
+    py: Python<'_>,
+    engine: &Engine,
+    condition: Condition,
+    timeout: Timeout,
+    attempt: impl FnMut(Option<&Ticket>) -> PyResult<Option<R>>,
+) -> PyResult<Option<R>> {
+    let deadline = match timeout {
+        Timeout::After(limit) => Instant::now().checked_add(limit),
+        Timeout::Never => None,
+    };
+    let slice = if detach::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
+    engine.block(condition, deadline, attempt, |parker, left| {
+        let limit = left.unwrap_or(Duration::MAX).min(slice);
+        let woken = detach::detach(py, || parker.park(Some(limit).filter(|&limit| limit < Duration::MAX)));
+        py.check_signals()?;
+        Ok(woken)
+    })
+}

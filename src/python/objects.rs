@@ -1,0 +1,101 @@
+//! What the objects of queues, consumers and groups hold. What they do is in `queue/`, `consumer.rs` and `group.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use uuid::Uuid;
+
+use super::aio::futures::Futures;
+use super::engine::{Engine, EngineConsumer, EngineGroup};
+use super::fast::seq::LastSeq;
+use super::host::lifecycle;
+use super::message::Source;
+use super::registry::Registry;
+
+#[doc = doc!(Queue)]
+#[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
+pub(super) struct Queue {
+    pub(super) engine: Engine,
+    pub(super) name: Py<PyString>,
+    /// Nanoseconds since the epoch.
+    pub(super) created: u64,
+    /// Whether there is a sizer: the lock beside it is taken only then.
+    pub(super) has_sizer: AtomicBool,
+    pub(super) sizer: Mutex<Option<Py<PyAny>>>,
+    /// The objects of the consumers, by id; kept with each: what is called when it missed something.
+    pub(super) consumers: Registry<Uuid>,
+    /// What asynchronous calls wait on.
+    pub(super) futures: Arc<Futures>,
+    /// The objects of the groups, by name; kept with each: its dead letter queue.
+    pub(super) groups: Registry<String>,
+    /// What messages know of the queue.
+    pub(super) source: Py<Source>,
+    /// The int that the last `enqueue` returned.
+    pub(super) last_seq: LastSeq,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        lifecycle::unregister(self.engine.number());
+    }
+}
+
+#[doc = doc!(Consumer)]
+#[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
+pub(super) struct Consumer {
+    pub(super) consumer: EngineConsumer,
+    pub(super) queue: Py<Queue>,
+    pub(super) name: Option<String>,
+}
+
+#[doc = doc!(ConsumerGroup)]
+#[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
+pub(super) struct ConsumerGroup {
+    pub(super) group: EngineGroup,
+    pub(super) queue: Py<Queue>,
+    pub(super) name: Py<PyString>,
+}
+
+/// The object of a consumer: the one that somebody holds, or a new one.
+pub(super) fn consumer<'py>(queue: &Bound<'py, Queue>, consumer: EngineConsumer) -> PyResult<Bound<'py, Consumer>> {
+    let id = consumer.id();
+    queue.get().consumers.object(queue.py(), &id, || {
+        // None also where another thread has just removed it: then nothing else is left of it either.
+        let name = consumer.stats().ok().and_then(|stats| stats.name);
+        Consumer { consumer, queue: queue.clone().unbind(), name }
+    })
+}
+
+/// The object of a group: the one that somebody holds, or a new one.
+pub(super) fn group<'py>(
+    queue: &Bound<'py, Queue>,
+    group: EngineGroup,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, ConsumerGroup>> {
+    queue.get().groups.object(queue.py(), &*name.to_string_lossy(), || ConsumerGroup {
+        group,
+        queue: queue.clone().unbind(),
+        name: name.clone().unbind(),
+    })
+}
+
+impl Queue {
+    /// Forgets a consumer.
+    pub(super) fn remove(&self, consumer: &EngineConsumer) -> bool {
+        let removed = consumer.close();
+        self.consumers.remove(&consumer.id());
+        removed
+    }
+
+    /// Forgets a group that was closed.
+    pub(super) fn forget_group(&self, name: &str, group: &EngineGroup) {
+        // Another of that name may have been added meanwhile.
+        let is_replaced = self.engine.group(name).is_some_and(|other| other.serial() != group.serial());
+        if !is_replaced {
+            self.groups.remove(name);
+        }
+    }
+}
