@@ -14,7 +14,7 @@ import growth
 import memory
 import peers
 import threads
-from mpmc_queue import _bench as bench
+from mpmc_queue.cli import bench
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = (sysconfig.get_config_var("EXT_SUFFIX") or ".python").split(".")[1]

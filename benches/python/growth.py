@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from figures import Figure
 from mpmc_queue import Consumer, Queue
-from mpmc_queue._bench import Case
-from mpmc_queue._bench_rounds import ITEMS, Round, get_all, own, put_all
+from mpmc_queue.cli.bench_results import Case
+from mpmc_queue.cli.bench_rounds import ITEMS, Round, get_all, own, put_all
 
 ROOM: Final = 1 << 40
 """A limit that is not reached."""

@@ -19,8 +19,8 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from mpmc_queue import Queue
-from mpmc_queue._bench import interpreter
-from mpmc_queue._bench_rounds import ITEMS
+from mpmc_queue.cli.bench import interpreter
+from mpmc_queue.cli.bench_rounds import ITEMS
 
 FEW: Final = 10
 MORE: Final = 210

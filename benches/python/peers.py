@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from mpmc_queue import _bench_rounds as rounds
-from mpmc_queue._bench import Case, Result, is_installed
-from mpmc_queue._bench_rounds import Ends, Round
+from mpmc_queue.cli import bench_rounds as rounds
+from mpmc_queue.cli.bench import is_installed
+from mpmc_queue.cli.bench_results import Case, Result
+from mpmc_queue.cli.bench_rounds import Ends, Round
 
 OURS: Final = "mpmc_queue"
 PEERS: Final = ("SimpleQueue", "queue.Queue", "deque", "asyncio.Queue", "janus", "culsans")

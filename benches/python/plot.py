@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from mpmc_queue._bench import Result, interpreter
-from mpmc_queue._bench_plot import GOOD, INK, draw, new_figure
+from mpmc_queue.cli.bench import interpreter
+from mpmc_queue.cli.bench_plot import GOOD, INK, draw, new_figure
+from mpmc_queue.cli.bench_results import Result
 from peers import OURS
 
 THEIRS: Final = "#b9c0c7"

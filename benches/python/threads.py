@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from figures import Figure
 from mpmc_queue import Queue
-from mpmc_queue._bench import Case, has_gil
-from mpmc_queue._bench_rounds import ITEMS, Ends, get_all, put_all, simple, streaming
+from mpmc_queue.cli.bench import has_gil
+from mpmc_queue.cli.bench_results import Case
+from mpmc_queue.cli.bench_rounds import ITEMS, Ends, get_all, put_all, simple, streaming
 
 ROOM: Final = 1 << 40
 """A limit that is not reached."""

@@ -76,14 +76,14 @@ def _demo(options: argparse.Namespace) -> int:
             print("--web shows a queue of this process: it does not go with --nats", file=sys.stderr)
             return 2
         try:
-            from mpmc_queue._demo_jetstream import run as run_over_jetstream
+            from mpmc_queue.cli.demo_jetstream import run as run_over_jetstream
         except ImportError as error:
             print(error, file=sys.stderr)
             return 2
         return run_over_jetstream(
             options.nats, seconds=options.seconds or 6.0, producers=options.producers, consumers=options.consumers
         )
-    from mpmc_queue._demo import run
+    from mpmc_queue.cli.demo import run
 
     seconds = options.seconds or (math.inf if options.web else 6.0)
     return run(
@@ -92,7 +92,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from mpmc_queue._bench import run
+    from mpmc_queue.cli.bench import run
 
     return run(
         rounds=options.rounds,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mpmc_queue import _bench, _mpmc_queue
+from mpmc_queue import _mpmc_queue
 from mpmc_queue.__main__ import main
+from mpmc_queue.cli import bench
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes, and switches the garbage collector off")
 
@@ -39,8 +40,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=100, env=environment)
 
 
-def case(limit: float | None) -> _bench.Case:
-    return _bench.Case("ours", lambda: 30.0, "theirs", lambda: 20.0, limit)
+def case(limit: float | None) -> bench.Case:
+    return bench.Case("ours", lambda: 30.0, "theirs", lambda: 20.0, limit)
 
 
 def refuse(*arguments: object) -> None:
@@ -53,7 +54,7 @@ def test_bench_reports_every_case(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
     document = json.loads(file.read_text())
     cases = document["cases"]
-    assert [case["name"] for case in cases] == [case.name for case in _bench.cases()]
+    assert [case["name"] for case in cases] == [case.name for case in bench.cases()]
     for case in cases:
         assert all(case[figure] > 0 for figure in FIGURES), case
         assert any(line.startswith(case["name"]) and case["peer"] in line for line in result.stdout.splitlines())
@@ -75,7 +76,7 @@ def test_the_long_version_runs(tmp_path):
 
 def test_a_debug_build_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(_mpmc_queue, "_IS_DEBUG_BUILD", True)
-    monkeypatch.setattr(_bench, "measure", refuse)
+    monkeypatch.setattr(bench, "measure", refuse)
     assert main(["bench"]) == 2
     output = capsys.readouterr()
     assert output.out == ""
@@ -85,8 +86,8 @@ def test_a_debug_build_is_refused(monkeypatch, capsys):
 
 def test_a_plot_without_matplotlib_says_how_to_get_it(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(_mpmc_queue, "_IS_DEBUG_BUILD", False)
-    monkeypatch.setattr(_bench, "is_installed", lambda name: False)
-    monkeypatch.setattr(_bench, "measure", refuse)
+    monkeypatch.setattr(bench, "is_installed", lambda name: False)
+    monkeypatch.setattr(bench, "measure", refuse)
     assert main(["bench", "--plot", str(tmp_path / "plot.png")]) == 2
     assert "pip install matplotlib" in capsys.readouterr().err
 
@@ -94,7 +95,7 @@ def test_a_plot_without_matplotlib_says_how_to_get_it(monkeypatch, capsys, tmp_p
 def test_a_plot_is_a_png(tmp_path):
     pytest.importorskip("matplotlib")
     script = (
-        "import sys; from mpmc_queue._bench import Case, Result; from mpmc_queue._bench_plot import draw;"
+        "import sys; from mpmc_queue.cli.bench import Case, Result; from mpmc_queue.cli.bench_plot import draw;"
         "case = Case('ours', float, 'theirs', float, 2.0); draw([Result(case, 30.0, 20.0)], sys.argv[1], 'title')"
     )
     file = tmp_path / "plot.png"
@@ -105,41 +106,41 @@ def test_a_plot_is_a_png(tmp_path):
 
 def test_peers_that_are_not_installed_are_left_out(monkeypatch, capsys):
     monkeypatch.setattr(_mpmc_queue, "_IS_DEBUG_BUILD", False)
-    monkeypatch.setattr(_bench, "is_installed", lambda name: False)
-    assert {case.name: case.limit for case in _bench.cases()} == LIMITS
-    monkeypatch.setattr(_bench, "measure", lambda cases, rounds: [])
+    monkeypatch.setattr(bench, "is_installed", lambda name: False)
+    assert {case.name: case.limit for case in bench.cases()} == LIMITS
+    monkeypatch.setattr(bench, "measure", lambda cases, rounds: [])
     assert main(["bench"]) == 0
     assert "janus is not installed: left out.\nculsans is not installed: left out.\n" in capsys.readouterr().out
 
 
 def test_the_fastest_round_counts():
     times = iter([3.0, 1.0, 2.0])
-    measured = _bench.Case("ours", lambda: next(times), "theirs", lambda: 4.0)
-    (result,) = _bench.measure([measured], range(3))
+    measured = bench.Case("ours", lambda: next(times), "theirs", lambda: 4.0)
+    (result,) = bench.measure([measured], range(3))
     assert (result.ns, result.peer_ns, result.ratio) == (1.0, 4.0, 0.25)
 
 
 def test_what_two_cases_share_is_measured_once():
     runs = []
     shared = case(1.0).peer_round
-    first = _bench.Case("first", lambda: 1.0, "shared", lambda: runs.append(shared()) or 1.0)
-    second = _bench.Case("second", lambda: 1.0, "shared", first.peer_round)
-    _bench.measure([first, second], range(5))
+    first = bench.Case("first", lambda: 1.0, "shared", lambda: runs.append(shared()) or 1.0)
+    second = bench.Case("second", lambda: 1.0, "shared", first.peer_round)
+    bench.measure([first, second], range(5))
     assert len(runs) == 5
 
 
 def test_a_case_runs_in_one_round_of_so_many():
     runs = []
-    seldom = _bench.Case("seldom", lambda: runs.append("ours") or 1.0, "theirs", lambda: 1.0, every=3)
-    _bench.measure([seldom], range(7))
+    seldom = bench.Case("seldom", lambda: runs.append("ours") or 1.0, "theirs", lambda: 1.0, every=3)
+    bench.measure([seldom], range(7))
     assert len(runs) == 3
 
 
 def test_the_garbage_collector_is_off_while_it_measures_and_as_before_after_that():
     seen = []
-    looking = _bench.Case("ours", lambda: float(seen.append(gc.isenabled()) or 1), "theirs", lambda: 1.0)
+    looking = bench.Case("ours", lambda: float(seen.append(gc.isenabled()) or 1), "theirs", lambda: 1.0)
     assert gc.isenabled()
-    _bench.measure([looking], range(1))
+    bench.measure([looking], range(1))
     assert seen == [False]
     assert gc.isenabled()
 
@@ -147,7 +148,7 @@ def test_the_garbage_collector_is_off_while_it_measures_and_as_before_after_that
 @pytest.mark.parametrize(("limit", "over"), [(1.4, True), (1.5, False), (None, False)])
 def test_what_is_over_its_limit_is_marked(limit, over):
     out = io.StringIO()
-    _bench.show(_bench.measure([case(limit)], range(1)), out)
+    bench.show(bench.measure([case(limit)], range(1)), out)
     assert out.getvalue().endswith("over\n") == over
 
 
@@ -156,14 +157,14 @@ def test_ctrl_c_ends_it_without_a_traceback(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_mpmc_queue, "_IS_DEBUG_BUILD", False)
-    monkeypatch.setattr(_bench, "measure", interrupt)
+    monkeypatch.setattr(bench, "measure", interrupt)
     assert main(["bench", "--seconds", "1"]) == 130
     assert capsys.readouterr().out.endswith("Interrupted.\n")
 
 
 def test_a_file_that_cannot_be_written_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(_mpmc_queue, "_IS_DEBUG_BUILD", False)
-    monkeypatch.setattr(_bench, "measure", lambda cases, rounds: [])
+    monkeypatch.setattr(bench, "measure", lambda cases, rounds: [])
     file = tmp_path / "nowhere" / "figures.json"
     assert main(["bench", "--json", str(file)]) == 1
     assert str(file) in capsys.readouterr().err

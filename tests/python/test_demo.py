@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from mpmc_queue import __version__, _demo
+from mpmc_queue import __version__
 from mpmc_queue.__main__ import _parser, main
+from mpmc_queue.cli import demo
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes and sends signals")
 
@@ -111,9 +112,9 @@ def test_web_opens_the_dashboard_until_ctrl_c(tmp_path):
 
 
 def test_exit_code_is_1_when_the_books_do_not_balance(monkeypatch):
-    monkeypatch.setattr(_demo.Demo, "enqueued", property(lambda demo: sum(demo._enqueued) + 1))
+    monkeypatch.setattr(demo.Demo, "enqueued", property(lambda demo: sum(demo._enqueued) + 1))
     out = io.StringIO()
-    assert _demo.run(seconds=0.3, producers=1, consumers=2, out=out) == 1
+    assert demo.run(seconds=0.3, producers=1, consumers=2, out=out) == 1
     assert "off by -1" in out.getvalue()
     assert out.getvalue().endswith("The books do not balance.\n")
 
@@ -122,9 +123,9 @@ def test_exit_code_is_1_when_a_thread_fails(monkeypatch):
     def fail(self, index, consumer):
         raise ZeroDivisionError("on purpose")
 
-    monkeypatch.setattr(_demo.Demo, "_read_slowly", fail)
+    monkeypatch.setattr(demo.Demo, "_read_slowly", fail)
     out = io.StringIO()
-    assert _demo.run(seconds=30, producers=1, consumers=2, out=out) == 1
+    assert demo.run(seconds=30, producers=1, consumers=2, out=out) == 1
     assert "A thread failed: ZeroDivisionError: on purpose" in out.getvalue()
 
 

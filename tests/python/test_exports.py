@@ -163,7 +163,7 @@ def loaded_modules(statement: str) -> set[str]:
 def test_import_loads_nothing_heavy():
     # What the interpreter has loaded without us (some editable installs bring a little) is not ours.
     loaded = loaded_modules("import mpmc_queue") - loaded_modules("pass")
-    heavy = {"argparse", "asyncio", "dataclasses", "inspect", "logging", "typing", "uuid", "mpmc_queue._demo"}
+    heavy = {"argparse", "asyncio", "dataclasses", "inspect", "logging", "typing", "uuid", "mpmc_queue.cli.demo"}
     assert not loaded & heavy
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, final
+from typing import Any, Literal, Self, TypeAlias, TypeVar, final
 from uuid import UUID
 
 from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError
@@ -12,11 +12,10 @@ from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Message
+from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.reading import Reader, deadline_in
 from mpmc_queue.jetstream.waiters import Waiters
-
-if TYPE_CHECKING:
-    from mpmc_queue.jetstream.queue import Queue
+from mpmc_queue.protocols import AsyncQueue
 
 _T = TypeVar("_T")
 OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
@@ -49,7 +48,7 @@ class Consumer(Reader[_T]):
     Awaiting it is not needed, but tells at once what reading would tell: that the server has it, or why not.
     """
 
-    def __init__(self, queue: "Queue[_T]", name: str | None, start: Start, on_missed: OnMissed) -> None:
+    def __init__(self, queue: Whole[_T], name: str | None, start: Start, on_missed: OnMissed) -> None:
         super().__init__(name)
         self._queue = queue
         self._on_missed = on_missed
@@ -73,7 +72,7 @@ class Consumer(Reader[_T]):
         )
 
     @property
-    def queue(self) -> "Queue[_T]":
+    def queue(self) -> AsyncQueue[_T]:
         """The queue it reads."""
         return self._queue
 

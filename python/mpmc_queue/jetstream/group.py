@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Generator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast, final
+from typing import Any, Final, Generic, Self, TypeVar, cast, final
 from uuid import NAMESPACE_URL, uuid5
 
 from mpmc_queue._errors import QueueError
@@ -12,12 +12,11 @@ from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, Delivery
+from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.publisher import Outgoing
 from mpmc_queue.jetstream.server import NoAnswer, pause
 from mpmc_queue.jetstream.starts import KIND, create, find, resolve
-
-if TYPE_CHECKING:
-    from mpmc_queue.jetstream.queue import Queue
+from mpmc_queue.protocols import AsyncQueue
 
 _T = TypeVar("_T")
 
@@ -35,7 +34,7 @@ class Group(Generic[_T]):
 
     def __init__(
         self,
-        queue: "Queue[_T]",
+        queue: Whole[_T],
         name: str,
         *,
         start: Start,
@@ -43,7 +42,7 @@ class Group(Generic[_T]):
         max_deliver: int | None,
         backoff: Sequence[float] | None,
         max_ack_pending: int | None,
-        dead_letter: "Queue[Any] | None",
+        dead_letter: Whole[Any] | None,
     ) -> None:
         self._queue = queue
         self._name = arguments.name_of(name, "name")
@@ -85,7 +84,7 @@ class Group(Generic[_T]):
         return self._name
 
     @property
-    def queue(self) -> "Queue[_T]":
+    def queue(self) -> AsyncQueue[_T]:
         """The queue it reads."""
         return self._queue
 
@@ -111,6 +110,9 @@ class Group(Generic[_T]):
         member = Member(self, None if name is None else arguments.name_of(name, "name"))
         self._members.append(member)
         return member
+
+    def _forget(self, member: Member[_T]) -> None:
+        self._members.remove(member)
 
     def close(self) -> None:
         """Closes the members in this process: what they hold is delivered again, to others. The server keeps the
@@ -199,7 +201,7 @@ class Group(Generic[_T]):
         else:
             self._queue._later(self._bury(self._dead_letter, delivery))
 
-    async def _bury(self, grave: "Queue[Any]", delivery: Delivery) -> None:
+    async def _bury(self, grave: Whole[Any], delivery: Delivery) -> None:
         # The same id each time, so that it lies there once if this process dies before the server knows that it does.
         place = f"mpmc_queue:{self._queue._options.name}:{self._name}:{delivery.stream_seq}:{delivery.created_ns}"
         headers = {MSG_ID: str(uuid5(NAMESPACE_URL, place))}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar, final
+from typing import Final, NoReturn, TypeVar, final
 
 from mpmc_queue._errors import ConsumerClosedError, QueueError
 from mpmc_queue._types import Start
@@ -10,12 +10,10 @@ from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
+from mpmc_queue.jetstream.parts import Whole, WholeGroup
 from mpmc_queue.jetstream.reading import Reader, deadline_in
 from mpmc_queue.jetstream.server import NoAnswer, pause
-
-if TYPE_CHECKING:
-    from mpmc_queue.jetstream.group import Group
-    from mpmc_queue.jetstream.queue import Queue
+from mpmc_queue.protocols import AsyncGroup
 
 _T = TypeVar("_T")
 
@@ -28,10 +26,10 @@ class Member(Reader[_T]):
     """A member of a group; `Group.add_consumer` makes one. Messages that it has read and not settled are delivered
     again, to others, when it closes."""
 
-    def __init__(self, group: "Group[_T]", name: str | None) -> None:
+    def __init__(self, group: WholeGroup[_T], name: str | None) -> None:
         super().__init__(name)
         self._group = group
-        self._queue: Queue[_T] = group._queue
+        self._queue: Whole[_T] = group._queue
         self._inbox: Inbox | None = None
         self._number = 0
         self._wanted = 0
@@ -45,7 +43,7 @@ class Member(Reader[_T]):
         self._queue._server.on_back.append(self._on_cut)
 
     @property
-    def group(self) -> "Group[_T]":
+    def group(self) -> AsyncGroup[_T]:
         """The group it is a member of."""
         return self._group
 
@@ -244,7 +242,7 @@ class Member(Reader[_T]):
             self._queue._server.send(delivery.reply, b"-NAK")
         self._held.clear()
         self._give_back()
-        self._group._members.remove(self)
+        self._group._forget(self)
         self._queue._changed.set()
 
     def _wake(self) -> None:

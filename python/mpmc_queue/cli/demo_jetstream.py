@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, TextIO
 from uuid import uuid4
 
 from mpmc_queue import QueueClosedError, QueueFullError, jetstream
-from mpmc_queue._demo import TTL, Sample, close_books, tide, view_for
+from mpmc_queue.cli.demo import close_books, tide, view_for
+from mpmc_queue.cli.demo_samples import TTL, Sample
 
 RATE: Final = 1000.0
 """Messages per second, all producers together, on average: one event loop does the work of all, and of the client."""

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from mpmc_queue._bench import Result
+from mpmc_queue.cli.bench_results import Result
 
 GOOD: Final = "#3b7dbd"
 OVER: Final = "#d1603d"

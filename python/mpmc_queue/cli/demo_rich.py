@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mpmc_queue._demo import TTL, Ink, Sample, kibibytes, rate_of, rates, read_by
+from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, kibibytes, rate_of, rates, read_by
 
 WINDOW: Final = 0.6
 """Seconds that a rate is the average of."""

@@ -2,85 +2,27 @@
 
 import math
 import os
-import shutil
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TextIO
+from typing import Final, Protocol, TextIO
 
 from mpmc_queue import Consumer, Queue, QueueClosedError, QueueFullError
+from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, is_terminal
+from mpmc_queue.cli.demo_views import Lines, Live, View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mpmc_queue.dashboard import Server
 
-TTL: Final = 1.0
-"""Seconds a message lives: short, so that a slow consumer misses some."""
 RATE: Final = 4000.0
 """Messages per second, all producers together, on average; it swells and ebbs around that."""
 SWELL: Final = 3.0
 """Seconds from one high tide to the next."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
-
-
-class QueueFigures(Protocol):
-    """What the demo shows of a queue, wherever it is."""
-
-    @property
-    def total_items(self) -> int: ...
-    @property
-    def memory_usage(self) -> int: ...
-    @property
-    def memory_percent(self) -> float: ...
-    @property
-    def max_bytes(self) -> int: ...
-    @property
-    def enqueued(self) -> int: ...
-    @property
-    def expired(self) -> int: ...
-    @property
-    def rejected(self) -> int: ...
-
-
-class ConsumerFigures(Protocol):
-    """What the demo shows of a consumer, wherever its queue is."""
-
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def total_items_read(self) -> int: ...
-    @property
-    def unread_items(self) -> int: ...
-    @property
-    def missed_items(self) -> int: ...
-    @property
-    def lag(self) -> float: ...
-
-
-class Sample(NamedTuple):
-    """What the views show: the figures of one moment."""
-
-    elapsed: float
-    queue: QueueFigures
-    consumers: Sequence[ConsumerFigures]
-
-    @property
-    def read(self) -> int:
-        """Deliveries to all consumers so far."""
-        return sum(consumer.total_items_read for consumer in self.consumers)
-
-
-class View(Protocol):
-    """Shows samples while the demo runs."""
-
-    interval: float
-
-    def show(self, sample: Sample) -> None: ...
-    def close(self) -> None: ...
 
 
 def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: bool = False) -> int:
@@ -109,10 +51,10 @@ def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: boo
 def view_for(out: TextIO, seconds: float, producers: int, consumers: int, between: str) -> View:
     """The best that the output and what is installed allow."""
     title = f"{_many(producers, 'producer')}, {between}, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
-    if not _is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS):
+    if not is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS):
         return Lines(out, title, seconds)
     try:
-        from mpmc_queue._demo_rich import Rich
+        from mpmc_queue.cli.demo_rich import Rich
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
@@ -299,172 +241,6 @@ def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, i
     else:
         print(ink.bad("The books do not balance."), file=out)
     return balanced
-
-
-class Lines:
-    """One line now and then, for a file, a pipe, or a terminal too small for more."""
-
-    def __init__(self, out: TextIO, title: str, seconds: float) -> None:
-        self.interval = min(1.0, seconds / 5)
-        self._out = out
-        self._last: Sample | None = None
-        print(f"mpmc_queue demo: {title}\n", file=out)
-        print(
-            f"  {'time':>6} {'in':>10} {'out':>10} {'memory':>20} {'longest lag':>12} {'missed':>10}",
-            file=out,
-            flush=True,
-        )
-
-    def show(self, sample: Sample) -> None:
-        rate_in, rate_out = rates(self._last, sample)
-        self._last = sample
-        memory = f"{kibibytes(sample.queue.memory_usage)} ({sample.queue.memory_percent:.0f} %)"
-        lag = max(consumer.lag for consumer in sample.consumers)
-        missed = sum(consumer.missed_items for consumer in sample.consumers)
-        print(
-            f"  {sample.elapsed:>4.1f} s {rate_in:>8,.0f}/s {rate_out:>8,.0f}/s {memory:>20} "
-            f"{lag:>10.2f} s {missed:>10,}",
-            file=self._out,
-            flush=True,
-        )
-
-    def close(self) -> None:
-        pass
-
-
-class Live:
-    """A few lines redrawn in place, for a terminal."""
-
-    ROWS_BESIDES_CONSUMERS: Final = 12
-    """Rows the view and the summary's first lines take apart from one for each consumer."""
-    WINDOW: Final = 0.6
-    """Seconds that a rate is the average of."""
-    BAR: Final = 32
-    """Columns of the memory bar and of the rate's history."""
-
-    interval = 0.1
-
-    def __init__(self, out: TextIO, title: str, seconds: float) -> None:
-        self._out = out
-        self._ink = Ink(out)
-        self._title = title
-        self._of = f" of {seconds:g}" if math.isfinite(seconds) else ""
-        self._recent: deque[Sample] = deque()
-        self._history: deque[float] = deque(maxlen=self.BAR)
-        self._drawn = 0
-        out.write("\x1b[?25l\x1b[?7l")  # no cursor; cut long lines instead of wrapping them
-
-    def show(self, sample: Sample) -> None:
-        while len(self._recent) > 1 and sample.elapsed - self._recent[0].elapsed > self.WINDOW:
-            self._recent.popleft()
-        lines = self._lines(sample, self._recent[0] if self._recent else None)
-        self._recent.append(sample)
-        up = f"\x1b[{self._drawn}F" if self._drawn else ""
-        self._out.write(up + "".join(f"{line}\x1b[K\n" for line in lines))
-        self._out.flush()
-        self._drawn = len(lines)
-
-    def close(self) -> None:
-        self._out.write("\x1b[?25h\x1b[?7h")
-
-    def _lines(self, sample: Sample, before: Sample | None) -> list[str]:
-        ink, queue = self._ink, sample.queue
-        rate_in, rate_out = rates(before, sample)
-        self._history.append(rate_in)
-        share = queue.memory_percent / 100
-        paint = ink.good if share < 0.7 else ink.warn if share < 0.9 else ink.bad
-        lines = [
-            f"{ink.bold('mpmc_queue demo')}  {self._title}  {ink.dim(f'{sample.elapsed:.1f}{self._of} s')}",
-            "",
-            f"  {ink.dim('in')}      {ink.accent(ink.spark(self._history, self.BAR))}  {rate_in:>7,.0f}/s",
-            f"  {ink.dim('memory')}  {paint(ink.bar(share, self.BAR))}  {kibibytes(queue.memory_usage):>9} "
-            f"{ink.dim(f'of {kibibytes(queue.max_bytes)}, {queue.total_items:,} messages held')}",
-            f"  {ink.dim('out')}     {rate_out:,.0f}/s to all consumers together",
-            "",
-            ink.dim(f"  {'consumer':<12} {'read/s':>8} {'read':>10} {'unread':>8} {'missed':>10}   lag"),
-        ]
-        for index, consumer in enumerate(sample.consumers):
-            rate = rate_of(before, sample, partial(read_by, index))
-            late = consumer.lag / TTL
-            paint = ink.good if late < 0.3 else ink.warn if late < 0.8 else ink.bad
-            missed = f"{consumer.missed_items:>10,}"
-            lines.append(
-                f"  {ink.bold(f'{consumer.name:<12}')} {rate:>8,.0f} {consumer.total_items_read:>10,} "
-                f"{consumer.unread_items:>8,} {ink.bad(missed) if consumer.missed_items else missed}   "
-                f"{paint(ink.bar(late, 12))} {consumer.lag:.2f} s"
-            )
-        return [*lines, "", ink.dim("  Ctrl-C stops it")]
-
-
-class Ink:
-    """Colours and drawing characters, where the output can show them."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._colour = _is_terminal(out) and "NO_COLOR" not in os.environ
-        try:
-            "█░▁✔".encode(out.encoding or "ascii")
-        except (LookupError, UnicodeEncodeError):
-            self._full, self._empty, self._levels = "#", ".", " .:-=+*#"
-        else:
-            self._full, self._empty, self._levels = "█", "░", "▁▂▃▄▅▆▇█"
-
-    def _paint(self, code: int, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
-
-    def bold(self, text: str) -> str:
-        return self._paint(1, text)
-
-    def dim(self, text: str) -> str:
-        return self._paint(2, text)
-
-    def good(self, text: str) -> str:
-        return self._paint(32, text)
-
-    def warn(self, text: str) -> str:
-        return self._paint(33, text)
-
-    def bad(self, text: str) -> str:
-        return self._paint(31, text)
-
-    def accent(self, text: str) -> str:
-        return self._paint(36, text)
-
-    def bar(self, share: float, width: int) -> str:
-        """How full something is."""
-        full = round(min(max(share, 0.0), 1.0) * width)
-        return self._full * full + self._empty * (width - full)
-
-    def spark(self, values: "deque[float]", width: int) -> str:
-        """A history, newest to the right."""
-        top = max(values, default=0.0) or 1.0
-        last = len(self._levels) - 1
-        return "".join(self._levels[round(value / top * last)] for value in values).rjust(width)
-
-
-def _is_terminal(out: TextIO, rows: int = 0) -> bool:
-    if not out.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return False
-    return shutil.get_terminal_size().lines >= rows
-
-
-def rate_of(before: Sample | None, now: Sample, count: Callable[[Sample], int]) -> float:
-    """What a count grew by, per second, since an earlier sample (or the start)."""
-    seconds = now.elapsed - (before.elapsed if before else 0.0)
-    return (count(now) - (count(before) if before else 0)) / seconds if seconds > 0 else 0.0
-
-
-def read_by(index: int, sample: Sample) -> int:
-    """Messages that one consumer has read."""
-    return sample.consumers[index].total_items_read
-
-
-def rates(before: Sample | None, now: Sample) -> tuple[float, float]:
-    """Messages per second into the queue, and out of it to all consumers."""
-    return rate_of(before, now, lambda sample: sample.queue.enqueued), rate_of(before, now, lambda sample: sample.read)
-
-
-def kibibytes(count: int) -> str:
-    return f"{count / 1024:,.0f} KiB" if count < 1024 * 1024 else f"{count / 1024 / 1024:,.2f} MiB"
 
 
 def _many(count: int, word: str) -> str:

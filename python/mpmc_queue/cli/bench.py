@@ -14,11 +14,11 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 from mpmc_queue import DEFAULT_MAX_BYTES, Queue, __version__, _mpmc_queue
-from mpmc_queue._bench_rounds import (
+from mpmc_queue.cli.bench_results import Case, Result
+from mpmc_queue.cli.bench_rounds import (
     ITEMS,
     Round,
     async_for,
@@ -47,39 +47,6 @@ ROUNDS: Final = 200
 """How many rounds, unless told otherwise."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One comparison: a line of the table."""
-
-    name: str
-    round: Round
-    peer: str
-    peer_round: Round
-    limit: float | None = None
-    """How many times the peer's cost is still good; None: it is only shown."""
-    every: int = 1
-    """Runs in one round out of so many: for what takes long."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a case, in nanoseconds per message."""
-
-    case: Case
-    ns: float
-    peer_ns: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times the peer's cost: below 1 we are faster."""
-        return self.ns / self.peer_ns
-
-    @property
-    def over(self) -> bool:
-        """Whether it is over its limit."""
-        return self.case.limit is not None and self.ratio > self.case.limit
 
 
 def cases() -> list[Case]:
@@ -138,7 +105,7 @@ def run(
                 json.dump({**document(results), "bytes_per_message": held}, file, indent=2)
                 file.write("\n")
         if plot_file is not None:
-            from mpmc_queue._bench_plot import draw
+            from mpmc_queue.cli.bench_plot import draw
 
             draw(results, plot_file, interpreter())
     except OSError as error:
