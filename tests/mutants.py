@@ -138,7 +138,7 @@ def copy_tree() -> None:
         # As of now, for cargo goes by the time: what the last run left behind was built from a fault.
         ignored = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, TREE / name, ignore=ignored, copy_function=shutil.copy)
-    for name in ("Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md"):
+    for name in ("Cargo.toml", "Cargo.lock", "build.rs", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, TREE)
 
 

@@ -51,14 +51,14 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) has to
     /// see to it, and nothing was done.
     #[inline(always)]
-    pub(crate) fn read_next<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
+    pub(crate) fn read_fast<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let core = &self.queue.core;
         let mut state = core.enter_to_read()?;
         if H::HAS_INBOX && state.has_inbox && state.is_at_end(self.key) {
             cold_path();
             core.collect(&mut state);
         }
-        state.read_next(self.key, visit)
+        state.read_fast(self.key, visit)
     }
 
     /// The next message, if one is there.
@@ -70,7 +70,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     where
         T: Clone,
     {
-        let mut read = self.read_next(|delivery| delivery.payload.clone());
+        let mut read = self.read_fast(|delivery| delivery.payload.clone());
         if read.is_none() {
             self.read_with(1, |delivery| read = Some(delivery.payload.clone()))?;
         }

@@ -47,7 +47,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Adds a message in the usual case, and returns its seq; `payload` is then what left to make room for it, if anything
     /// did. None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is still there, and nothing was done.
     #[inline(always)]
-    pub(crate) fn enqueue_next(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
+    pub(crate) fn enqueue_fast(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         if H::HAS_INBOX && self.core.inbox.may_be_open() {
             cold_path();
             if let Some(seq) = self.core.inbox.post::<H>(payload, size, &self.core.clock) {
@@ -55,7 +55,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             }
         }
         let mut state = self.core.enter_to_add()?;
-        let seq = state.enqueue_next(payload, size);
+        let seq = state.enqueue_fast(payload, size);
         if H::HAS_INBOX && state.is_contended {
             cold_path();
             self.core.open_inbox(&mut state);
@@ -63,39 +63,45 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         seq
     }
 
-    /// Adds a message of `size` payload bytes, and returns its seq. `ticket`: the place that it has waited in.
-    ///
-    /// A refusal leaves the payload in `payload`; it counts as rejected only by [`reject`](Self::reject), since the
-    /// caller may go on to wait.
-    #[inline]
-    pub(crate) fn try_enqueue(
-        &self,
-        payload: &mut Option<T>,
-        size: u64,
-        lifetime: Lifetime,
-        ticket: Option<&Ticket>,
-    ) -> Result<u64, Error> {
-        self.core.with(|state, _, fx| state.enqueue(payload, size, lifetime, ticket, fx))
-    }
-
     /// Adds all of a batch in the usual case; None: nothing was taken from `each`, and
-    /// [`try_enqueue_batch`](Self::try_enqueue_batch) has to see to it.
-    pub(crate) fn enqueue_batch_next(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
+    /// [`try_enqueue`](Self::try_enqueue) has to see to it.
+    pub(crate) fn enqueue_batch_fast(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
         let mut state = self.core.enter_to_add()?;
-        let first = state.enqueue_batch_next(each, need);
+        let first = state.enqueue_batch_fast(each, need);
         self.core.unlock(state);
         first
     }
 
-    /// Adds all of a batch, or nothing: `need.items` messages whose sizes come to `need.bytes`.
-    pub(crate) fn try_enqueue_batch<I: ExactSizeIterator<Item = (T, u64)>>(
+    /// Adds all of a batch, or nothing, and returns the first seq: `need.items` messages whose sizes come to `need.bytes`.
+    /// `ticket`: the line that it has waited in.
+    ///
+    /// A refusal takes nothing from `each`. It counts as rejected only by [`reject`](Self::reject), since the caller may go
+    /// on to wait.
+    #[inline]
+    pub(crate) fn try_enqueue(
         &self,
-        batch: I,
+        each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
         lifetime: Lifetime,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        self.core.with(|state, _, fx| state.enqueue_batch(batch, need, lifetime, ticket, fx))
+        self.core.with(|state, _, fx| state.enqueue(each, need, lifetime, ticket, fx))
+    }
+
+    /// The same at once: a refusal counts.
+    fn enqueue_now(
+        &self,
+        each: impl ExactSizeIterator<Item = (T, u64)>,
+        need: Need,
+        lifetime: Lifetime,
+    ) -> Result<u64, Error> {
+        self.core.with(|state, _, fx| {
+            let result = state.enqueue(each, need, lifetime, None, fx);
+            if let Err(Error::Full(_)) = result {
+                state.reject(need);
+            }
+            result
+        })
     }
 
     /// Counts a refusal.
@@ -118,7 +124,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub fn enqueue_for(&self, payload: T, size: u64, lifetime: Lifetime) -> Result<u64, Error> {
         let mut payload = Some(payload);
         if lifetime == Lifetime::Queue
-            && let Some(seq) = self.enqueue_next(&mut payload, size)
+            && let Some(seq) = self.enqueue_fast(&mut payload, size)
         {
             if std::mem::needs_drop::<T>() && payload.is_some() {
                 H::dispose(&mut || {
@@ -128,13 +134,9 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             }
             return Ok(seq);
         }
-        self.core.with(|state, _, fx| {
-            let result = state.enqueue(&mut payload, size, lifetime, None, fx);
-            if let Err(Error::Full(_)) = result {
-                state.reject(Need::one(size));
-            }
-            result
-        })
+        // Kept out here, so that what is refused is dropped without the lock.
+        let mut one = payload.map(|payload| (payload, size)).into_iter();
+        self.enqueue_now(&mut one, Need::one(size), lifetime)
     }
 
     /// Adds all of a batch of payloads with their sizes at once, or nothing, and returns the first seq.
@@ -145,13 +147,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         let need = Need::all(batch.iter().map(|(_, size)| size));
         // Kept out here, so that what is refused is dropped without the lock.
         let mut each = batch.into_iter();
-        self.core.with(|state, _, fx| {
-            let result = state.enqueue_batch(&mut each, need, Lifetime::Queue, None, fx);
-            if let Err(Error::Full(_)) = result {
-                state.reject(need);
-            }
-            result
-        })
+        self.enqueue_now(&mut each, need, Lifetime::Queue)
     }
 
     /// Adds a message, waiting for space as long as `limit` allows (None: for ever).
@@ -159,10 +155,10 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue); what could never fit fails at once.
     pub fn enqueue_within(&self, payload: T, size: u64, limit: Option<Duration>) -> Result<u64, Error> {
-        let mut payload = Some(payload);
+        let mut one = Some((payload, size)).into_iter();
         let need = Need::one(size);
         let mut refused = Error::Closed;
-        let attempt = |ticket: Option<&Ticket>| match self.try_enqueue(&mut payload, size, Lifetime::Queue, ticket) {
+        let attempt = |ticket: Option<&Ticket>| match self.try_enqueue(&mut one, need, Lifetime::Queue, ticket) {
             Err(Error::Full(full)) if !full.is_hopeless() => {
                 refused = Error::Full(full);
                 Ok(None)

@@ -59,7 +59,7 @@ fn space(items: u64) -> Condition {
 }
 
 fn enqueue_as(queue: &Queue<u64>, waiting: Option<&Waiting>) -> Result<u64, Error> {
-    queue.try_enqueue(&mut Some(7), 1, Lifetime::Queue, waiting.map(|waiting| &waiting.ticket))
+    queue.try_enqueue([(7, 1)].into_iter(), Need::one(1), Lifetime::Queue, waiting.map(|waiting| &waiting.ticket))
 }
 
 #[test]

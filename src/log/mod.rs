@@ -16,6 +16,7 @@ use std::ops::Range;
 
 use slab::Slab;
 
+use crate::delivery::{Delivery, Receipt};
 use crate::need::Need;
 use chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
 pub(crate) use removed::Removed;
@@ -28,6 +29,15 @@ pub(crate) struct Found<'a, T> {
     pub(crate) size: u64,
     pub(crate) stamp: Stamp,
     pub(crate) wall: u64,
+}
+
+impl<'a, T> Found<'a, T> {
+    /// The message as it is handed over. `missed`: what its reader missed just before it.
+    #[inline(always)]
+    pub(crate) fn delivery(self, missed: u64, deliveries: u32, receipt: Option<Receipt>) -> Delivery<'a, T> {
+        let Found { seq, payload, size, wall, .. } = self;
+        Delivery { payload, seq, size, created: wall, missed, deliveries, receipt }
+    }
 }
 
 #[derive(Debug)]

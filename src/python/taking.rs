@@ -43,14 +43,14 @@ impl Consumer {
 
     /// The next payload in the usual case. None: nothing was done.
     #[inline]
-    pub(super) fn take_payload_quickly<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.consumer.read_next(|delivery| delivery.payload.bind(py).clone())
+    pub(super) fn take_payload_fast<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.consumer.read_fast(|delivery| delivery.payload.bind(py).clone())
     }
 
     /// The next message in the usual case. None: nothing was done.
     #[inline]
-    pub(super) fn take_message_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
-        let draft = self.consumer.read_next(|delivery| Draft::new(py, &delivery))?;
+    pub(super) fn take_message_fast<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
+        let draft = self.consumer.read_fast(|delivery| Draft::new(py, &delivery))?;
         Some(draft.finish(py, &self.queue.get().source))
     }
 

@@ -49,15 +49,7 @@ impl<T> State<T> {
         for _ in 0..limit {
             let Some(found) = self.log.first_at(seq, &mut hint) else { break };
             seq = found.seq + 1;
-            visit(Delivery {
-                payload: found.payload,
-                seq: found.seq,
-                size: found.size,
-                created: found.wall,
-                missed: 0,
-                deliveries: 1,
-                receipt: None,
-            });
+            visit(found.delivery(0, 1, None));
         }
     }
 }

@@ -193,15 +193,7 @@ impl<T> State<T> {
             consumer.record(seq..seq + 1, now.wall, &self.log, self.audit, &mut self.audit_bytes);
             count += 1;
             // The last, with all books in order: foreign code may panic.
-            visit(Delivery {
-                payload: found.payload,
-                seq,
-                size: found.size,
-                created: found.wall,
-                missed,
-                deliveries,
-                receipt: Some(receipt),
-            });
+            visit(found.delivery(missed, deliveries, Some(receipt)));
         }
         if count == 0 {
             return if self.closed && acks.is_empty() { Err(Error::Closed) } else { Ok(0) };

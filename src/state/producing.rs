@@ -71,7 +71,7 @@ impl<T> State<T> {
     /// the expiration thread will come in time. Returns its seq, and leaves in `payload` what made room. None: the payload
     /// is still there, and [`enqueue`](Self::enqueue) has to see to it.
     #[inline(always)]
-    pub(crate) fn enqueue_next(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
+    pub(crate) fn enqueue_fast(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
         let deadline = self.deadline();
         if !self.is_quiet() || self.armed > deadline {
@@ -97,29 +97,8 @@ impl<T> State<T> {
         Some(self.push(payload, need.bytes, Lifetime::Queue))
     }
 
-    /// Adds one message, or says why not (and hands it back through `payload`).
-    #[inline]
-    pub(crate) fn enqueue(
-        &mut self,
-        payload: &mut Option<T>,
-        size: u64,
-        lifetime: Lifetime,
-        ticket: Option<&Ticket>,
-        fx: &mut Effects<T>,
-    ) -> Result<u64, Error> {
-        let need = Need::one(size);
-        if self.closed || !self.producers.is_empty() || self.budget.check(need).is_err() {
-            self.admit(need, ticket, fx)?;
-        }
-        let Some(payload) = payload.take() else { return Err(Error::Closed) };
-        let seq = self.push(payload, size, lifetime);
-        self.budget.charge(need);
-        self.added(1, ticket, fx);
-        Ok(seq)
-    }
-
     /// Adds `need.items` messages, or none. `each` gives them with their sizes, which come to `need.bytes`.
-    pub(crate) fn enqueue_batch(
+    pub(crate) fn enqueue(
         &mut self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
@@ -134,8 +113,8 @@ impl<T> State<T> {
     }
 
     /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
-    /// [`enqueue_batch`](Self::enqueue_batch) has to see to it.
-    pub(crate) fn enqueue_batch_next(
+    /// [`enqueue`](Self::enqueue) has to see to it.
+    pub(crate) fn enqueue_batch_fast(
         &mut self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,

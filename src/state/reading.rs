@@ -28,7 +28,7 @@ impl<T> State<T> {
     /// Hands the next message over in the usual case: it is there, nothing was missed before it, nothing follows from
     /// its being read. None: [`read`](Self::read) has to see to it.
     #[inline(always)]
-    pub(crate) fn read_next<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
+    pub(crate) fn read_fast<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let wall = self.read_time();
         let Some(consumer) = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial) else {
             cold_path();
@@ -56,15 +56,7 @@ impl<T> State<T> {
         consumer.read += 1;
         consumer.record(seq..seq + 1, wall, &self.log, self.audit, &mut self.audit_bytes);
         // The last, with all books in order: foreign code may panic.
-        Some(visit(Delivery {
-            payload: found.payload,
-            seq,
-            size: found.size,
-            created: found.wall,
-            missed: 0,
-            deliveries: 1,
-            receipt: None,
-        }))
+        Some(visit(found.delivery(0, 1, None)))
     }
 
     /// Hands up to `limit` messages over, and returns how many. 0: nothing is there, and more may come.
@@ -122,15 +114,7 @@ impl<T> State<T> {
             reader.consumer.read += 1;
             count += 1;
             // The last, with all books in order: foreign code may panic.
-            visit(Delivery {
-                payload: found.payload,
-                seq,
-                size: found.size,
-                created: found.wall,
-                missed,
-                deliveries: 1,
-                receipt: None,
-            });
+            visit(found.delivery(missed, 1, None));
         }
         drop(reader);
         if count == 0 {
@@ -169,18 +153,8 @@ impl<T> State<T> {
         let mut hint = cursor.hint;
         let (from, deliveries) = again.map_or((cursor.position, 1), |(seq, acks)| (seq, acks.deliveries(seq) + 1));
         Ok(self.log.first_at(from, &mut hint).map(|found| {
-            visit(Delivery {
-                payload: found.payload,
-                seq: found.seq,
-                size: found.size,
-                created: found.wall,
-                missed: match again {
-                    Some(_) => 0,
-                    None => cursor.missed_before(found.seq),
-                },
-                deliveries,
-                receipt: None,
-            })
+            let missed = if again.is_some() { 0 } else { cursor.missed_before(found.seq) };
+            visit(found.delivery(missed, deliveries, None))
         }))
     }
 

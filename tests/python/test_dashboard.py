@@ -413,7 +413,7 @@ def test_every_answer_has_the_policy(make_queue, dashboard, path):
 
 def test_the_page_needs_nothing_from_elsewhere(make_queue, dashboard):
     server = dashboard(make_queue())
-    for path in ("", "page.css", "page.js", "charts.js"):
+    for path in ("", "page.css", "page.js", "charts.js", "elements.js", "words.js"):
         text = request(server, path)[2].decode()
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
         assert "https://" not in text

@@ -224,7 +224,7 @@ impl Call {
     }
 
     /// A read whose message is there, as [`step`](Self::step) would do it. None: nothing was done.
-    fn read_quickly<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
+    fn read_fast<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
         let is_usual =
             |progress: &mut Progress| matches!(progress, Progress { operation: Operation::Read(_), waiting: None, .. });
         if !turn::is_under_way() {
@@ -233,7 +233,7 @@ impl Call {
         let progress = self.progress().take_if(is_usual)?;
         self.is_begun.store(true, Ordering::Relaxed);
         let Operation::Read(consumer) = &progress.operation else { return None };
-        let message = consumer.get().take_message_quickly(py);
+        let message = consumer.get().take_message_fast(py);
         if message.is_none() {
             *self.progress() = Some(progress);
         } else if let Operation::Read(consumer) = progress.operation {
@@ -256,7 +256,7 @@ unsafe extern "C" fn send(
     let step = || {
         // SAFETY: the caller's promises.
         let this = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Call>() };
-        if let Some(message) = this.get().read_quickly(this.py()) {
+        if let Some(message) = this.get().read_fast(this.py()) {
             return message.map(|message| Step::Done(message.into_any().unbind()));
         }
         Python::attach(|py| this.get().step(py))

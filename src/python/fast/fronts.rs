@@ -209,7 +209,7 @@ macro_rules! front {
 front!(
     /// `queue.enqueue(payload)`
     Enqueue, Queue, "enqueue", |py, queue, args| match args {
-        [payload] => queue.get().add_quickly(payload).map_or(Outcome::UNUSUAL, |seq| Outcome::made(queue.get().last_seq.int(py, seq))),
+        [payload] => queue.get().add_fast(payload).map_or(Outcome::UNUSUAL, |seq| Outcome::made(queue.get().last_seq.int(py, seq))),
         _ => Outcome::UNUSUAL,
     }
 );
@@ -217,7 +217,7 @@ front!(
 front!(
     /// `queue.put(item)`
     Put, Queue, "put", |py, queue, args| match args {
-        [item] => queue.get().add_quickly(item).map_or(Outcome::UNUSUAL, |_| Outcome::new(py.None().into_bound(py))),
+        [item] => queue.get().add_fast(item).map_or(Outcome::UNUSUAL, |_| Outcome::new(py.None().into_bound(py))),
         _ => Outcome::UNUSUAL,
     }
 );
@@ -225,7 +225,7 @@ front!(
 front!(
     /// `consumer.get()`
     Get, Consumer, "get", |py, consumer, args| match args {
-        [] => consumer.get().take_payload_quickly(py).map_or(Outcome::UNUSUAL, Outcome::new),
+        [] => consumer.get().take_payload_fast(py).map_or(Outcome::UNUSUAL, Outcome::new),
         _ => Outcome::UNUSUAL,
     }
 );
@@ -233,7 +233,7 @@ front!(
 front!(
     /// `consumer.get_nowait()`
     GetNowait, Consumer, "get_nowait", |py, consumer, args| match args {
-        [] => consumer.get().take_payload_quickly(py).map_or(Outcome::UNUSUAL, Outcome::new),
+        [] => consumer.get().take_payload_fast(py).map_or(Outcome::UNUSUAL, Outcome::new),
         _ => Outcome::UNUSUAL,
     }
 );
@@ -241,7 +241,7 @@ front!(
 front!(
     /// `consumer.read()`
     Read, Consumer, "read", |py, consumer, args| match args {
-        [] => consumer.get().take_message_quickly(py).map_or(Outcome::UNUSUAL, |made| Outcome::from(made, py)),
+        [] => consumer.get().take_message_fast(py).map_or(Outcome::UNUSUAL, |made| Outcome::from(made, py)),
         _ => Outcome::UNUSUAL,
     }
 );

@@ -122,7 +122,7 @@ impl Queue {
 
     /// Adds one message in the usual case: its size is known at once, and there is room. None: nothing was done.
     #[inline(always)]
-    pub(in crate::python) fn add_quickly(&self, payload: &Bound<'_, PyAny>) -> Option<u64> {
+    pub(in crate::python) fn add_fast(&self, payload: &Bound<'_, PyAny>) -> Option<u64> {
         if self.has_sizer.load(Ordering::Relaxed) {
             cold_path();
             return None;
@@ -133,7 +133,7 @@ impl Queue {
         };
         let py = payload.py();
         let mut payload = Some(payload.clone().unbind());
-        let seq = self.engine.enqueue_next(&mut payload, size as u64);
+        let seq = self.engine.enqueue_fast(&mut payload, size as u64);
         if let Some(payload) = payload {
             cold_path();
             // What left may be the last reference to it, and its end may run Python code.
@@ -151,15 +151,11 @@ impl Queue {
     ) -> PyResult<u64> {
         let py = payload.py();
         let size = self.size(&payload)?;
-        let mut payload = Some(payload.unbind());
-        match waking(|| Ok(self.engine.try_enqueue(&mut payload, size, lifetime, None)))? {
+        let mut one = Some((payload.unbind(), size)).into_iter();
+        match waking(|| Ok(self.engine.try_enqueue(&mut one, Need::one(size), lifetime, None)))? {
             Ok(seq) => Ok(seq),
-            Err(error) => {
-                let batch = Batch {
-                    payloads: Vec::from_iter(payload.map(|payload| (payload, size))).into_iter(),
-                    refused: error,
-                    need: Need::one(size),
-                };
+            Err(refused) => {
+                let batch = Batch { payloads: Vec::from_iter(one).into_iter(), need: Need::one(size), refused };
                 self.add_slowly(py, batch, lifetime, timeout).map(|seqs| seqs.start)
             }
         }
@@ -192,7 +188,7 @@ impl Queue {
         lifetime: Lifetime,
         ticket: Option<&Ticket>,
     ) -> PyResult<Option<Range<u64>>> {
-        let added = || Ok(self.engine.try_enqueue_batch(&mut batch.payloads, batch.need, lifetime, ticket));
+        let added = || Ok(self.engine.try_enqueue(&mut batch.payloads, batch.need, lifetime, ticket));
         match waking(added)? {
             Ok(first) => Ok(Some(first..first + batch.need.items)),
             Err(error) => {
@@ -223,7 +219,7 @@ impl Queue {
     /// was done.
     ///
     /// It is walked twice, first for the sizes, and nothing is put together in between: 2 to 3 times as fast.
-    pub(in crate::python) fn add_all_quickly(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
+    pub(in crate::python) fn add_all_fast(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
         if self.has_sizer.load(Ordering::Relaxed) {
             return None;
         }
@@ -236,7 +232,7 @@ impl Queue {
             let size = size::quick_size(&payload).unwrap_or(0) as u64;
             (Bound::clone(&payload).unbind(), size)
         });
-        let first = self.engine.enqueue_batch_next(sized, need)?;
+        let first = self.engine.enqueue_batch_fast(sized, need)?;
         Some(first..first + need.items)
     }
 

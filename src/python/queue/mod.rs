@@ -1,16 +1,15 @@
 //! `Queue`.
 
 pub(super) mod adding;
+mod finding;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple};
-use uuid::Uuid;
 
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
@@ -18,7 +17,7 @@ use super::aio::operation::Operation;
 use super::arguments::{
     self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Truth, Ttl,
 };
-use super::engine::{Engine, EngineConsumer};
+use super::engine::Engine;
 use super::fast::seq::LastSeq;
 use super::host::lifecycle;
 use super::host::waiting::block;
@@ -38,21 +37,6 @@ impl Queue {
             Ok(())
         })
     }
-
-    fn find(&self, id: Uuid) -> Option<EngineConsumer> {
-        self.engine.consumers().into_iter().find(|consumer| consumer.id() == id)
-    }
-}
-
-/// An id, as a UUID or in its string form; None for a string that is none.
-fn id_of(id: &Bound<'_, PyAny>) -> PyResult<Option<Uuid>> {
-    if let Ok(text) = id.cast::<PyString>() {
-        return Ok(Uuid::parse_str(&text.to_string_lossy()).ok());
-    }
-    id.extract::<Uuid>().map(Some).map_err(|_| {
-        let kind = id.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-        PyTypeError::new_err(format!("id must be a UUID or a str, not {kind}"))
-    })
 }
 
 #[pymethods]
@@ -164,7 +148,7 @@ impl Queue {
     ) -> PyResult<Bound<'py, PyRange>> {
         let py = payloads.py();
         if ttl.0 == Lifetime::Queue
-            && let Some(seqs) = self.add_all_quickly(payloads)
+            && let Some(seqs) = self.add_all_fast(payloads)
         {
             return range(py, seqs);
         }
@@ -252,25 +236,14 @@ impl Queue {
 
     #[doc = doc!(Queue.get_consumer)]
     fn get_consumer<'py>(slf: &Bound<'py, Self>, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Consumer>>> {
-        let found = id_of(id)?.and_then(|id| slf.get().find(id));
+        let found = finding::by_id(slf.get(), id)?;
         found.map(|consumer| objects::consumer(slf, consumer)).transpose()
     }
 
     #[doc = doc!(Queue.remove_consumer)]
     fn remove_consumer(slf: &Bound<'_, Self>, consumer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let this = slf.get();
-        let found = match consumer.cast::<Consumer>() {
-            Ok(consumer) if !consumer.get().consumer.queue().is(&this.engine) => return Ok(false),
-            Ok(consumer) => Some(consumer.get().consumer.clone()),
-            Err(_) => match id_of(consumer) {
-                Ok(id) => id.and_then(|id| this.find(id)),
-                Err(_) => {
-                    let kind = consumer.get_type().name()?.to_string();
-                    let message = format!("consumer must be a Consumer, a UUID or a str, not {kind}");
-                    return Err(PyTypeError::new_err(message));
-                }
-            },
-        };
+        let found = finding::consumer(this, consumer)?;
         waking(|| Ok(found.is_some_and(|consumer| this.remove(&consumer))))
     }
 

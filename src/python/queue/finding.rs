@@ -1,0 +1,36 @@
+//! Which consumer is meant.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use uuid::Uuid;
+
+use crate::python::engine::EngineConsumer;
+use crate::python::objects::{Consumer, Queue};
+
+/// The consumer of a queue with an id, given as a UUID or in its string form.
+pub(super) fn by_id(queue: &Queue, id: &Bound<'_, PyAny>) -> PyResult<Option<EngineConsumer>> {
+    Ok(id_of(id)?.and_then(|id| queue.engine.consumers().into_iter().find(|consumer| consumer.id() == id)))
+}
+
+/// The consumer of a queue, given itself or its id.
+pub(super) fn consumer(queue: &Queue, consumer: &Bound<'_, PyAny>) -> PyResult<Option<EngineConsumer>> {
+    match consumer.cast::<Consumer>() {
+        Ok(consumer) => Ok(Some(&consumer.get().consumer).filter(|it| it.queue().is(&queue.engine)).cloned()),
+        Err(_) => by_id(queue, consumer).map_err(|_| {
+            let kind = consumer.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+            PyTypeError::new_err(format!("consumer must be a Consumer, a UUID or a str, not {kind}"))
+        }),
+    }
+}
+
+/// An id, as a UUID or in its string form; None for a string that is none.
+fn id_of(id: &Bound<'_, PyAny>) -> PyResult<Option<Uuid>> {
+    if let Ok(text) = id.cast::<PyString>() {
+        return Ok(Uuid::parse_str(&text.to_string_lossy()).ok());
+    }
+    id.extract::<Uuid>().map(Some).map_err(|_| {
+        let kind = id.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+        PyTypeError::new_err(format!("id must be a UUID or a str, not {kind}"))
+    })
+}
