@@ -32,6 +32,7 @@ groups := $(VENV)/.groups-for-$(tag)
 docs_group := $(VENV)/.docs-group-for-$(tag)
 bench_group := $(VENV)/.bench-group-for-$(tag)
 binary := python/mpmc_queue/_mpmc_queue$(suffix)
+stub := python/mpmc_queue/_mpmc_queue.pyi
 target_dir := target/$(tag)
 version := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 # The environment must not be taken for the one that happens to be active.
@@ -257,6 +258,6 @@ $(docs_group): $(environment)
 	$(python) -m pip install --quiet --group docs
 	@touch $@
 
-$(binary): $(environment) Cargo.toml Cargo.lock $(shell find src -name '*.rs') | need-python need-rust
+$(binary): $(environment) Cargo.toml Cargo.lock $(shell find src -name '*.rs') build.rs $(stub) | need-python need-rust
 	$(in_venv) $(VENV)/bin/maturin develop --release --target-dir $(target_dir)
 	@touch $@

@@ -21,91 +21,95 @@
 //!
 //! # Model
 //!
-//! A [`Queue`] is a log. Producers append messages at its end; a [`Consumer`] has a position in it, and reading moves
-//! that on. Consumers do not affect each other, so each of them reads all that is enqueued after its start. Handles can
-//! be cloned and shared between threads: two handles to one consumer share its position.
+//! A [`Queue`] is a log. Producers append messages at its end. A [`Consumer`] has a position in it, and reading moves the
+//! position. Consumers do not affect each other: each reads everything that is enqueued after its start. Handles can be
+//! cloned and shared between threads; two handles of one consumer share its position.
 //!
-//! A message leaves the log when its time is over, when newer ones need its room ([`Overflow::DropOldest`]), or when
-//! everyone has read it ([`Retention::Interest`]; while there are no readers, nobody has). It leaves for all at once.
+//! A message leaves the log when it expires, when newer ones need its room ([`Overflow::DropOldest`]), or when every
+//! consumer has read it ([`Retention::Interest`]; without consumers it stays). It leaves for all consumers at once.
 //!
 //! # Ordering
 //!
-//! Seqs are gapless from 0, in the order in which messages were enqueued. A batch is one step: its seqs are
-//! consecutive, and no reader sees a part of it while the rest is missing. Every consumer reads in the order of seqs;
-//! only a group that delivers again goes back. What happened before an enqueue is visible to whoever reads its message.
+//! Seqs are gapless from 0, in the order of enqueueing. A batch is atomic: its seqs are consecutive, and no reader sees a
+//! part of it. Every consumer reads in the order of seqs; only a group that redelivers goes back. What happened before an
+//! enqueue is visible to the thread that reads the message.
 //!
 //! # Loss
 //!
-//! Nothing is lost silently. For a consumer, read + missed + unread is what was enqueued since its start, until it
-//! seeks. That holds at every moment and costs no bookkeeping when messages leave: a position is a seq, so what was
-//! missed is the messages from there on that are held no longer. A delivery tells what was missed just before it,
-//! [`Consumer::take_missed`] what was missed since it was last asked, and with [`MissedPolicy::Tell`] a read fails once
-//! for each gap. What a seek skips counts as read, and what [`Queue::close`] discards counts as neither.
+//! No message is lost silently. For a consumer, read + missed + unread is what was enqueued since its start, until it
+//! seeks. This holds at every moment and costs nothing when messages leave: a position is a seq, so the missed messages
+//! are those from the position on that are no longer held. A delivery tells what was missed just before it,
+//! [`Consumer::take_missed`] what was missed since its last call, and with [`MissedPolicy::Tell`] a read fails once for
+//! each gap. Messages that a seek skips count as read. Messages that [`Queue::close`] discards count as neither.
 //!
 //! # Memory
 //!
-//! `max_bytes` and `max_items` are hard: nothing that does not fit is let in, and no moment is visible at which more is
-//! held, unless a limit was lowered below that. Charged are the sizes that producers state, and [`MESSAGE_OVERHEAD`]
-//! for each message. A message or batch is admitted as a whole or refused with the figures ([`Full`]), and a refusal
-//! changes nothing but the count of refusals. Read records are not charged, so that a read never fails for memory; they
-//! leave with the messages they are about.
+//! `max_bytes` and `max_items` are hard: a message that does not fit is not admitted, and at no moment is more held, unless
+//! a limit was lowered below that. A message is charged its size, as its producer states it, and [`MESSAGE_OVERHEAD`]. A
+//! message or batch is admitted as a whole or refused with the figures ([`Full`]). A refusal changes only the count of
+//! refusals. Read records are not charged, so that a read never fails for memory; they leave with their messages.
 //!
-//! Payloads are dropped after the lock is let go of, where [`Host::dispose`] says: their destructors may use the queue.
+//! Payloads are dropped after the lock is released, where [`Host::dispose`] says: their destructors may use the queue.
 //!
 //! # Time
 //!
-//! A call reads the clock once. The monotonic clock decides what expires and when a delivery is overdue; the wall clock
-//! is for people, and stepping it neither expires nor keeps anything. Within a queue neither runs backwards.
+//! A call reads the clock once. The monotonic clock decides what expires and when a delivery is overdue. The wall clock is
+//! for people: setting it neither expires nor keeps anything. Within a queue neither runs backwards.
 //!
-//! A message past its time is never delivered, whether or not it has been removed: a call first removes what is due.
-//! One thread does that for queues which nobody calls. It sleeps until the next deadline, starts when first needed, and
-//! lets go of a queue's lock between slices. With a [`ManualClock`] it has no part: time moves when the test says so.
+//! An expired message is never delivered, even before it is removed: each call first removes what is due. One thread does
+//! this for queues that nobody calls. It sleeps until the next deadline, starts when first needed, and releases a queue's
+//! lock between slices. With a [`ManualClock`] it does nothing: time moves when the test says so.
 //!
 //! # Waiting
 //!
-//! A thread that waits is parked, and nothing polls. A waiter enters its list under the lock, after one more look, and
-//! whoever changes what it waits for takes it out under the same lock: no wake-up is lost. As many are woken as can be
-//! served. One that was woken and leaves with nothing hands its wake-up on. Producers that wait for room get it in the
-//! order in which they came. A call that could never succeed fails at once instead.
+//! A waiting thread is parked; nothing polls. A waiter enters its list under the lock, after one more check, and whatever
+//! changes its condition removes it under the same lock: no wake-up is lost. As many are woken as can be served. A waiter
+//! that was woken and gives up passes its wake-up on. Producers get room in the order in which they came. A call that can
+//! never succeed fails at once.
 //!
-//! The lock is held briefly, and never while waiting. Where threads meet at it, producers post their messages beside it, in
-//! an inbox, which nobody can tell from the log (`inbox.rs`). Of foreign code only what
-//! [`Consumer::read_with`] and [`Consumer::peek_with`] are given runs under it, and a payload's `clone`: it must not
-//! use the queue. `sync.rs` tells how a contended lock is waited for.
+//! The lock is held briefly, and never while waiting. Where threads contend for it, producers post their messages beside it
+//! (`core/inbox.rs`); no caller can tell the difference. Of foreign code only the closures given to
+//! [`Consumer::read_with`] and [`Consumer::peek_with`], and the `clone` of a payload, run under the lock: they must not use
+//! the queue. `sync/` tells how a contended lock is waited for.
 //!
 //! # Closing
 //!
-//! [`Queue::close`] ends producing: every enqueue fails from there on, and everyone who waits wakes. Consumers read
-//! what is left, unless it is discarded with `immediate`, and then get [`Error::Closed`]. Consumers can still be added,
-//! to drain it. Closing twice is closing once. A removed consumer is [`Error::ConsumerClosed`] to all that use it, also
-//! those waiting.
+//! After [`Queue::close`] every enqueue fails, and everyone who waits is woken. Consumers read what is left, unless it is
+//! discarded with `immediate`, and then get [`Error::Closed`]. Consumers can still be added, to drain the queue. Closing
+//! again does nothing. All calls on a removed consumer get [`Error::ConsumerClosed`], waiting ones too.
 //!
 //! # Groups
 //!
-//! The members of a [`Group`] share one position: each message goes to one of them, and beside other consumers the
-//! group counts as one. Without `ack_wait` a delivery settles itself. With it, a delivery is pending until its member
-//! says what became of it ([`Queue::settle`]). Not acknowledged in time, or given back, it goes to whoever reads next,
-//! after a backoff or the delay that was asked for; from a member that closed it goes at once. Delivered `max_deliver`
-//! times, or given up with [`Settle::Term`], it moves to the dead letter queue, and stays pending until that has room. Where
-//! there is none, what was delivered too often counts as missed, and what was given up as read; what could never fit there
-//! counts as missed, too. One that expires meanwhile is missed, and settling it then does nothing. For a group, read +
-//! missed + unread + pending + dead-lettered is what was enqueued since its start, until it seeks; what is ready to be
-//! delivered again is unread.
+//! The members of a [`Group`] share one position: each message goes to one of them. To other consumers and to the queue, a
+//! group is one consumer. Without `ack_wait` a delivery settles itself. With it, a delivery is pending until its member
+//! settles it ([`Queue::settle`]). If it is not acknowledged in time, or given back, it goes to the next reader, after a
+//! backoff or the delay that was asked for; from a member that closed it goes at once. After `max_deliver` deliveries, or
+//! [`Settle::Term`], it moves to the dead letter queue, and stays pending until that has room. Without a dead letter queue,
+//! a message that was delivered too often counts as missed, and a termed one as read. A message that can never fit into the
+//! dead letter queue counts as missed. A pending message that expires is missed, and settling it then does nothing. For a
+//! group, read + missed + unread + pending + dead-lettered is what was enqueued since its start, until it seeks; messages
+//! that are ready for redelivery are unread.
 //!
 //! # Glossary
 //!
 //! - **seq**: a message's number, from 0. **Position**: the seq of the message that a cursor reads next.
-//! - **cursor**: a position and its accounts; that of one consumer, or of all members of a group.
-//! - **inbox**: where messages are before they get to the log, while threads meet at the lock.
-//! - **chunk**, **slot**: the log is a list of chunks of [`CHUNK_SIZE`] slots, one for each message.
-//! - **expire**: leave because its time is over. **Drop**: leave to make room. **Trim**: forget the records of that.
+//! - **cursor**: a position and its counts; that of one consumer, or of all members of a group. What it missed **behind** the
+//!   position was passed; each part of it is **reported** by a delivery, by an error, or by `take_missed`.
+//! - **chunk**, **slot**: the log is a list of chunks of [`CHUNK_SIZE`] slots, one for each message. **Hole**: a slot whose
+//!   message has left.
+//! - **inbox**: where producers post messages beside the log, while threads contend for the lock.
+//! - **need**: bytes and items of a message or batch. **Charge**: what the budget counts for it.
+//! - **expire**: leave because its time is over. **Drop**: leave to make room. **Discard**: leave at an immediate close.
+//!   **Trim**: remove the read records of messages that left.
 //! - **missed**: left before it was read. **Unread**: what reading on would deliver now.
-//! - **pending**: delivered, not settled, not ready to be delivered again. **Settle**: say what became of it: ack, nack, term.
-//! - **redelivery**: any delivery of a message to a group but the first. **Dead letter**: a message given up by its
-//!   group.
-
-// Waiting by task, garbage collection, forks and exits: what only the binding needs of the engine.
-#![cfg_attr(not(feature = "python"), allow(dead_code))]
+//! - **pending**: delivered, not settled, not ready for redelivery. **Settle**: tell what became of it: ack, nack, term.
+//!   **Dying**: on its way to the dead letter queue.
+//! - **redelivery**: any delivery of a message to a group but the first. **Dead letter**: a message that its group gave up.
+//! - **condition**: what is waited for. **Waiter**: an entry in a list of those who wait, with its waker. **Ticket**: which
+//!   waiter. A waiter **gives up** when it leaves without its condition.
+//! - **effects**: what a call leaves to do once the lock is free: payloads to drop, waiters to wake.
+//! - **fast** (`enqueue_fast`, `read_fast`): the usual case, which does everything or nothing and leaves no effects.
+//! - **host**: the world that the engine runs in: plain threads, or a Python interpreter.
 
 mod core;
 mod delivery;

@@ -25,7 +25,7 @@ WORK = ROOT / "target" / "mutants"
 TREE = WORK / "tree"
 TABLE = ROOT / "docs" / "mutants.md"
 HEAD = """\
-# Faults put in by hand
+# Mutation testing
 
 Written by `make mutants`: each of these small faults was put into the engine by itself (`tests/mutants.toml` has them as
 text), and a test failed.

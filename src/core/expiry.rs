@@ -28,6 +28,7 @@ enum Command {
     /// Something to do that nobody should wait for.
     Run(Box<dyn FnOnce() + Send>),
     /// End.
+    #[allow(dead_code, reason = "for the binding")]
     Stop,
 }
 
@@ -36,8 +37,10 @@ enum Thread {
     /// Not needed yet.
     Idle,
     /// At work; the receiver tells when it has ended.
+    #[allow(dead_code, reason = "for the binding")]
     Running(Sender<Command>, Receiver<()>),
     /// The process ends: nothing starts it again.
+    #[allow(dead_code, reason = "for the binding")]
     Stopped,
 }
 
@@ -65,6 +68,7 @@ pub(crate) struct Surroundings {
 static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
 
 /// Has the thread live inside of `surroundings`, and whoever waits for its lock wait as they say. Only the first call counts.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn surround(surroundings: Surroundings) {
     let _ = SURROUNDINGS.set(surroundings);
 }
@@ -148,6 +152,7 @@ pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) {
 }
 
 /// Ends the thread for good, and waits a while until it has ended.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn stop(patience: Duration) {
     let before = std::mem::replace(&mut locked().thread, Thread::Stopped);
     if let Thread::Running(sender, ended) = before {
@@ -161,16 +166,19 @@ thread_local! {
 }
 
 /// Whether this is the expiration thread.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn is_here() -> bool {
     IS_HERE.get()
 }
 
 /// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn before_fork() {
     hold(locked());
 }
 
 /// Lets go of the state again; a child has no such thread, and starts its own when its queues ask for it.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn after_fork(in_child: bool) {
     release(&EXPIRATION);
     if !in_child {

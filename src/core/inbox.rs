@@ -49,7 +49,7 @@ impl<T> Inbox<T> {
         self.is_open.load(Ordering::Relaxed)
     }
 
-    /// Posts a message, and returns its seq. None: the log has to see to it, `payload` is still there, and nothing was done.
+    /// Posts a message, and returns its seq. None: the log handles it; `payload` is untouched.
     #[inline]
     pub(crate) fn post<H: Host>(&self, payload: &mut Option<T>, size: u64, clock: &Clock) -> Option<u64> {
         let mut posts = match self.posts.try_lock() {
@@ -62,7 +62,7 @@ impl<T> Inbox<T> {
         if slots.len() == CHUNK_SIZE || terms.budget.check(need).is_err() {
             return None;
         }
-        // Only now: where the log has to see to it, that reads the clock.
+        // Only now: where the log handles it, that reads the clock.
         let now = terms.latest.later(clock.now());
         if now.mono >= terms.due {
             return None;
@@ -102,11 +102,13 @@ impl<T> Inbox<T> {
     }
 
     /// Keeps it still over a fork.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn before_fork(&self) {
         hold(self.posts.lock());
     }
 
     /// Lets go of it again.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn after_fork(&self) {
         release(&self.posts);
     }

@@ -35,6 +35,7 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
     is_read_timed: bool,
     state: Mutex<State<T>>,
     /// Whether a thread that forks holds the lock, over the fork.
+    #[allow(dead_code, reason = "for the binding")]
     is_held_for_fork: AtomicBool,
     /// Where producers leave messages while others are at the log.
     pub(crate) inbox: Inbox<T>,
@@ -231,6 +232,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 
     /// Keeps everything still over a fork.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn before_fork(&self) {
         hold(self.lock());
         self.is_held_for_fork.store(true, Ordering::SeqCst);
@@ -238,6 +240,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 
     /// Lets go of it again.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn after_fork(&self) {
         self.inbox.after_fork();
         self.is_held_for_fork.store(false, Ordering::SeqCst);
@@ -249,6 +252,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// A thread that forks takes the locks of all queues one by one. Where it has to wait for one, it lets go of the
     /// interpreter, and a collection may begin, which must not wait for a lock that the forking thread has already: it
     /// would be let go of only after the fork. What that lock guards stands still.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn look_while_collecting<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         match self.is_held_for_fork.load(Ordering::SeqCst) {
             true => held(&self.state, look),

@@ -45,6 +45,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// Changes the waker of a producer that keeps its place. False: try again.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn wait_on(&self, ticket: &Ticket, waker: &Waker) -> bool {
         self.core.with(|state, _, fx| state.wait_on(ticket, waker, fx))
     }

@@ -26,6 +26,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         &self.queue
     }
 
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn key(&self) -> ConsumerKey {
         self.key
     }
@@ -48,8 +49,8 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, true, fx, visit))
     }
 
-    /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) has to
-    /// see to it, and nothing was done.
+    /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) handles
+    /// it, and nothing was done.
     #[inline(always)]
     pub(crate) fn read_fast<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let core = &self.queue.core;
@@ -89,6 +90,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     }
 
     /// Takes back that `count` missed messages were told of by a delivery that nobody got to see.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn untell(&self, count: u64) {
         self.queue.core.with(|state, _, _| state.untell(self.key, count));
     }

@@ -9,6 +9,7 @@ use crate::sync::{Host, lock};
 
 impl<T: Send + 'static, H: Host> Group<T, H> {
     /// A number that no other group or consumer of the queue has.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn serial(&self) -> u64 {
         self.key.serial
     }

@@ -3,6 +3,7 @@
 mod blocking;
 mod consumer;
 mod group;
+#[allow(dead_code, reason = "for the binding")]
 mod process;
 mod queue;
 #[cfg(test)]

@@ -33,6 +33,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// A number that no other queue of the process has.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn number(&self) -> u64 {
         self.core.number
     }
@@ -45,7 +46,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     // --- producing ----------------------------------------------------------------------------------------------------
 
     /// Adds a message in the usual case, and returns its seq; `payload` is then what left to make room for it, if anything
-    /// did. None: [`try_enqueue`](Self::try_enqueue) has to see to it, `payload` is still there, and nothing was done.
+    /// did. None: [`try_enqueue`](Self::try_enqueue) handles it; `payload` is untouched.
     #[inline(always)]
     pub(crate) fn enqueue_fast(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         if H::HAS_INBOX && self.core.inbox.may_be_open() {
@@ -64,7 +65,8 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// Adds all of a batch in the usual case; None: nothing was taken from `each`, and
-    /// [`try_enqueue`](Self::try_enqueue) has to see to it.
+    /// [`try_enqueue`](Self::try_enqueue) handles it.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_batch_fast(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
         let mut state = self.core.enter_to_add()?;
         let first = state.enqueue_batch_fast(each, need);
@@ -300,6 +302,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// Both limits at once: bytes and messages. They do not depend on the time.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn limits(&self) -> (u64, Option<u64>) {
         let state = self.core.lock();
         (state.budget.max_bytes(), state.budget.max_items)
@@ -390,6 +393,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// Takes every payload out, for a queue that nobody can reach any more.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn discard(&self) {
         let mut fx = Effects::new();
         self.core.lock().discard(&mut fx);

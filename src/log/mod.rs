@@ -365,6 +365,7 @@ impl<T> Log<T> {
     }
 
     /// Every payload held.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn payloads(&self) -> impl Iterator<Item = &T> {
         let mut key = self.front;
         std::iter::from_fn(move || {

@@ -143,6 +143,7 @@ impl Cursor {
     }
 
     /// Takes back that a delivery told of so many.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn untell(&mut self, count: u64) {
         self.reported_by_delivery = self.reported_by_delivery.saturating_sub(count);
     }

@@ -114,7 +114,7 @@ impl<T> State<T> {
     }
 
     /// Takes the oldest message out in the usual case: that makes room for `need`, and it concerns nobody. None: nothing
-    /// was done, and [`drop_oldest`](Self::drop_oldest) has to see to it.
+    /// was done, and [`drop_oldest`](Self::drop_oldest) handles it.
     pub(super) fn drop_one(&mut self, need: Need) -> Option<T> {
         let is_usual = self.overflow == Overflow::DropOldest
             && self.groups.is_empty()

@@ -69,7 +69,7 @@ impl<T> State<T> {
 
     /// Adds one message in the usual case: there is room, or one message makes room, nobody waits for it or before it, and
     /// the expiration thread will come in time. Returns its seq, and leaves in `payload` what made room. None: the payload
-    /// is still there, and [`enqueue`](Self::enqueue) has to see to it.
+    /// is still there, and [`enqueue`](Self::enqueue) handles it.
     #[inline(always)]
     pub(crate) fn enqueue_fast(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
@@ -113,7 +113,8 @@ impl<T> State<T> {
     }
 
     /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
-    /// [`enqueue`](Self::enqueue) has to see to it.
+    /// [`enqueue`](Self::enqueue) handles it.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_batch_fast(
         &mut self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
@@ -135,7 +136,7 @@ impl<T> State<T> {
         first
     }
 
-    /// Whether a producer has nobody to see to.
+    /// Whether nobody waits (reader or producer) and the queue is open.
     #[inline]
     fn is_quiet(&self) -> bool {
         !self.closed && self.waiting.is_empty() && self.producers.is_empty()

@@ -26,7 +26,7 @@ impl<T> State<T> {
     }
 
     /// Hands the next message over in the usual case: it is there, nothing was missed before it, nothing follows from
-    /// its being read. None: [`read`](Self::read) has to see to it.
+    /// its being read. None: [`read`](Self::read) handles it.
     #[inline(always)]
     pub(crate) fn read_fast<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let wall = self.read_time();
@@ -132,6 +132,7 @@ impl<T> State<T> {
     }
 
     /// Takes back that `count` missed messages were told of by a delivery, which nobody got to see: the next tells of them.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn untell(&mut self, key: ConsumerKey, count: u64) {
         if let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) {
             self.cursors[cursor].untell(count);

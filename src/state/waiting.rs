@@ -53,6 +53,7 @@ impl<T> State<T> {
     }
 
     /// Changes the waker of a producer that keeps its place. False: it has none, or it fits; try again.
+    #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
         let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
         let Some(place) = place else { return false };

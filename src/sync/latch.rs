@@ -98,11 +98,13 @@ pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T
 }
 
 /// Keeps a lock for longer than a scope: over a fork. [`release`] lets go of it.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn hold<T>(guard: MutexGuard<'_, T>) {
     std::mem::forget(guard);
 }
 
 /// Lets go of a lock that this thread [`hold`]s.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn release<T>(mutex: &Mutex<T>) {
     assert!(mutex.is_locked(), "released without having been held");
     // SAFETY: the lock is held, by a guard that `hold` forgot: the two come in pairs, before and after a fork, in the
@@ -111,6 +113,7 @@ pub(crate) fn release<T>(mutex: &Mutex<T>) {
 }
 
 /// Looks at what a lock guards that this thread [`hold`]s.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn held<T, R>(mutex: &Mutex<T>, look: impl FnOnce(&T) -> R) -> R {
     assert!(mutex.is_locked(), "looked at without having been held");
     // SAFETY: the lock is held by a guard that `hold` forgot, so nobody else has a reference to what it guards, and

@@ -100,6 +100,7 @@ pub(crate) fn instant(mono: u64) -> Instant {
 static SYSTEM: LazyLock<SystemClock<Machine>> = LazyLock::new(|| SystemClock::new(Machine::new()));
 
 /// After a fork in the child: another thread may have been in the middle of setting the anchor.
+#[allow(dead_code, reason = "for the binding")]
 pub(crate) fn reset_after_fork() {
     SYSTEM.version.store(0, Ordering::SeqCst);
     SYSTEM.scale.store(0, Ordering::SeqCst);

@@ -19,6 +19,7 @@ pub(crate) enum Condition {
     /// A message that the consumer can read.
     Message(ConsumerKey),
     /// A message that the consumer missed.
+    #[allow(dead_code, reason = "for the binding")]
     Missed(ConsumerKey),
     /// Room for so much.
     Space(Need),
