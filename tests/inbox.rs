@@ -94,10 +94,13 @@ fn the_limits_hold_to_the_last_message_and_the_last_byte() {
     let (queue, _, _) = open(Options { max_bytes: 200 * (8 + MESSAGE_OVERHEAD), ..Options::default() });
     post(&queue, 1..=198);
     let Err(Error::Full(full)) = queue.enqueue(199, 9) else { panic!("a byte too many") };
-    assert_eq!((full.limit, full.current, full.max), (Limit::Memory, 199 * 48, 200 * 48));
+    assert_eq!(
+        (full.limit, full.current, full.max),
+        (Limit::Memory, 199 * (8 + MESSAGE_OVERHEAD), 200 * (8 + MESSAGE_OVERHEAD))
+    );
     post(&queue, 199..=199);
     assert!(queue.enqueue(200, 0).is_err());
-    assert_eq!((queue.memory_usage(), queue.stats().rejected), (200 * 48, 2));
+    assert_eq!((queue.memory_usage(), queue.stats().rejected), (200 * (8 + MESSAGE_OVERHEAD), 2));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::core::dead_letters::DeadLetter;
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
+use crate::log::batch::{Batch, LARGE};
 use crate::need::Need;
 use crate::options::{GroupOptions, Lifetime, MissedPolicy, Options, Settle, Start};
 use crate::state::{Burial, Effects};
@@ -90,6 +91,16 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, fx| state.enqueue(each, need, lifetime, ticket, fx))
     }
 
+    /// Adds all of a batch that is in slots, or nothing. A refusal leaves it where it is.
+    pub(crate) fn try_enqueue_prepared(
+        &self,
+        batch: &mut Batch<T>,
+        lifetime: Lifetime,
+        ticket: Option<&Ticket>,
+    ) -> Result<u64, Error> {
+        self.core.with(|state, _, fx| state.enqueue_prepared(batch, lifetime, ticket, fx))
+    }
+
     /// The same at once: a refusal counts.
     fn enqueue_now(
         &self,
@@ -147,6 +158,14 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Those of [`enqueue`](Self::enqueue).
     pub fn enqueue_batch(&self, batch: Vec<(T, u64)>) -> Result<u64, Error> {
         let need = Need::all(batch.iter().map(|(_, size)| size));
+        if batch.len() >= LARGE {
+            let mut batch = Batch::new(batch.into_iter(), Lifetime::Queue);
+            let result = self.try_enqueue_prepared(&mut batch, Lifetime::Queue, None);
+            if let Err(Error::Full(_)) = result {
+                self.reject(need);
+            }
+            return result;
+        }
         // Kept out here, so that what is refused is dropped without the lock.
         let mut each = batch.into_iter();
         self.enqueue_now(&mut each, need, Lifetime::Queue)

@@ -1,4 +1,9 @@
-//! A run of up to 1000 slots with a base seq.
+//! A run of up to 1000 slots.
+//!
+//! A chunk is *dense* when its slots are those of consecutive seqs; messages that have left are holes in it. A chunk with too
+//! many holes is *compacted*: it keeps the slots of what is held, with their seqs beside them (`compaction.rs`).
+
+use crate::time::NEVER;
 
 /// Slots in a chunk.
 pub const CHUNK_SIZE: usize = 1000;
@@ -31,11 +36,11 @@ impl Stamp {
 pub(crate) struct Slot<T> {
     /// The payload; None once it has left.
     pub(crate) payload: Option<T>,
-    /// Bytes of all payloads ever enqueued, modulo 2^64, up to and including this one: sizes of ranges are differences.
+    /// Payload bytes of the chunk's slots up to and including this one, modulo 2^64: sizes of ranges are differences.
     pub(crate) through: u64,
-    /// Enqueue time by the monotonic clock.
+    /// Enqueue time by the monotonic clock, from the chunk's `mono` on.
     pub(crate) stamp: Stamp,
-    /// Enqueue time by the wall clock, nanoseconds since the epoch.
+    /// Enqueue time by the wall clock, nanoseconds since the epoch, from the chunk's `wall` on.
     pub(crate) wall: u64,
 }
 
@@ -48,39 +53,119 @@ pub(crate) struct Chunk<T> {
     pub(crate) prev: usize,
     /// Key of the chunk after, or NIL.
     pub(crate) next: usize,
-    /// Bytes of all payloads ever enqueued before this chunk.
+    /// Bytes of all payloads ever enqueued before this chunk, modulo 2^64.
     pub(crate) before: u64,
+    /// What is added to the times of the slots: 0, or the moment at which a batch was added that was put into slots before.
+    pub(crate) mono: u64,
+    pub(crate) wall: u64,
     /// How many payloads are still here.
     pub(crate) live: u32,
     /// How many of those have a time to live of their own.
     pub(crate) own: u32,
     /// The slots, in order of seq, at most CHUNK_SIZE.
     pub(crate) slots: Vec<Slot<T>>,
+    /// The seqs of the slots; empty while the chunk is dense.
+    pub(crate) seqs: Vec<u64>,
+    /// When messages end that have a time to live of their own, from `mono` on, by slot, as far as there are any; NEVER for
+    /// the others.
+    pub(crate) deadlines: Vec<u64>,
 }
 
 impl<T> Chunk<T> {
+    pub(crate) fn is_dense(&self) -> bool {
+        self.seqs.is_empty()
+    }
+
     /// Seq after the last slot.
     pub(crate) fn end(&self) -> u64 {
-        self.base + self.slots.len() as u64
+        self.seqs.last().map_or(self.base + self.slots.len() as u64, |last| last + 1)
     }
 
-    /// Index of a seq at or after the base.
+    /// Seq of slot `index`.
+    pub(crate) fn seq(&self, index: usize) -> u64 {
+        self.seqs.get(index).copied().unwrap_or(self.base + index as u64)
+    }
+
+    /// Index of the first slot at or after a seq, which may be behind the last one.
     pub(crate) fn index(&self, seq: u64) -> usize {
-        (seq - self.base) as usize
+        match self.is_dense() {
+            true => seq.saturating_sub(self.base) as usize,
+            false => self.seqs.partition_point(|&other| other < seq),
+        }
     }
 
-    /// Bytes of all payloads ever enqueued before slot `index`.
+    /// Index of the slot of a seq, if there is one.
+    pub(crate) fn find(&self, seq: u64) -> Option<usize> {
+        let index = match self.is_dense() {
+            true => seq.checked_sub(self.base)? as usize,
+            false => self.seqs.binary_search(&seq).ok()?,
+        };
+        (index < self.slots.len()).then_some(index)
+    }
+
+    /// When a message with a time to live of its own ends; NEVER for the others.
+    pub(crate) fn deadline(&self, index: usize) -> u64 {
+        self.deadlines.get(index).map_or(NEVER, |deadline| deadline.saturating_add(self.mono))
+    }
+
+    /// When a message was enqueued, by the monotonic clock.
+    pub(crate) fn mono_at(&self, index: usize) -> u64 {
+        self.slots.get(index).map_or(0, |slot| slot.stamp.mono() + self.mono)
+    }
+
+    /// A chunk without slots, not linked yet.
+    pub(crate) fn new(base: u64, before: u64, slots: Vec<Slot<T>>) -> Self {
+        Chunk {
+            base,
+            prev: NIL,
+            next: NIL,
+            before,
+            mono: 0,
+            wall: 0,
+            live: 0,
+            own: 0,
+            slots,
+            seqs: Vec::new(),
+            deadlines: Vec::new(),
+        }
+    }
+
+    /// Gives the slots from `index` on, which have none yet, their deadline.
+    pub(crate) fn set_deadlines(&mut self, index: usize, deadline: u64) {
+        if deadline != NEVER {
+            self.deadlines.resize(index, NEVER);
+            self.deadlines.resize(self.slots.len(), deadline);
+        }
+    }
+
+    /// The first deadline of what is held; NEVER: there is none.
+    pub(crate) fn first_deadline(&self) -> u64 {
+        let held = self.slots.iter().zip(&self.deadlines).filter(|(slot, _)| slot.payload.is_some());
+        held.map(|(_, &deadline)| deadline.saturating_add(self.mono)).min().unwrap_or(NEVER)
+    }
+
+    /// Payload bytes of the slots before `index`.
     ///
     /// It cannot panic: so a read that does not ask for the size does not compute it.
     #[inline]
     pub(crate) fn through_before(&self, index: usize) -> u64 {
-        index.checked_sub(1).and_then(|before| self.slots.get(before)).map_or(self.before, |slot| slot.through)
+        index.checked_sub(1).and_then(|before| self.slots.get(before)).map_or(0, |slot| slot.through)
     }
 
     /// Payload bytes of slot `index`; 0 where there is none.
     #[inline]
     pub(crate) fn size(&self, index: usize) -> u64 {
         self.slots.get(index).map_or(0, |slot| slot.through.wrapping_sub(self.through_before(index)))
+    }
+
+    /// Takes the payload of a slot out.
+    #[inline]
+    pub(crate) fn take(&mut self, index: usize) -> Option<T> {
+        let slot = self.slots.get_mut(index)?;
+        let payload = slot.payload.take()?;
+        self.live -= 1;
+        self.own -= u32::from(slot.stamp.has_own_ttl());
+        Some(payload)
     }
 
     /// Messages and payload bytes still here from slot `from` on.

@@ -1,14 +1,19 @@
 //! The messages: a doubly linked list of chunks. Append, read by seq, remove; it returns what it removed and drops nothing.
 //!
-//! Seqs are gapless from 0. A message that leaves from the middle leaves a *hole*; a chunk with nothing but holes is
-//! unlinked, wherever it stands. Everything that counts messages works without visiting them: it costs O(1) while there
-//! are no holes, O(chunks) while there are some.
+//! Seqs are gapless from 0. A message that leaves from the middle leaves a *hole*. A chunk with nothing but holes is
+//! unlinked, wherever it stands; one with many is compacted (`compaction.rs`). Counts are O(1) while there are no holes, and
+//! O(log n) by the index while there are some (`index.rs`).
 
 pub(crate) mod audit;
+pub(crate) mod batch;
 pub(crate) mod budget;
 pub(crate) mod chunk;
+mod compaction;
+mod index;
 mod removal;
 mod removed;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::collections::VecDeque;
 use std::hint::cold_path;
@@ -18,7 +23,11 @@ use slab::Slab;
 
 use crate::delivery::{Delivery, Receipt};
 use crate::need::Need;
+use crate::time::NEVER;
+use crate::time::clock::Now;
+use batch::{Batch, Run};
 use chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
+use index::{Held, Index};
 pub(crate) use removed::Removed;
 
 /// A message in place.
@@ -27,7 +36,8 @@ pub(crate) struct Found<'a, T> {
     pub(crate) seq: u64,
     pub(crate) payload: &'a T,
     pub(crate) size: u64,
-    pub(crate) stamp: Stamp,
+    /// When it was enqueued: monotonic, wall.
+    pub(crate) mono: u64,
     pub(crate) wall: u64,
 }
 
@@ -58,6 +68,12 @@ pub(crate) struct Log<T> {
     len: u64,
     /// Payload bytes held.
     bytes: u64,
+    /// Key of the chunk that is being filled, which is the last; NIL: the next message begins one.
+    filling: usize,
+    /// A moment before which no time to live of its own ends in that.
+    filling_due: u64,
+    /// All chunks but the one that is being filled.
+    index: Index,
     /// The slots of a chunk that emptied, for the next one.
     spare: Vec<Slot<T>>,
 }
@@ -73,6 +89,9 @@ impl<T> Log<T> {
             through: 0,
             len: 0,
             bytes: 0,
+            filling: NIL,
+            filling_due: NEVER,
+            index: Index::new(),
             spare: Vec::new(),
         }
     }
@@ -92,53 +111,61 @@ impl<T> Log<T> {
         self.len
     }
 
-    /// Adds a message at the end and returns its seq.
+    /// Adds a message without a deadline of its own at the end, and returns its seq.
     #[inline(always)]
-    pub(crate) fn append(&mut self, payload: T, size: u64, stamp: Stamp, wall: u64) -> u64 {
-        let (seq, through) = (self.next, self.through.wrapping_add(size));
-        let chunk = match self.chunks.get_mut(self.back) {
+    pub(crate) fn append(&mut self, payload: T, size: u64, now: Now) -> u64 {
+        let seq = self.next;
+        let chunk = match self.chunks.get_mut(self.filling) {
             Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
             _ => {
                 cold_path();
                 self.append_chunk()
             }
         };
-        chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall });
+        let through = chunk.through_before(chunk.slots.len()).wrapping_add(size);
+        chunk.slots.push(Slot { payload: Some(payload), through, stamp: Stamp::new(now.mono, false), wall: now.wall });
         chunk.live += 1;
-        chunk.own += u32::from(stamp.has_own_ttl());
-        self.through = through;
+        self.through = self.through.wrapping_add(size);
         self.next += 1;
         self.len += 1;
         self.bytes += size;
         seq
     }
 
-    /// Adds messages, with their sizes, at the end, and returns what they need.
+    /// Adds messages, with their sizes, at the end, and returns what they need. `own`: that they have a lifetime of their own,
+    /// and when it ends.
     pub(crate) fn append_all(
         &mut self,
         mut each: impl ExactSizeIterator<Item = (T, u64)>,
-        stamp: Stamp,
-        wall: u64,
+        own: Option<u64>,
+        now: Now,
     ) -> Need {
-        let (first, before) = (self.next, self.through);
+        let mut need = Need::NONE;
+        let stamp = Stamp::new(now.mono, own.is_some());
         while each.len() > 0 {
-            let mut through = self.through;
-            let chunk = match self.chunks.get_mut(self.back) {
+            let chunk = match self.chunks.get_mut(self.filling) {
                 Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
                 _ => self.append_chunk(),
             };
             let filled = chunk.slots.len();
+            let before = chunk.through_before(filled);
+            let mut through = before;
             for (payload, size) in each.by_ref().take(CHUNK_SIZE - filled) {
                 through = through.wrapping_add(size);
-                chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall });
+                chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall: now.wall });
             }
             let added = (chunk.slots.len() - filled) as u32;
             chunk.live += added;
-            chunk.own += if stamp.has_own_ttl() { added } else { 0 };
+            if let Some(deadline) = own {
+                chunk.own += added;
+                chunk.set_deadlines(filled, deadline);
+                self.filling_due = self.filling_due.min(deadline);
+            }
+            let bytes = through.wrapping_sub(before);
+            need = need.and(Need { bytes, items: u64::from(added) });
+            self.through = self.through.wrapping_add(bytes);
             self.next += u64::from(added);
-            self.through = through;
         }
-        let need = Need { bytes: self.through.wrapping_sub(before), items: self.next - first };
         self.len += need.items;
         self.bytes += need.bytes;
         need
@@ -149,26 +176,61 @@ impl<T> Log<T> {
         self.through
     }
 
-    /// Adds messages that are in slots already, without a lifetime of their own, at the end, and returns what they need.
+    /// Adds messages that are in slots already, without a lifetime of their own, at the end, and returns what they need. Their
+    /// `through` counts from [`through`](Self::through) on.
     pub(crate) fn append_slots(&mut self, mut slots: Vec<Slot<T>>) -> Need {
-        let (first, before) = (self.next, self.through);
+        let (first, start) = (self.next, self.through);
+        let mut done = 0;
         while !slots.is_empty() {
-            let chunk = match self.chunks.get_mut(self.back) {
+            let chunk = match self.chunks.get_mut(self.filling) {
                 Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
                 _ => self.append_chunk(),
             };
             let added = slots.len().min(CHUNK_SIZE - chunk.slots.len());
-            chunk.slots.extend(slots.drain(..added));
+            let before = chunk.through_before(chunk.slots.len());
+            let last = slots[added - 1].through.wrapping_sub(start);
+            chunk.slots.extend(slots.drain(..added).map(|slot| Slot {
+                through: before.wrapping_add(slot.through.wrapping_sub(start).wrapping_sub(done)),
+                ..slot
+            }));
             chunk.live += added as u32;
-            self.through = chunk.slots.last().map_or(before, |slot| slot.through);
+            done = last;
+            self.through = start.wrapping_add(done);
             self.next += added as u64;
         }
-        let need = Need { bytes: self.through.wrapping_sub(before), items: self.next - first };
+        let need = Need { bytes: done, items: self.next - first };
         self.len += need.items;
         self.bytes += need.bytes;
         if self.spare.capacity() == 0 {
             self.spare = slots;
         }
+        need
+    }
+
+    /// Adds a batch that is in chunks already. Its times are those of `now`.
+    pub(crate) fn append_batch(&mut self, batch: &mut Batch<T>, now: Now) -> Need {
+        let need = batch.need();
+        for Run { slots, own, bytes } in batch.take() {
+            let items = slots.len() as u64;
+            self.close_filling();
+            let mut chunk = Chunk::new(self.next, self.through, slots);
+            (chunk.mono, chunk.wall, chunk.live) = (now.mono, now.wall, items as u32);
+            let mut due = NEVER;
+            if let Some(ttl) = own {
+                chunk.own = items as u32;
+                if let Some(deadlines) = ttl {
+                    due = now.mono.saturating_add(deadlines.first().copied().unwrap_or(NEVER));
+                    chunk.deadlines = deadlines;
+                }
+            }
+            let base = chunk.base;
+            let key = self.link(chunk);
+            self.index.push(base, key, Held { items, bytes }, due);
+            self.next += items;
+            self.through = self.through.wrapping_add(bytes);
+        }
+        self.len += need.items;
+        self.bytes += need.bytes;
         need
     }
 
@@ -179,69 +241,79 @@ impl<T> Log<T> {
 
     #[cold]
     fn append_chunk(&mut self) -> &mut Chunk<T> {
+        self.close_filling();
         let mut slots = std::mem::take(&mut self.spare);
         slots.reserve_exact(CHUNK_SIZE);
-        let key = self.chunks.insert(Chunk {
-            base: self.next,
-            prev: self.back,
-            next: NIL,
-            before: self.through,
-            live: 0,
-            own: 0,
-            slots,
-        });
+        self.filling = self.link(Chunk::new(self.next, self.through, slots));
+        &mut self.chunks[self.filling]
+    }
+
+    /// Links a chunk at the end.
+    fn link(&mut self, mut chunk: Chunk<T>) -> usize {
+        chunk.prev = self.back;
+        let key = self.chunks.insert(chunk);
         match self.chunks.get_mut(self.back) {
             Some(back) => back.next = key,
             None => self.front = key,
         }
         self.back = key;
-        &mut self.chunks[key]
+        key
     }
 
-    /// Key of the first chunk that ends after `seq` (NIL: there is none), walking from whichever of the hint and the two
-    /// ends is nearest.
+    /// Ends the chunk that is being filled.
+    fn close_filling(&mut self) {
+        let (key, due) = (std::mem::replace(&mut self.filling, NIL), std::mem::replace(&mut self.filling_due, NEVER));
+        let Some(chunk) = self.chunks.get_mut(key) else { return };
+        if chunk.live == 0 {
+            // All that it got has left already: no payload is dropped here.
+            self.take_out(key);
+            return;
+        }
+        let (items, bytes) = chunk.live_from(0);
+        chunk.slots.shrink_to_fit(); // where a batch ends it early
+        self.index.push(chunk.base, key, Held { items, bytes }, due);
+        self.compact(key);
+    }
+
+    /// Key of the first chunk that ends after `seq`; NIL: there is none.
     pub(crate) fn chunk_at(&self, seq: u64, hint: usize) -> usize {
         if seq >= self.next || self.len == 0 {
             return NIL;
         }
-        let mut key = hint;
-        match self.chunks.get(hint) {
-            Some(chunk) if chunk.base <= seq && seq < chunk.end() => return hint,
-            hinted => {
-                let distance = |key: usize| self.chunks.get(key).map_or(u64::MAX, |chunk| chunk.base.abs_diff(seq));
-                let hinted = hinted.map_or(u64::MAX, |chunk| chunk.base.abs_diff(seq));
-                if distance(self.front) < hinted {
-                    key = self.front;
-                }
-                if distance(self.back) < hinted.min(distance(self.front)) {
-                    key = self.back;
-                }
-            }
+        let has = |key: usize| self.chunks.get(key).is_some_and(|chunk| chunk.base <= seq && seq < chunk.end());
+        if has(hint) {
+            return hint;
         }
-        while let Some(chunk) = self.chunks.get(key)
-            && chunk.end() <= seq
+        if let Some(filling) = self.chunks.get(self.filling)
+            && filling.base <= seq
         {
-            key = chunk.next;
+            return self.filling;
         }
-        if key == NIL {
-            return NIL;
+        match self.index.find(seq) {
+            None => self.front,
+            Some(key) if self.chunks[key].end() > seq => key,
+            Some(key) => self.chunks[key].next,
         }
-        while let Some(before) = self.chunks.get(self.chunks[key].prev)
-            && before.end() > seq
-        {
-            key = self.chunks[key].prev;
-        }
-        key
     }
 
     /// The message `seq`, if the hint is the key of its chunk.
     #[inline(always)]
     pub(crate) fn at(&self, seq: u64, hint: usize) -> Option<Found<'_, T>> {
         let chunk = self.chunks.get(hint)?;
-        let index = seq.checked_sub(chunk.base)? as usize;
+        let mut index = seq.checked_sub(chunk.base)? as usize;
+        if !chunk.is_dense() {
+            cold_path();
+            index = chunk.find(seq)?;
+        }
+        Self::found(chunk, index)
+    }
+
+    #[inline(always)]
+    fn found(chunk: &Chunk<T>, index: usize) -> Option<Found<'_, T>> {
         let slot = chunk.slots.get(index)?;
         let payload = slot.payload.as_ref()?;
-        Some(Found { seq, payload, size: chunk.size(index), stamp: slot.stamp, wall: slot.wall })
+        let (mono, wall) = (slot.stamp.mono() + chunk.mono, slot.wall + chunk.wall);
+        Some(Found { seq: chunk.seq(index), payload, size: chunk.size(index), mono, wall })
     }
 
     /// The first message held at or after `seq`. The hint is a chunk key, and becomes that of the message.
@@ -256,16 +328,8 @@ impl<T> Log<T> {
             seq = seq.max(chunk.base);
             let from = chunk.index(seq);
             if let Some(offset) = chunk.slots[from..].iter().position(|slot| slot.payload.is_some()) {
-                let index = from + offset;
-                let slot = &chunk.slots[index];
                 *hint = key;
-                return slot.payload.as_ref().map(|payload| Found {
-                    seq: chunk.base + index as u64,
-                    payload,
-                    size: chunk.size(index),
-                    stamp: slot.stamp,
-                    wall: slot.wall,
-                });
+                return Self::found(chunk, from + offset);
             }
             key = chunk.next;
         }
@@ -289,17 +353,15 @@ impl<T> Log<T> {
         let Some(chunk) = self.chunks.get(key) else { return (0, 0) };
         let from = chunk.index(seq.max(chunk.base));
         if self.has_no_holes() {
-            return (self.next - seq, self.through.wrapping_sub(chunk.through_before(from)));
+            let bytes = self.through.wrapping_sub(chunk.before).wrapping_sub(chunk.through_before(from));
+            return (self.next - seq, bytes);
         }
-        let (mut count, mut bytes) = chunk.live_from(from);
-        let mut key = chunk.next;
-        while let Some(chunk) = self.chunks.get(key) {
-            let (more, more_bytes) = chunk.live_from(0);
-            count += more;
-            bytes += more_bytes;
-            key = chunk.next;
+        let (items, bytes) = chunk.live_from(from);
+        if key == self.filling {
+            return (items, bytes);
         }
-        (count, bytes)
+        let through = self.index.held_through(chunk.base);
+        (items + self.len - through.items, bytes + self.bytes - through.bytes)
     }
 
     /// The seqs of a range that are not held, as runs. O(1) while there are no holes.
@@ -321,12 +383,19 @@ impl<T> Log<T> {
         {
             add(next, chunk.base.min(seqs.end));
             next = next.max(chunk.base);
-            if (chunk.live as usize) < chunk.slots.len() {
-                for seq in next..chunk.end().min(seqs.end) {
-                    if chunk.slots[chunk.index(seq)].payload.is_none() {
-                        add(seq, seq + 1);
+            if !chunk.is_dense() || (chunk.live as usize) < chunk.slots.len() {
+                for index in chunk.index(next)..chunk.slots.len() {
+                    let seq = chunk.seq(index);
+                    if seq >= seqs.end {
+                        break;
+                    }
+                    add(next, seq);
+                    next = seq;
+                    if chunk.slots[index].payload.is_some() {
+                        next += 1;
                     }
                 }
+                add(next, chunk.end().min(seqs.end));
             }
             next = chunk.end();
             key = chunk.next;
@@ -350,18 +419,17 @@ impl<T> Log<T> {
 
     /// Seq of the first message held that was created at or after a wall time; `next` when there is none.
     pub(crate) fn seq_at(&self, wall: u64) -> u64 {
-        let mut key = self.front;
-        while let Some(chunk) = self.chunks.get(key) {
-            // Wall times of one queue never run backwards.
-            if chunk.slots.last().is_some_and(|slot| slot.wall >= wall) {
-                let index = chunk.slots.partition_point(|slot| slot.wall < wall);
-                let mut hint = key;
-                let from = chunk.base + index as u64;
-                return self.first_at(from, &mut hint).map_or(self.next, |found| found.seq);
-            }
-            key = chunk.next;
-        }
-        self.next
+        // Wall times of one queue never run backwards.
+        let wall_of = |chunk: &Chunk<T>, index: usize| chunk.slots.get(index).map_or(0, |slot| slot.wall + chunk.wall);
+        let ends_before = |key: usize| {
+            let chunk = &self.chunks[key];
+            wall_of(chunk, chunk.slots.len() - 1) < wall
+        };
+        let mut key = self.index.first_not(ends_before).unwrap_or(self.filling);
+        let Some(chunk) = self.chunks.get(key) else { return self.next };
+        let index = chunk.slots.partition_point(|slot| slot.wall + chunk.wall < wall);
+        let from = if index < chunk.slots.len() { chunk.seq(index) } else { chunk.end() };
+        self.first_at(from, &mut key).map_or(self.next, |found| found.seq)
     }
 
     /// Every payload held.
@@ -381,22 +449,30 @@ impl<T> Log<T> {
     pub(crate) fn check(&self) {
         let (mut key, mut prev, mut end) = (self.front, NIL, 0);
         let (mut len, mut bytes, mut head, mut chunks) = (0, 0, None, 0);
+        let mut indexed = Vec::new();
         while let Some(chunk) = self.chunks.get(key) {
             assert_eq!(chunk.prev, prev, "links agree");
             assert!(chunk.base >= end, "chunks in order");
             assert!(chunk.slots.len() <= CHUNK_SIZE && !chunk.slots.is_empty());
+            assert!(chunk.is_dense() || chunk.seqs.len() == chunk.slots.len());
+            assert!(chunk.seqs.is_sorted() && chunk.deadlines.len() <= chunk.slots.len());
             let live: Vec<_> = (0..chunk.slots.len()).filter(|&i| chunk.slots[i].payload.is_some()).collect();
             assert_eq!(live.len(), chunk.live as usize);
             assert_eq!(live.iter().filter(|&&i| chunk.slots[i].stamp.has_own_ttl()).count(), chunk.own as usize);
-            assert!(!live.is_empty() || key == self.back, "only the chunk being filled may hold nothing");
-            head = head.or(live.first().map(|&i| chunk.base + i as u64));
+            assert!(!live.is_empty() || key == self.filling, "only the chunk being filled may hold nothing");
+            head = head.or(live.first().map(|&i| chunk.seq(i)));
             len += live.len() as u64;
             bytes += live.iter().map(|&i| chunk.size(i)).sum::<u64>();
             end = chunk.end();
+            match key == self.filling {
+                true => assert!(self.filling_due <= chunk.first_deadline() && key == self.back),
+                false => indexed.push((key, chunk)),
+            }
             prev = key;
             key = chunk.next;
             chunks += 1;
         }
+        self.index.check(indexed.into_iter());
         assert_eq!(prev, self.back);
         assert_eq!(chunks, self.chunks.len(), "no chunk outside the list");
         assert_eq!((len, bytes), (self.len, self.bytes));

@@ -1,16 +1,19 @@
 //! How messages leave the log: one by one, or in whole chunks. Nothing is dropped here.
 
 use super::Log;
-use super::chunk::{CHUNK_SIZE, Chunk, Slot};
+use super::chunk::{CHUNK_SIZE, Chunk};
+use super::index::Held;
 use super::removed::Removed;
 use crate::need::Need;
+use crate::time::NEVER;
 
 /// What [`Log::sweep`] did.
 #[derive(Debug)]
 pub(crate) struct Swept {
     /// What left.
     pub(crate) need: Need,
-    /// The seq that it came to.
+    /// The seqs that it took are from here on, and before `upto`, to which it came.
+    pub(crate) from: u64,
     pub(crate) upto: u64,
     /// Whether it came to its end, or was stopped by its slice.
     pub(crate) done: bool,
@@ -19,21 +22,29 @@ pub(crate) struct Swept {
 impl<T> Log<T> {
     /// Takes the oldest message out, if `may` says so and it is followed by another in its chunk. None: nothing was done.
     pub(crate) fn pop_front(&mut self, may: impl FnOnce(Need) -> bool) -> Option<(T, Need)> {
-        let chunk = self.chunks.get_mut(self.front)?;
-        let index = self.head.checked_sub(chunk.base)? as usize;
+        let key = self.front;
+        let chunk = self.chunks.get_mut(key)?;
+        let index = chunk.find(self.head)?;
         chunk.slots.get(index + 1)?.payload.as_ref()?;
         let need = Need::one(chunk.size(index));
         if !may(need) {
             return None;
         }
-        let slot = &mut chunk.slots[index];
-        let payload = slot.payload.take()?;
-        chunk.own -= u32::from(slot.stamp.has_own_ttl());
-        chunk.live -= 1;
-        self.head += 1;
-        self.len -= 1;
-        self.bytes -= need.bytes;
+        let payload = chunk.take(index)?;
+        let (base, head) = (chunk.base, chunk.seq(index + 1));
+        self.head = head;
+        self.gone(key, base, need);
         Some((payload, need))
+    }
+
+    /// Books what has left a chunk.
+    #[inline]
+    fn gone(&mut self, key: usize, base: u64, need: Need) {
+        self.len -= need.items;
+        self.bytes -= need.bytes;
+        if key != self.filling {
+            self.index.subtract(base, Held { items: need.items, bytes: need.bytes });
+        }
     }
 
     /// Takes one message out, wherever it stands.
@@ -43,19 +54,59 @@ impl<T> Log<T> {
         }
         let key = self.chunk_at(seq, hint);
         let chunk = self.chunks.get_mut(key)?;
-        if seq < chunk.base {
-            return None;
-        }
-        let index = chunk.index(seq);
-        let payload = chunk.slots[index].payload.take()?;
+        let index = chunk.find(seq)?;
+        let payload = chunk.take(index)?;
         removed.payloads.push(payload);
-        chunk.live -= 1;
-        chunk.own -= u32::from(chunk.slots[index].stamp.has_own_ttl());
-        let need = Need::one(chunk.size(index));
-        self.len -= 1;
-        self.bytes -= need.bytes;
+        let (base, need) = (chunk.base, Need::one(chunk.size(index)));
+        self.gone(key, base, need);
         self.tidy(key, removed);
+        self.find_head();
         Some(need)
+    }
+
+    /// Takes out what has a time to live of its own that is over, in at most `slice` chunks.
+    pub(crate) fn remove_overdue(&mut self, now: u64, slice: usize, removed: &mut Removed<T>) -> Swept {
+        let mut swept = Swept { need: Need::NONE, from: self.next, upto: self.head, done: false };
+        for _ in 0..slice {
+            let Some((due, key)) = self.first_deadline().filter(|&(due, _)| due <= now) else {
+                swept.done = true;
+                break;
+            };
+            debug_assert!(due <= now);
+            let chunk = &mut self.chunks[key];
+            let mut need = Need::NONE;
+            let mut next = NEVER;
+            for index in 0..chunk.deadlines.len() {
+                let deadline = chunk.deadline(index);
+                if chunk.slots[index].payload.is_none() {
+                    continue;
+                }
+                if deadline > now {
+                    next = next.min(deadline);
+                    continue;
+                }
+                need = need.and(Need::one(chunk.size(index)));
+                let seq = chunk.seq(index);
+                (swept.from, swept.upto) = (swept.from.min(seq), swept.upto.max(seq + 1));
+                removed.payloads.extend(chunk.take(index));
+            }
+            let base = chunk.base;
+            match key == self.filling {
+                true => self.filling_due = next,
+                false => self.index.set_due(base, next),
+            }
+            self.gone(key, base, need);
+            swept.need = swept.need.and(need);
+            self.tidy(key, removed);
+            self.find_head();
+        }
+        swept
+    }
+
+    /// A moment before which no time to live of its own ends, and the key of the chunk. None: there is none.
+    pub(crate) fn first_deadline(&self) -> Option<(u64, usize)> {
+        let first = self.index.first_due().min((self.filling_due, self.filling));
+        Some(first).filter(|&(due, _)| due != NEVER)
     }
 
     /// Takes out, oldest first, from `from` on, every message for which `leaves` says so, up to the first for which it
@@ -68,9 +119,10 @@ impl<T> Log<T> {
         slice: usize,
         removed: &mut Removed<T>,
         mut whole: impl FnMut(&Chunk<T>) -> bool,
-        mut leaves: impl FnMut(u64, &Slot<T>) -> Option<bool>,
+        mut leaves: impl FnMut(&Chunk<T>, usize) -> Option<bool>,
     ) -> Swept {
-        let mut swept = Swept { need: Need { bytes: 0, items: 0 }, upto: from.max(self.head), done: true };
+        let from = from.max(self.head);
+        let mut swept = Swept { need: Need::NONE, from, upto: from, done: true };
         let mut key = self.chunk_at(swept.upto, self.front);
         for visited in 0.. {
             let Some(chunk) = self.chunks.get_mut(key) else { break };
@@ -80,39 +132,39 @@ impl<T> Log<T> {
             }
             let following = chunk.next;
             if swept.upto <= chunk.base && chunk.own == 0 && chunk.live as usize == chunk.slots.len() && whole(chunk) {
-                let bytes = chunk.slots.last().map_or(0, |slot| slot.through.wrapping_sub(chunk.before));
-                swept.need.items += u64::from(chunk.live);
-                swept.need.bytes += bytes;
+                let (items, bytes) = chunk.live_from(0);
+                swept.need = swept.need.and(Need { items, bytes });
                 swept.upto = chunk.end();
-                self.len -= u64::from(chunk.live);
+                self.len -= items;
                 self.bytes -= bytes;
                 self.unlink(key, removed);
                 key = following;
                 continue;
             }
             let mut ended = false;
+            let mut need = Need::NONE;
             for index in chunk.index(swept.upto.max(chunk.base))..chunk.slots.len() {
-                let seq = chunk.base + index as u64;
-                let slot = &chunk.slots[index];
-                match slot.payload.as_ref().map_or(Some(false), |_| leaves(seq, slot)) {
+                let seq = chunk.seq(index);
+                let leaves = match chunk.slots[index].payload {
+                    Some(_) => leaves(chunk, index),
+                    None => Some(false),
+                };
+                match leaves {
                     None => {
                         ended = true;
                         break;
                     }
                     Some(false) => {}
                     Some(true) => {
-                        let size = chunk.size(index);
-                        swept.need.items += 1;
-                        swept.need.bytes += size;
-                        self.len -= 1;
-                        self.bytes -= size;
-                        chunk.live -= 1;
-                        chunk.own -= u32::from(chunk.slots[index].stamp.has_own_ttl());
-                        removed.payloads.extend(chunk.slots[index].payload.take());
+                        need = need.and(Need::one(chunk.size(index)));
+                        removed.payloads.extend(chunk.take(index));
                     }
                 }
                 swept.upto = seq + 1;
             }
+            let base = chunk.base;
+            self.gone(key, base, need);
+            swept.need = swept.need.and(need);
             self.tidy(key, removed);
             if ended {
                 break;
@@ -123,13 +175,14 @@ impl<T> Log<T> {
         swept
     }
 
-    /// Unlinks a chunk that holds nothing any more (unless it is still to be filled), and moves the head on.
+    /// Unlinks a chunk that holds nothing any more, unless it is still to be filled, and compacts one that holds little.
     fn tidy(&mut self, key: usize, removed: &mut Removed<T>) {
         let chunk = &self.chunks[key];
-        if chunk.live == 0 && (key != self.back || chunk.slots.len() == CHUNK_SIZE || self.len == 0) {
+        if chunk.live > 0 {
+            self.compact(key);
+        } else if key != self.filling || chunk.slots.len() == CHUNK_SIZE || self.len == 0 {
             self.unlink(key, removed);
         }
-        self.find_head();
     }
 
     fn find_head(&mut self) {
@@ -152,7 +205,7 @@ impl<T> Log<T> {
             if let Some(offset) =
                 chunk.slots.get(from..).and_then(|slots| slots.iter().position(|s| s.payload.is_some()))
             {
-                self.head = chunk.base + (from + offset) as u64;
+                self.head = chunk.seq(from + offset);
                 return;
             }
         }
@@ -160,18 +213,10 @@ impl<T> Log<T> {
     }
 
     fn unlink(&mut self, key: usize, removed: &mut Removed<T>) {
-        let chunk = self.chunks.remove(key);
-        match self.chunks.get_mut(chunk.prev) {
-            Some(prev) => prev.next = chunk.next,
-            None => self.front = chunk.next,
-        }
-        match self.chunks.get_mut(chunk.next) {
-            Some(next) => next.prev = chunk.prev,
-            None => self.back = chunk.prev,
-        }
+        let chunk = self.take_out(key);
         if chunk.live > 0 {
             removed.chunks.push(chunk.slots);
-        } else if self.spare.capacity() == 0 {
+        } else if self.spare.capacity() == 0 && chunk.is_dense() {
             self.spare = chunk.slots;
             self.spare.clear(); // nothing but holes: no payload is dropped here
         }

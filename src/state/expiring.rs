@@ -7,6 +7,8 @@ use crate::time::NEVER;
 
 /// Chunks that one hold of the lock removes at the most: far below 100 µs.
 const SLICE: usize = 128;
+/// Chunks in which one hold of the lock looks for times to live of their own.
+const OWN_SLICE: usize = 16;
 
 impl<T> State<T> {
     pub(crate) fn ttl(&self) -> Option<u64> {
@@ -48,19 +50,9 @@ impl<T> State<T> {
     fn remove_expired(&mut self, fx: &mut Effects<T>) -> (u64, bool) {
         let now = self.latest.mono;
         let mut gone = Gone::none();
-        let mut is_done = true;
-        while let Some((deadline, seq)) = self.deadlines.first()
-            && deadline <= now
-        {
-            if gone.need.items as usize >= SLICE * 8 {
-                is_done = false;
-                break;
-            }
-            self.deadlines.remove(seq);
-            if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
-                gone.add(need, seq..seq + 1);
-            }
-        }
+        let own = self.log.remove_overdue(now, OWN_SLICE, &mut fx.removed);
+        gone.add(own.need, own.from..own.upto);
+        let mut is_done = own.done;
         if is_done
             && let Some(ttl) = self.ttl
             && let Some(cutoff) = now.checked_sub(ttl)
@@ -70,8 +62,8 @@ impl<T> State<T> {
                 from,
                 SLICE,
                 &mut fx.removed,
-                |chunk| chunk.slots.last().is_some_and(|slot| slot.stamp.mono() <= cutoff),
-                |_, slot| (slot.stamp.mono() <= cutoff).then(|| !slot.stamp.has_own_ttl()),
+                |chunk| chunk.mono_at(chunk.slots.len() - 1) <= cutoff,
+                |chunk, index| (chunk.mono_at(index) <= cutoff).then(|| !chunk.slots[index].stamp.has_own_ttl()),
             );
             self.swept = swept.upto;
             gone.add(swept.need, from..swept.upto);
@@ -89,13 +81,13 @@ impl<T> State<T> {
         if !self.expires {
             return;
         }
-        if let Some((deadline, _)) = self.deadlines.first() {
+        if let Some((deadline, _)) = self.log.first_deadline() {
             self.due = self.due.min(deadline);
         }
         if let Some(ttl) = self.ttl
             && let Some(found) = self.log.first_at(self.swept, &mut { NIL })
         {
-            self.due = self.due.min(found.stamp.mono().saturating_add(ttl));
+            self.due = self.due.min(found.mono.saturating_add(ttl));
         }
     }
 }

@@ -36,7 +36,7 @@ impl<T> State<T> {
         });
         Figures {
             queue,
-            oldest: self.log.first_at(0, &mut { NIL }).map_or(0, |found| now.mono - found.stamp.mono()),
+            oldest: self.log.first_at(0, &mut { NIL }).map_or(0, |found| now.mono - found.mono),
             consumers: consumers.collect(),
             groups: groups.collect(),
             departed: departed.collect(),

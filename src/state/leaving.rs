@@ -93,9 +93,11 @@ impl<T> State<T> {
             usize::MAX,
             &mut fx.removed,
             |chunk| chunk.end() <= floor && !acks().any(|acks| acks.any_in(chunk.base..chunk.end())),
-            |seq, _| (seq < floor).then(|| !acks().any(|acks| acks.contains(seq))),
+            |chunk, index| {
+                let seq = chunk.seq(index);
+                (seq < floor).then(|| !acks().any(|acks| acks.contains(seq)))
+            },
         );
-        self.deadlines.retain_in(from..floor, |seq| self.log.contains(seq));
         self.give_back(Gone { need: swept.need, seqs: from..floor }, fx);
     }
 
@@ -108,7 +110,6 @@ impl<T> State<T> {
             return;
         }
         if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
-            self.deadlines.remove(seq);
             self.give_back(Gone { need, seqs: seq..seq + 1 }, fx);
         }
     }
@@ -116,10 +117,7 @@ impl<T> State<T> {
     /// Takes the oldest message out in the usual case: that makes room for `need`, and it concerns nobody. None: nothing
     /// was done, and [`drop_oldest`](Self::drop_oldest) handles it.
     pub(super) fn drop_one(&mut self, need: Need) -> Option<T> {
-        let is_usual = self.overflow == Overflow::DropOldest
-            && self.groups.is_empty()
-            && self.joiners.is_empty()
-            && self.deadlines.is_empty();
+        let is_usual = self.overflow == Overflow::DropOldest && self.groups.is_empty() && self.joiners.is_empty();
         if !is_usual {
             return None;
         }
@@ -138,7 +136,6 @@ impl<T> State<T> {
         while self.budget.check(need).is_err() {
             let head = self.log.head();
             let Some(one) = self.log.remove(head, NIL, &mut fx.removed) else { break };
-            self.deadlines.remove(head);
             self.budget.give_back(one);
             gone.add(one, head..head + 1);
         }
@@ -155,7 +152,6 @@ impl<T> State<T> {
             group.acks.iter_mut().for_each(Acks::clear);
         }
         let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
-        self.deadlines.clear();
         self.due = NEVER;
         for ((_, cursor), missed) in self.cursors.iter_mut().zip(missed) {
             cursor.discard_to(end, missed);

@@ -29,7 +29,6 @@ use crate::log::budget::Budget;
 use crate::options::{Options, Overflow, Retention};
 use crate::time::NEVER;
 use crate::time::clock::Now;
-use crate::time::timers::Timers;
 use crate::wait::list::{SpaceWaiter, WaitList};
 use acks::Acks;
 use cursor::Cursor;
@@ -94,8 +93,6 @@ pub(crate) struct State<T> {
     expires: bool,
     /// Nanoseconds that a message enqueued now lives, by those two; NEVER: for ever.
     lives: u64,
-    /// The lifetimes that are not the queue's.
-    deadlines: Timers,
     /// Every message before this seq that lives by the queue's ttl has expired.
     swept: u64,
     /// A moment before which nothing expires.
@@ -146,7 +143,6 @@ impl<T> State<T> {
             ttl: options.ttl,
             expires: true,
             lives: options.ttl.unwrap_or(NEVER),
-            deadlines: Timers::new(),
             swept: 0,
             due: NEVER,
             collected: 0,
@@ -199,8 +195,6 @@ impl<T> State<T> {
     /// Checks everything that must hold between operations.
     pub(crate) fn check(&self) {
         self.log.check();
-        self.deadlines.check();
-        assert!(self.deadlines.iter().all(|(seq, _)| self.log.contains(seq)), "what left has no deadline");
         assert_eq!(self.budget.items(), self.log.len());
         let audit: usize = self.consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum();
         assert_eq!(audit, self.audit_bytes);

@@ -1,12 +1,12 @@
 //! Producing: who gets in, and whom it wakes.
 
 use std::hint::cold_path;
-use std::ops::Range;
 
 use super::{Effects, State};
 use crate::error::{Error, Full, Limit};
+use crate::log::batch::Batch;
 use crate::log::budget::Budget;
-use crate::log::chunk::{Slot, Stamp};
+use crate::log::chunk::Slot;
 use crate::need::Need;
 use crate::options::{Lifetime, Overflow, Retention};
 use crate::time::NEVER;
@@ -81,7 +81,7 @@ impl<T> State<T> {
         if self.budget.check(need).is_ok() {
             let payload = payload.take()?;
             self.budget.charge(need);
-            let seq = self.log.append(payload, size, Stamp::new(self.latest.mono, false), self.latest.wall);
+            let seq = self.log.append(payload, size, self.latest);
             self.due = self.due.min(deadline);
             return Some(seq);
         }
@@ -94,7 +94,9 @@ impl<T> State<T> {
         let oldest = self.drop_one(need)?;
         let payload = payload.replace(oldest)?;
         self.budget.charge(need);
-        Some(self.push(payload, need.bytes, Lifetime::Queue))
+        let seq = self.log.append(payload, need.bytes, self.latest);
+        self.set_deadline(None);
+        Some(seq)
     }
 
     /// Adds `need.items` messages, or none. `each` gives them with their sizes, which come to `need.bytes`.
@@ -126,14 +128,33 @@ impl<T> State<T> {
     /// Adds messages that were admitted, and returns the first seq.
     fn push_all(&mut self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need, lifetime: Lifetime) -> u64 {
         let first = self.log.next();
-        let stamp = Stamp::new(self.latest.mono, lifetime != Lifetime::Queue);
-        let added = self.log.append_all(each, stamp, self.latest.wall);
+        let own = self.own_deadline(lifetime);
+        let added = self.log.append_all(each, own, self.latest);
         debug_assert_eq!(added, need);
         self.budget.charge(added);
         if added.items > 0 {
-            self.set_deadline(first..first + added.items, lifetime);
+            self.set_deadline(own);
         }
         first
+    }
+
+    /// Adds a batch that is in slots already, or says why not, and leaves it where it is.
+    pub(crate) fn enqueue_prepared(
+        &mut self,
+        batch: &mut Batch<T>,
+        lifetime: Lifetime,
+        ticket: Option<&Ticket>,
+        fx: &mut Effects<T>,
+    ) -> Result<u64, Error> {
+        self.admit(batch.need(), ticket, fx)?;
+        let first = self.log.next();
+        let added = self.log.append_batch(batch, self.latest);
+        self.budget.charge(added);
+        if added.items > 0 {
+            self.set_deadline(self.own_deadline(lifetime));
+        }
+        self.added(added.items, ticket, fx);
+        Ok(first)
     }
 
     /// Whether nobody waits (reader or producer) and the queue is open.
@@ -174,27 +195,19 @@ impl<T> State<T> {
         self.latest.mono.saturating_add(self.lives)
     }
 
-    #[inline(always)]
-    fn push(&mut self, payload: T, size: u64, lifetime: Lifetime) -> u64 {
-        let now = self.latest;
-        let stamp = Stamp::new(now.mono, lifetime != Lifetime::Queue);
-        let seq = self.log.append(payload, size, stamp, now.wall);
-        self.set_deadline(seq..seq + 1, lifetime);
-        seq
+    /// When messages enqueued now leave that have a lifetime of their own; None: they live by the queue's ttl.
+    fn own_deadline(&self, lifetime: Lifetime) -> Option<u64> {
+        match lifetime {
+            Lifetime::Queue => None,
+            Lifetime::Own(ttl) => Some(self.latest.mono.saturating_add(ttl)),
+            Lifetime::Forever => Some(NEVER),
+        }
     }
 
     /// Sees to it that messages enqueued now leave at the end of their lifetime.
     #[inline(always)]
-    fn set_deadline(&mut self, seqs: Range<u64>, lifetime: Lifetime) {
-        let deadline = match lifetime {
-            Lifetime::Queue => self.deadline(),
-            Lifetime::Own(ttl) => {
-                let deadline = self.latest.mono.saturating_add(ttl);
-                seqs.for_each(|seq| self.deadlines.set(seq, deadline, ()));
-                deadline
-            }
-            Lifetime::Forever => NEVER,
-        };
+    fn set_deadline(&mut self, own: Option<u64>) {
+        let deadline = own.unwrap_or(self.deadline());
         if deadline < self.due && self.expires {
             self.due = deadline;
         }

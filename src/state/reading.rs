@@ -184,7 +184,7 @@ impl<T> State<T> {
             bytes += acks.ready_bytes();
             oldest = self.log.first_at(first.min(cursor.position), &mut { NIL });
         }
-        Backlog { items, bytes, lag: oldest.map_or(0, |found| now.mono - found.stamp.mono()) }
+        Backlog { items, bytes, lag: oldest.map_or(0, |found| now.mono - found.mono) }
     }
 
     pub(crate) fn consumer_stats(&self, key: ConsumerKey, now: Now) -> Result<ConsumerStats, Error> {

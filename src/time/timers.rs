@@ -1,7 +1,6 @@
 //! One keyed timer: which of many keys has its moment first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 /// Keys, each with one moment (monotonic nanoseconds) and a value.
 #[derive(Debug)]
@@ -20,10 +19,6 @@ impl<V> Default for Timers<V> {
 impl<V> Timers<V> {
     pub(crate) const fn new() -> Self {
         Timers { by_key: BTreeMap::new(), by_moment: BTreeSet::new() }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
     }
 
     /// The moment of a key.
@@ -56,14 +51,6 @@ impl<V> Timers<V> {
             return None;
         }
         self.remove(key).map(|value| (key, value))
-    }
-
-    /// Removes those of a range of keys that are not kept.
-    pub(crate) fn retain_in(&mut self, keys: Range<u64>, is_kept: impl Fn(u64) -> bool) {
-        let gone: Vec<u64> = self.by_key.range(keys).map(|(&key, _)| key).filter(|&key| !is_kept(key)).collect();
-        for key in gone {
-            self.remove(key);
-        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -8,6 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyRange, PySet, PyTuple};
 
+use crate::log::batch::{Batch as Prepared, LARGE};
 use crate::need::Need;
 use crate::python::aio::mailbox::waking;
 use crate::python::arguments::{self, Timeout};
@@ -25,6 +26,8 @@ pub(in crate::python) const SLICE: usize = 10_000;
 pub(in crate::python) struct Batch {
     /// With their sizes. Nothing is taken from it before all of it is admitted.
     payloads: std::vec::IntoIter<(Py<PyAny>, u64)>,
+    /// The same in slots, where they are many: then `payloads` is empty.
+    prepared: Option<Prepared<Py<PyAny>>>,
     need: Need,
     /// Why it was not admitted.
     refused: Error,
@@ -32,7 +35,7 @@ pub(in crate::python) struct Batch {
 
 impl Batch {
     fn new(need: Need) -> Self {
-        Batch { payloads: Vec::new().into_iter(), need, refused: Error::Closed }
+        Batch { payloads: Vec::new().into_iter(), prepared: None, need, refused: Error::Closed }
     }
 
     pub(in crate::python) fn need(&self) -> Need {
@@ -40,7 +43,8 @@ impl Batch {
     }
 
     pub(in crate::python) fn payloads(&self) -> impl Iterator<Item = &Py<PyAny>> {
-        self.payloads.as_slice().iter().map(|(payload, _)| payload)
+        let prepared = self.prepared.iter().flat_map(Prepared::payloads);
+        self.payloads.as_slice().iter().map(|(payload, _)| payload).chain(prepared)
     }
 }
 
@@ -155,7 +159,8 @@ impl Queue {
         match waking(|| Ok(self.engine.try_enqueue(&mut one, Need::one(size), lifetime, None)))? {
             Ok(seq) => Ok(seq),
             Err(refused) => {
-                let batch = Batch { payloads: Vec::from_iter(one).into_iter(), need: Need::one(size), refused };
+                let payloads = Vec::from_iter(one).into_iter();
+                let batch = Batch { payloads, refused, ..Batch::new(Need::one(size)) };
                 self.add_slowly(py, batch, lifetime, timeout).map(|seqs| seqs.start)
             }
         }
@@ -188,7 +193,16 @@ impl Queue {
         lifetime: Lifetime,
         ticket: Option<&Ticket>,
     ) -> PyResult<Option<Range<u64>>> {
-        let added = || Ok(self.engine.try_enqueue(&mut batch.payloads, batch.need, lifetime, ticket));
+        if batch.payloads.len() >= LARGE {
+            let payloads = std::mem::take(&mut batch.payloads);
+            batch.prepared = Some(detach::detach(py, || Prepared::new(payloads, lifetime)));
+        }
+        let added = || {
+            Ok(match &mut batch.prepared {
+                Some(prepared) => self.engine.try_enqueue_prepared(prepared, lifetime, ticket),
+                None => self.engine.try_enqueue(&mut batch.payloads, batch.need, lifetime, ticket),
+            })
+        };
         match waking(added)? {
             Ok(first) => Ok(Some(first..first + batch.need.items)),
             Err(error) => {

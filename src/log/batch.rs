@@ -1,0 +1,66 @@
+//! Messages that were put into slots before they are added: a large batch is then added in a short hold of the lock.
+
+use super::chunk::{CHUNK_SIZE, Slot, Stamp};
+use crate::need::Need;
+use crate::options::Lifetime;
+use crate::time::NEVER;
+
+/// Messages from which on a batch is put into slots first.
+pub(crate) const LARGE: usize = 10 * CHUNK_SIZE;
+
+/// The slots of one chunk. Their times count from the moment at which they are added.
+#[derive(Debug)]
+pub(crate) struct Run<T> {
+    pub(crate) slots: Vec<Slot<T>>,
+    /// That they have a lifetime of their own, and the deadlines of those that end.
+    pub(crate) own: Option<Option<Vec<u64>>>,
+    /// Payload bytes.
+    pub(crate) bytes: u64,
+}
+
+/// A batch in slots.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    runs: Vec<Run<T>>,
+    need: Need,
+}
+
+impl<T> Batch<T> {
+    /// Puts messages with their sizes into slots.
+    pub(crate) fn new(mut each: impl ExactSizeIterator<Item = (T, u64)>, lifetime: Lifetime) -> Self {
+        let stamp = Stamp::new(0, lifetime != Lifetime::Queue);
+        let mut batch = Batch { runs: Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE)), need: Need::NONE };
+        while each.len() > 0 {
+            let mut slots = Vec::with_capacity(each.len().min(CHUNK_SIZE));
+            let mut through = 0u64;
+            for (payload, size) in each.by_ref().take(CHUNK_SIZE) {
+                through = size.wrapping_add(through);
+                slots.push(Slot { payload: Some(payload), through, stamp, wall: 0 });
+            }
+            let items = slots.len() as u64;
+            let own = match lifetime {
+                Lifetime::Queue => None,
+                Lifetime::Own(ttl) => Some(Some(vec![ttl.min(NEVER - 1); slots.len()])),
+                Lifetime::Forever => Some(None),
+            };
+            batch.need = batch.need.and(Need { bytes: through, items });
+            batch.runs.push(Run { slots, own, bytes: through });
+        }
+        batch
+    }
+
+    pub(crate) fn need(&self) -> Need {
+        self.need
+    }
+
+    /// Takes all out.
+    pub(super) fn take(&mut self) -> Vec<Run<T>> {
+        std::mem::take(&mut self.runs)
+    }
+
+    /// The payloads, until they are added.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = &T> {
+        self.runs.iter().flat_map(|run| &run.slots).filter_map(|slot| slot.payload.as_ref())
+    }
+}

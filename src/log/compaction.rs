@@ -1,0 +1,141 @@
+//! What is held in memory beside the payloads follows what is held in the log.
+//!
+//! A slot takes 32 bytes, its deadline 8, its seq in a compacted chunk 8, and a message is charged
+//! [`MESSAGE_OVERHEAD`](crate::MESSAGE_OVERHEAD). A chunk whose slots take more than what is charged for the messages in it
+//! is compacted: only the slots of what is held are kept. Compacted neighbours become one chunk, as long as it has room. So
+//! what the chunks take is less than what is charged, but for a few: the first, which messages leave in order, and the last,
+//! which is being filled.
+//!
+//! Each compaction moves at most a chunk's slots, after a sixth of them or more has left: a constant cost for each message.
+
+use super::Log;
+use super::chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
+use super::index::Held;
+use crate::need::MESSAGE_OVERHEAD;
+use crate::time::NEVER;
+
+impl<T> Chunk<T> {
+    /// Bytes that the slots take.
+    fn footprint(&self) -> usize {
+        // As if payloads were a pointer: larger ones are counted by those who enqueue them.
+        self.slots.capacity() * 32 + (self.seqs.capacity() + self.deadlines.capacity()) * 8
+    }
+
+    /// Whether it takes more than is charged for what it holds.
+    fn is_sparse(&self) -> bool {
+        self.footprint() > self.live as usize * MESSAGE_OVERHEAD as usize + 64
+    }
+
+    /// Keeps the slots of what is held alone.
+    fn compact(&mut self) {
+        let live = self.live as usize;
+        let has_deadlines = self.own > 0 && !self.deadlines.is_empty();
+        let (mut seqs, mut deadlines) =
+            (Vec::with_capacity(live), Vec::with_capacity(if has_deadlines { live } else { 0 }));
+        let mut sizes = Vec::with_capacity(live);
+        for index in 0..self.slots.len() {
+            if self.slots[index].payload.is_some() {
+                seqs.push(self.seq(index));
+                sizes.push(self.size(index));
+                if has_deadlines {
+                    deadlines.push(self.deadlines.get(index).copied().unwrap_or(NEVER));
+                }
+            }
+        }
+        let end = self.before.wrapping_add(self.slots.last().map_or(0, |slot| slot.through));
+        let mut slots = Vec::with_capacity(live);
+        slots.extend(std::mem::take(&mut self.slots).into_iter().filter(|slot| slot.payload.is_some()));
+        (self.slots, self.seqs, self.deadlines) = (slots, seqs, deadlines);
+        let mut through = 0u64;
+        for (slot, size) in self.slots.iter_mut().zip(sizes) {
+            through = size.wrapping_add(through);
+            slot.through = through;
+        }
+        // Its end stays where it was, so that sums from there to the end of the log are right.
+        self.before = end.wrapping_sub(through);
+        self.base = self.seqs.first().copied().unwrap_or(self.base);
+    }
+
+    /// Takes over what a chunk behind it holds; both are compacted.
+    fn absorb(&mut self, other: Chunk<T>) {
+        let held = self.slots.last().map_or(0, |slot| slot.through);
+        self.before = other.before.wrapping_sub(held);
+        let (mono, wall) = (self.mono, self.wall);
+        let room = self.slots.capacity() - self.slots.len();
+        if room < other.slots.len() {
+            self.slots.reserve_exact(other.slots.len() + self.slots.len() / 8);
+            self.seqs.reserve_exact(other.slots.len() + self.seqs.len() / 8);
+        }
+        if !other.deadlines.is_empty() || !self.deadlines.is_empty() {
+            self.deadlines.resize(self.slots.len(), NEVER);
+            let times = (0..other.slots.len()).map(|index| other.deadline(index));
+            self.deadlines.extend(times.map(|at| if at == NEVER { NEVER } else { at.wrapping_sub(mono) }));
+        }
+        self.live += other.live;
+        self.own += other.own;
+        self.seqs.extend(other.seqs);
+        // Times are as of this chunk from here on: what is later than the first is never before it.
+        self.slots.extend(other.slots.into_iter().map(|slot| Slot {
+            through: held.wrapping_add(slot.through),
+            stamp: Stamp::new((slot.stamp.mono() + other.mono).wrapping_sub(mono), slot.stamp.has_own_ttl()),
+            wall: (slot.wall + other.wall).wrapping_sub(wall),
+            ..slot
+        }));
+    }
+}
+
+impl<T> Log<T> {
+    /// Compacts a chunk from which messages have left, if it takes more than is charged for the rest. Returns the key of the
+    /// chunk that has the rest now.
+    pub(super) fn compact(&mut self, key: usize) -> usize {
+        if key == self.front || key == self.filling || !self.chunks.get(key).is_some_and(Chunk::is_sparse) {
+            return key;
+        }
+        let chunk = &mut self.chunks[key];
+        let base = chunk.base;
+        chunk.compact();
+        let (rebased, prev, next) = (chunk.base, chunk.prev, chunk.next);
+        self.index.rebase(base, rebased);
+        let kept = self.merge(prev, key);
+        self.merge(kept, next);
+        kept
+    }
+
+    /// Makes two neighbours one, if both are compacted and fit: the key of the one that has what the second held.
+    fn merge(&mut self, first: usize, second: usize) -> usize {
+        let may = |key: usize| key != self.front && key != self.filling;
+        let (Some(left), Some(right)) = (self.chunks.get(first), self.chunks.get(second)) else { return second };
+        let fits = left.slots.len() + right.slots.len() <= CHUNK_SIZE;
+        if !(may(first) && may(second) && !left.is_dense() && !right.is_dense() && fits) {
+            return second;
+        }
+        let due = self.index.due(right.base);
+        let right = self.take_out(second);
+        let (items, bytes) = right.live_from(0);
+        let left = &mut self.chunks[first];
+        left.absorb(right);
+        let base = left.base;
+        self.index.add(base, Held { items, bytes });
+        self.index.set_due(base, due.min(self.index.due(base)));
+        first
+    }
+
+    /// Unlinks a chunk and takes it out.
+    pub(super) fn take_out(&mut self, key: usize) -> Chunk<T> {
+        let chunk = self.chunks.remove(key);
+        match self.chunks.get_mut(chunk.prev) {
+            Some(prev) => prev.next = chunk.next,
+            None => self.front = chunk.next,
+        }
+        match self.chunks.get_mut(chunk.next) {
+            Some(next) => next.prev = chunk.prev,
+            None => self.back = chunk.prev,
+        }
+        if key == self.filling {
+            (self.filling, self.filling_due) = (NIL, NEVER);
+        } else {
+            self.index.remove(chunk.base);
+        }
+        chunk
+    }
+}

@@ -1,0 +1,217 @@
+//! The full chunks in order of seq, with sums: which chunk has a seq, and how much there is before it.
+//!
+//! Two levels: blocks of up to 128 chunks, each with the sum of what they hold. So a look-up is two binary searches, and a
+//! sum adds up one figure for each 128,000 messages, and those of one block.
+
+use super::chunk::{Chunk, NIL};
+use crate::time::NEVER;
+
+/// Chunks in a block at the most. A block that is full is cut in two.
+const BLOCK: usize = 128;
+
+/// What a chunk holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) items: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Held {
+    fn add(&mut self, other: Held) {
+        self.items += other.items;
+        self.bytes += other.bytes;
+    }
+
+    fn subtract(&mut self, other: Held) {
+        self.items -= other.items;
+        self.bytes -= other.bytes;
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Seq of the chunk's first slot.
+    base: u64,
+    /// Key of the chunk.
+    key: usize,
+    held: Held,
+    /// A moment before which no time to live of its own ends in the chunk.
+    due: u64,
+}
+
+/// Chunks one after the other; never without any.
+#[derive(Debug)]
+struct Block {
+    entries: Vec<Entry>,
+    /// What all of them hold.
+    held: Held,
+    /// The first moment of all of them.
+    due: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    blocks: Vec<Block>,
+}
+
+impl Index {
+    pub(crate) const fn new() -> Self {
+        Index { blocks: Vec::new() }
+    }
+
+    /// Enters a chunk behind all others.
+    pub(crate) fn push(&mut self, base: u64, key: usize, held: Held, due: u64) {
+        let block = match self.blocks.last_mut() {
+            Some(block) if block.entries.len() < BLOCK => block,
+            _ => {
+                self.blocks.push(Block { entries: Vec::with_capacity(BLOCK), held: Held::default(), due: NEVER });
+                let last = self.blocks.len() - 1;
+                &mut self.blocks[last]
+            }
+        };
+        block.entries.push(Entry { base, key, held, due });
+        block.held.add(held);
+        block.due = block.due.min(due);
+    }
+
+    /// Where the last chunk is that begins at or before a seq: block and entry.
+    fn place(&self, seq: u64) -> Option<(usize, usize)> {
+        // Where messages leave in order, it is the first.
+        let block = match self.blocks.get(1) {
+            Some(second) if second.entries[0].base <= seq => {
+                self.blocks.partition_point(|block| block.entries[0].base <= seq) - 1
+            }
+            _ => 0,
+        };
+        let entries = &self.blocks.get(block)?.entries;
+        let entry = match entries.get(1) {
+            Some(second) if second.base <= seq => entries.partition_point(|entry| entry.base <= seq) - 1,
+            _ => 0,
+        };
+        (entries[entry].base <= seq).then_some((block, entry))
+    }
+
+    /// Key of the last chunk that begins at or before a seq.
+    pub(crate) fn find(&self, seq: u64) -> Option<usize> {
+        self.place(seq).map(|(block, entry)| self.blocks[block].entries[entry].key)
+    }
+
+    /// Key of the first chunk for which `is_before` does not hold, where it holds for none behind one for which it does not.
+    pub(crate) fn first_not(&self, is_before: impl Fn(usize) -> bool) -> Option<usize> {
+        let is_block_before = |block: &Block| block.entries.last().is_some_and(|entry| is_before(entry.key));
+        let block = self.blocks.get(self.blocks.partition_point(is_block_before))?;
+        block.entries.get(block.entries.partition_point(|entry| is_before(entry.key))).map(|entry| entry.key)
+    }
+
+    /// What the chunks hold up to and including the one that begins at `base`.
+    pub(crate) fn held_through(&self, base: u64) -> Held {
+        let mut held = Held::default();
+        let Some((block, entry)) = self.place(base) else { return held };
+        self.blocks[..block].iter().for_each(|block| held.add(block.held));
+        self.blocks[block].entries[..=entry].iter().for_each(|entry| held.add(entry.held));
+        held
+    }
+
+    /// So much has left the chunk at `base`.
+    pub(crate) fn subtract(&mut self, base: u64, gone: Held) {
+        self.change(base, |held| held.subtract(gone));
+    }
+
+    /// The chunk at `base` has got so much more.
+    pub(crate) fn add(&mut self, base: u64, more: Held) {
+        self.change(base, |held| held.add(more));
+    }
+
+    #[inline]
+    fn change(&mut self, base: u64, change: impl Fn(&mut Held)) {
+        let Some((block, entry)) = self.place(base) else { return };
+        let block = &mut self.blocks[block];
+        let entry = &mut block.entries[entry];
+        if entry.base == base {
+            change(&mut entry.held);
+            change(&mut block.held);
+        }
+    }
+
+    /// The chunk at `base` begins later now, but before the next.
+    pub(crate) fn rebase(&mut self, base: u64, rebased: u64) {
+        if let Some(entry) = self.entry(base) {
+            entry.base = rebased;
+        }
+    }
+
+    fn entry(&mut self, base: u64) -> Option<&mut Entry> {
+        let (block, entry) = self.place(base)?;
+        Some(&mut self.blocks[block].entries[entry]).filter(|entry| entry.base == base)
+    }
+
+    /// The moment of the chunk at `base`.
+    pub(crate) fn due(&self, base: u64) -> u64 {
+        let place = self.place(base).map(|(block, entry)| &self.blocks[block].entries[entry]);
+        place.filter(|entry| entry.base == base).map_or(NEVER, |entry| entry.due)
+    }
+
+    /// Sets the moment of the chunk at `base`.
+    pub(crate) fn set_due(&mut self, base: u64, due: u64) {
+        let Some((block, entry)) = self.place(base) else { return };
+        let block = &mut self.blocks[block];
+        let entry = &mut block.entries[entry];
+        if entry.base == base && entry.due != due {
+            entry.due = due;
+            block.due = block.entries.iter().map(|entry| entry.due).min().unwrap_or(NEVER);
+        }
+    }
+
+    /// The first moment of all, and the key of its chunk. NEVER: there is none.
+    pub(crate) fn first_due(&self) -> (u64, usize) {
+        let Some(block) = self.blocks.iter().min_by_key(|block| block.due) else { return (NEVER, NIL) };
+        let first = block.entries.iter().min_by_key(|entry| entry.due);
+        first.map_or((NEVER, NIL), |entry| (entry.due, entry.key))
+    }
+
+    /// Takes out the chunk at `base`, if it is there.
+    pub(crate) fn remove(&mut self, base: u64) {
+        let Some((number, entry)) = self.place(base) else { return };
+        let block = &mut self.blocks[number];
+        if block.entries[entry].base != base {
+            return;
+        }
+        let gone = block.entries.remove(entry);
+        block.held.subtract(gone.held);
+        if gone.due == block.due && gone.due != NEVER {
+            block.due = block.entries.iter().map(|entry| entry.due).min().unwrap_or(NEVER);
+        }
+        if block.entries.is_empty() {
+            self.blocks.remove(number);
+        } else if let Some(next) = self.blocks.get(number + 1)
+            && self.blocks[number].entries.len() + next.entries.len() <= BLOCK / 2
+        {
+            // Few are left of both: so the blocks are never many for what they hold.
+            let next = self.blocks.remove(number + 1);
+            let block = &mut self.blocks[number];
+            block.held.add(next.held);
+            block.due = block.due.min(next.due);
+            block.entries.extend(next.entries);
+        }
+    }
+
+    /// Checks that it says of each chunk what the chunk says: those given, in order, are all of them.
+    pub(crate) fn check<'a, T: 'a>(&self, chunks: impl Iterator<Item = (usize, &'a Chunk<T>)>) {
+        let entries = self.blocks.iter().flat_map(|block| &block.entries);
+        let mine: Vec<_> = entries.map(|entry| (entry.base, entry.key, entry.held)).collect();
+        let theirs: Vec<_> = chunks
+            .map(|(key, chunk)| {
+                let (items, bytes) = chunk.live_from(0);
+                assert!(self.due(chunk.base) <= chunk.first_deadline(), "no deadline is forgotten");
+                (chunk.base, key, Held { items, bytes })
+            })
+            .collect();
+        assert_eq!(mine, theirs, "the index agrees with the chunks");
+        for block in &self.blocks {
+            let mut held = Held::default();
+            block.entries.iter().for_each(|entry| held.add(entry.held));
+            assert_eq!((held, block.entries.is_empty()), (block.held, false));
+            assert_eq!(block.entries.iter().map(|entry| entry.due).min(), Some(block.due));
+        }
+    }
+}
