@@ -1,7 +1,7 @@
 //! What a message or a batch needs of a queue.
 
 /// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
-pub const MESSAGE_OVERHEAD: u64 = 48;
+pub const MESSAGE_OVERHEAD: u64 = 40;
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,8 @@ pub struct QueueStats {
     pub max_items: Option<u64>,
     /// Bytes of the read records.
     pub audit_bytes: u64,
+    /// Whether every read of what is held is on record, with its time.
+    pub is_audit_complete: bool,
     /// Consumers.
     pub consumers: u64,
     /// Nanoseconds that a message lives.

@@ -588,3 +588,56 @@ fn each_read_is_on_record_with_its_time_as_long_as_the_message_is_held() {
     assert_eq!((one_by_one.history(9), queue.readings(1)), (Ok(vec![]), vec![]));
     assert_eq!(queue.stats().audit_bytes, 0);
 }
+
+#[test]
+fn the_audit_trail_never_holds_more_than_the_queue_may() {
+    let max_bytes = 100 * (8 + MESSAGE_OVERHEAD);
+    let (queue, clock) = manual(Options { ttl: None, max_bytes, ..Options::default() });
+    let consumers: Vec<_> = (0..300).map(|_| consumer(&queue)).collect();
+    assert_eq!(queue.enqueue_batch((0..100).map(|n| (n, 8)).collect()), Ok(0));
+    for round in 0..100 {
+        for consumer in &consumers {
+            assert_eq!(consumer.read(), Ok(Some(round)));
+            clock.advance(10_000);
+            assert!(queue.stats().audit_bytes <= max_bytes);
+        }
+    }
+    assert!(!queue.stats().is_audit_complete);
+    // What was lost is forgotten with the messages: the trail is complete again.
+    queue.set_ttl(Some(1));
+    assert_eq!((queue.len(), queue.stats().audit_bytes), (0, 0));
+    assert!(queue.stats().is_audit_complete);
+}
+
+#[test]
+fn reads_within_a_millisecond_become_one_record_when_room_is_short_and_none_is_lost() {
+    let max_bytes = 2_000 * (8 + MESSAGE_OVERHEAD);
+    let (queue, clock) = manual(Options { ttl: None, max_bytes, ..Options::default() });
+    let consumers: Vec<_> = (0..40).map(|_| consumer(&queue)).collect();
+    assert_eq!(queue.enqueue_batch((0..2_000).map(|n| (n, 8)).collect()), Ok(0));
+    for consumer in &consumers {
+        while consumer.read().unwrap().is_some() {
+            clock.advance(5_000); // 200 reads a millisecond
+        }
+    }
+    let stats = queue.stats();
+    assert!(stats.audit_bytes <= max_bytes && !stats.is_audit_complete);
+    for consumer in &consumers {
+        let history = consumer.history(usize::MAX).unwrap();
+        assert_eq!(history.iter().map(|&(seq, _)| seq).collect::<Vec<_>>(), (0..2_000).collect::<Vec<_>>());
+        assert!(history.is_sorted_by_key(|&(_, at)| at));
+    }
+}
+
+#[test]
+fn a_lowered_limit_holds_for_the_audit_trail_too() {
+    let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
+    let reader = consumer(&queue);
+    queue.enqueue_batch((0..5_000).map(|n| (n, 0)).collect()).unwrap();
+    while reader.read().unwrap().is_some() {
+        clock.advance(10_000_000);
+    }
+    assert!(queue.stats().audit_bytes > 10_000 && queue.stats().is_audit_complete);
+    queue.set_max_bytes(10_000);
+    assert!(queue.stats().audit_bytes <= 10_000 && !queue.stats().is_audit_complete);
+}

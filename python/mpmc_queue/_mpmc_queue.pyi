@@ -210,7 +210,14 @@ class QueueStats:
         """The limit in messages; None when there is none."""
     @property
     def audit_bytes(self) -> int:
-        """Bytes held by the read records, apart from `memory_usage`."""
+        """Bytes held by the read records, apart from `memory_usage`; never more than `max_bytes`."""
+    @property
+    def audit_complete(self) -> bool:
+        """Whether every read of what is held is on record, with its time.
+
+        False: room was short. Reads of a consumer within a millisecond (then more) were made one record, or the oldest were
+        let go of.
+        """
     @property
     def consumer_count(self) -> int:
         """Consumers registered."""

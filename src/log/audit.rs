@@ -1,7 +1,8 @@
 //! A consumer's read records: which messages it read, and when.
 //!
 //! Single reads are runs of consecutive seqs with a time each, four bytes: microseconds since the run began. A batch is
-//! one record, whatever its length. Records go when the messages they speak of have left the queue.
+//! one record, whatever its length. Records go when the messages they speak of have left the queue. Where room is short, reads
+//! that follow each other within a while become one record, as a batch is.
 
 use std::collections::VecDeque;
 
@@ -9,6 +10,8 @@ use std::collections::VecDeque;
 const RUN: usize = 1000;
 /// Batches shorter than this are cheaper as single reads.
 const SHORTEST_BATCH: u64 = 12;
+/// Runs that are made coarser at once.
+const AT_ONCE: usize = 32;
 /// Unread seqs that a run of singles bridges, rather than begin anew.
 const LONGEST_GAP: u64 = 8;
 /// The offset of a seq that was bridged.
@@ -63,6 +66,10 @@ pub(crate) struct Reads {
     runs: VecDeque<Run>,
     /// Heap bytes of the offsets of all runs.
     offsets: usize,
+    /// How many microseconds of reads were made one record when room was short; 0: none were.
+    grain: u64,
+    /// How many of the runs, from the oldest on, have been looked through for that.
+    coarse: usize,
 }
 
 impl Reads {
@@ -143,22 +150,86 @@ impl Reads {
     }
 
     /// Forgets what speaks only of messages before `head`, and, where a consumer goes over the same messages again and
-    /// again, the oldest readings of them: so that there are at most `most` bytes, the newest run aside.
-    pub(crate) fn trim(&mut self, head: u64, most: usize) {
+    /// again, the oldest readings of them: so that there are at most `most` bytes, the newest run aside. Returns the seq
+    /// before which readings of messages from `head` on were forgotten.
+    pub(crate) fn trim(&mut self, head: u64, most: usize) -> u64 {
+        let mut forgotten = 0;
         while let Some(run) = self.runs.front()
             && (run.end() <= head || self.bytes() > most && self.runs.len() > 1)
         {
-            if let Kind::Singles(offsets) = &run.kind {
-                self.offsets -= offsets.capacity() * size_of::<u32>();
-            }
-            self.runs.pop_front();
-            if self.runs.capacity() > 8 + 2 * self.runs.len() {
-                self.runs.shrink_to(self.runs.len() + self.runs.len() / 2);
-            }
+            forgotten = forgotten.max(self.forget_oldest());
         }
         if self.runs.is_empty() {
             self.runs = VecDeque::new();
         }
+        if forgotten > head { forgotten } else { 0 }
+    }
+
+    /// Forgets the oldest run, and returns the seq behind it.
+    pub(crate) fn forget_oldest(&mut self) -> u64 {
+        let Some(run) = self.runs.pop_front() else { return 0 };
+        if let Kind::Singles(offsets) = &run.kind {
+            self.offsets -= offsets.capacity() * size_of::<u32>();
+        }
+        self.coarse = self.coarse.saturating_sub(1);
+        self.fit();
+        run.end()
+    }
+
+    /// Gives back room for runs that is not needed.
+    fn fit(&mut self) {
+        if self.runs.is_empty() {
+            self.runs = VecDeque::new();
+        } else if self.runs.capacity() > 8 + 2 * self.runs.len() {
+            self.runs.shrink_to(self.runs.len() + self.runs.len() / 2);
+        }
+    }
+
+    /// Makes one record of reads within `grain` microseconds, in the next few runs, where that takes less room. Returns the
+    /// seq before which times are no longer exact; 0: all are.
+    pub(crate) fn coarsen(&mut self, grain: u64) -> u64 {
+        if self.grain != grain {
+            (self.grain, self.coarse) = (grain, 0);
+        }
+        let (from, upto) = (self.coarse, (self.coarse + AT_ONCE).min(self.runs.len()));
+        let mut merged: Vec<Run> = Vec::new();
+        let (mut before, mut inexact) = (0, 0);
+        for run in self.runs.range(from..upto) {
+            before += size_of::<Run>();
+            let mut add = |first: u64, count: u64, at: u64| match merged.last_mut() {
+                Some(last) if last.end() == first && at.saturating_sub(last.at) <= grain => {
+                    if at != last.at {
+                        inexact = first + count;
+                    }
+                    last.kind = Kind::Batch(first + count - last.first);
+                }
+                _ => merged.push(Run { first, at, kind: Kind::Batch(count) }),
+            };
+            match &run.kind {
+                Kind::Batch(count) => add(run.first, *count, run.at),
+                Kind::Singles(offsets) => {
+                    before += offsets.capacity() * size_of::<u32>();
+                    for (seq, &offset) in (run.first..).zip(offsets).filter(|&(_, &offset)| offset != BRIDGED) {
+                        add(seq, 1, run.at + u64::from(offset));
+                    }
+                }
+            }
+        }
+        self.coarse = upto;
+        if merged.len() * size_of::<Run>() >= before {
+            return 0;
+        }
+        let behind = self.runs.split_off(upto);
+        for run in self.runs.drain(from..) {
+            if let Kind::Singles(offsets) = run.kind {
+                self.offsets -= offsets.capacity() * size_of::<u32>();
+            }
+        }
+        self.runs.extend(merged);
+        self.coarse = self.runs.len();
+        self.runs.extend(behind);
+        self.runs.shrink_to_fit();
+        inexact
     }
 
     /// When a message was read: microseconds since the epoch, once for each reading.

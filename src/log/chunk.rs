@@ -64,8 +64,8 @@ pub(crate) struct Chunk<T> {
     pub(crate) own: u32,
     /// The slots, in order of seq, at most CHUNK_SIZE.
     pub(crate) slots: Vec<Slot<T>>,
-    /// The seqs of the slots; empty while the chunk is dense.
-    pub(crate) seqs: Vec<u64>,
+    /// The seqs of the slots, from the base on; empty while the chunk is dense.
+    pub(crate) offsets: Vec<u32>,
     /// When messages end that have a time to live of their own, from `mono` on, by slot, as far as there are any; NEVER for
     /// the others.
     pub(crate) deadlines: Vec<u64>,
@@ -73,32 +73,34 @@ pub(crate) struct Chunk<T> {
 
 impl<T> Chunk<T> {
     pub(crate) fn is_dense(&self) -> bool {
-        self.seqs.is_empty()
+        self.offsets.is_empty()
     }
 
     /// Seq after the last slot.
     pub(crate) fn end(&self) -> u64 {
-        self.seqs.last().map_or(self.base + self.slots.len() as u64, |last| last + 1)
+        self.base + self.offsets.last().map_or(self.slots.len() as u64, |&last| u64::from(last) + 1)
     }
 
     /// Seq of slot `index`.
     pub(crate) fn seq(&self, index: usize) -> u64 {
-        self.seqs.get(index).copied().unwrap_or(self.base + index as u64)
+        self.base + self.offsets.get(index).map_or(index as u64, |&offset| u64::from(offset))
     }
 
     /// Index of the first slot at or after a seq, which may be behind the last one.
     pub(crate) fn index(&self, seq: u64) -> usize {
+        let offset = seq.saturating_sub(self.base);
         match self.is_dense() {
-            true => seq.saturating_sub(self.base) as usize,
-            false => self.seqs.partition_point(|&other| other < seq),
+            true => offset as usize,
+            false => self.offsets.partition_point(|&other| u64::from(other) < offset),
         }
     }
 
     /// Index of the slot of a seq, if there is one.
     pub(crate) fn find(&self, seq: u64) -> Option<usize> {
+        let offset = seq.checked_sub(self.base)?;
         let index = match self.is_dense() {
-            true => seq.checked_sub(self.base)? as usize,
-            false => self.seqs.binary_search(&seq).ok()?,
+            true => offset as usize,
+            false => self.offsets.binary_search(&u32::try_from(offset).ok()?).ok()?,
         };
         (index < self.slots.len()).then_some(index)
     }
@@ -125,7 +127,7 @@ impl<T> Chunk<T> {
             live: 0,
             own: 0,
             slots,
-            seqs: Vec::new(),
+            offsets: Vec::new(),
             deadlines: Vec::new(),
         }
     }

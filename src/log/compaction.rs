@@ -1,12 +1,12 @@
 //! What is held in memory beside the payloads follows what is held in the log.
 //!
-//! A slot takes 32 bytes, its deadline 8, its seq in a compacted chunk 8, and a message is charged
+//! A slot takes 32 bytes, its deadline 8, its seq in a compacted chunk 4, and a message is charged
 //! [`MESSAGE_OVERHEAD`](crate::MESSAGE_OVERHEAD). A chunk whose slots take more than what is charged for the messages in it
 //! is compacted: only the slots of what is held are kept. Compacted neighbours become one chunk, as long as it has room. So
 //! what the chunks take is less than what is charged, but for a few: the first, which messages leave in order, and the last,
 //! which is being filled.
 //!
-//! Each compaction moves at most a chunk's slots, after a sixth of them or more has left: a constant cost for each message.
+//! Each compaction moves at most a chunk's slots, after a tenth of them or more has left: a constant cost for each message.
 
 use super::Log;
 use super::chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
@@ -18,12 +18,14 @@ impl<T> Chunk<T> {
     /// Bytes that the slots take.
     fn footprint(&self) -> usize {
         // As if payloads were a pointer: larger ones are counted by those who enqueue them.
-        self.slots.capacity() * 32 + (self.seqs.capacity() + self.deadlines.capacity()) * 8
+        self.slots.capacity() * 32 + self.offsets.capacity() * 4 + self.deadlines.capacity() * 8
     }
 
-    /// Whether it takes more than is charged for what it holds.
+    /// Whether it takes more than is charged for what it holds. (Deadlines in a compacted chunk, 4 bytes too many, are not
+    /// worth to be compacted for.)
     fn is_sparse(&self) -> bool {
-        self.footprint() > self.live as usize * MESSAGE_OVERHEAD as usize + 64
+        let charged = MESSAGE_OVERHEAD as usize + if self.is_dense() || self.deadlines.is_empty() { 0 } else { 8 };
+        self.footprint() > self.live as usize * charged + 64
     }
 
     /// Keeps the slots of what is held alone.
@@ -45,7 +47,7 @@ impl<T> Chunk<T> {
         let end = self.before.wrapping_add(self.slots.last().map_or(0, |slot| slot.through));
         let mut slots = Vec::with_capacity(live);
         slots.extend(std::mem::take(&mut self.slots).into_iter().filter(|slot| slot.payload.is_some()));
-        (self.slots, self.seqs, self.deadlines) = (slots, seqs, deadlines);
+        (self.slots, self.deadlines) = (slots, deadlines);
         let mut through = 0u64;
         for (slot, size) in self.slots.iter_mut().zip(sizes) {
             through = size.wrapping_add(through);
@@ -53,7 +55,8 @@ impl<T> Chunk<T> {
         }
         // Its end stays where it was, so that sums from there to the end of the log are right.
         self.before = end.wrapping_sub(through);
-        self.base = self.seqs.first().copied().unwrap_or(self.base);
+        self.base = seqs.first().copied().unwrap_or(self.base);
+        self.offsets = seqs.iter().map(|seq| (seq - self.base) as u32).collect();
     }
 
     /// Takes over what a chunk behind it holds; both are compacted.
@@ -64,7 +67,7 @@ impl<T> Chunk<T> {
         let room = self.slots.capacity() - self.slots.len();
         if room < other.slots.len() {
             self.slots.reserve_exact(other.slots.len() + self.slots.len() / 8);
-            self.seqs.reserve_exact(other.slots.len() + self.seqs.len() / 8);
+            self.offsets.reserve_exact(other.slots.len() + self.offsets.len() / 8);
         }
         if !other.deadlines.is_empty() || !self.deadlines.is_empty() {
             self.deadlines.resize(self.slots.len(), NEVER);
@@ -73,7 +76,8 @@ impl<T> Chunk<T> {
         }
         self.live += other.live;
         self.own += other.own;
-        self.seqs.extend(other.seqs);
+        let shift = (other.base - self.base) as u32;
+        self.offsets.extend(other.offsets.iter().map(|offset| offset + shift));
         // Times are as of this chunk from here on: what is later than the first is never before it.
         self.slots.extend(other.slots.into_iter().map(|slot| Slot {
             through: held.wrapping_add(slot.through),
@@ -105,7 +109,7 @@ impl<T> Log<T> {
     fn merge(&mut self, first: usize, second: usize) -> usize {
         let may = |key: usize| key != self.front && key != self.filling;
         let (Some(left), Some(right)) = (self.chunks.get(first), self.chunks.get(second)) else { return second };
-        let fits = left.slots.len() + right.slots.len() <= CHUNK_SIZE;
+        let fits = left.slots.len() + right.slots.len() <= CHUNK_SIZE && right.end() - left.base < u64::from(u32::MAX);
         if !(may(first) && may(second) && !left.is_dense() && !right.is_dense() && fits) {
             return second;
         }

@@ -454,8 +454,8 @@ impl<T> Log<T> {
             assert_eq!(chunk.prev, prev, "links agree");
             assert!(chunk.base >= end, "chunks in order");
             assert!(chunk.slots.len() <= CHUNK_SIZE && !chunk.slots.is_empty());
-            assert!(chunk.is_dense() || chunk.seqs.len() == chunk.slots.len());
-            assert!(chunk.seqs.is_sorted() && chunk.deadlines.len() <= chunk.slots.len());
+            assert!(chunk.is_dense() || chunk.offsets.len() == chunk.slots.len());
+            assert!(chunk.offsets.is_sorted() && chunk.deadlines.len() <= chunk.slots.len());
             let live: Vec<_> = (0..chunk.slots.len()).filter(|&i| chunk.slots[i].payload.is_some()).collect();
             assert_eq!(live.len(), chunk.live as usize);
             assert_eq!(live.iter().filter(|&&i| chunk.slots[i].stamp.has_own_ttl()).count(), chunk.own as usize);

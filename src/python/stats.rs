@@ -58,6 +58,12 @@ impl QueueStats {
         self.stats.audit_bytes
     }
 
+    #[doc = doc!(QueueStats.audit_complete)]
+    #[getter]
+    fn audit_complete(&self) -> bool {
+        self.stats.is_audit_complete
+    }
+
     #[doc = doc!(QueueStats.consumer_count)]
     #[getter]
     fn consumer_count(&self) -> u64 {

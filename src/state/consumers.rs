@@ -62,7 +62,7 @@ impl<T> State<T> {
             return false;
         }
         let consumer = self.consumers.remove(key.index);
-        self.audit_bytes -= consumer.reads.bytes();
+        self.audit.forget(&consumer);
         // What the members of a group missed is the group's.
         let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
         self.departed.depart(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);

@@ -14,6 +14,7 @@ impl<T> State<T> {
             max_bytes: self.budget.max_bytes(),
             max_items: self.budget.max_items,
             audit_bytes: self.audit_bytes() as u64,
+            is_audit_complete: self.is_audit_complete(),
             consumers: self.consumers.len() as u64,
             ttl: self.ttl(),
             expired: self.expired,

@@ -126,7 +126,7 @@ impl<T> State<T> {
         let Ok(cursor) = self.group(key).map(|group| group.cursor) else { return false };
         for member in self.members(key) {
             let consumer = self.consumers.remove(member.index);
-            self.audit_bytes -= consumer.reads.bytes();
+            self.audit.forget(&consumer);
         }
         let group = self.groups.remove(key.index);
         self.departed.forget_group(key.index);
@@ -166,7 +166,6 @@ impl<T> State<T> {
         let group = &mut self.groups[index];
         let Some(acks) = &mut group.acks else { return Ok(0) };
         let cursor = &mut self.cursors[group.cursor];
-        let consumer = &mut self.consumers[key.index];
         let mut count = 0;
         while count < limit {
             let again = acks.first_ready();
@@ -189,8 +188,12 @@ impl<T> State<T> {
                 Some(_) => group.redelivered += 1,
                 None => cursor.deliver(),
             }
+            let consumer = &mut self.consumers[key.index];
             consumer.read += 1;
-            consumer.record(seq..seq + 1, now.wall, &self.log, self.audit, &mut self.audit_bytes);
+            let max = self.budget.max_bytes() as usize;
+            if consumer.record(seq..seq + 1, now.wall, &self.log, &mut self.audit, max) {
+                self.audit.relieve(&mut self.consumers, key.index, max);
+            }
             count += 1;
             // The last, with all books in order: foreign code may panic.
             visit(found.delivery(missed, deliveries, Some(receipt)));

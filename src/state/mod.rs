@@ -4,6 +4,7 @@
 //! in [`Effects`]. Time is an argument.
 
 mod acks;
+mod auditing;
 mod consumers;
 mod cursor;
 mod departed;
@@ -14,65 +15,27 @@ mod groups;
 mod leaving;
 mod limits;
 pub(crate) mod producing;
+mod readers;
 mod reading;
+mod trail;
 mod waiting;
 
 use std::collections::VecDeque;
 use std::task::Waker;
 
 use slab::Slab;
-use uuid::Uuid;
 
 use crate::log::Log;
-use crate::log::audit::Reads;
 use crate::log::budget::Budget;
 use crate::options::{Options, Overflow, Retention};
 use crate::time::NEVER;
 use crate::time::clock::Now;
 use crate::wait::list::{SpaceWaiter, WaitList};
-use acks::Acks;
+use auditing::Audit;
 use cursor::Cursor;
 use departed::Departed;
 pub(crate) use effects::{Burial, Dying, Effects};
-
-/// Consumers that share a cursor.
-#[derive(Debug)]
-pub(crate) struct Group {
-    serial: u64,
-    pub(crate) name: String,
-    /// Key of its cursor.
-    cursor: usize,
-    /// How many share it now.
-    members: u64,
-    /// Its pending deliveries, if it acknowledges.
-    acks: Option<Acks>,
-    /// Deliveries that were not the first of their message.
-    pub(crate) redelivered: u64,
-    /// Messages moved to the dead letter queue.
-    pub(crate) dead_lettered: u64,
-    /// Messages that the dead letter queue could never take: they are among the missed ones.
-    pub(crate) refused_dead_letters: u64,
-}
-
-/// A reader at a cursor.
-#[derive(Debug)]
-pub(crate) struct Consumer {
-    serial: u64,
-    pub(crate) id: Uuid,
-    pub(crate) name: Option<String>,
-    /// Key of its cursor.
-    pub(crate) cursor: usize,
-    /// Key of the group that it is a member of.
-    pub(crate) group: Option<usize>,
-    /// Messages it read (in a group: deliveries that it was given).
-    read: u64,
-    /// When it read last, wall clock; 0: never.
-    pub(crate) last_read: u64,
-    /// What it read and when.
-    pub(crate) reads: Reads,
-    /// Whether a read fails when something was missed.
-    tells: bool,
-}
+pub(crate) use readers::{Consumer, Group};
 
 #[derive(Debug)]
 pub(crate) struct State<T> {
@@ -85,7 +48,7 @@ pub(crate) struct State<T> {
     departed: Departed,
     retention: Retention,
     overflow: Overflow,
-    audit: bool,
+    audit: Audit,
     /// Whether reads have a time.
     is_read_timed: bool,
     /// Nanoseconds that a message lives, unless it has a lifetime of its own.
@@ -111,12 +74,6 @@ pub(crate) struct State<T> {
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
     pub(crate) rejected: u64,
-    /// Bytes of all read records.
-    audit_bytes: usize,
-    /// Where the next round of trimming read records begins.
-    trim_from: usize,
-    /// Head at which all read records were last trimmed.
-    trimmed: u64,
     /// Keys of the cursors that someone waits at for a message, or for something missed.
     waiting: Vec<usize>,
     /// Who waits for space.
@@ -138,7 +95,7 @@ impl<T> State<T> {
             departed: Departed::default(),
             retention: options.retention,
             overflow: options.overflow,
-            audit: options.audit,
+            audit: Audit::new(options.audit),
             is_read_timed: options.audit || options.read_times,
             ttl: options.ttl,
             expires: true,
@@ -154,9 +111,6 @@ impl<T> State<T> {
             expired: 0,
             dropped: 0,
             rejected: 0,
-            audit_bytes: 0,
-            trim_from: 0,
-            trimmed: 0,
             waiting: Vec::new(),
             producers: VecDeque::new(),
             joiners: WaitList::default(),
@@ -196,8 +150,7 @@ impl<T> State<T> {
     pub(crate) fn check(&self) {
         self.log.check();
         assert_eq!(self.budget.items(), self.log.len());
-        let audit: usize = self.consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum();
-        assert_eq!(audit, self.audit_bytes);
+        self.audit.check(&self.consumers);
         for (_, cursor) in &self.cursors {
             assert!(cursor.position <= self.log.next());
         }

@@ -1,17 +1,17 @@
 //! Reading: what is handed over, what it leaves behind in the audit trail.
 
 use std::hint::cold_path;
-use std::ops::Range;
 
 use uuid::Uuid;
 
+use super::auditing::Audit;
 use super::cursor::Cursor;
 use super::{Consumer, Effects, State};
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::keys::ConsumerKey;
 use crate::log::Log;
-use crate::log::chunk::{CHUNK_SIZE, NIL};
+use crate::log::chunk::NIL;
 use crate::options::Retention;
 use crate::stats::ConsumerStats;
 use crate::time::clock::Now;
@@ -54,7 +54,10 @@ impl<T> State<T> {
         cursor.deliver();
         cursor.read += 1;
         consumer.read += 1;
-        consumer.record(seq..seq + 1, wall, &self.log, self.audit, &mut self.audit_bytes);
+        let max = self.budget.max_bytes() as usize;
+        if consumer.record(seq..seq + 1, wall, &self.log, &mut self.audit, max) {
+            self.audit.relieve(&mut self.consumers, key.index, max);
+        }
         // The last, with all books in order: foreign code may panic.
         Some(visit(found.delivery(0, 1, None)))
     }
@@ -82,14 +85,16 @@ impl<T> State<T> {
         {
             return self.read_pending(key, group, limit, fx, visit);
         }
+        let mut is_over = false;
         let mut reader = Reader {
             run: 0,
             wall,
             cursor: &mut self.cursors[consumer.cursor],
             consumer,
             log: &self.log,
-            audit: self.audit,
-            audit_bytes: &mut self.audit_bytes,
+            audit: &mut self.audit,
+            max_audit_bytes: self.budget.max_bytes() as usize,
+            is_over: &mut is_over,
         };
         reader.run = reader.cursor.position;
         let mut count = 0;
@@ -117,6 +122,9 @@ impl<T> State<T> {
             visit(found.delivery(missed, 1, None));
         }
         drop(reader);
+        if is_over {
+            self.audit.relieve(&mut self.consumers, key.index, self.budget.max_bytes() as usize);
+        }
         if count == 0 {
             return if self.closed { Err(Error::Closed) } else { Ok(0) };
         }
@@ -204,40 +212,6 @@ impl<T> State<T> {
         })
     }
 
-    /// Forgets read records of messages that have left, of the next `count` consumers.
-    pub(super) fn trim_reads(&mut self, count: usize) {
-        if self.audit_bytes == 0 || self.consumers.is_empty() {
-            return;
-        }
-        let head = self.log.head();
-        let most = most_audit_bytes(&self.log);
-        for _ in 0..count.min(self.consumers.len()) {
-            if self.trim_from >= self.consumers.capacity() {
-                self.trim_from = 0;
-            }
-            // Skips free places; there is at least one that is not.
-            while !self.consumers.contains(self.trim_from) {
-                self.trim_from = (self.trim_from + 1) % self.consumers.capacity().max(1);
-            }
-            let reads = &mut self.consumers[self.trim_from].reads;
-            if !reads.is_empty() {
-                self.audit_bytes -= reads.bytes();
-                reads.trim(head, most);
-                self.audit_bytes += reads.bytes();
-            }
-            self.trim_from += 1;
-        }
-    }
-
-    /// Bytes of all read records of what is held.
-    pub(crate) fn audit_bytes(&mut self) -> usize {
-        if self.trimmed != self.log.head() {
-            self.trimmed = self.log.head();
-            self.trim_reads(usize::MAX);
-        }
-        self.audit_bytes
-    }
-
     /// The last `limit` readings of messages that are held, oldest first: seq and wall clock, microseconds.
     pub(crate) fn history(&self, key: ConsumerKey, limit: usize) -> Result<Vec<(u64, u64)>, Error> {
         let mut hint = NIL;
@@ -279,58 +253,21 @@ struct Reader<'a, T> {
     run: u64,
     /// When the read takes place.
     wall: u64,
-    audit: bool,
-    audit_bytes: &'a mut usize,
+    audit: &'a mut Audit,
+    max_audit_bytes: usize,
+    /// Whether the records take more than they may.
+    is_over: &'a mut bool,
 }
 
 impl<T> Reader<'_, T> {
     fn record(&mut self) {
         let seqs = self.run..self.cursor.position;
-        self.consumer.record(seqs, self.wall, self.log, self.audit, self.audit_bytes);
+        *self.is_over |= self.consumer.record(seqs, self.wall, self.log, self.audit, self.max_audit_bytes);
     }
 }
 
 impl<T> Drop for Reader<'_, T> {
     fn drop(&mut self) {
         self.record();
-    }
-}
-
-/// Bytes of read records that one consumer may have: 8 for each message held, or for each of a chunk.
-fn most_audit_bytes<T>(log: &Log<T>) -> usize {
-    8 * (log.len() as usize).max(CHUNK_SIZE)
-}
-
-impl Consumer {
-    /// Records that messages were read.
-    #[inline(always)]
-    pub(super) fn record<T>(
-        &mut self,
-        seqs: Range<u64>,
-        wall: u64,
-        log: &Log<T>,
-        audit: bool,
-        audit_bytes: &mut usize,
-    ) {
-        if seqs.is_empty() {
-            return;
-        }
-        self.last_read = wall;
-        if audit && (seqs.end - seqs.start != 1 || !self.reads.single_in_place(seqs.start, wall)) {
-            self.record_slowly(seqs, wall, log, audit_bytes);
-        }
-    }
-
-    #[inline(never)]
-    fn record_slowly<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit_bytes: &mut usize) {
-        let before = self.reads.bytes();
-        match seqs.end - seqs.start {
-            1 => self.reads.single(seqs.start, wall),
-            count => self.reads.batch(seqs.start, count, wall),
-        }
-        if self.reads.bytes() != before {
-            self.reads.trim(log.head(), most_audit_bytes(log));
-            *audit_bytes = *audit_bytes + self.reads.bytes() - before;
-        }
     }
 }

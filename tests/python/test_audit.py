@@ -279,3 +279,21 @@ def test_without_audit_all_counts_are_kept(make_queue):
     stats = consumer.stats()
     assert (stats.total_items_read, stats.missed_items, stats.unread_items) == (4, 6, 1)
     assert stats.last_read_time is not None
+
+
+def test_the_trail_never_takes_more_than_the_queue_may_and_says_when_it_is_not_complete(make_queue):
+    queue = make_queue(max_bytes=20_000, ttl=None)
+    queue.enqueue_batch(["a"] * 150)
+    readers = [queue.add_consumer() for _ in range(200)]
+    assert queue.stats().audit_complete
+    for _ in range(150):
+        for reader in readers:
+            reader.read()
+        assert queue.stats().audit_bytes <= 20_000
+    assert not queue.stats().audit_complete
+    assert sum(len(reader.history()) for reader in readers) > 0
+    queue.max_bytes = 1_000
+    assert queue.stats().audit_bytes <= 1_000
+    queue.ttl = 0.001
+    queue.force_expiration()
+    assert (queue.stats().audit_bytes, queue.stats().audit_complete) == (0, True)

@@ -36,6 +36,8 @@ GAUGES = {
     "mpmc_retained_messages": (),
     "mpmc_retained_bytes": (),
     "mpmc_limit_bytes": (),
+    "mpmc_audit_bytes": (),
+    "mpmc_audit_complete": (),
     "mpmc_oldest_message_age_seconds": (),
     "mpmc_consumers": (),
     "mpmc_consumer_lag_messages": ("consumer", "group"),

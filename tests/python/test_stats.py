@@ -75,7 +75,16 @@ def test_stats_are_a_snapshot(make_queue):
 
 def test_every_documented_field_is_there():
     assert set(QUEUE_FIELDS) >= {
-        *("name", "total_items", "memory_usage", "memory_percent", "max_bytes", "max_items", "audit_bytes"),
+        *(
+            "name",
+            "total_items",
+            "memory_usage",
+            "memory_percent",
+            "max_bytes",
+            "max_items",
+            "audit_bytes",
+            "audit_complete",
+        ),
         *("consumer_count", "created_at", "ttl", "enqueued", "expired", "dropped", "rejected", "first_seq", "next_seq"),
     }
     assert set(CONSUMER_FIELDS) >= {

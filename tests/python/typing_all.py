@@ -276,6 +276,7 @@ def queue_stats(stats: QueueStats) -> None:
     assert_type(stats.max_bytes, int)
     assert_type(stats.max_items, int | None)
     assert_type(stats.audit_bytes, int)
+    assert_type(stats.audit_complete, bool)
     assert_type(stats.consumer_count, int)
     assert_type(stats.created_at, datetime)
     assert_type(stats.ttl, float | None)

@@ -21,6 +21,8 @@ class QueueRow(NamedTuple):
     items: int
     bytes: int
     max_bytes: int
+    audit_bytes: int
+    audit_complete: bool
     max_items: int | None
     ttl: float | None
     next_seq: int
@@ -102,6 +104,8 @@ class Sample:
             items=stats.total_items,
             bytes=stats.memory_usage,
             max_bytes=stats.max_bytes,
+            audit_bytes=stats.audit_bytes,
+            audit_complete=stats.audit_complete,
             max_items=stats.max_items,
             ttl=stats.ttl,
             next_seq=stats.next_seq,

@@ -130,6 +130,8 @@ METRICS: Final = (
     _of_queue("retained_messages", _AMOUNT, "{message}", "Messages held.", lambda of: of.queue.total_items),
     _of_queue("retained_bytes", _AMOUNT, "By", "Bytes held, payloads and overhead.", lambda of: of.queue.memory_usage),
     _of_queue("limit_bytes", _AMOUNT, "By", "The limit on the bytes held.", lambda of: of.queue.max_bytes),
+    _of_queue("audit_bytes", _AMOUNT, "By", "Bytes of the read records.", lambda of: of.queue.audit_bytes),
+    _of_queue("audit_complete", _LEVEL, "1", "1: every read of what is held is on record; 0: room was short.", lambda of: int(of.queue.audit_complete)),
     _of_queue("oldest_message_age_seconds", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.oldest),
     _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.queue.consumer_count),
     _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),

@@ -49,6 +49,8 @@ const queueTable = new Table(
     if (row.width !== width) row.fill.style.width = row.width = width;
     mark(row.bar, "data-level", share < 0.7 ? "good" : share < 0.9 ? "warn" : "bad");
     mark(row.bar, "aria-valuenow", percent.toFixed(0));
+    const audit = `${bytes(queue.audit_bytes)} of read records, ${queue.audit_complete ? "complete" : "shortened for want of room"}`;
+    if (row.text.title !== audit) row.text.title = audit;
     write(row.text, `${bytes(queue.bytes)} of ${bytes(queue.max_bytes)}`);
     const lost = (total, now) => (now > 0 ? `${count(total)} (${rate(now)})` : count(total));
     const texts = [

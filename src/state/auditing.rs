@@ -1,0 +1,142 @@
+//! The audit trail's account: it never holds more than the queue may hold.
+//!
+//! Records are exact and complete while there is room. When there is none, reads of a consumer within a millisecond become
+//! one record, then those within ten, and so on; only then are the oldest records forgotten. Each step is a short one, made by
+//! whoever needs the room.
+
+use std::ops::Range;
+
+use slab::Slab;
+
+use super::readers::Consumer;
+use crate::log::Log;
+use crate::log::chunk::CHUNK_SIZE;
+
+/// Microseconds of reads that become one record first, and at the most.
+pub(super) const GRAINS: Range<u64> = 1_000..1_000_000_000;
+/// Consumers whose records are made smaller by one call.
+const STEPS: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct Audit {
+    /// Whether reads leave records.
+    is_on: bool,
+    /// Bytes of all records.
+    pub(super) bytes: usize,
+    /// The place of the consumer whose records are looked at next.
+    next: usize,
+    /// Head at which the records of all were last trimmed.
+    pub(super) trimmed: u64,
+    /// Microseconds of reads that become one record where room is short.
+    pub(super) grain: u64,
+    /// Consumers that were looked at since that last changed.
+    visited: usize,
+    /// Seq before which times are not exact, or records are missing.
+    pub(super) inexact_before: u64,
+}
+
+impl Audit {
+    pub(super) fn new(is_on: bool) -> Self {
+        Audit { is_on, bytes: 0, next: 0, trimmed: 0, grain: GRAINS.start, visited: 0, inexact_before: 0 }
+    }
+
+    /// A consumer is gone, with its records.
+    pub(super) fn forget(&mut self, consumer: &Consumer) {
+        self.bytes -= consumer.reads.bytes();
+    }
+
+    pub(super) fn check(&self, consumers: &Slab<Consumer>) {
+        assert_eq!(self.bytes, consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum::<usize>());
+    }
+
+    /// The place of the next consumer, in turn.
+    pub(super) fn next_of(&mut self, consumers: &Slab<Consumer>) -> Option<usize> {
+        if consumers.is_empty() {
+            return None;
+        }
+        let places = consumers.capacity();
+        while !consumers.contains(self.next) {
+            self.next = (self.next + 1) % places;
+        }
+        let found = self.next;
+        self.next = (found + 1) % places;
+        Some(found)
+    }
+
+    /// Makes room until no more than `max` bytes are held. `own` is the place of the consumer that needs it: what does not
+    /// go elsewhere goes there.
+    #[cold]
+    pub(super) fn relieve(&mut self, consumers: &mut Slab<Consumer>, own: usize, max: usize) {
+        for _ in 0..STEPS {
+            if self.bytes <= max {
+                return;
+            }
+            let Some(index) = self.next_of(consumers) else { return };
+            self.visited += 1;
+            if self.visited > consumers.len() {
+                self.visited = 0;
+                self.grain = self.grain.saturating_mul(10);
+            }
+            let grain = self.grain;
+            self.change(&mut consumers[index], |consumer| match grain < GRAINS.end {
+                true => consumer.reads.coarsen(grain),
+                false => consumer.reads.forget_oldest(),
+            });
+        }
+        while self.bytes > max
+            && let Some(consumer) = consumers.get_mut(own)
+            && !consumer.reads.is_empty()
+        {
+            self.change(consumer, |consumer| consumer.reads.forget_oldest());
+        }
+    }
+
+    /// Changes the records of a consumer; `change` tells the seq before which something was lost by it.
+    pub(super) fn change(&mut self, consumer: &mut Consumer, change: impl FnOnce(&mut Consumer) -> u64) {
+        self.bytes -= consumer.reads.bytes();
+        self.inexact_before = self.inexact_before.max(change(consumer));
+        self.bytes += consumer.reads.bytes();
+    }
+}
+
+impl Consumer {
+    /// Records that messages were read. True: the records take more than they may, and have to be relieved.
+    #[inline(always)]
+    pub(super) fn record<T>(
+        &mut self,
+        seqs: Range<u64>,
+        wall: u64,
+        log: &Log<T>,
+        audit: &mut Audit,
+        max: usize,
+    ) -> bool {
+        if seqs.is_empty() {
+            return false;
+        }
+        self.last_read = wall;
+        audit.is_on
+            && (seqs.end - seqs.start != 1 || !self.reads.single_in_place(seqs.start, wall))
+            && self.record_slowly(seqs, wall, log, audit, max)
+    }
+
+    #[inline(never)]
+    fn record_slowly<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit, max: usize) -> bool {
+        audit.change(self, |consumer| {
+            let before = consumer.reads.bytes();
+            match seqs.end - seqs.start {
+                1 => consumer.reads.single(seqs.start, wall),
+                count => consumer.reads.batch(seqs.start, count, wall),
+            }
+            match consumer.reads.bytes() == before {
+                true => 0,
+                false => consumer.reads.trim(log.head(), most_bytes(log)),
+            }
+        });
+        audit.bytes > max
+    }
+}
+
+/// Bytes of read records that one consumer may have: 8 for each message held, or for each of a chunk.
+pub(super) fn most_bytes<T>(log: &Log<T>) -> usize {
+    8 * (log.len() as usize).max(CHUNK_SIZE)
+}

@@ -1,0 +1,45 @@
+//! Who reads: consumers, and groups of them.
+
+use uuid::Uuid;
+
+use super::acks::Acks;
+use crate::log::audit::Reads;
+
+/// Consumers that share a cursor.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(super) serial: u64,
+    pub(crate) name: String,
+    /// Key of its cursor.
+    pub(super) cursor: usize,
+    /// How many share it now.
+    pub(super) members: u64,
+    /// Its pending deliveries, if it acknowledges.
+    pub(super) acks: Option<Acks>,
+    /// Deliveries that were not the first of their message.
+    pub(crate) redelivered: u64,
+    /// Messages moved to the dead letter queue.
+    pub(crate) dead_lettered: u64,
+    /// Messages that the dead letter queue could never take: they are among the missed ones.
+    pub(crate) refused_dead_letters: u64,
+}
+
+/// A reader at a cursor.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(super) serial: u64,
+    pub(crate) id: Uuid,
+    pub(crate) name: Option<String>,
+    /// Key of its cursor.
+    pub(crate) cursor: usize,
+    /// Key of the group that it is a member of.
+    pub(crate) group: Option<usize>,
+    /// Messages it read (in a group: deliveries that it was given).
+    pub(super) read: u64,
+    /// When it read last, wall clock; 0: never.
+    pub(crate) last_read: u64,
+    /// What it read and when.
+    pub(crate) reads: Reads,
+    /// Whether a read fails when something was missed.
+    pub(super) tells: bool,
+}

@@ -1,0 +1,53 @@
+//! The audit trail as the queue sees it: how large it is, whether it is complete, and what leaves it.
+
+use super::State;
+use super::auditing::{GRAINS, most_bytes};
+
+impl<T> State<T> {
+    /// Bytes that the records may take: as many as the queue may hold.
+    #[inline]
+    pub(super) fn max_audit_bytes(&self) -> usize {
+        self.budget.max_bytes() as usize
+    }
+
+    /// Forgets read records of messages that have left, of the next `count` consumers.
+    pub(super) fn trim_reads(&mut self, count: usize) {
+        if self.audit.bytes == 0 {
+            return;
+        }
+        let (head, most) = (self.log.head(), most_bytes(&self.log));
+        for _ in 0..count.min(self.consumers.len()) {
+            let Some(index) = self.audit.next_of(&self.consumers) else { return };
+            let consumer = &mut self.consumers[index];
+            if !consumer.reads.is_empty() {
+                self.audit.change(consumer, |consumer| consumer.reads.trim(head, most));
+            }
+        }
+        if self.is_audit_complete() {
+            self.audit.grain = GRAINS.start;
+        }
+    }
+
+    /// Bytes of all read records of what is held.
+    pub(crate) fn audit_bytes(&mut self) -> usize {
+        if self.audit.trimmed != self.log.head() {
+            self.audit.trimmed = self.log.head();
+            self.trim_reads(usize::MAX);
+        }
+        self.audit.bytes
+    }
+
+    /// Whether every read of what is held is on record, with its time.
+    pub(crate) fn is_audit_complete(&self) -> bool {
+        self.audit.inexact_before <= self.log.head()
+    }
+
+    /// Makes the records fit a limit that was lowered.
+    pub(super) fn relieve_audit(&mut self) {
+        let max = self.max_audit_bytes();
+        while self.audit.bytes > max {
+            let own = self.audit.next_of(&self.consumers).unwrap_or(0);
+            self.audit.relieve(&mut self.consumers, own, max);
+        }
+    }
+}
