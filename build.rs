@@ -1,6 +1,7 @@
 //! Takes the docstrings of the binary from the stub: they are written in one place, `python/mpmc_queue/_mpmc_queue.pyi`.
 //!
-//! Makes the macro `doc!`: `doc!(Queue)` is the docstring of a class, `doc!(Queue.enqueue)` that of a method or property.
+//! Makes the macro `doc!`: `doc!(Queue)` is the docstring of a class, `doc!(Queue.enqueue)` that of a method or property,
+//! `doc!(estimate_size)` that of a function.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -34,6 +35,8 @@ fn docstrings(stub: &str) -> Vec<(String, String)> {
         let name = if let Some(rest) = code.strip_prefix("class ").filter(|_| indent == 0) {
             class = identifier(rest);
             class.to_owned()
+        } else if let Some(rest) = code.strip_prefix("def ").filter(|_| indent == 0) {
+            identifier(rest).to_owned()
         } else if let Some(rest) = code.strip_prefix("def ").filter(|_| indent == 4) {
             format!("{class}.{}", identifier(rest))
         } else {

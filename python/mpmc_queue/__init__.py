@@ -33,6 +33,8 @@ from mpmc_queue._mpmc_queue import (
     Message,
     Queue,
     QueueStats,
+    estimate_size,
+    register_sizer,
 )
 
 TYPE_CHECKING = False  # typing's own is not worth importing typing for
@@ -72,4 +74,6 @@ __all__ = [
     "QueueStats",
     "Start",
     "__version__",
+    "estimate_size",
+    "register_sizer",
 ]

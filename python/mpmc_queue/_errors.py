@@ -55,6 +55,10 @@ class QueueFullError(QueueError, queue.Full):
         self.needed = needed
         self.ahead = ahead
 
+    def _add_hint(self, hint: str) -> None:
+        self.message = f"{self.message}; {hint}"
+        self.args = (self.message,)
+
     @staticmethod
     def _describe(current: int, max: int, own: int, ahead: int) -> str:
         return f"it is full: this call needs {own:,}{_waiting(ahead)}, and {current:,} of {max:,} are taken"

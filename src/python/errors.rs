@@ -74,3 +74,9 @@ pub(super) fn settling(py: Python<'_>, message: &str, queue: &Py<PyString>) -> P
 pub(super) fn panicked() -> PyErr {
     PanicException::new_err("internal error of mpmc_queue")
 }
+
+/// Adds to what an error of ours says.
+pub(super) fn add_hint(py: Python<'_>, error: &PyErr, hint: &str) {
+    // Without it the error says less, and nothing wrong.
+    let _ = detach::call_out(py, || error.value(py).call_method1("_add_hint", (hint,)));
+}

@@ -40,8 +40,10 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CHUNK_SIZE", crate::CHUNK_SIZE)?;
     module.add("DEFAULT_TTL", crate::DEFAULT_TTL.as_secs_f64())?;
     module.add("DEFAULT_MAX_BYTES", crate::DEFAULT_MAX_BYTES)?;
+    module.add_function(wrap_pyfunction!(size::estimate_size, module)?)?;
+    module.add_function(wrap_pyfunction!(size::sizers::register_sizer, module)?)?;
     // Nothing should be measured then.
-    module.add("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
+    module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
     message::install(py)?;
     fast::fronts::install_all(py)?;
     aio::install(py)?;

@@ -183,7 +183,7 @@ def expected(names: dict[str, str]) -> Samples:
 def test_the_names_are_these():
     assert {metric.prometheus for metric in METRICS} == COUNTERS.keys() | GAUGES.keys()
     assert [metric.otel for metric in METRICS] == [f"mpmc_queue.{metric.name}" for metric in METRICS]
-    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "By", "s"}
+    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "By", "s", "1"}
     assert {metric.prometheus: metric.labels for metric in METRICS} == COUNTERS | GAUGES
 
 

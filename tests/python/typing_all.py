@@ -29,6 +29,8 @@ from mpmc_queue import (
     QueueStats,
     Start,
     __version__,
+    estimate_size,
+    register_sizer,
 )
 
 
@@ -336,3 +338,7 @@ def errors(call: Callable[[], None]) -> None:
     print(pickle.dumps(QueueError("words")))
     print(MemoryLimitError(1, 2, 3), ItemLimitError(current=1, max=2, needed=3), MessagesMissedError(count=1))
     print(QueueClosedError("words"), ConsumerClosedError("words"))
+
+    assert_type(estimate_size("words"), int)
+    register_sizer(bytearray, len)
+    register_sizer(bytearray, None)

@@ -220,7 +220,15 @@ impl Queue {
         if let Error::Full(_) = batch.refused {
             self.engine.reject(batch.need);
         }
-        errors::raise(py, batch.refused, &self.name)
+        let error = errors::raise(py, batch.refused, &self.name);
+        if let Error::Full(full) = batch.refused
+            && full.is_hopeless()
+            && let Some((payload, _)) = batch.payloads.as_slice().first().filter(|_| batch.need.items == 1)
+            && let Some(hint) = size::owners::hint(payload.bind(py))
+        {
+            errors::add_hint(py, &error, &hint);
+        }
+        error
     }
 
     /// One payload as a batch.

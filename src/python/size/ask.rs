@@ -10,15 +10,23 @@ use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::PyType;
 
-use super::Estimate;
+use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
+use super::{owners, sizers};
 use crate::python::host::detach;
+
+/// More than an object says of itself that tells the truth.
+const ABSURD: usize = 1 << 44;
 
 impl<'py> Estimate<'py> {
     /// Counts an object as its type says.
     pub(super) fn ask(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = object.py();
         let kind = object.get_type();
+        if let Some(sizer) = sizers::of(&kind) {
+            self.add(sizers::ask(sizer.bind(py), object)?);
+            return Ok(());
+        }
         let answer = detach::call_out(py, || kind.getattr(intern!(py, "__sizeof__"))?.call1((object,)))?;
         let mut overflow = 0;
         // SAFETY: both are live objects, and the number is converted only if it is an int.
@@ -36,22 +44,34 @@ impl<'py> Estimate<'py> {
         }
         let size = if overflow > 0 { usize::MAX } else { size as usize };
         self.add(size);
+        if size > ABSURD && self.absurd.is_none() {
+            self.absurd = Some((kind.clone(), size));
+        }
         if flags & ffi::Py_TPFLAGS_HAVE_GC != 0 {
             self.add(GC_HEADER);
         }
         if flags & PREHEADER_FLAGS != 0 {
             self.add(2 * POINTER);
         }
-        // Without the GIL not every type guards its count of views; at least two estimates shall not disturb it.
-        let bytes = with_critical_section(object, || self.buffer(object, &kind))?;
-        // SAFETY: both are live objects.
-        let (header, is_view) =
-            unsafe { ((*kind.as_type_ptr()).tp_basicsize as usize, ffi::PyMemoryView_Check(object.as_ptr()) != 0) };
-        // An array says the bytes it shows; a view of other memory, or a mapping, does not.
-        if is_view || size < bytes.saturating_add(header) {
+        self.ask_held(object, &kind, size)?;
+        if self.meet_owner(object)? || owners::is_file_map(object) {
+            return Ok(());
+        }
+        self.meet_fields(object)?;
+        let bytes = self.meet_items(object, &kind)?;
+        // SAFETY: a live class.
+        let header = unsafe { (*kind.as_type_ptr()).tp_basicsize as usize };
+        // An array says the bytes it shows; what shows other memory does not.
+        if size < bytes.saturating_add(header) {
             self.add(bytes);
         }
         Ok(())
+    }
+
+    /// Meets the objects in an array, and returns the bytes that the object shows.
+    pub(super) fn meet_items(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<usize> {
+        // Without the GIL not every type guards its count of views; at least two estimates shall not disturb it.
+        with_critical_section(object, || self.buffer(object, kind))
     }
 
     /// The bytes that `object` shows through the buffer protocol; 0 if it has no buffer, or none to show at present.

@@ -8,6 +8,8 @@ use std::mem::offset_of;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::python::host::detach::FREE_THREADED;
 
@@ -69,6 +71,19 @@ pub(super) unsafe fn quick_size_of(object: *mut PyObject) -> Option<usize> {
             None
         }
     }
+}
+
+/// Whether the size of instances of exactly this class is read off their layout.
+pub(super) fn has_quick_size(class: &Bound<'_, PyType>) -> bool {
+    let class = class.as_type_ptr();
+    [
+        &raw mut ffi::PyUnicode_Type,
+        &raw mut ffi::PyLong_Type,
+        &raw mut ffi::PyBytes_Type,
+        &raw mut ffi::PyFloat_Type,
+        &raw mut ffi::PyBool_Type,
+    ]
+    .contains(&class)
 }
 
 /// Whether this is `None`, `Ellipsis` or `NotImplemented`.

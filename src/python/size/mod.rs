@@ -19,27 +19,28 @@
 
 mod addresses;
 mod ask;
+mod estimate;
+mod held;
 pub(super) mod layout;
+pub(super) mod owners;
+pub(super) mod sizers;
 
-use std::ffi::{c_int, c_void};
-use std::mem::offset_of;
-use std::ptr;
+use std::hint::cold_path;
 
-use pyo3::exceptions::PyTypeError;
-use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyDict, PyType};
 
-use addresses::Addresses;
-use layout::{GC_HEADER, POINTER, quick_size_of};
+use estimate::Estimate;
+use layout::quick_size_of;
 
 /// The size of an exact `int`, `str`, `bytes`, `float`, `bool`, or of a singleton; `None` for everything else.
 ///
 /// No call into the interpreter, a handful of instructions: most payloads never need more.
 #[inline]
 pub(crate) fn quick_size(object: &Bound<'_, PyAny>) -> Option<usize> {
+    if sizers::is_for_plain() {
+        cold_path();
+        return None;
+    }
     // SAFETY: `object` is a live object.
     unsafe { quick_size_of(object.as_ptr()) }
 }
@@ -56,274 +57,8 @@ pub(crate) fn deep_size(object: &Bound<'_, PyAny>) -> PyResult<usize> {
     }
 }
 
-/// Whether this is a class, a module or a function: part of the program, not of the payload.
-fn is_code(object: &Bound<'_, PyAny>) -> bool {
-    let object = object.as_ptr();
-    // SAFETY: a live object, whose type is looked at.
-    unsafe {
-        ffi::PyType_Check(object) != 0
-            || ffi::PyModule_Check(object) != 0
-            || ffi::PyCFunction_Check(object) != 0
-            || ffi::Py_TYPE(object) == &raw mut ffi::PyFunction_Type
-            || ffi::Py_TYPE(object) == &raw mut ffi::PyMethodDescr_Type
-    }
-}
-
-/// What is looked up in the interpreter once.
-struct Known {
-    /// The class of all enum classes. Their members are part of the program, and count as a pointer.
-    enum_type: Py<PyType>,
-    /// Containers that are written in C, but have no part in the C API: read as the garbage collector reads them.
-    containers: [Py<PyType>; 2],
-    /// `dict.__sizeof__`, the C function: the layout of a dict's table is private.
-    dict_sizeof: ffi::PyCFunction,
-}
-
-impl Known {
-    fn get(py: Python<'_>) -> PyResult<&Known> {
-        static KNOWN: PyOnceLock<Known> = PyOnceLock::new();
-        KNOWN.get_or_try_init(py, || {
-            let class = |module: &str, name: &str| -> PyResult<Py<PyType>> {
-                Ok(py.import(module)?.getattr(name)?.cast_into::<PyType>()?.unbind())
-            };
-            let method = PyDict::new(py).getattr("__sizeof__")?;
-            // SAFETY: both check that it is a builtin method, and set an error if it is not.
-            let (function, flags) =
-                unsafe { (ffi::PyCFunction_GetFunction(method.as_ptr()), ffi::PyCFunction_GetFlags(method.as_ptr())) };
-            match function {
-                Some(dict_sizeof) if flags == ffi::METH_NOARGS => Ok(Known {
-                    enum_type: class("enum", "EnumMeta")?,
-                    containers: [class("collections", "deque")?, class("functools", "partial")?],
-                    dict_sizeof,
-                }),
-                _ => Err(PyErr::take(py).unwrap_or_else(|| PyTypeError::new_err("dict.__sizeof__ is not as in C"))),
-            }
-        })
-    }
-}
-
-/// One estimate in progress.
-struct Estimate<'py> {
-    /// The types that have no place in the C API.
-    known: &'py Known,
-    /// Bytes counted so far; saturates.
-    total: usize,
-    /// Addresses of what has been counted and might be met again.
-    seen: Addresses,
-    /// Found, and still to be walked.
-    found: Vec<Bound<'py, PyAny>>,
-    /// Walked, and still to be asked for its own size.
-    to_ask: Vec<Bound<'py, PyAny>>,
-}
-
-impl<'py> Estimate<'py> {
-    // Kept out of line, so that a plain payload does not pay for the room this takes on the stack.
-    #[inline(never)]
-    fn of(payload: &Bound<'py, PyAny>) -> PyResult<usize> {
-        let known = Known::get(payload.py())?;
-        let mut this = Estimate { known, total: 0, seen: Addresses::new(), found: Vec::new(), to_ask: Vec::new() };
-        this.seen.insert(payload.as_ptr().addr());
-        this.walk(payload.clone())?;
-        loop {
-            if let Some(object) = this.found.pop() {
-                this.walk(object)?;
-            } else if let Some(object) = this.to_ask.pop() {
-                this.ask(&object)?;
-            } else {
-                return Ok(this.total.min(isize::MAX as usize));
-            }
-        }
-    }
-
-    fn add(&mut self, size: usize) {
-        self.total = self.total.saturating_add(size);
-    }
-
-    /// Counts a plain value at once and keeps anything else for later, unless it has been met before.
-    ///
-    /// What has a single reference is not remembered: it is the one it was just met by, so it cannot be met again.
-    /// (If other threads are at work on it, it might be counted twice: that errs upwards.)
-    ///
-    /// # Safety
-    ///
-    /// `object` is null or a live object, which the caller keeps alive during the call.
-    #[inline]
-    unsafe fn meet(&mut self, py: Python<'py>, object: *mut PyObject) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if object.is_null() || (ffi::Py_REFCNT(object) != 1 && !self.seen.insert(object.addr())) {
-                return;
-            }
-            match quick_size_of(object) {
-                Some(size) => self.add(size),
-                None => self.found.push(Bound::from_borrowed_ptr(py, object)),
-            }
-        }
-    }
-
-    /// Meets what `object` holds, and counts the object itself if its type is known here; else it has to be asked.
-    fn walk(&mut self, object: Bound<'py, PyAny>) -> PyResult<()> {
-        let kind = object.get_type();
-        if self.is_enum(&kind) {
-            self.add(POINTER);
-        } else if let Some(size) = self.walk_items(&object)? {
-            self.add(size);
-        } else if is_code(&object) {
-            self.add(POINTER);
-        } else {
-            self.walk_native(&object, &kind);
-            self.walk_slots(&object, &kind);
-            self.walk_dict(&object, &kind)?;
-            self.to_ask.push(object);
-        }
-        Ok(())
-    }
-
-    /// Whether the instances of this class are the members of an enum.
-    fn is_enum(&self, kind: &Bound<'py, PyType>) -> bool {
-        // SAFETY: a live class, its class, and another class.
-        unsafe {
-            let meta = ffi::Py_TYPE(kind.as_ptr());
-            meta != &raw mut ffi::PyType_Type && ffi::PyType_IsSubtype(meta, self.known.enum_type.as_ptr().cast()) != 0
-        }
-    }
-
-    /// Meets the items of a list, tuple, dict or set, whatever a subclass makes of `__iter__`. Returns the container's
-    /// own size if it is not a subclass.
-    fn walk_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<Option<usize>> {
-        let py = object.py();
-        let container = object.as_ptr();
-        // SAFETY: each layout is read after the check for its type. Inside the critical section, or with the GIL, no one
-        // else changes the container, and `meet` runs no Python code: so indices stay valid and items alive.
-        unsafe {
-            let kind = ffi::Py_TYPE(container);
-            if ffi::PyDict_Check(container) != 0 {
-                with_critical_section(object, || {
-                    let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-                    while ffi::PyDict_Next(container, &mut position, &mut key, &mut value) != 0 {
-                        self.meet(py, key);
-                        self.meet(py, value);
-                    }
-                });
-                if kind == &raw mut ffi::PyDict_Type {
-                    let size = Bound::from_owned_ptr_or_err(py, (self.known.dict_sizeof)(container, ptr::null_mut()))?;
-                    return Ok(Some(GC_HEADER + size.extract::<usize>()?));
-                }
-            } else if ffi::PyList_Check(container) != 0 {
-                let allocated = with_critical_section(object, || {
-                    for index in 0..ffi::PyList_GET_SIZE(container) {
-                        self.meet(py, ffi::PyList_GET_ITEM(container, index));
-                    }
-                    (*container.cast::<ffi::PyListObject>()).allocated as usize
-                });
-                if kind == &raw mut ffi::PyList_Type {
-                    return Ok(Some(GC_HEADER + size_of::<ffi::PyListObject>() + allocated * POINTER));
-                }
-            } else if ffi::PyTuple_Check(container) != 0 {
-                let length = ffi::PyTuple_GET_SIZE(container);
-                for index in 0..length {
-                    self.meet(py, ffi::PyTuple_GET_ITEM(container, index));
-                }
-                if kind == &raw mut ffi::PyTuple_Type {
-                    return Ok(Some(GC_HEADER + offset_of!(ffi::PyTupleObject, ob_item) + length as usize * POINTER));
-                }
-            } else if ffi::PyAnySet_Check(container) != 0 {
-                let set = container.cast::<ffi::PySetObject>();
-                self.traverse(object, &raw mut ffi::PySet_Type);
-                if ffi::PyAnySet_CheckExact(container) != 0 {
-                    let table = with_critical_section(object, || {
-                        // A small table is part of the object.
-                        let entries =
-                            if (*set).table == (&raw mut (*set).smalltable).cast() { 0 } else { (*set).mask + 1 };
-                        entries as usize * size_of::<ffi::setentry>()
-                    });
-                    return Ok(Some(GC_HEADER + size_of::<ffi::PySetObject>() + table));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Meets what other objects written in C hold: deques, partials, mapping proxies, slices, exceptions.
-    fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) {
-        let kind = kind.as_type_ptr();
-        let known = self.known;
-        // SAFETY: `kind` is a live type and keeps its bases alive; every exception has a static base.
-        unsafe {
-            if kind == &raw mut ffi::PyDictProxy_Type || kind == &raw mut ffi::PySlice_Type {
-                self.traverse(object, kind);
-            } else if ffi::PyExceptionInstance_Check(object.as_ptr()) != 0 {
-                let mut base = kind;
-                while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
-                    base = (*base).tp_base;
-                }
-                self.traverse(object, base);
-            } else if let Some(base) =
-                known.containers.iter().find(|base| ffi::PyType_IsSubtype(kind, base.as_ptr().cast()) != 0)
-            {
-                self.traverse(object, base.as_ptr().cast());
-            }
-        }
-    }
-
-    /// Meets what the C type `base`, the type of `object` or a base of it, shows the garbage collector.
-    ///
-    /// # Safety
-    ///
-    /// `object` is an instance of `base`, and `base` guards its instances by their critical section.
-    unsafe fn traverse(&mut self, object: &Bound<'py, PyAny>, base: *mut PyTypeObject) {
-        unsafe extern "C" fn visit(object: *mut PyObject, estimate: *mut c_void) -> c_int {
-            // SAFETY: the argument is the estimate passed below, which nobody else uses meanwhile; it does not outlive
-            // the attachment to the interpreter, and `object` is held by the object being traversed.
-            unsafe { (*estimate.cast::<Estimate<'_>>()).meet(Python::assume_attached(), object) };
-            0
-        }
-        // SAFETY: a traverse function only visits what the object holds, which the critical section keeps in place.
-        unsafe {
-            if let Some(traverse) = (*base).tp_traverse {
-                with_critical_section(object, || traverse(object.as_ptr(), visit, ptr::from_mut(self).cast()));
-            }
-        }
-    }
-
-    /// Meets what is in the `__slots__` of a class and of its bases.
-    ///
-    /// Slots are part of an object's layout, so all classes that have some are in the one line of `tp_base`.
-    fn walk_slots(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) {
-        let py = object.py();
-        let mut class = kind.as_type_ptr();
-        // SAFETY: `kind` is a live type, keeps its bases alive and describes the layout of `object`. The members end
-        // with one without a name. Slots are written inside the critical section of their object.
-        unsafe {
-            while !class.is_null() && ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
-                let mut member = (*class).tp_members;
-                while !member.is_null() && !(*member).name.is_null() {
-                    if (*member).type_code == ffi::Py_T_OBJECT_EX {
-                        let slot = object.as_ptr().byte_offset((*member).offset).cast::<*mut PyObject>();
-                        with_critical_section(object, || self.meet(py, *slot));
-                    }
-                    member = member.add(1);
-                }
-                class = (*class).tp_base;
-            }
-        }
-    }
-
-    /// Meets an instance's `__dict__`, past properties and `__getattribute__`.
-    fn walk_dict(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<()> {
-        let py = object.py();
-        // SAFETY: `kind` is a live type and describes the layout of `object`: a positive offset is that of a reference,
-        // which is null until the first attribute is set. Elsewhere the interpreter knows where the attributes are.
-        unsafe {
-            let offset = (*kind.as_type_ptr()).tp_dictoffset;
-            if offset > 0 {
-                let attributes = object.as_ptr().byte_offset(offset).cast::<*mut PyObject>();
-                with_critical_section(object, || self.meet(py, *attributes));
-            } else if offset < 0 {
-                let attributes = ffi::PyObject_GenericGetDict(object.as_ptr(), ptr::null_mut());
-                self.meet(py, Bound::from_owned_ptr_or_err(py, attributes)?.as_ptr());
-            }
-        }
-        Ok(())
-    }
+#[doc = doc!(estimate_size)]
+#[pyfunction]
+pub(in crate::python) fn estimate_size(payload: &Bound<'_, PyAny>) -> PyResult<usize> {
+    deep_size(payload)
 }

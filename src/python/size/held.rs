@@ -1,0 +1,149 @@
+//! What objects hold in places that are neither attributes nor items: bound methods, closures, frames, files in memory.
+
+use pyo3::exceptions::PyException;
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+use super::estimate::Estimate;
+use super::owners;
+use crate::python::host::detach;
+
+unsafe extern "C" {
+    static mut PyMethod_Type: ffi::PyTypeObject;
+    fn PyMethod_Self(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+impl<'py> Estimate<'py> {
+    /// Meets an object that was made for this, or found by a look-up.
+    pub(super) fn meet_bound(&mut self, object: &Bound<'py, PyAny>) {
+        // Remembered whatever its references: the one to it that is here goes on living elsewhere.
+        if self.seen.insert(object.as_ptr().addr()) {
+            self.found.push(object.clone());
+        }
+    }
+
+    /// Meets what a bound method is bound to, and the cells of a closure. Whether it was one of the two.
+    pub(super) fn walk_function(&mut self, object: &Bound<'py, PyAny>) -> bool {
+        let py = object.py();
+        let function = object.as_ptr();
+        // SAFETY: each is read after the check for its type, and holds what is borrowed from it. Closures never change.
+        unsafe {
+            let kind = ffi::Py_TYPE(function);
+            if kind == &raw mut PyMethod_Type {
+                self.meet(py, PyMethod_Self(function));
+                self.meet(py, PyMethod_Function(function));
+                true
+            } else if ffi::PyCFunction_Check(function) != 0 {
+                let of = ffi::PyCFunction_GetSelf(function);
+                if !of.is_null() && ffi::PyModule_Check(of) == 0 {
+                    self.meet(py, of);
+                }
+                true
+            } else if kind == &raw mut ffi::PyFunction_Type {
+                let closure = ffi::PyFunction_GetClosure(function);
+                if !closure.is_null() {
+                    for index in 0..ffi::PyTuple_GET_SIZE(closure) {
+                        let content = ffi::PyCell_Get(ffi::PyTuple_GET_ITEM(closure, index));
+                        if let Some(content) = Bound::from_owned_ptr_or_opt(py, content) {
+                            self.meet_bound(&content);
+                        }
+                    }
+                }
+                true
+            } else {
+                false
+            }
+        }
+    }
+
+    /// Meets what an object holds that only its own methods tell: the part that may run Python code.
+    pub(super) fn ask_held(
+        &mut self,
+        object: &Bound<'py, PyAny>,
+        kind: &Bound<'py, PyType>,
+        size: usize,
+    ) -> PyResult<()> {
+        let py = object.py();
+        // SAFETY: live objects.
+        let (is_generator, is_iterator) = unsafe {
+            let class = kind.as_type_ptr();
+            let is_generator = class == &raw mut ffi::PyGen_Type
+                || class == &raw mut ffi::PyCoro_Type
+                || class == &raw mut ffi::PyAsyncGen_Type;
+            (is_generator, !is_generator && (*class).tp_iternext.is_some())
+        };
+        if is_generator {
+            let frame = ["gi_frame", "cr_frame", "ag_frame"].iter().find_map(|name| object.getattr(*name).ok());
+            let Some(frame) = frame.filter(|frame| !frame.is_none()) else { return Ok(()) };
+            let locals = PyDict::new(py);
+            detach::call_out(py, || {
+                locals.call_method1(intern!(py, "update"), (frame.getattr(intern!(py, "f_locals"))?,))
+            })?;
+            locals.iter().for_each(|(_, value)| self.meet_bound(&value));
+            return Ok(());
+        }
+        if is_iterator && self.is_iterator_of_c(kind) {
+            // SAFETY: an instance of the class, which guards its instances as all of them do.
+            unsafe { self.traverse(object, kind.as_type_ptr()) };
+        }
+        if owners::is_of(object, class(py, &BYTES_IO, "io", "BytesIO")?) {
+            let held = detach::call_out(py, || {
+                BYTES_IO.get(py).map(|class| class.bind(py).call_method1("getvalue", (object,)))
+            });
+            // It may share its bytes with whoever gave them, and then does not say them.
+            if let Some(Ok(bytes)) = held
+                && let Ok(length) = bytes.len()
+                && size < length
+            {
+                self.add(length);
+            }
+        } else if owners::is_of(object, class(py, &STRING_IO, "io", "StringIO")?) {
+            let held = detach::call_out(py, || {
+                STRING_IO.get(py).map(|class| class.bind(py).call_method1("getvalue", (object,)))
+            });
+            if let Some(Ok(text)) = held {
+                self.add(4 * text.len().unwrap_or(0));
+            }
+        } else if let Some(future) = owners::loaded(py, &FUTURE, "_asyncio", "Future")
+            && kind.is(&future)
+        {
+            match detach::call_out(py, || object.getattr(intern!(py, "_result"))) {
+                Ok(result) => self.meet_bound(&result),
+                Err(error) if error.is_instance_of::<PyException>(py) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is an iterator of the interpreter itself: what it goes over, it shows the garbage collector.
+    fn is_iterator_of_c(&self, kind: &Bound<'py, PyType>) -> bool {
+        // SAFETY: a live class, and its class.
+        let (is_plain, is_static) = unsafe {
+            let is_plain = ffi::Py_TYPE(kind.as_ptr()) == &raw mut ffi::PyType_Type;
+            (is_plain, ffi::PyType_HasFeature(kind.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) == 0)
+        };
+        if !is_plain {
+            return false; // its class may run Python code
+        }
+        let module = kind.module().map(|module| module.to_string()).unwrap_or_default();
+        module == "itertools" || module == "builtins" && is_static
+    }
+}
+
+static BYTES_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static STRING_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn class<'py>(
+    py: Python<'py>,
+    found: &'static PyOnceLock<Py<PyType>>,
+    module: &str,
+    name: &str,
+) -> PyResult<&'py Bound<'py, PyType>> {
+    found.import(py, module, name)
+}

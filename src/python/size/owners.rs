@@ -1,0 +1,123 @@
+//! Views: what shows memory that another object owns. A view weighs its header, and its owner, which it keeps alive.
+
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use super::estimate::Estimate;
+use crate::python::host::detach;
+
+/// A class of a module, if anybody has imported that.
+pub(super) fn loaded<'py>(
+    py: Python<'py>,
+    found: &'static PyOnceLock<Py<PyType>>,
+    module: &str,
+    name: &str,
+) -> Option<Bound<'py, PyType>> {
+    if let Some(class) = found.get(py) {
+        return Some(class.bind(py).clone());
+    }
+    let modules = py.import("sys").ok()?.getattr("modules").ok()?;
+    let class = modules.get_item(module).ok()?.getattr(name).ok()?.cast_into::<PyType>().ok()?;
+    Some(found.get_or_init(py, || class.unbind()).bind(py).clone())
+}
+
+/// Whether an object is of a class, past whatever it says of itself: no Python code runs.
+pub(super) fn is_of(object: &Bound<'_, PyAny>, class: &Bound<'_, PyType>) -> bool {
+    // SAFETY: a live object's class, and another class.
+    unsafe { ffi::PyType_IsSubtype(ffi::Py_TYPE(object.as_ptr()), class.as_type_ptr()) != 0 }
+}
+
+/// `numpy.ndarray`
+pub(super) fn array_class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
+    static ARRAY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    loaded(py, &ARRAY, "numpy", "ndarray")
+}
+
+/// Whether it is the memory map of a file: its pages are the system's, which takes them back when it needs them.
+pub(super) fn is_file_map(object: &Bound<'_, PyAny>) -> bool {
+    static MAP: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = object.py();
+    let Some(class) = loaded(py, &MAP, "mmap", "mmap").filter(|class| is_of(object, class)) else { return false };
+    // One without a file does not know the size of that.
+    detach::call_out(py, || class.call_method1(intern!(py, "size"), (object,))).is_ok()
+}
+
+/// The object whose memory a view shows; None: it is no view.
+pub(super) fn owner<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = object.py();
+    // SAFETY: a live object.
+    let owner = if unsafe { ffi::PyMemoryView_Check(object.as_ptr()) } != 0 {
+        match object.getattr(intern!(py, "obj")) {
+            Ok(owner) => owner,
+            Err(_) => return Ok(None), // it was released
+        }
+    } else {
+        let Some(class) = array_class(py).filter(|class| is_of(object, class)) else {
+            return Ok(None);
+        };
+        // The class's own, past what a subclass makes of the name.
+        let base = class.getattr(intern!(py, "base"))?;
+        detach::call_out(py, || base.call_method1(intern!(py, "__get__"), (object,)))?
+    };
+    Ok(Some(owner).filter(|owner| !owner.is_none()))
+}
+
+/// Why a payload that is refused is larger than it looks, and what to do about it.
+pub(in crate::python) fn hint(payload: &Bound<'_, PyAny>) -> Option<String> {
+    if let Some(what) = Estimate::absurd_in(payload) {
+        return Some(what);
+    }
+    let mut owner_of_all = owner(payload).ok()??;
+    while let Ok(Some(next)) = owner(&owner_of_all) {
+        owner_of_all = next;
+    }
+    let size = super::deep_size(&owner_of_all).ok()?;
+    let (view, kind) = (payload.get_type(), owner_of_all.get_type());
+    Some(format!(
+        "it is a view ({}) of an object ({}) of {size} bytes, which it keeps alive: enqueue a copy of what it shows",
+        view.name().ok()?,
+        kind.name().ok()?
+    ))
+}
+
+impl<'py> Estimate<'py> {
+    /// Meets the owner of a view. False: it is no view.
+    pub(super) fn meet_owner(&mut self, object: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let Some(owner) = owner(object)? else { return Ok(false) };
+        self.meet_bound(&owner);
+        Ok(true)
+    }
+
+    /// Meets the objects in the fields of a structured array.
+    pub(super) fn meet_fields(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = object.py();
+        let Some(class) = array_class(py).filter(|class| is_of(object, class)) else {
+            return Ok(());
+        };
+        let attribute = |name: &str| class.getattr(name)?.call_method1(intern!(py, "__get__"), (object,));
+        detach::call_out(py, || {
+            let kind = attribute("dtype")?;
+            let fields = kind.getattr(intern!(py, "fields"))?;
+            if fields.is_none() || !kind.getattr(intern!(py, "hasobject"))?.is_truthy()? {
+                return Ok(());
+            }
+            for name in kind.getattr(intern!(py, "names"))?.try_iter()? {
+                let field = class.call_method1(intern!(py, "__getitem__"), (object, name?))?;
+                if class
+                    .getattr(intern!(py, "dtype"))?
+                    .call_method1(intern!(py, "__get__"), (&field,))?
+                    .getattr(intern!(py, "hasobject"))?
+                    .is_truthy()?
+                {
+                    let kind = field.get_type();
+                    self.meet_fields(&field)?;
+                    self.meet_items(&field, &kind)?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
