@@ -641,3 +641,22 @@ fn a_lowered_limit_holds_for_the_audit_trail_too() {
     queue.set_max_bytes(10_000);
     assert!(queue.stats().audit_bytes <= 10_000 && !queue.stats().is_audit_complete);
 }
+
+#[test]
+fn a_consumer_is_found_by_its_id_and_a_group_by_its_name_whatever_came_and_went() {
+    let (queue, _) = manual(Options::default());
+    let all: Vec<_> = (0..50).map(|_| consumer(&queue)).collect();
+    for gone in all.iter().step_by(3) {
+        assert!(gone.close());
+    }
+    for (n, consumer) in all.iter().enumerate() {
+        assert_eq!(queue.consumer(consumer.id()).is_some(), n % 3 != 0);
+    }
+    let add = |name: &str| queue.add_group(name, Start::Earliest, &GroupOptions::default(), None);
+    let (one, _two) = (add("one").unwrap(), add("two").unwrap());
+    let member = one.add_consumer(None).unwrap();
+    assert!(one.close());
+    assert!(queue.group("one").is_none() && queue.consumer(member.id()).is_none());
+    assert!(queue.group("two").is_some() && add("two").is_err() && add("one").is_ok());
+    queue.check();
+}

@@ -277,6 +277,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         })
     }
 
+    /// The consumer of an id.
+    pub fn consumer(&self, id: Uuid) -> Option<Consumer<T, H>> {
+        let key = self.core.with(|state, _, _| state.find_consumer(id))?;
+        Some(Consumer { queue: self.clone(), key, id })
+    }
+
     /// Who read a message that is held, and when (wall clock, microseconds), in time order.
     pub fn readings(&self, seq: u64) -> Vec<(Uuid, u64)> {
         self.core.with(|state, _, _| state.readings(seq))

@@ -23,7 +23,8 @@ pub(crate) struct Audit {
     is_on: bool,
     /// Bytes of all records.
     pub(super) bytes: usize,
-    /// The place of the consumer whose records are looked at next.
+    /// The places of the consumers, in any order, and whose records are looked at next.
+    order: Vec<usize>,
     next: usize,
     /// Head at which the records of all were last trimmed.
     pub(super) trimmed: u64,
@@ -37,30 +38,44 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(super) fn new(is_on: bool) -> Self {
-        Audit { is_on, bytes: 0, next: 0, trimmed: 0, grain: GRAINS.start, visited: 0, inexact_before: 0 }
+        Audit {
+            is_on,
+            bytes: 0,
+            order: Vec::new(),
+            next: 0,
+            trimmed: 0,
+            grain: GRAINS.start,
+            visited: 0,
+            inexact_before: 0,
+        }
+    }
+
+    /// A consumer comes to a place: its turn.
+    pub(super) fn enter(&mut self, place: usize) -> usize {
+        self.order.push(place);
+        self.order.len() - 1
     }
 
     /// A consumer is gone, with its records.
-    pub(super) fn forget(&mut self, consumer: &Consumer) {
+    pub(super) fn forget(&mut self, consumer: &Consumer, consumers: &mut Slab<Consumer>) {
         self.bytes -= consumer.reads.bytes();
+        self.order.swap_remove(consumer.turn);
+        if let Some(&moved) = self.order.get(consumer.turn) {
+            consumers[moved].turn = consumer.turn;
+        }
     }
 
     pub(super) fn check(&self, consumers: &Slab<Consumer>) {
+        assert_eq!(self.order.len(), consumers.len());
+        assert!(consumers.iter().all(|(place, consumer)| self.order[consumer.turn] == place));
         assert_eq!(self.bytes, consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum::<usize>());
     }
 
     /// The place of the next consumer, in turn.
-    pub(super) fn next_of(&mut self, consumers: &Slab<Consumer>) -> Option<usize> {
-        if consumers.is_empty() {
-            return None;
-        }
-        let places = consumers.capacity();
-        while !consumers.contains(self.next) {
-            self.next = (self.next + 1) % places;
-        }
-        let found = self.next;
-        self.next = (found + 1) % places;
-        Some(found)
+    pub(super) fn next_of(&mut self) -> Option<usize> {
+        let place = self.order.get(self.next).or(self.order.first()).copied()?;
+        self.next = if self.next < self.order.len() { self.next + 1 } else { 1 };
+        Some(place)
     }
 
     /// Makes room until no more than `max` bytes are held. `own` is the place of the consumer that needs it: what does not
@@ -71,7 +86,7 @@ impl Audit {
             if self.bytes <= max {
                 return;
             }
-            let Some(index) = self.next_of(consumers) else { return };
+            let Some(index) = self.next_of() else { return };
             self.visited += 1;
             if self.visited > consumers.len() {
                 self.visited = 0;

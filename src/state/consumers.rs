@@ -37,7 +37,9 @@ impl<T> State<T> {
     ) -> ConsumerKey {
         let serial = self.new_serial();
         self.departed.enter(Who { group, name: name.clone() });
-        let index = self.consumers.insert(Consumer {
+        let index = self.consumers.vacant_key();
+        self.ids.insert(id, index);
+        self.consumers.insert(Consumer {
             serial,
             id,
             name,
@@ -46,6 +48,7 @@ impl<T> State<T> {
             read: 0,
             last_read: 0,
             reads: Reads::default(),
+            turn: self.audit.enter(index),
             tells: policy == MissedPolicy::Tell,
         });
         ConsumerKey { index, serial }
@@ -56,13 +59,26 @@ impl<T> State<T> {
         self.next_serial
     }
 
+    /// The consumer of an id.
+    pub(crate) fn find_consumer(&self, id: Uuid) -> Option<ConsumerKey> {
+        let &index = self.ids.get(&id)?;
+        Some(ConsumerKey { index, serial: self.consumers[index].serial })
+    }
+
+    /// Takes a consumer off the lists of those who are there.
+    pub(super) fn take_consumer(&mut self, index: usize) -> Consumer {
+        let consumer = self.consumers.remove(index);
+        self.ids.remove(&consumer.id);
+        self.audit.forget(&consumer, &mut self.consumers);
+        consumer
+    }
+
     /// Takes a consumer out, with its records. Whoever waits at it wakes. False if it was out already.
     pub(crate) fn remove_consumer(&mut self, key: ConsumerKey, fx: &mut Effects<T>) -> bool {
         if self.consumer(key).is_err() {
             return false;
         }
-        let consumer = self.consumers.remove(key.index);
-        self.audit.forget(&consumer);
+        let consumer = self.take_consumer(key.index);
         // What the members of a group missed is the group's.
         let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
         self.departed.depart(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);

@@ -42,6 +42,7 @@ impl<T> State<T> {
         let cursor = self.cursors.insert(Cursor::new(position, Some(index), &self.log));
         let serial = self.new_serial();
         let acks = Acks::new(options);
+        self.names.insert(name.clone(), index);
         self.groups.insert(Group {
             serial,
             name,
@@ -57,8 +58,8 @@ impl<T> State<T> {
     }
 
     pub(crate) fn find_group(&self, name: &str) -> Option<GroupKey> {
-        let (index, group) = self.groups.iter().find(|(_, group)| group.name == name)?;
-        Some(GroupKey { index, serial: group.serial })
+        let &index = self.names.get(name)?;
+        Some(GroupKey { index, serial: self.groups[index].serial })
     }
 
     pub(crate) fn group(&self, key: GroupKey) -> Result<&Group, Error> {
@@ -125,10 +126,10 @@ impl<T> State<T> {
     pub(crate) fn remove_group(&mut self, key: GroupKey, fx: &mut Effects<T>) -> bool {
         let Ok(cursor) = self.group(key).map(|group| group.cursor) else { return false };
         for member in self.members(key) {
-            let consumer = self.consumers.remove(member.index);
-            self.audit.forget(&consumer);
+            self.take_consumer(member.index);
         }
         let group = self.groups.remove(key.index);
+        self.names.remove(&group.name);
         self.departed.forget_group(key.index);
         // What was pending is nobody's any more: with `Retention::Interest` it may leave.
         if group.unsettled() > 0 {

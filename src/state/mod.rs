@@ -20,10 +20,11 @@ mod reading;
 mod trail;
 mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 
 use slab::Slab;
+use uuid::Uuid;
 
 use crate::log::Log;
 use crate::log::budget::Budget;
@@ -42,6 +43,9 @@ pub(crate) struct State<T> {
     pub(crate) log: Log<T>,
     pub(crate) budget: Budget,
     pub(crate) consumers: Slab<Consumer>,
+    /// Places of the consumers by id, and of the groups by name.
+    ids: HashMap<Uuid, usize>,
+    names: HashMap<String, usize>,
     cursors: Slab<Cursor>,
     groups: Slab<Group>,
     /// What removed consumers had read and missed.
@@ -90,6 +94,8 @@ impl<T> State<T> {
             log: Log::new(),
             budget: Budget::new(options.max_bytes, options.max_items),
             consumers: Slab::new(),
+            ids: HashMap::new(),
+            names: HashMap::new(),
             cursors: Slab::new(),
             groups: Slab::new(),
             departed: Departed::default(),
@@ -151,6 +157,8 @@ impl<T> State<T> {
         self.log.check();
         assert_eq!(self.budget.items(), self.log.len());
         self.audit.check(&self.consumers);
+        assert_eq!((self.ids.len(), self.names.len()), (self.consumers.len(), self.groups.len()));
+        assert!(self.consumers.iter().all(|(place, consumer)| self.ids[&consumer.id] == place));
         for (_, cursor) in &self.cursors {
             assert!(cursor.position <= self.log.next());
         }

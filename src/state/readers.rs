@@ -40,6 +40,8 @@ pub(crate) struct Consumer {
     pub(crate) last_read: u64,
     /// What it read and when.
     pub(crate) reads: Reads,
+    /// Where it stands among those whose records are looked at in turn.
+    pub(super) turn: usize,
     /// Whether a read fails when something was missed.
     pub(super) tells: bool,
 }

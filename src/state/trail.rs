@@ -17,7 +17,7 @@ impl<T> State<T> {
         }
         let (head, most) = (self.log.head(), most_bytes(&self.log));
         for _ in 0..count.min(self.consumers.len()) {
-            let Some(index) = self.audit.next_of(&self.consumers) else { return };
+            let Some(index) = self.audit.next_of() else { return };
             let consumer = &mut self.consumers[index];
             if !consumer.reads.is_empty() {
                 self.audit.change(consumer, |consumer| consumer.reads.trim(head, most));
@@ -46,7 +46,7 @@ impl<T> State<T> {
     pub(super) fn relieve_audit(&mut self) {
         let max = self.max_audit_bytes();
         while self.audit.bytes > max {
-            let own = self.audit.next_of(&self.consumers).unwrap_or(0);
+            let own = self.audit.next_of().unwrap_or(0);
             self.audit.relieve(&mut self.consumers, own, max);
         }
     }

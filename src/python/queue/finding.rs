@@ -10,7 +10,7 @@ use crate::python::objects::{Consumer, Queue};
 
 /// The consumer of a queue with an id, given as a UUID or in its string form.
 pub(super) fn by_id(queue: &Queue, id: &Bound<'_, PyAny>) -> PyResult<Option<EngineConsumer>> {
-    Ok(id_of(id)?.and_then(|id| queue.engine.consumers().into_iter().find(|consumer| consumer.id() == id)))
+    Ok(id_of(id)?.and_then(|id| queue.engine.consumer(id)))
 }
 
 /// The consumer of a queue, given itself or its id.
