@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use mpmc_queue::{
-    CHUNK_SIZE, Error, Lifetime, Limit, MESSAGE_OVERHEAD, MissedPolicy, Options, Overflow, Queue, Retention, Start,
+    CHUNK_SIZE, Error, GroupOptions, Lifetime, Limit, MESSAGE_OVERHEAD, MissedPolicy, Options, Overflow, Queue,
+    Retention, Start,
 };
 
 use driven::{SECOND, manual};
