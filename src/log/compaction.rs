@@ -16,7 +16,7 @@ use crate::time::NEVER;
 
 impl<T> Chunk<T> {
     /// Bytes that the slots take.
-    fn footprint(&self) -> usize {
+    pub(super) fn footprint(&self) -> usize {
         // As if payloads were a pointer: larger ones are counted by those who enqueue them.
         self.slots.capacity() * 32 + self.offsets.capacity() * 4 + self.deadlines.capacity() * 8
     }

@@ -1,7 +1,7 @@
 //! How messages leave the log: one by one, or in whole chunks. Nothing is dropped here.
 
 use super::Log;
-use super::chunk::{CHUNK_SIZE, Chunk};
+use super::chunk::Chunk;
 use super::index::Held;
 use super::removed::Removed;
 use crate::need::Need;
@@ -180,7 +180,7 @@ impl<T> Log<T> {
         let chunk = &self.chunks[key];
         if chunk.live > 0 {
             self.compact(key);
-        } else if key != self.filling || chunk.slots.len() == CHUNK_SIZE || self.len == 0 {
+        } else if key != self.filling || self.len == 0 {
             self.unlink(key, removed);
         }
     }

@@ -169,15 +169,46 @@ impl MapLen for std::ops::Range<u64> {
     }
 }
 
+fn run(steps: &[Step]) -> Both {
+    let mut both = Both { log: Log::new(), map: BTreeMap::new(), now: Now { mono: 5, wall: 1 } };
+    for step in steps {
+        both.apply(step);
+        both.compare();
+    }
+    both
+}
+
+#[test]
+fn what_the_chunks_take_follows_what_is_held() {
+    let mut both = run(&[Step::Append { count: 10_000, own: None }]);
+    let mut removed = Removed::new();
+    for seq in (0..10_000).filter(|seq| seq % 10 != 0) {
+        both.log.remove(seq, NIL, &mut removed);
+        both.map.remove(&seq);
+    }
+    both.compare();
+    let footprint: usize = both.log.chunks.iter().map(|(_, chunk)| chunk.footprint()).sum();
+    // The first chunk and the last are left as they are; of each thousand of the others, a hundred are held.
+    assert!(footprint < 2 * 32_000 + 800 * 45, "{footprint}");
+    assert!(both.log.chunks.len() <= 4);
+}
+
+#[test]
+fn a_chunk_that_has_emptied_is_not_kept_behind_a_batch() {
+    let both = run(&[
+        Step::Append { count: 1, own: None },
+        Step::Append { count: 1_000, own: Some(0) },
+        Step::Expire(0),
+        Step::Prepared { count: 1, own: None },
+    ]);
+    assert_eq!(both.log.chunks.len(), 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn the_log_is_a_map_by_seq(steps in steps()) {
-        let mut both = Both { log: Log::new(), map: BTreeMap::new(), now: Now { mono: 5, wall: 1 } };
-        for step in &steps {
-            both.apply(step);
-            both.compare();
-        }
+        run(&steps);
     }
 }
