@@ -194,6 +194,21 @@ fn what_the_chunks_take_follows_what_is_held() {
 }
 
 #[test]
+fn sums_from_within_a_compacted_chunk_are_right_once_all_before_it_has_left() {
+    let mut both = run(&[Step::Append { count: 3_000, own: None }]);
+    let mut removed = Removed::new();
+    for seq in 1_000..1_990 {
+        both.log.remove(seq, NIL, &mut removed);
+        both.map.remove(&seq);
+    }
+    both.log.sweep(0, usize::MAX, &mut removed, |_| false, |chunk, index| (chunk.seq(index) < 1_990).then_some(true));
+    both.map.retain(|&seq, _| seq >= 1_990);
+    both.compare();
+    let bytes = both.map.range(1_995..).map(|(_, message)| message.size).sum();
+    assert_eq!(both.log.live_from(1_995, NIL), (1_005, bytes));
+}
+
+#[test]
 fn a_chunk_that_has_emptied_is_not_kept_behind_a_batch() {
     let both = run(&[
         Step::Append { count: 1, own: None },
