@@ -1,6 +1,7 @@
 //! What a Rust user holds: handles of a queue, of its consumers, and of its groups. What they do is in the files below.
 
 mod blocking;
+mod checks;
 mod consumer;
 mod group;
 #[allow(dead_code, reason = "for the binding")]

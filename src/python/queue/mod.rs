@@ -293,8 +293,6 @@ impl Queue {
         self.engine.force_expiration()
     }
 
-    // --- looking ------------------------------------------------------------------------------------------------------
-
     #[doc = doc!(Queue.stats)]
     fn stats(&self, py: Python<'_>) -> QueueStats {
         QueueStats::new(py, self.engine.stats(), &self.name, self.created)
@@ -370,8 +368,6 @@ impl Queue {
         ))
     }
 
-    // --- ending -------------------------------------------------------------------------------------------------------
-
     #[doc = doc!(Queue.close)]
     #[pyo3(signature = (*, immediate = false))]
     fn close(&self, immediate: bool) -> PyResult<()> {
@@ -421,8 +417,6 @@ impl Queue {
     fn __exit__(&self, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.end(false)
     }
-
-    // --- the object ---------------------------------------------------------------------------------------------------
 
     fn __reduce__(&self) -> PyResult<()> {
         Err(message::not_copied("Queue", "it is shared by the threads of one process"))
