@@ -863,3 +863,9 @@ def test_a_refusal_of_a_view_tells_of_its_owner(make_queue):
 def test_a_refusal_names_the_class_whose_sizeof_lies(make_queue):
     with pytest.raises(MemoryLimitError, match=r"Sized.__sizeof__\(\) says 140000000000000 bytes"):
         make_queue().enqueue([Sized(140_000_000_000_000)])
+
+
+def test_a_refusal_by_what_a_sizer_says_tells_of_nothing_else(make_queue):
+    with pytest.raises(MemoryLimitError) as refused:
+        make_queue(max_bytes=50_000, sizer=lambda payload: 60_000).enqueue(memoryview(bytes(10)))
+    assert "view" not in str(refused.value)

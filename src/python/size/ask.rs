@@ -8,7 +8,6 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::PyType;
 
 use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
@@ -54,11 +53,11 @@ impl<'py> Estimate<'py> {
             self.add(2 * POINTER);
         }
         self.ask_held(object, &kind, size)?;
-        if self.meet_owner(object)? || owners::is_file_map(object) {
+        if !owners::shows_memory(&kind) || self.meet_owner(object)? || owners::is_file_map(object) {
             return Ok(());
         }
         self.meet_fields(object)?;
-        let bytes = self.meet_items(object, &kind)?;
+        let bytes = self.meet_items(object)?;
         // SAFETY: a live class.
         let header = unsafe { (*kind.as_type_ptr()).tp_basicsize as usize };
         // An array says the bytes it shows; what shows other memory does not.
@@ -69,22 +68,21 @@ impl<'py> Estimate<'py> {
     }
 
     /// Meets the objects in an array, and returns the bytes that the object shows.
-    pub(super) fn meet_items(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<usize> {
+    pub(super) fn meet_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
         // Without the GIL not every type guards its count of views; at least two estimates shall not disturb it.
-        with_critical_section(object, || self.buffer(object, kind))
+        with_critical_section(object, || self.buffer(object))
     }
 
-    /// The bytes that `object` shows through the buffer protocol; 0 if it has no buffer, or none to show at present.
+    /// The bytes that `object` shows through the buffer protocol; 0 if it has none to show at present.
     ///
     /// If these are references (an array of objects), what they refer to is met.
-    fn buffer(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<usize> {
+    fn buffer(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
         let py = object.py();
-        // SAFETY: `kind` is the live type of the live `object`. A view that was got keeps its memory in place until it
-        // is released, which is before this returns; what it calls `O` are references to objects.
+        // SAFETY: a live object. A view that was got keeps its memory in place until it is released, which is before this
+        // returns; what it calls `O` are references to objects.
         unsafe {
-            let protocol = (*kind.as_type_ptr()).tp_as_buffer;
             let says_all = ffi::PyBytes_Check(object.as_ptr()) != 0 || ffi::PyByteArray_Check(object.as_ptr()) != 0;
-            if protocol.is_null() || (*protocol).bf_getbuffer.is_none() || says_all {
+            if says_all {
                 return Ok(0);
             }
             let mut view = ffi::Py_buffer::new();

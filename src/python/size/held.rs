@@ -69,12 +69,14 @@ impl<'py> Estimate<'py> {
     ) -> PyResult<()> {
         let py = object.py();
         // SAFETY: live objects.
-        let (is_generator, is_iterator) = unsafe {
+        let (is_generator, is_iterator, is_awaitable) = unsafe {
             let class = kind.as_type_ptr();
             let is_generator = class == &raw mut ffi::PyGen_Type
                 || class == &raw mut ffi::PyCoro_Type
                 || class == &raw mut ffi::PyAsyncGen_Type;
-            (is_generator, !is_generator && (*class).tp_iternext.is_some())
+            let of_async = (*class).tp_as_async;
+            let is_awaitable = !of_async.is_null() && (*of_async).am_await.is_some();
+            (is_generator, !is_generator && (*class).tp_iternext.is_some(), is_awaitable)
         };
         if is_generator {
             let frame = ["gi_frame", "cr_frame", "ag_frame"].iter().find_map(|name| object.getattr(*name).ok());
@@ -90,25 +92,15 @@ impl<'py> Estimate<'py> {
             // SAFETY: an instance of the class, which guards its instances as all of them do.
             unsafe { self.traverse(object, kind.as_type_ptr()) };
         }
-        if owners::is_of(object, class(py, &BYTES_IO, "io", "BytesIO")?) {
-            let held = detach::call_out(py, || {
-                BYTES_IO.get(py).map(|class| class.bind(py).call_method1("getvalue", (object,)))
-            });
+        let (bytes_io, string_io) = (BYTES_IO.import(py, "io", "BytesIO")?, STRING_IO.import(py, "io", "StringIO")?);
+        if owners::is_of(object, bytes_io) {
             // It may share its bytes with whoever gave them, and then does not say them.
-            if let Some(Ok(bytes)) = held
-                && let Ok(length) = bytes.len()
-                && size < length
-            {
-                self.add(length);
-            }
-        } else if owners::is_of(object, class(py, &STRING_IO, "io", "StringIO")?) {
-            let held = detach::call_out(py, || {
-                STRING_IO.get(py).map(|class| class.bind(py).call_method1("getvalue", (object,)))
-            });
-            if let Some(Ok(text)) = held {
-                self.add(4 * text.len().unwrap_or(0));
-            }
-        } else if let Some(future) = owners::loaded(py, &FUTURE, "_asyncio", "Future")
+            let length = contents(bytes_io, object);
+            self.add(if size < length { length } else { 0 });
+        } else if owners::is_of(object, string_io) {
+            self.add(4 * contents(string_io, object));
+        } else if is_awaitable
+            && let Some(future) = owners::loaded(py, &FUTURE, "_asyncio", "Future")
             && kind.is(&future)
         {
             match detach::call_out(py, || object.getattr(intern!(py, "_result"))) {
@@ -139,11 +131,8 @@ static BYTES_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STRING_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-fn class<'py>(
-    py: Python<'py>,
-    found: &'static PyOnceLock<Py<PyType>>,
-    module: &str,
-    name: &str,
-) -> PyResult<&'py Bound<'py, PyType>> {
-    found.import(py, module, name)
+/// How much is in a file in memory; 0 where it is closed.
+fn contents(class: &Bound<'_, PyType>, file: &Bound<'_, PyAny>) -> usize {
+    let contents = detach::call_out(file.py(), || class.call_method1(intern!(file.py(), "getvalue"), (file,)));
+    contents.and_then(|contents| contents.len()).unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
 
 use super::estimate::Estimate;
 use crate::python::host::detach;
@@ -19,9 +19,18 @@ pub(super) fn loaded<'py>(
     if let Some(class) = found.get(py) {
         return Some(class.bind(py).clone());
     }
-    let modules = py.import("sys").ok()?.getattr("modules").ok()?;
-    let class = modules.get_item(module).ok()?.getattr(name).ok()?.cast_into::<PyType>().ok()?;
+    let modules = py.import("sys").ok()?.getattr("modules").ok()?.cast_into::<PyDict>().ok()?;
+    let class = modules.get_item(module).ok()??.getattr(name).ok()?.cast_into::<PyType>().ok()?;
     Some(found.get_or_init(py, || class.unbind()).bind(py).clone())
+}
+
+/// Whether objects of a class show memory: views, arrays and maps do, and few others.
+pub(super) fn shows_memory(kind: &Bound<'_, PyType>) -> bool {
+    // SAFETY: a live class.
+    unsafe {
+        let protocol = (*kind.as_type_ptr()).tp_as_buffer;
+        !protocol.is_null() && (*protocol).bf_getbuffer.is_some()
+    }
 }
 
 /// Whether an object is of a class, past whatever it says of itself: no Python code runs.
@@ -112,9 +121,8 @@ impl<'py> Estimate<'py> {
                     .getattr(intern!(py, "hasobject"))?
                     .is_truthy()?
                 {
-                    let kind = field.get_type();
                     self.meet_fields(&field)?;
-                    self.meet_items(&field, &kind)?;
+                    self.meet_items(&field)?;
                 }
             }
             Ok(())
