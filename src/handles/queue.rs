@@ -92,13 +92,8 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     }
 
     /// Adds all of a batch that is in slots, or nothing. A refusal leaves it where it is.
-    pub(crate) fn try_enqueue_prepared(
-        &self,
-        batch: &mut Batch<T>,
-        lifetime: Lifetime,
-        ticket: Option<&Ticket>,
-    ) -> Result<u64, Error> {
-        self.core.with(|state, _, fx| state.enqueue_prepared(batch, lifetime, ticket, fx))
+    pub(crate) fn try_enqueue_prepared(&self, batch: &mut Batch<T>, ticket: Option<&Ticket>) -> Result<u64, Error> {
+        self.core.with(|state, _, fx| state.enqueue_prepared(batch, ticket, fx))
     }
 
     /// The same at once: a refusal counts.
@@ -160,7 +155,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         let need = Need::all(batch.iter().map(|(_, size)| size));
         if batch.len() >= LARGE {
             let mut batch = Batch::new(batch.into_iter(), Lifetime::Queue);
-            let result = self.try_enqueue_prepared(&mut batch, Lifetime::Queue, None);
+            let result = self.try_enqueue_prepared(&mut batch, None);
             if let Err(Error::Full(_)) = result {
                 self.reject(need);
             }

@@ -12,8 +12,8 @@ pub(crate) const LARGE: usize = 10 * CHUNK_SIZE;
 #[derive(Debug)]
 pub(crate) struct Run<T> {
     pub(crate) slots: Vec<Slot<T>>,
-    /// That they have a lifetime of their own, and the deadlines of those that end.
-    pub(crate) own: Option<Option<Vec<u64>>>,
+    /// When they end, if they have a lifetime of their own that does.
+    pub(crate) deadlines: Vec<u64>,
     /// Payload bytes.
     pub(crate) bytes: u64,
 }
@@ -23,13 +23,14 @@ pub(crate) struct Run<T> {
 pub(crate) struct Batch<T> {
     runs: Vec<Run<T>>,
     need: Need,
+    lifetime: Lifetime,
 }
 
 impl<T> Batch<T> {
     /// Puts messages with their sizes into slots.
     pub(crate) fn new(mut each: impl ExactSizeIterator<Item = (T, u64)>, lifetime: Lifetime) -> Self {
         let stamp = Stamp::new(0, lifetime != Lifetime::Queue);
-        let mut batch = Batch { runs: Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE)), need: Need::NONE };
+        let mut batch = Batch { runs: Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE)), need: Need::NONE, lifetime };
         while each.len() > 0 {
             let mut slots = Vec::with_capacity(each.len().min(CHUNK_SIZE));
             let mut through = 0u64;
@@ -38,19 +39,22 @@ impl<T> Batch<T> {
                 slots.push(Slot { payload: Some(payload), through, stamp, wall: 0 });
             }
             let items = slots.len() as u64;
-            let own = match lifetime {
-                Lifetime::Queue => None,
-                Lifetime::Own(ttl) => Some(Some(vec![ttl.min(NEVER - 1); slots.len()])),
-                Lifetime::Forever => Some(None),
+            let deadlines = match lifetime {
+                Lifetime::Own(ttl) => vec![ttl.min(NEVER - 1); slots.len()],
+                Lifetime::Queue | Lifetime::Forever => Vec::new(),
             };
             batch.need = batch.need.and(Need { bytes: through, items });
-            batch.runs.push(Run { slots, own, bytes: through });
+            batch.runs.push(Run { slots, deadlines, bytes: through });
         }
         batch
     }
 
     pub(crate) fn need(&self) -> Need {
         self.need
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        self.lifetime
     }
 
     /// Takes all out.

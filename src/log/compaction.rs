@@ -89,11 +89,10 @@ impl<T> Chunk<T> {
 }
 
 impl<T> Log<T> {
-    /// Compacts a chunk from which messages have left, if it takes more than is charged for the rest. Returns the key of the
-    /// chunk that has the rest now.
-    pub(super) fn compact(&mut self, key: usize) -> usize {
+    /// Compacts a chunk from which messages have left, if it takes more than is charged for the rest.
+    pub(super) fn compact(&mut self, key: usize) {
         if key == self.front || key == self.filling || !self.chunks.get(key).is_some_and(Chunk::is_sparse) {
-            return key;
+            return;
         }
         let chunk = &mut self.chunks[key];
         let base = chunk.base;
@@ -102,7 +101,6 @@ impl<T> Log<T> {
         self.index.rebase(base, rebased);
         let kept = self.merge(prev, key);
         self.merge(kept, next);
-        kept
     }
 
     /// Makes two neighbours one, if both are compacted and fit: the key of the one that has what the second held.

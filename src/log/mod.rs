@@ -24,6 +24,7 @@ use slab::Slab;
 
 use crate::delivery::{Delivery, Receipt};
 use crate::need::Need;
+use crate::options::Lifetime;
 use crate::time::NEVER;
 use crate::time::clock::Now;
 use batch::{Batch, Run};
@@ -211,19 +212,14 @@ impl<T> Log<T> {
     /// Adds a batch that is in chunks already. Its times are those of `now`.
     pub(crate) fn append_batch(&mut self, batch: &mut Batch<T>, now: Now) -> Need {
         let need = batch.need();
-        for Run { slots, own, bytes } in batch.take() {
+        let has_own_ttl = batch.lifetime() != Lifetime::Queue;
+        for Run { slots, deadlines, bytes } in batch.take() {
             let items = slots.len() as u64;
             self.close_filling();
             let mut chunk = Chunk::new(self.next, self.through, slots);
             (chunk.mono, chunk.wall, chunk.live) = (now.mono, now.wall, items as u32);
-            let mut due = NEVER;
-            if let Some(ttl) = own {
-                chunk.own = items as u32;
-                if let Some(deadlines) = ttl {
-                    due = now.mono.saturating_add(deadlines.first().copied().unwrap_or(NEVER));
-                    chunk.deadlines = deadlines;
-                }
-            }
+            (chunk.own, chunk.deadlines) = (if has_own_ttl { items as u32 } else { 0 }, deadlines);
+            let due = chunk.deadline(0);
             let base = chunk.base;
             let key = self.link(chunk);
             self.index.push(base, key, Held { items, bytes }, due);

@@ -21,6 +21,8 @@ const STEPS: usize = 8;
 pub(crate) struct Audit {
     /// Whether reads leave records.
     is_on: bool,
+    /// Bytes that they may take: as many as the queue may hold.
+    max: usize,
     /// Bytes of all records.
     pub(super) bytes: usize,
     /// The places of the consumers, in any order, and whose records are looked at next.
@@ -37,9 +39,10 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(super) fn new(is_on: bool) -> Self {
+    pub(super) fn new(is_on: bool, max: u64) -> Self {
         Audit {
             is_on,
+            max: max as usize,
             bytes: 0,
             order: Vec::new(),
             next: 0,
@@ -81,9 +84,9 @@ impl Audit {
     /// Makes room until no more than `max` bytes are held. `own` is the place of the consumer that needs it: what does not
     /// go elsewhere goes there.
     #[cold]
-    pub(super) fn relieve(&mut self, consumers: &mut Slab<Consumer>, own: usize, max: usize) {
+    pub(super) fn relieve(&mut self, consumers: &mut Slab<Consumer>, own: usize) {
         for _ in 0..STEPS {
-            if self.bytes <= max {
+            if self.bytes <= self.max {
                 return;
             }
             let Some(index) = self.next_of() else { return };
@@ -98,11 +101,21 @@ impl Audit {
                 false => consumer.reads.forget_oldest(),
             });
         }
-        while self.bytes > max
+        while self.bytes > self.max
             && let Some(consumer) = consumers.get_mut(own)
             && !consumer.reads.is_empty()
         {
             self.change(consumer, |consumer| consumer.reads.forget_oldest());
+        }
+    }
+
+    /// Changes the limit: what is beyond it goes.
+    pub(super) fn set_max(&mut self, max: u64, consumers: &mut Slab<Consumer>) {
+        self.max = max as usize;
+        while self.bytes > self.max
+            && let Some(own) = self.next_of()
+        {
+            self.relieve(consumers, own);
         }
     }
 
@@ -117,25 +130,18 @@ impl Audit {
 impl Consumer {
     /// Records that messages were read. True: the records take more than they may, and have to be relieved.
     #[inline(always)]
-    pub(super) fn record<T>(
-        &mut self,
-        seqs: Range<u64>,
-        wall: u64,
-        log: &Log<T>,
-        audit: &mut Audit,
-        max: usize,
-    ) -> bool {
+    pub(super) fn record<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
         if seqs.is_empty() {
             return false;
         }
         self.last_read = wall;
         audit.is_on
             && (seqs.end - seqs.start != 1 || !self.reads.single_in_place(seqs.start, wall))
-            && self.record_slowly(seqs, wall, log, audit, max)
+            && self.record_slowly(seqs, wall, log, audit)
     }
 
     #[inline(never)]
-    fn record_slowly<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit, max: usize) -> bool {
+    fn record_slowly<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
         audit.change(self, |consumer| {
             let before = consumer.reads.bytes();
             match seqs.end - seqs.start {
@@ -147,7 +153,7 @@ impl Consumer {
                 false => consumer.reads.trim(log.head(), most_bytes(log)),
             }
         });
-        audit.bytes > max
+        audit.bytes > audit.max
     }
 }
 

@@ -191,9 +191,8 @@ impl<T> State<T> {
             }
             let consumer = &mut self.consumers[key.index];
             consumer.read += 1;
-            let max = self.budget.max_bytes() as usize;
-            if consumer.record(seq..seq + 1, now.wall, &self.log, &mut self.audit, max) {
-                self.audit.relieve(&mut self.consumers, key.index, max);
+            if consumer.record(seq..seq + 1, now.wall, &self.log, &mut self.audit) {
+                self.audit.relieve(&mut self.consumers, key.index);
             }
             count += 1;
             // The last, with all books in order: foreign code may panic.

@@ -6,7 +6,7 @@ use crate::wait::list::SpaceWaiter;
 impl<T> State<T> {
     pub(crate) fn set_max_bytes(&mut self, max: u64, fx: &mut Effects<T>) {
         self.budget.set_max_bytes(max);
-        self.relieve_audit();
+        self.audit.set_max(self.budget.max_bytes(), &mut self.consumers);
         self.limits_changed(fx);
     }
 

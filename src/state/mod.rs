@@ -101,7 +101,7 @@ impl<T> State<T> {
             departed: Departed::default(),
             retention: options.retention,
             overflow: options.overflow,
-            audit: Audit::new(options.audit),
+            audit: Audit::new(options.audit, options.max_bytes),
             is_read_timed: options.audit || options.read_times,
             ttl: options.ttl,
             expires: true,

@@ -142,7 +142,6 @@ impl<T> State<T> {
     pub(crate) fn enqueue_prepared(
         &mut self,
         batch: &mut Batch<T>,
-        lifetime: Lifetime,
         ticket: Option<&Ticket>,
         fx: &mut Effects<T>,
     ) -> Result<u64, Error> {
@@ -151,7 +150,7 @@ impl<T> State<T> {
         let added = self.log.append_batch(batch, self.latest);
         self.budget.charge(added);
         if added.items > 0 {
-            self.set_deadline(self.own_deadline(lifetime));
+            self.set_deadline(self.own_deadline(batch.lifetime()));
         }
         self.added(added.items, ticket, fx);
         Ok(first)

@@ -54,9 +54,8 @@ impl<T> State<T> {
         cursor.deliver();
         cursor.read += 1;
         consumer.read += 1;
-        let max = self.budget.max_bytes() as usize;
-        if consumer.record(seq..seq + 1, wall, &self.log, &mut self.audit, max) {
-            self.audit.relieve(&mut self.consumers, key.index, max);
+        if consumer.record(seq..seq + 1, wall, &self.log, &mut self.audit) {
+            self.audit.relieve(&mut self.consumers, key.index);
         }
         // The last, with all books in order: foreign code may panic.
         Some(visit(found.delivery(0, 1, None)))
@@ -93,7 +92,6 @@ impl<T> State<T> {
             consumer,
             log: &self.log,
             audit: &mut self.audit,
-            max_audit_bytes: self.budget.max_bytes() as usize,
             is_over: &mut is_over,
         };
         reader.run = reader.cursor.position;
@@ -123,7 +121,7 @@ impl<T> State<T> {
         }
         drop(reader);
         if is_over {
-            self.audit.relieve(&mut self.consumers, key.index, self.budget.max_bytes() as usize);
+            self.audit.relieve(&mut self.consumers, key.index);
         }
         if count == 0 {
             return if self.closed { Err(Error::Closed) } else { Ok(0) };
@@ -254,7 +252,6 @@ struct Reader<'a, T> {
     /// When the read takes place.
     wall: u64,
     audit: &'a mut Audit,
-    max_audit_bytes: usize,
     /// Whether the records take more than they may.
     is_over: &'a mut bool,
 }
@@ -262,7 +259,7 @@ struct Reader<'a, T> {
 impl<T> Reader<'_, T> {
     fn record(&mut self) {
         let seqs = self.run..self.cursor.position;
-        *self.is_over |= self.consumer.record(seqs, self.wall, self.log, self.audit, self.max_audit_bytes);
+        *self.is_over |= self.consumer.record(seqs, self.wall, self.log, self.audit);
     }
 }
 

@@ -4,12 +4,6 @@ use super::State;
 use super::auditing::{GRAINS, most_bytes};
 
 impl<T> State<T> {
-    /// Bytes that the records may take: as many as the queue may hold.
-    #[inline]
-    pub(super) fn max_audit_bytes(&self) -> usize {
-        self.budget.max_bytes() as usize
-    }
-
     /// Forgets read records of messages that have left, of the next `count` consumers.
     pub(super) fn trim_reads(&mut self, count: usize) {
         if self.audit.bytes == 0 {
@@ -40,14 +34,5 @@ impl<T> State<T> {
     /// Whether every read of what is held is on record, with its time.
     pub(crate) fn is_audit_complete(&self) -> bool {
         self.audit.inexact_before <= self.log.head()
-    }
-
-    /// Makes the records fit a limit that was lowered.
-    pub(super) fn relieve_audit(&mut self) {
-        let max = self.max_audit_bytes();
-        while self.audit.bytes > max {
-            let own = self.audit.next_of().unwrap_or(0);
-            self.audit.relieve(&mut self.consumers, own, max);
-        }
     }
 }

@@ -199,7 +199,7 @@ impl Queue {
         }
         let added = || {
             Ok(match &mut batch.prepared {
-                Some(prepared) => self.engine.try_enqueue_prepared(prepared, lifetime, ticket),
+                Some(prepared) => self.engine.try_enqueue_prepared(prepared, ticket),
                 None => self.engine.try_enqueue(&mut batch.payloads, batch.need, lifetime, ticket),
             })
         };
@@ -223,6 +223,7 @@ impl Queue {
         let error = errors::raise(py, batch.refused, &self.name);
         if let Error::Full(full) = batch.refused
             && full.is_hopeless()
+            && !self.has_sizer.load(Ordering::Relaxed)
             && let Some((payload, _)) = batch.payloads.as_slice().first().filter(|_| batch.need.items == 1)
             && let Some(hint) = size::owners::hint(payload.bind(py))
         {
