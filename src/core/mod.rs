@@ -223,6 +223,12 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         let mut left = LeftToDo { core: self, fx: Effects::new() };
         let (mut state, now, _) = self.catch_up(state, now, &mut left.fx);
         let result = f(&mut state, now, &mut left.fx);
+        while state.has_to_collect {
+            cold_path();
+            drop(state);
+            state = self.lock();
+            state.collect(&mut left.fx);
+        }
         self.unlock(state);
         if !left.fx.is_empty() {
             self.apply(std::mem::replace(&mut left.fx, Effects::new()));

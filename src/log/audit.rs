@@ -70,6 +70,8 @@ pub(crate) struct Reads {
     grain: u64,
     /// How many of the runs, from the oldest on, have been looked through for that.
     coarse: usize,
+    /// Whether a message may stand in several runs, for the consumer went back: else they are in order of seq.
+    has_gone_back: bool,
 }
 
 impl Reads {
@@ -146,6 +148,7 @@ impl Reads {
         if self.runs.len() == self.runs.capacity() {
             self.runs.reserve_exact(1 + self.runs.len() / 2);
         }
+        self.has_gone_back |= self.runs.back().is_some_and(|last| run.first < last.end());
         self.runs.push_back(run);
     }
 
@@ -158,9 +161,6 @@ impl Reads {
             && (run.end() <= head || self.bytes() > most && self.runs.len() > 1)
         {
             forgotten = forgotten.max(self.forget_oldest());
-        }
-        if self.runs.is_empty() {
-            self.runs = VecDeque::new();
         }
         if forgotten > head { forgotten } else { 0 }
     }
@@ -180,6 +180,7 @@ impl Reads {
     fn fit(&mut self) {
         if self.runs.is_empty() {
             self.runs = VecDeque::new();
+            self.has_gone_back = false;
         } else if self.runs.capacity() > 8 + 2 * self.runs.len() {
             self.runs.shrink_to(self.runs.len() + self.runs.len() / 2);
         }
@@ -234,7 +235,14 @@ impl Reads {
 
     /// When a message was read: microseconds since the epoch, once for each reading.
     pub(crate) fn of(&self, seq: u64) -> impl Iterator<Item = u64> {
-        self.runs.iter().filter_map(move |run| run.get(seq))
+        let runs = match self.has_gone_back {
+            true => 0..self.runs.len(),
+            false => {
+                let behind = self.runs.partition_point(|run| run.first <= seq);
+                behind.saturating_sub(1)..behind
+            }
+        };
+        self.runs.range(runs).filter_map(move |run| run.get(seq))
     }
 
     /// The last `limit` readings of messages from `head` on of which `is_held` is true, oldest first: seq and microseconds

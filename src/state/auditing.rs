@@ -9,6 +9,7 @@ use std::ops::Range;
 use slab::Slab;
 
 use super::readers::Consumer;
+use super::roll::Roll;
 use crate::log::Log;
 use crate::log::chunk::CHUNK_SIZE;
 
@@ -26,7 +27,7 @@ pub(crate) struct Audit {
     /// Bytes of all records.
     pub(super) bytes: usize,
     /// The places of the consumers, in any order, and whose records are looked at next.
-    order: Vec<usize>,
+    order: Roll,
     next: usize,
     /// Head at which the records of all were last trimmed.
     pub(super) trimmed: u64,
@@ -44,7 +45,7 @@ impl Audit {
             is_on,
             max: max as usize,
             bytes: 0,
-            order: Vec::new(),
+            order: Roll::default(),
             next: 0,
             trimmed: 0,
             grain: GRAINS.start,
@@ -55,29 +56,28 @@ impl Audit {
 
     /// A consumer comes to a place: its turn.
     pub(super) fn enter(&mut self, place: usize) -> usize {
-        self.order.push(place);
-        self.order.len() - 1
+        self.order.enter(place)
     }
 
     /// A consumer is gone, with its records.
     pub(super) fn forget(&mut self, consumer: &Consumer, consumers: &mut Slab<Consumer>) {
         self.bytes -= consumer.reads.bytes();
-        self.order.swap_remove(consumer.turn);
-        if let Some(&moved) = self.order.get(consumer.turn) {
+        if let Some(moved) = self.order.leave(consumer.turn) {
             consumers[moved].turn = consumer.turn;
         }
     }
 
     pub(super) fn check(&self, consumers: &Slab<Consumer>) {
-        assert_eq!(self.order.len(), consumers.len());
-        assert!(consumers.iter().all(|(place, consumer)| self.order[consumer.turn] == place));
+        assert_eq!(self.order.keys().len(), consumers.len());
+        assert!(consumers.iter().all(|(place, consumer)| self.order.keys()[consumer.turn] == place));
         assert_eq!(self.bytes, consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum::<usize>());
     }
 
     /// The place of the next consumer, in turn.
     pub(super) fn next_of(&mut self) -> Option<usize> {
-        let place = self.order.get(self.next).or(self.order.first()).copied()?;
-        self.next = if self.next < self.order.len() { self.next + 1 } else { 1 };
+        let order = self.order.keys();
+        let place = order.get(self.next).or(order.first()).copied()?;
+        self.next = if self.next < order.len() { self.next + 1 } else { 1 };
         Some(place)
     }
 

@@ -23,7 +23,7 @@ impl<T> State<T> {
         let position = self.seq_of(start)?;
         let cursor = self.cursors.insert(Cursor::new(position, None, &self.log));
         let key = self.insert_consumer(id, name, cursor, None, policy);
-        self.collect(fx);
+        self.moved(cursor, fx);
         Ok(key)
     }
 
@@ -90,11 +90,12 @@ impl<T> State<T> {
     }
 
     pub(super) fn remove_cursor(&mut self, key: usize, fx: &mut Effects<T>) {
-        let mut cursor = self.cursors.remove(key);
-        self.waiting.retain(|&other| other != key);
+        let cursor = &mut self.cursors[key];
         fx.wakers.extend(cursor.readers.take());
         fx.wakers.extend(cursor.gap_waiters.take());
-        self.collect(fx);
+        self.attended.update(&mut self.cursors, key);
+        self.cursors.remove(key);
+        self.moved(key, fx);
         self.wake_joiners(fx);
     }
 
@@ -138,9 +139,8 @@ impl<T> State<T> {
         let skipped = cursor.seek(to, &self.log);
         self.consumers[key.index].read += skipped;
         let available = self.available(at);
-        self.cursors[at].readers.wake(available, &mut fx.wakers);
-        self.forget_idle();
-        self.collect(fx);
+        self.wake_readers(at, available, fx);
+        self.moved(at, fx);
         self.wake_joiners(fx);
         Ok(())
     }

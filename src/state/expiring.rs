@@ -1,12 +1,10 @@
 //! Time: what is due, and what changes that.
 
-use super::leaving::Gone;
+use super::leaving::{Gone, SLICE};
 use super::{Effects, State};
 use crate::log::chunk::NIL;
 use crate::time::NEVER;
 
-/// Chunks that one hold of the lock removes at the most: far below 100 µs.
-const SLICE: usize = 128;
 /// Chunks in which one hold of the lock looks for times to live of their own.
 const OWN_SLICE: usize = 16;
 

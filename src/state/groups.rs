@@ -53,7 +53,7 @@ impl<T> State<T> {
             dead_lettered: 0,
             refused_dead_letters: 0,
         });
-        self.collect(fx);
+        self.moved(cursor, fx);
         Ok(GroupKey { index, serial })
     }
 
@@ -118,8 +118,7 @@ impl<T> State<T> {
         at.readers.take_of(serial, &mut fx.wakers);
         at.gap_waiters.take_of(serial, &mut fx.wakers);
         let available = self.available(cursor);
-        self.cursors[cursor].readers.wake(available, &mut fx.wakers);
-        self.forget_idle();
+        self.wake_readers(cursor, available, fx);
     }
 
     /// Ends a group with all its members. False if it was ended already.
@@ -166,7 +165,8 @@ impl<T> State<T> {
         let now = self.latest;
         let group = &mut self.groups[index];
         let Some(acks) = &mut group.acks else { return Ok(0) };
-        let cursor = &mut self.cursors[group.cursor];
+        let cursor_key = group.cursor;
+        let cursor = &mut self.cursors[cursor_key];
         let mut count = 0;
         while count < limit {
             let again = acks.first_ready();
@@ -198,10 +198,11 @@ impl<T> State<T> {
             // The last, with all books in order: foreign code may panic.
             visit(found.delivery(missed, deliveries, Some(receipt)));
         }
-        if count == 0 {
-            return if self.closed && acks.is_empty() { Err(Error::Closed) } else { Ok(0) };
+        let is_drained = acks.is_empty();
+        self.moved(cursor_key, fx);
+        if count == 0 && self.closed && is_drained {
+            return Err(Error::Closed);
         }
-        self.collect(fx);
         Ok(count)
     }
 
@@ -225,15 +226,15 @@ impl<T> State<T> {
             SettleOutcome::Pending => {}
         }
         let available = self.available(cursor);
-        self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
-        self.forget_idle();
+        self.wake_readers(cursor, available.min(1), fx);
         true
     }
 
     /// Books a message of a group that is no longer pending.
     fn book(&mut self, key: GroupKey, seq: u64, outcome: Outcome, fx: &mut Effects<T>) {
         let group = &mut self.groups[key.index];
-        let cursor = &mut self.cursors[group.cursor];
+        let cursor_key = group.cursor;
+        let cursor = &mut self.cursors[cursor_key];
         match outcome {
             Outcome::Read => cursor.read += 1,
             Outcome::DeadLettered => group.dead_lettered += 1,
@@ -245,6 +246,7 @@ impl<T> State<T> {
         if self.closed && group.unsettled() == 0 {
             cursor.readers.wake(u64::MAX, &mut fx.wakers);
         }
+        self.attended.update(&mut self.cursors, cursor_key);
         self.collect_one(seq, fx);
         self.wake_joiners(fx);
     }
@@ -261,9 +263,9 @@ impl<T> State<T> {
             }
             let (dying, ready) = acks.run_timers(now);
             fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
-            self.cursors[group.cursor].readers.wake(ready, &mut fx.wakers);
+            let cursor = group.cursor;
+            self.wake_readers(cursor, ready, fx);
         }
-        self.forget_idle();
     }
 
     /// Another handle to the payload of a dying message, which nobody can settle from now on; None: it is dying no more.
@@ -305,8 +307,7 @@ impl<T> State<T> {
         acks.remove(seq);
         self.book(key, seq, outcome, fx);
         let available = self.available(cursor);
-        self.cursors[cursor].readers.wake(available.min(1), &mut fx.wakers);
-        self.forget_idle();
+        self.wake_readers(cursor, available.min(1), fx);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happens when messages leave: by their time, by overflow, because everyone has read them.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::acks::Acks;
@@ -9,6 +10,8 @@ use crate::need::Need;
 use crate::options::{Overflow, Retention};
 use crate::time::NEVER;
 
+/// Chunks that one hold of the lock removes at the most: far below 100 µs.
+pub(super) const SLICE: usize = 128;
 /// Consumers whose read records are looked at for each slice of removals.
 const TRIM: usize = 64;
 
@@ -51,7 +54,8 @@ impl<T> State<T> {
             {
                 // What was pending has been passed by the cursor, which therefore would not miss it by itself.
                 let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
-                let cursor = &mut self.cursors[group.cursor];
+                let key = group.cursor;
+                let cursor = &mut self.cursors[key];
                 cursor.lose(lost);
                 // They made room for new deliveries; the end of a closed queue concerns everyone.
                 let concerns = match self.closed && lost > 0 && acks.is_empty() {
@@ -59,38 +63,45 @@ impl<T> State<T> {
                     false => lost.min(self.log.count_from(cursor.position, cursor.hint)),
                 };
                 cursor.readers.wake(concerns, &mut fx.wakers);
+                self.attended.update(&mut self.cursors, key);
             }
         }
-        if !self.waiting.is_empty() {
-            let (cursors, log) = (&mut self.cursors, &self.log);
-            for &key in &self.waiting {
-                let cursor = &mut cursors[key];
-                if !cursor.gap_waiters.is_empty() && cursor.has_missed(log) {
-                    cursor.gap_waiters.wake(1, &mut fx.wakers);
-                }
+        // Backwards, for those that leave are replaced by the last.
+        for place in (0..self.attended.gaps().len()).rev() {
+            let key = self.attended.gaps()[place];
+            if self.cursors[key].has_missed(&self.log) {
+                self.cursors[key].gap_waiters.wake(1, &mut fx.wakers);
+                self.attended.update(&mut self.cursors, key);
             }
-            self.forget_idle();
         }
         self.wake_producer(fx);
         self.wake_joiners(fx);
     }
 
-    /// With `Retention::Interest`: removes what every cursor has passed and no group has pending.
-    pub(super) fn collect(&mut self, fx: &mut Effects<T>) {
-        if self.retention != Retention::Interest || self.cursors.is_empty() {
-            return;
+    /// A cursor came, moved, or is gone. With `Retention::Interest`: [`collect`](Self::collect)s what nobody needs any more.
+    #[inline]
+    pub(super) fn moved(&mut self, cursor: usize, fx: &mut Effects<T>) {
+        if self.retention == Retention::Interest {
+            self.floor.set(cursor, self.cursors.get(cursor).map(|cursor| cursor.position));
+            self.collect(fx);
         }
-        let floor = self.cursors.iter().map(|(_, cursor)| cursor.position).min().unwrap_or(0);
+    }
+
+    /// With `Retention::Interest`: removes a slice of what every cursor has passed and no group has pending. While
+    /// [`has_to_collect`](Self::has_to_collect), there is more.
+    pub(crate) fn collect(&mut self, fx: &mut Effects<T>) {
+        let Some(floor) = self.floor.lowest() else { return };
         let from = self.collected.max(self.log.head());
-        self.collected = floor;
+        self.has_to_collect = false;
         if floor <= from {
+            self.collected = floor;
             return;
         }
         let groups = &self.groups;
         let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
         let swept = self.log.sweep(
             from,
-            usize::MAX,
+            SLICE,
             &mut fx.removed,
             |chunk| chunk.end() <= floor && !acks().any(|acks| acks.any_in(chunk.base..chunk.end())),
             |chunk, index| {
@@ -98,13 +109,15 @@ impl<T> State<T> {
                 (seq < floor).then(|| !acks().any(|acks| acks.contains(seq)))
             },
         );
-        self.give_back(Gone { need: swept.need, seqs: from..floor }, fx);
+        self.has_to_collect = !swept.done;
+        self.collected = if swept.done { floor } else { swept.upto };
+        self.give_back(Gone { need: swept.need, seqs: from..self.collected }, fx);
     }
 
     /// With `Retention::Interest`: removes one message, if nobody needs it any more.
     pub(super) fn collect_one(&mut self, seq: u64, fx: &mut Effects<T>) {
         if self.retention != Retention::Interest
-            || self.cursors.iter().any(|(_, cursor)| cursor.position <= seq)
+            || self.floor.lowest().is_some_and(|lowest| lowest <= seq)
             || self.groups.iter().any(|(_, group)| group.acks.as_ref().is_some_and(|acks| acks.contains(seq)))
         {
             return;
@@ -132,16 +145,28 @@ impl<T> State<T> {
 
     /// Drops the oldest messages until `need` fits, which it can.
     pub(super) fn drop_oldest(&mut self, need: Need, fx: &mut Effects<T>) {
-        let mut gone = Gone::none();
-        while self.budget.check(need).is_err() {
-            let head = self.log.head();
-            let Some(one) = self.log.remove(head, NIL, &mut fx.removed) else { break };
-            self.budget.give_back(one);
-            gone.add(one, head..head + 1);
-        }
-        self.dropped += gone.need.items;
-        self.budget.charge(gone.need);
-        self.give_back(gone, fx);
+        let (budget, head) = (&self.budget, self.log.head());
+        let gone = Cell::new(Need::NONE);
+        // Whether it does not fit yet without what has gone and `more`.
+        let lacks = |more: Need| budget.check_without(gone.get().and(more), need).is_err();
+        let swept = self.log.sweep(
+            head,
+            usize::MAX,
+            &mut fx.removed,
+            |chunk| {
+                let (items, bytes) = chunk.live_from(0);
+                let whole = Need { items, bytes };
+                lacks(whole).then(|| gone.set(gone.get().and(whole))).is_some()
+            },
+            |chunk, index| {
+                lacks(Need::NONE).then(|| {
+                    gone.set(gone.get().and(Need::one(chunk.size(index))));
+                    true
+                })
+            },
+        );
+        self.dropped += swept.need.items;
+        self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
     }
 
     /// Empties the queue. Nobody has missed anything by it.
@@ -155,6 +180,9 @@ impl<T> State<T> {
         self.due = NEVER;
         for ((_, cursor), missed) in self.cursors.iter_mut().zip(missed) {
             cursor.discard_to(end, missed);
+        }
+        if self.retention == Retention::Interest {
+            self.cursors.iter().for_each(|(key, _)| self.floor.set(key, Some(end)));
         }
         self.give_back(Gone { need: swept.need, seqs: 0..end }, fx);
     }

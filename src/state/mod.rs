@@ -4,6 +4,7 @@
 //! in [`Effects`]. Time is an argument.
 
 mod acks;
+mod attended;
 mod auditing;
 mod consumers;
 mod cursor;
@@ -11,12 +12,14 @@ mod departed;
 mod effects;
 mod expiring;
 mod figures;
+mod floor;
 mod groups;
 mod leaving;
 mod limits;
 pub(crate) mod producing;
 mod readers;
 mod reading;
+mod roll;
 mod trail;
 mod waiting;
 
@@ -32,10 +35,12 @@ use crate::options::{Options, Overflow, Retention};
 use crate::time::NEVER;
 use crate::time::clock::Now;
 use crate::wait::list::{SpaceWaiter, WaitList};
+use attended::Attended;
 use auditing::Audit;
 use cursor::Cursor;
 use departed::Departed;
 pub(crate) use effects::{Burial, Dying, Effects};
+use floor::Floor;
 pub(crate) use readers::{Consumer, Group};
 
 #[derive(Debug)]
@@ -66,6 +71,8 @@ pub(crate) struct State<T> {
     due: u64,
     /// With `Retention::Interest`: every message before this seq that nobody needs has left.
     collected: u64,
+    /// Whether more may have to leave for that reason.
+    pub(crate) has_to_collect: bool,
     /// The moment at which the expiration thread looks here next.
     pub(crate) armed: u64,
     pub(crate) closed: bool,
@@ -78,12 +85,16 @@ pub(crate) struct State<T> {
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
     pub(crate) rejected: u64,
-    /// Keys of the cursors that someone waits at for a message, or for something missed.
-    waiting: Vec<usize>,
+    /// With `Retention::Interest`: the positions of all cursors. Without: nothing.
+    floor: Floor,
+    /// The cursors that someone waits at.
+    attended: Attended,
     /// Who waits for space.
     producers: VecDeque<SpaceWaiter>,
     /// Who waits for everything to be read.
     joiners: WaitList,
+    /// Keys of a cursor and of a group that had not read or settled everything when they were last looked at.
+    behind: (usize, usize),
     next_ticket: u64,
     next_serial: u64,
 }
@@ -109,6 +120,7 @@ impl<T> State<T> {
             swept: 0,
             due: NEVER,
             collected: 0,
+            has_to_collect: false,
             armed: NEVER,
             closed: false,
             has_inbox: false,
@@ -117,9 +129,11 @@ impl<T> State<T> {
             expired: 0,
             dropped: 0,
             rejected: 0,
-            waiting: Vec::new(),
+            floor: Floor::new(),
+            attended: Attended::default(),
             producers: VecDeque::new(),
             joiners: WaitList::default(),
+            behind: (0, 0),
             next_ticket: 0,
             next_serial: 0,
         }
@@ -161,6 +175,12 @@ impl<T> State<T> {
         assert!(self.consumers.iter().all(|(place, consumer)| self.ids[&consumer.id] == place));
         for (_, cursor) in &self.cursors {
             assert!(cursor.position <= self.log.next());
+        }
+        self.attended.check(&self.cursors);
+        if self.retention == Retention::Interest {
+            // Lower where a read was ended by a panic of foreign code: the next one sets it right.
+            let lowest = self.cursors.iter().map(|(_, cursor)| cursor.position).min();
+            assert!(self.floor.lowest() <= lowest && self.floor.lowest().is_some() == lowest.is_some());
         }
         for acks in self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()) {
             acks.check();

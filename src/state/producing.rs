@@ -159,7 +159,7 @@ impl<T> State<T> {
     /// Whether nobody waits (reader or producer) and the queue is open.
     #[inline]
     fn is_quiet(&self) -> bool {
-        !self.closed && self.waiting.is_empty() && self.producers.is_empty()
+        !self.closed && self.attended.is_empty() && self.producers.is_empty()
     }
 
     /// On what messages that live by the queue's ttl may be posted in the inbox, if they may.
@@ -215,13 +215,12 @@ impl<T> State<T> {
     /// Wakes whom new messages concern.
     #[inline]
     pub(super) fn added(&mut self, count: u64, ticket: Option<&Ticket>, fx: &mut Effects<T>) {
-        if !self.waiting.is_empty() {
-            for &key in &self.waiting {
-                let cursor = &mut self.cursors[key];
-                let room = cursor.group.map_or(u64::MAX, |group| self.groups[group].room());
+        if !self.attended.has_no_readers() {
+            let groups = &self.groups;
+            self.attended.visit_readers(&mut self.cursors, |cursor| {
+                let room = cursor.group.map_or(u64::MAX, |group| groups[group].room());
                 cursor.readers.wake(count.min(room), &mut fx.wakers);
-            }
-            self.forget_idle();
+            });
         }
         if let Some(ticket) = ticket {
             self.remove_waiter(ticket, fx);

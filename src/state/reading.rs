@@ -85,10 +85,11 @@ impl<T> State<T> {
             return self.read_pending(key, group, limit, fx, visit);
         }
         let mut is_over = false;
+        let cursor = consumer.cursor;
         let mut reader = Reader {
             run: 0,
             wall,
-            cursor: &mut self.cursors[consumer.cursor],
+            cursor: &mut self.cursors[cursor],
             consumer,
             log: &self.log,
             audit: &mut self.audit,
@@ -123,10 +124,10 @@ impl<T> State<T> {
         if is_over {
             self.audit.relieve(&mut self.consumers, key.index);
         }
+        self.moved(cursor, fx);
         if count == 0 {
             return if self.closed { Err(Error::Closed) } else { Ok(0) };
         }
-        self.collect(fx);
         self.wake_joiners(fx);
         Ok(count)
     }

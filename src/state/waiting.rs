@@ -2,7 +2,8 @@
 
 use std::task::Waker;
 
-use super::{Effects, State};
+use super::cursor::Cursor;
+use super::{Effects, Group, State};
 use crate::wait::list::{Condition, SpaceWaiter, Ticket, Waiter};
 
 impl<T> State<T> {
@@ -25,7 +26,7 @@ impl<T> State<T> {
                     return None;
                 }
                 self.cursors[cursor].readers.push(waiter);
-                self.note_waiting(cursor);
+                self.attended.update(&mut self.cursors, cursor);
             }
             Condition::Missed(key) => {
                 let cursor = self.consumer(key).ok()?.cursor;
@@ -33,7 +34,7 @@ impl<T> State<T> {
                     return None;
                 }
                 self.cursors[cursor].gap_waiters.push(waiter);
-                self.note_waiting(cursor);
+                self.attended.update(&mut self.cursors, cursor);
             }
             Condition::Space(need) => {
                 let fits = self.producers.is_empty() && self.budget.check(need).is_ok();
@@ -77,7 +78,7 @@ impl<T> State<T> {
             Condition::Missed(_) => at.gap_waiters.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers),
             _ => at.readers.wake(available.min(1), &mut fx.wakers),
         }
-        self.forget_idle();
+        self.attended.update(&mut self.cursors, cursor);
     }
 
     /// Takes a waiter out of its list. False: it was not there any more, for it was woken.
@@ -90,7 +91,7 @@ impl<T> State<T> {
                     Condition::Missed(_) => at.gap_waiters.remove(ticket.number),
                     _ => at.readers.remove(ticket.number),
                 };
-                self.forget_idle();
+                self.attended.update(&mut self.cursors, cursor);
                 waker
             }
             Condition::Space(_) => {
@@ -113,23 +114,31 @@ impl<T> State<T> {
         self.producers.len()
     }
 
-    pub(super) fn note_waiting(&mut self, cursor: usize) {
-        if !self.waiting.contains(&cursor) {
-            self.waiting.push(cursor);
-        }
-    }
-
-    pub(super) fn forget_idle(&mut self) {
-        let cursors = &self.cursors;
-        self.waiting.retain(|&key| {
-            cursors.get(key).is_some_and(|cursor| !cursor.readers.is_empty() || !cursor.gap_waiters.is_empty())
-        });
+    /// Wakes readers at a cursor.
+    pub(super) fn wake_readers(&mut self, cursor: usize, count: u64, fx: &mut Effects<T>) {
+        self.cursors[cursor].readers.wake(count, &mut fx.wakers);
+        self.attended.update(&mut self.cursors, cursor);
     }
 
     /// Whether every cursor has read everything that is held.
-    pub(crate) fn is_all_read(&self) -> bool {
-        self.cursors.iter().all(|(_, cursor)| self.log.count_from(cursor.position, cursor.hint) == 0)
-            && self.groups.iter().all(|(_, group)| group.unsettled() == 0)
+    pub(crate) fn is_all_read(&mut self) -> bool {
+        let log = &self.log;
+        let is_behind = |cursor: &Cursor| log.count_from(cursor.position, cursor.hint) > 0;
+        let is_unsettled = |group: &Group| group.unsettled() > 0;
+        // Most often it is the one that it was last time, and the others need no look.
+        let (cursor, group) = self.behind;
+        if self.cursors.get(cursor).is_some_and(is_behind) || self.groups.get(group).is_some_and(is_unsettled) {
+            return false;
+        }
+        if let Some((key, _)) = self.cursors.iter().find(|(_, cursor)| is_behind(cursor)) {
+            self.behind.0 = key;
+            return false;
+        }
+        if let Some((key, _)) = self.groups.iter().find(|(_, group)| is_unsettled(group)) {
+            self.behind.1 = key;
+            return false;
+        }
+        true
     }
 
     #[inline]
@@ -141,7 +150,7 @@ impl<T> State<T> {
 
     /// Wakes everyone.
     pub(super) fn wake_all(&mut self, fx: &mut Effects<T>) {
-        for key in std::mem::take(&mut self.waiting) {
+        for key in self.attended.take(&mut self.cursors) {
             fx.wakers.extend(self.cursors[key].readers.take());
             fx.wakers.extend(self.cursors[key].gap_waiters.take());
         }

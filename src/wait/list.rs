@@ -49,6 +49,8 @@ pub(crate) struct Waiter {
 #[derive(Debug, Default)]
 pub(crate) struct WaitList {
     waiters: VecDeque<Waiter>,
+    /// Where the list stands among those that have waiters, if it does.
+    pub(crate) place: Option<usize>,
 }
 
 impl WaitList {
