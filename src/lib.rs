@@ -45,9 +45,11 @@
 //! # Memory
 //!
 //! `max_bytes` and `max_items` are hard: a message that does not fit is not admitted, and at no moment is more held, unless
-//! a limit was lowered below that. A message is charged its size, as its producer states it, and [`MESSAGE_OVERHEAD`]. A
+//! a limit was lowered below that. A message is charged its size, as its producer states it, and [`MESSAGE_OVERHEAD`], and for
+//! each acknowledging group in which it is pending [`PENDING_OVERHEAD`]. A read never fails for memory: deliveries that become
+//! pending in a full queue are told up to the limit, and nothing is admitted until enough of them are settled. A
 //! message or batch is admitted as a whole or refused with the figures ([`Full`]). A refusal changes only the count of
-//! refusals. Read records are not charged, so that a read never fails for memory; they leave with their messages.
+//! refusals. Read records are not charged: they never take more than `max_bytes`, and leave with their messages.
 //!
 //! Payloads are dropped after the lock is released, where [`Host::dispose`] says: their destructors may use the queue.
 //!
@@ -135,7 +137,7 @@ pub use delivery::{Delivery, Receipt};
 pub use error::{Error, Full, Limit};
 pub use handles::{Consumer, Group, Queue};
 pub use log::chunk::CHUNK_SIZE;
-pub use need::{MESSAGE_OVERHEAD, Need};
+pub use need::{MESSAGE_OVERHEAD, Need, PENDING_OVERHEAD};
 pub use options::{
     DEFAULT_MAX_BYTES, DEFAULT_TTL, GroupOptions, Lifetime, MissedPolicy, Options, Overflow, Retention, Settle, Start,
 };

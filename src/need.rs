@@ -3,6 +3,9 @@
 /// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
 pub const MESSAGE_OVERHEAD: u64 = 40;
 
+/// Bytes charged for each pending delivery of an acknowledging group, beside what its message is charged.
+pub const PENDING_OVERHEAD: u64 = 56;
+
 /// What a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {

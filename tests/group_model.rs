@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mpmc_queue::{
     Clock, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options,
-    Overflow, Queue, Receipt, Retention, Settle, Start,
+    Overflow, PENDING_OVERHEAD, Queue, Receipt, Retention, Settle, Start,
 };
 use proptest::prelude::*;
 
@@ -297,8 +297,20 @@ impl Model {
         self.numbers
     }
 
+    /// What the message and its pending deliveries are charged.
+    fn charge(&self, held: &Held) -> u64 {
+        let pending = self.teams.iter().filter(|team| team.pending.contains_key(&held.seq)).count() as u64;
+        held.size + MESSAGE_OVERHEAD + pending * PENDING_OVERHEAD
+    }
+
     fn bytes(&self) -> u64 {
-        self.held.iter().map(|held| held.size + MESSAGE_OVERHEAD).sum()
+        self.held.iter().map(|held| self.charge(held)).sum()
+    }
+
+    /// What is told of that: pending deliveries in a full queue only up to the limit.
+    fn usage(&self) -> u64 {
+        let messages: u64 = self.held.iter().map(|held| held.size + MESSAGE_OVERHEAD).sum();
+        self.bytes().min(self.options.max_bytes.max(messages))
     }
 
     fn head(&self) -> u64 {
@@ -431,7 +443,7 @@ impl Model {
         }
         let mut gone = 0;
         while !fits(bytes, items) {
-            bytes -= self.held[gone].size + MESSAGE_OVERHEAD;
+            bytes -= self.charge(&self.held[gone]);
             items -= 1;
             gone += 1;
         }
@@ -840,7 +852,7 @@ fn compare(stand: &Stand, model: &mut Model) {
     queue.check();
     dead.check();
     assert_eq!(stats.total_items, model.held.len() as u64);
-    assert_eq!(stats.memory_usage, model.bytes());
+    assert_eq!(stats.memory_usage, model.usage());
     assert_eq!((stats.first_seq, stats.next_seq), (model.head(), model.next));
     assert_eq!((stats.expired, stats.dropped, stats.rejected), (model.expired, model.dropped, model.rejected));
     let letters = dead.stats();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mpmc_queue::{
     CHUNK_SIZE, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Options,
-    Overflow, Queue, Receipt, Retention, Settle, Start,
+    Overflow, PENDING_OVERHEAD, Queue, Receipt, Retention, Settle, Start,
 };
 
 use driven::{SECOND, manual};
@@ -633,7 +633,7 @@ fn with_interest_what_is_pending_pins_its_own_slot_only() {
     let pinned = receipts.remove(1500);
     let first = receipts.remove(0);
     receipts.into_iter().for_each(|receipt| assert!(f.queue.settle(&receipt, Settle::Ack)));
-    assert_eq!(f.queue.memory_usage(), 2 * (1 + MESSAGE_OVERHEAD));
+    assert_eq!(f.queue.memory_usage(), 2 * (1 + MESSAGE_OVERHEAD + PENDING_OVERHEAD));
     f.settle(first, Settle::Ack);
     assert_eq!((f.queue.len(), f.queue.stats().first_seq), (1, 1500));
     f.seconds(10);

@@ -1,7 +1,7 @@
 //! The limits: admit, give back, adjust.
 
 use crate::error::{Full, Limit};
-use crate::need::Need;
+use crate::need::{Need, PENDING_OVERHEAD};
 
 /// The largest limit on bytes; what is set beyond it counts as this. So no sum of two charges that were let in overflows.
 const LARGEST: u64 = i64::MAX as u64;
@@ -9,8 +9,10 @@ const LARGEST: u64 = i64::MAX as u64;
 /// What the queue holds, against what it may hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
-    /// Bytes held: payloads and overhead.
+    /// Bytes held: payloads, overhead, pending deliveries.
     bytes: u64,
+    /// Those of pending deliveries.
+    pending: u64,
     /// Messages held.
     items: u64,
     /// Hard limit on `bytes`, at most [`LARGEST`].
@@ -21,7 +23,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max_bytes: u64, max_items: Option<u64>) -> Self {
-        Budget { bytes: 0, items: 0, max_bytes: max_bytes.min(LARGEST), max_items }
+        Budget { bytes: 0, pending: 0, items: 0, max_bytes: max_bytes.min(LARGEST), max_items }
     }
 
     pub(crate) fn max_bytes(&self) -> u64 {
@@ -32,8 +34,21 @@ impl Budget {
         self.max_bytes = max.min(LARGEST);
     }
 
+    /// Bytes held. A read never fails for want of memory: what becomes pending in a full queue is charged all the same, so
+    /// that nothing is let in until it is settled, but is told only up to the limit.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.min(self.max_bytes.max(self.bytes - self.pending))
+    }
+
+    /// Charges deliveries that are pending now, instead of those that were before.
+    pub(crate) fn set_pending(&mut self, before: u64, now: u64) {
+        let (before, now) = (before * PENDING_OVERHEAD, now * PENDING_OVERHEAD);
+        self.pending = self.pending - before + now;
+        self.bytes = self.bytes - before + now;
+    }
+
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending / PENDING_OVERHEAD
     }
 
     pub(crate) fn items(&self) -> u64 {
@@ -50,7 +65,7 @@ impl Budget {
         if self.bytes.saturating_add(charge) > self.max_bytes {
             return Err(Full {
                 limit: Limit::Memory,
-                current: self.bytes,
+                current: self.bytes(),
                 max: self.max_bytes,
                 needed: charge,
                 ahead: 0,
@@ -64,10 +79,11 @@ impl Budget {
         }
     }
 
-    /// Whether it fits once `gone` has left.
-    pub(crate) fn check_without(&self, gone: Need, need: Need) -> Result<(), Full> {
+    /// Whether it fits once `gone` has left, and so many pending deliveries with it.
+    pub(crate) fn check_without(&self, gone: Need, pending: u64, need: Need) -> Result<(), Full> {
         let mut rest = self.clone();
         rest.give_back(gone);
+        rest.set_pending(pending, 0);
         rest.check(need)
     }
 

@@ -1,7 +1,7 @@
 //! Pending deliveries and redelivery.
 //!
 //! A delivery of an acknowledging group is *pending* until it is settled. It is in one of these states, and whenever a
-//! state ends by time, there is an entry for it in `timers`:
+//! state ends by time, it knows when:
 //!
 //! ```text
 //! read ──▶ Held ──ack_wait, nack──▶ Waiting ──its time──▶ Ready ──read──▶ Held …
@@ -11,40 +11,11 @@
 //!                                                └──it has no room──▶ Dying, tried again a backoff later
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::pending::{Pending, PendingMap, Stage};
 use crate::options::{GroupOptions, Settle};
-use crate::time::timers::Timers;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// A member has it.
-    Held,
-    /// It will be ready.
-    Waiting,
-    /// It goes to whoever reads next.
-    Ready,
-    /// It is on its way to the dead letter queue.
-    Dying,
-}
-
-#[derive(Clone, Debug)]
-struct Pending {
-    stage: Stage,
-    /// Serial number of the member that has, or had, it.
-    member: u64,
-    /// Payload bytes.
-    size: u64,
-    /// How often it was delivered.
-    deliveries: u32,
-    /// Whether a member gave it up: no other delivery of it counts any more.
-    is_termed: bool,
-    /// Whether it is being moved to the dead letter queue at this moment.
-    is_moving: bool,
-    /// Number of its first delivery, and of its latest, among all of the group.
-    numbers: (u64, u64),
-}
+use crate::time::NEVER;
 
 /// The pending deliveries of an acknowledging group.
 #[derive(Debug)]
@@ -53,13 +24,7 @@ pub(crate) struct Acks {
     max_deliver: u32,
     backoff: Vec<u64>,
     max_pending: u64,
-    pending: BTreeMap<u64, Pending>,
-    /// When a stage ends by time, and of which seq.
-    timers: Timers,
-    /// Seqs that are ready.
-    ready: BTreeSet<u64>,
-    /// Payload bytes of those.
-    ready_bytes: u64,
+    pending: PendingMap,
     /// Deliveries of the group so far.
     delivered: u64,
 }
@@ -84,24 +49,21 @@ impl Acks {
             max_deliver: options.max_deliver.unwrap_or(u32::MAX),
             backoff: options.backoff.clone(),
             max_pending: options.max_pending.unwrap_or(u64::MAX),
-            pending: BTreeMap::new(),
-            timers: Timers::new(),
-            ready: BTreeSet::new(),
-            ready_bytes: 0,
+            pending: PendingMap::default(),
             delivered: 0,
         })
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.pending.len() as u64
+        self.pending.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.len() == 0
     }
 
     pub(crate) fn contains(&self, seq: u64) -> bool {
-        self.pending.contains_key(&seq)
+        self.pending.get(seq).is_some()
     }
 
     pub(crate) fn any_in(&self, seqs: Range<u64>) -> bool {
@@ -115,12 +77,12 @@ impl Acks {
 
     /// Messages that are ready for another delivery.
     pub(crate) fn ready(&self) -> u64 {
-        self.ready.len() as u64
+        self.pending.ready().0
     }
 
     /// Payload bytes of those.
     pub(crate) fn ready_bytes(&self) -> u64 {
-        self.ready_bytes
+        self.pending.ready().1
     }
 
     /// Messages delivered and neither settled nor ready again.
@@ -129,12 +91,12 @@ impl Acks {
     }
 
     pub(crate) fn first_ready(&self) -> Option<u64> {
-        self.ready.first().copied()
+        self.pending.first_ready()
     }
 
     /// How often a message has been delivered.
     pub(crate) fn deliveries(&self, seq: u64) -> u32 {
-        self.pending.get(&seq).map_or(0, |pending| pending.deliveries)
+        self.pending.get(seq).map_or(0, |pending| pending.deliveries)
     }
 
     /// Number of the next delivery, among all of the group.
@@ -144,12 +106,12 @@ impl Acks {
 
     /// Whether a message is on its way to the dead letter queue.
     pub(crate) fn is_dying(&self, seq: u64) -> bool {
-        self.pending.get(&seq).is_some_and(|pending| pending.stage == Stage::Dying)
+        self.pending.get(seq).is_some_and(|pending| pending.stage == Stage::Dying)
     }
 
     /// Marks a dying message as being moved at this moment: nobody can settle it meanwhile. False: it is not dying.
     pub(crate) fn begin_to_move(&mut self, seq: u64) -> bool {
-        match self.pending.get_mut(&seq).filter(|pending| pending.stage == Stage::Dying) {
+        match self.pending.get_mut(seq).filter(|pending| pending.stage == Stage::Dying) {
             Some(pending) => {
                 pending.is_moving = true;
                 true
@@ -158,30 +120,14 @@ impl Acks {
         }
     }
 
-    /// When the next stage ends by time.
+    /// A moment before which no stage ends by time.
     pub(crate) fn due(&self) -> Option<u64> {
-        self.timers.first().map(|(at, _)| at)
-    }
-
-    fn set(&mut self, seq: u64, stage: Stage, timer: Option<u64>) {
-        let Some(pending) = self.pending.get_mut(&seq) else { return };
-        match timer {
-            Some(at) => self.timers.set(seq, at, ()),
-            None => drop(self.timers.remove(seq)),
-        }
-        match stage {
-            Stage::Ready if self.ready.insert(seq) => self.ready_bytes += pending.size,
-            Stage::Ready => {}
-            _ if self.ready.remove(&seq) => self.ready_bytes -= pending.size,
-            _ => {}
-        }
-        pending.stage = stage;
+        self.pending.due()
     }
 
     /// Takes one out, for good.
     pub(crate) fn remove(&mut self, seq: u64) -> bool {
-        self.set(seq, Stage::Held, None);
-        self.pending.remove(&seq).is_some()
+        self.pending.remove(seq)
     }
 
     /// Hands one to a member: how often it has been delivered now, and until when it has to be settled.
@@ -196,14 +142,15 @@ impl Acks {
             is_termed: false,
             is_moving: false,
             numbers: (number, number),
+            until: NEVER,
         };
-        let pending = self.pending.entry(seq).or_insert(fresh);
+        let pending = self.pending.get_or_insert(seq, fresh);
         pending.member = member;
         pending.numbers.1 = number;
         pending.deliveries += 1;
         let deliveries = pending.deliveries;
         let until = now.saturating_add(self.ack_wait);
-        self.set(seq, Stage::Held, Some(until));
+        self.pending.set(seq, Stage::Held, until);
         (deliveries, until)
     }
 
@@ -215,22 +162,22 @@ impl Acks {
 
     /// A delivery failed. Whether it is ready at once, waits, or is to be buried.
     fn fail(&mut self, seq: u64, deliveries: u32, now: u64, delay: u64) -> Stage {
-        let (stage, timer) = if deliveries >= self.max_deliver {
-            (Stage::Dying, None)
+        let (stage, until) = if deliveries >= self.max_deliver {
+            (Stage::Dying, NEVER)
         } else {
             match self.backoff(deliveries).max(delay) {
-                0 => (Stage::Ready, None),
-                wait => (Stage::Waiting, Some(now.saturating_add(wait))),
+                0 => (Stage::Ready, NEVER),
+                wait => (Stage::Waiting, now.saturating_add(wait)),
             }
         };
-        self.set(seq, stage, timer);
+        self.pending.set(seq, stage, until);
         stage
     }
 
     /// What a member says of delivery `number`. Of an earlier delivery only what ends it counts; of one before the
     /// message was taken back, nothing.
     pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> SettleOutcome {
-        let Some(pending) = self.pending.get_mut(&seq) else { return SettleOutcome::TooLate };
+        let Some(pending) = self.pending.get_mut(seq) else { return SettleOutcome::TooLate };
         let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
         if number < first || pending.is_termed || pending.is_moving {
             return SettleOutcome::TooLate;
@@ -244,11 +191,11 @@ impl Acks {
             }
             Settle::Term if stage != Stage::Dying => {
                 pending.is_termed = true;
-                self.set(seq, Stage::Dying, None);
+                self.pending.set(seq, Stage::Dying, NEVER);
                 SettleOutcome::Dying
             }
             Settle::InProgress if is_current => {
-                self.set(seq, Stage::Held, Some(now.saturating_add(self.ack_wait)));
+                self.pending.set(seq, Stage::Held, now.saturating_add(self.ack_wait));
                 SettleOutcome::Pending
             }
             Settle::Nack(delay) if is_current => match self.fail(seq, deliveries, now, delay) {
@@ -262,19 +209,21 @@ impl Acks {
     /// Carries out what time has come for. Returns the seqs that are to be buried, and how many have become ready.
     pub(crate) fn run_timers(&mut self, now: u64) -> (Vec<u64>, u64) {
         let (mut dying, mut ready) = (Vec::new(), 0);
-        while let Some((at, seq)) = self.timers.first()
-            && at <= now
-        {
-            self.timers.remove(seq);
-            let Some(&Pending { stage, deliveries, .. }) = self.pending.get(&seq) else { continue };
+        let mut ended: Vec<(u64, u64)> = Vec::new();
+        while let Some(of_block) = self.pending.take_due(now) {
+            ended.extend(of_block);
+        }
+        ended.sort_unstable();
+        for (at, seq) in ended {
+            let Some(&Pending { stage, deliveries, .. }) = self.pending.get(seq) else { continue };
             let next = match stage {
                 Stage::Held => self.fail(seq, deliveries, at, 0),
                 Stage::Waiting | Stage::Ready => {
-                    self.set(seq, Stage::Ready, None);
+                    self.pending.set(seq, Stage::Ready, NEVER);
                     Stage::Ready
                 }
                 Stage::Dying => {
-                    self.set(seq, Stage::Dying, None);
+                    self.pending.set(seq, Stage::Dying, NEVER);
                     Stage::Dying
                 }
             };
@@ -292,23 +241,23 @@ impl Acks {
             0 => self.ack_wait,
             wait => wait,
         };
-        if let Some(pending) = self.pending.get_mut(&seq) {
+        if let Some(pending) = self.pending.get_mut(seq) {
             pending.is_moving = false;
         }
-        self.set(seq, Stage::Dying, Some(now.saturating_add(wait.max(1))));
+        self.pending.set(seq, Stage::Dying, now.saturating_add(wait.max(1)));
     }
 
     /// A member is gone: what it held goes back at once. Returns the seqs that are to be buried, and how many are ready.
     pub(crate) fn give_back(&mut self, member: u64) -> (Vec<u64>, u64) {
-        let held = |(_, pending): &(&u64, &Pending)| pending.stage == Stage::Held && pending.member == member;
-        let seqs: Vec<u64> = self.pending.iter().filter(held).map(|(&seq, _)| seq).collect();
+        let held = |(_, pending): &(u64, &Pending)| pending.stage == Stage::Held && pending.member == member;
+        let seqs: Vec<u64> = self.pending.range(0..u64::MAX).filter(held).map(|(seq, _)| seq).collect();
         let (mut dying, mut ready) = (Vec::new(), 0);
         for seq in seqs {
             if self.deliveries(seq) >= self.max_deliver {
-                self.set(seq, Stage::Dying, None);
+                self.pending.set(seq, Stage::Dying, NEVER);
                 dying.push(seq);
             } else {
-                self.set(seq, Stage::Ready, None);
+                self.pending.set(seq, Stage::Ready, NEVER);
                 ready += 1;
             }
         }
@@ -317,13 +266,13 @@ impl Acks {
 
     /// Takes out what is no longer held by the queue, of those seqs. Returns how many that were.
     pub(crate) fn forget(&mut self, seqs: Range<u64>, is_held: impl Fn(u64) -> bool) -> u64 {
-        let gone: Vec<u64> = self.pending.range(seqs).map(|(&seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
+        let gone: Vec<u64> = self.pending.range(seqs).map(|(seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
         gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
     }
 
     /// Takes out what the position was put back before: it is to be read anew.
     pub(crate) fn take_back(&mut self, from: u64) {
-        let seqs: Vec<u64> = self.pending.range(from..).map(|(&seq, _)| seq).collect();
+        let seqs: Vec<u64> = self.pending.range(from..u64::MAX).map(|(seq, _)| seq).collect();
         for seq in seqs {
             self.remove(seq);
         }
@@ -332,18 +281,10 @@ impl Acks {
     /// Takes all out.
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
-        self.timers.clear();
-        self.ready.clear();
-        self.ready_bytes = 0;
     }
 
     /// Checks what must hold between operations.
     pub(crate) fn check(&self) {
-        let ready: BTreeSet<u64> =
-            self.pending.iter().filter(|(_, p)| p.stage == Stage::Ready).map(|(&seq, _)| seq).collect();
-        assert_eq!(ready, self.ready);
-        assert_eq!(ready.iter().map(|seq| self.pending[seq].size).sum::<u64>(), self.ready_bytes);
-        self.timers.check();
-        assert!(self.timers.iter().all(|(seq, _)| self.pending.contains_key(&seq)), "what is settled has no timer");
+        self.pending.check();
     }
 }

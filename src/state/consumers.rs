@@ -132,11 +132,13 @@ impl<T> State<T> {
     pub(crate) fn seek(&mut self, key: ConsumerKey, to: Start, fx: &mut Effects<T>) -> Result<(), Error> {
         let to = self.seq_of(to)?;
         let at = self.consumer(key)?.cursor;
-        let cursor = &mut self.cursors[at];
-        if let Some(acks) = cursor.group.and_then(|group| self.groups[group].acks.as_mut()) {
+        if let Some(group) = self.cursors[at].group
+            && let Some(acks) = &mut self.groups[group].acks
+        {
             acks.take_back(to);
+            self.charge_pending(group, fx);
         }
-        let skipped = cursor.seek(to, &self.log);
+        let skipped = self.cursors[at].seek(to, &self.log);
         self.consumers[key.index].read += skipped;
         let available = self.available(at);
         self.wake_readers(at, available, fx);

@@ -49,6 +49,7 @@ impl<T> State<T> {
             cursor,
             members: 0,
             acks,
+            charged: 0,
             redelivered: 0,
             dead_lettered: 0,
             refused_dead_letters: 0,
@@ -130,6 +131,8 @@ impl<T> State<T> {
         let group = self.groups.remove(key.index);
         self.names.remove(&group.name);
         self.departed.forget_group(key.index);
+        self.budget.set_pending(group.charged, 0);
+        self.wake_producer(fx);
         // What was pending is nobody's any more: with `Retention::Interest` it may leave.
         if group.unsettled() > 0 {
             self.collected = 0;
@@ -184,6 +187,7 @@ impl<T> State<T> {
             let missed = if again.is_some() { 0 } else { cursor.missed_just_before() };
             let receipt = Receipt { group: GroupKey { index, serial: group.serial }, seq, number: acks.next_number() };
             let (deliveries, until) = acks.deliver(seq, found.size, key.serial, now.mono);
+            self.budget.set_pending(std::mem::replace(&mut group.charged, acks.len()), acks.len());
             self.due = self.due.min(until);
             match again {
                 Some(_) => group.redelivered += 1,
@@ -247,8 +251,20 @@ impl<T> State<T> {
             cursor.readers.wake(u64::MAX, &mut fx.wakers);
         }
         self.attended.update(&mut self.cursors, cursor_key);
+        self.charge_pending(key.index, fx);
         self.collect_one(seq, fx);
         self.wake_joiners(fx);
+    }
+
+    /// Charges what is pending in a group now.
+    pub(super) fn charge_pending(&mut self, index: usize, fx: &mut Effects<T>) {
+        let group = &mut self.groups[index];
+        let now = group.unsettled();
+        let before = std::mem::replace(&mut group.charged, now);
+        self.budget.set_pending(before, now);
+        if now < before {
+            self.wake_producer(fx);
+        }
     }
 
     /// Lets the groups do what time has come for.

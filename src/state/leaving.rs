@@ -52,11 +52,14 @@ impl<T> State<T> {
             if let Some(acks) = &mut group.acks
                 && !acks.is_empty()
             {
+                let before = acks.len();
                 // What was pending has been passed by the cursor, which therefore would not miss it by itself.
                 let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
                 let key = group.cursor;
                 let cursor = &mut self.cursors[key];
                 cursor.lose(lost);
+                group.charged = acks.len();
+                self.budget.set_pending(before, group.charged);
                 // They made room for new deliveries; the end of a closed queue concerns everyone.
                 let concerns = match self.closed && lost > 0 && acks.is_empty() {
                     true => u64::MAX,
@@ -135,7 +138,7 @@ impl<T> State<T> {
             return None;
         }
         let budget = &self.budget;
-        let (payload, gone) = self.log.pop_front(|gone| budget.check_without(gone, need).is_ok())?;
+        let (payload, gone) = self.log.pop_front(|gone| budget.check_without(gone, 0, need).is_ok())?;
         self.budget.give_back(gone);
         self.dropped += 1;
         // One in, one out: so records are trimmed as fast as they are made.
@@ -146,9 +149,11 @@ impl<T> State<T> {
     /// Drops the oldest messages until `need` fits, which it can.
     pub(super) fn drop_oldest(&mut self, need: Need, fx: &mut Effects<T>) {
         let (budget, head) = (&self.budget, self.log.head());
-        let gone = Cell::new(Need::NONE);
+        let gone = Cell::new((Need::NONE, 0));
         // Whether it does not fit yet without what has gone and `more`.
-        let lacks = |more: Need| budget.check_without(gone.get().and(more), need).is_err();
+        let lacks = |more: Need| budget.check_without(gone.get().0.and(more), gone.get().1, need).is_err();
+        let groups = &self.groups;
+        let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
         let swept = self.log.sweep(
             head,
             usize::MAX,
@@ -156,11 +161,16 @@ impl<T> State<T> {
             |chunk| {
                 let (items, bytes) = chunk.live_from(0);
                 let whole = Need { items, bytes };
-                lacks(whole).then(|| gone.set(gone.get().and(whole))).is_some()
+                let leaves = !acks().any(|acks| acks.any_in(chunk.base..chunk.end())) && lacks(whole);
+                if leaves {
+                    gone.set((gone.get().0.and(whole), gone.get().1));
+                }
+                leaves
             },
             |chunk, index| {
                 lacks(Need::NONE).then(|| {
-                    gone.set(gone.get().and(Need::one(chunk.size(index))));
+                    let pending = acks().filter(|acks| acks.contains(chunk.seq(index))).count() as u64;
+                    gone.set((gone.get().0.and(Need::one(chunk.size(index))), gone.get().1 + pending));
                     true
                 })
             },
@@ -175,6 +185,7 @@ impl<T> State<T> {
         let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();
         for (_, group) in &mut self.groups {
             group.acks.iter_mut().for_each(Acks::clear);
+            self.budget.set_pending(std::mem::take(&mut group.charged), 0);
         }
         let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
         self.due = NEVER;

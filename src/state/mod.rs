@@ -16,6 +16,7 @@ mod floor;
 mod groups;
 mod leaving;
 mod limits;
+mod pending;
 pub(crate) mod producing;
 mod readers;
 mod reading;
@@ -35,6 +36,7 @@ use crate::options::{Options, Overflow, Retention};
 use crate::time::NEVER;
 use crate::time::clock::Now;
 use crate::wait::list::{SpaceWaiter, WaitList};
+use acks::Acks;
 use attended::Attended;
 use auditing::Audit;
 use cursor::Cursor;
@@ -182,8 +184,10 @@ impl<T> State<T> {
             let lowest = self.cursors.iter().map(|(_, cursor)| cursor.position).min();
             assert!(self.floor.lowest() <= lowest && self.floor.lowest().is_some() == lowest.is_some());
         }
-        for acks in self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()) {
-            acks.check();
+        for (_, group) in &self.groups {
+            assert_eq!(group.charged, group.unsettled());
+            group.acks.iter().for_each(Acks::check);
         }
+        assert_eq!(self.budget.pending(), self.groups.iter().map(|(_, group)| group.charged).sum::<u64>());
     }
 }

@@ -167,6 +167,7 @@ impl<T> State<T> {
         let may = self.is_quiet()
             && self.joiners.is_empty()
             && self.retention == Retention::Limits
+            && self.groups.iter().all(|(_, group)| group.acks.is_none())
             && self.armed <= self.deadline()
             && self.due <= self.deadline()
             && self.budget.check(Need { bytes: 0, items: FEW }).is_ok();

@@ -16,6 +16,8 @@ pub(crate) struct Group {
     pub(super) members: u64,
     /// Its pending deliveries, if it acknowledges.
     pub(super) acks: Option<Acks>,
+    /// How many of them have been charged.
+    pub(super) charged: u64,
     /// Deliveries that were not the first of their message.
     pub(crate) redelivered: u64,
     /// Messages moved to the dead letter queue.

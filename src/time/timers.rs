@@ -52,19 +52,4 @@ impl<V> Timers<V> {
         }
         self.remove(key).map(|value| (key, value))
     }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::new();
-    }
-
-    /// The keys, in order, with their moments.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.by_key.iter().map(|(&key, &(at, _))| (key, at))
-    }
-
-    /// Checks what must hold between operations.
-    pub(crate) fn check(&self) {
-        let by_moment: BTreeSet<_> = self.iter().map(|(key, at)| (at, key)).collect();
-        assert_eq!(by_moment, self.by_moment);
-    }
 }

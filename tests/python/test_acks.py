@@ -247,3 +247,50 @@ def test_everything_is_settled_in_the_end_by_threads_that_fail_often(make_queue)
     assert queue.join(timeout=PATIENCE)
     assert ledger(group) == (0, 0, 0)
     assert (len(queue), queue.memory_usage) == (0, 0)
+
+
+def test_a_pending_delivery_is_charged_until_it_is_settled(make_queue):
+    queue = make_queue(sizer=lambda payload: 100)
+    members = [queue.add_group(name, ack_wait=LONG).add_consumer() for name in "ab"]
+    queue.enqueue_batch(range(10))
+    unread = queue.memory_usage
+    messages = [message for member in members for message in member.read_batch(10)]
+    assert 0 < queue.memory_usage - unread <= len(messages) * 56
+    each = (queue.memory_usage - unread) / len(messages)
+    for settled, message in enumerate(messages, 1):
+        message.ack()
+        assert queue.memory_usage == unread + each * (len(messages) - settled)
+
+
+def test_a_full_queue_is_read_all_the_same_and_takes_more_once_enough_is_settled(make_queue, run_thread):
+    queue = make_queue(retention="interest", max_bytes=10_000, sizer=lambda payload: 60)
+    member = queue.add_group("workers", ack_wait=LONG).add_consumer()
+    queue.enqueue_batch(range(100))
+    assert queue.memory_usage == queue.max_bytes == 10_000
+    messages = member.read_batch(100)
+    assert len(messages) == 100
+    assert queue.stats().memory_usage == 10_000
+    producer = run_thread(queue.enqueue, "more", timeout=PATIENCE)
+    for message in messages:
+        message.ack()
+        assert queue.memory_usage <= 10_000
+    assert producer.result() == 100
+    assert member.read().payload == "more"
+
+
+@pytest.mark.parametrize("ending", ["close", "seek", "drop"])
+def test_what_is_pending_no_more_is_charged_no_more(make_queue, ending):
+    queue = make_queue(max_items=10, overflow="drop_oldest", sizer=lambda payload: 100)
+    group = queue.add_group("workers", ack_wait=LONG)
+    queue.enqueue_batch(range(10))
+    unread = queue.memory_usage
+    member = group.add_consumer()
+    assert len(member.read_batch(10)) == 10
+    assert queue.memory_usage > unread
+    if ending == "close":
+        group.close()
+    elif ending == "seek":
+        member.seek("earliest")
+    else:
+        queue.enqueue_batch(range(10))
+    assert queue.memory_usage == unread

@@ -12,6 +12,7 @@ from helpers import fill
 from log_model import Log, Pending, Reader
 from mpmc_queue import ItemLimitError, MessagesMissedError, Queue, QueueClosedError, QueueError
 
+PENDING_OVERHEAD = 56  # bytes charged for a pending delivery
 SIZE = 100  # what the sizer says of every payload
 SHORT = 1e-9  # a time to live that is over when anybody looks
 LIVES = {"queue's": {}, "for ever": {"ttl": None}, "long": {"ttl": LONG}, "over": {"ttl": SHORT}}
@@ -392,7 +393,9 @@ class Machine(RuleBasedStateMachine):
         assert len(self.queue) == stats.total_items == len(log.held)
         assert (stats.first_seq, stats.next_seq, stats.enqueued) == (log.first_seq, log.next_seq, log.next_seq)
         assert (stats.expired, stats.dropped, stats.rejected) == (log.expired, log.dropped, log.rejected)
-        assert stats.memory_usage == self.queue.memory_usage == self.each * len(log.held)
+        pending = sum(len(reader.pending) for _, reader in self.groups)
+        charged = self.each * len(log.held) + PENDING_OVERHEAD * pending
+        assert stats.memory_usage == self.queue.memory_usage == charged
         assert [c.id for c in self.queue.consumers if c.group is None] == [c.id for c, _ in self.consumers]
         assert (self.queue.max_items, self.queue.is_empty(), self.queue.closed) == (log.max_items, not log.held, False)
         assert self.queue.join(timeout=0) is log.all_read()
