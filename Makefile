@@ -47,7 +47,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .PHONY: docs docs-live sdist test-sdist
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan valgrind mutants audit
-.PHONY: bench bench-rust bench-python bench-jetstream instructions need-python need-rust
+.PHONY: bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -64,6 +64,7 @@ help:
 	@echo 'make soak-model           ten minutes of random histories against the models (MINUTES=N)'
 	@echo 'make bench                both benchmarks, on a machine with nothing else to do'
 	@echo 'make bench-rust           the engine, without Python'
+	@echo 'make bench-growth         what grows with what is held, and how long the lock is held at the longest'
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
 	@echo 'make bench-jetstream      mpmc_queue.jetstream, against nats-py by hand'
@@ -187,6 +188,10 @@ bench: bench-rust bench-python
 
 bench-rust: need-rust
 	cargo bench
+
+bench-growth: need-rust
+	cargo bench --bench growth
+	cargo bench --bench growth --features holds -- holds
 
 bench-python: $(binary) $(bench_group)
 	$(python) benches/python $(BENCH_ARGS)

@@ -142,5 +142,7 @@ pub use options::{
     DEFAULT_MAX_BYTES, DEFAULT_TTL, GroupOptions, Lifetime, MissedPolicy, Options, Overflow, Retention, Settle, Start,
 };
 pub use stats::{ConsumerStats, DepartedStats, Figures, GroupStats, QueueStats};
+#[cfg(feature = "holds")]
+pub use sync::holds::{Hold, take_holds};
 pub use sync::{Host, Threads};
 pub use time::clock::{Clock, ManualClock, Now};

@@ -15,6 +15,7 @@ use std::task::Waker;
 use crate::log::Removed;
 use crate::options::Options;
 use crate::state::{Effects, State};
+use crate::sync::holds::label;
 use crate::sync::{Host, Mutex, MutexGuard, held, hold, lock, release, try_again};
 use crate::time::NEVER;
 use crate::time::clock::{Clock, Now};
@@ -192,6 +193,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// Takes the lock, after what is due has been done. Returns how many messages have expired, too.
     pub(crate) fn lock_up_to_date(&self, fx: &mut Effects<T>) -> (MutexGuard<'_, State<T>>, u64) {
         let now = self.clock.now();
+        label(&|| ());
         let (state, _, expired) = self.catch_up(self.lock(), now, fx);
         (state, expired)
     }
@@ -219,6 +221,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         now: Now,
         f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R,
     ) -> R {
+        label(&f);
         // Made before the guard gets its name, so that unwinding lets go of the lock first.
         let mut left = LeftToDo { core: self, fx: Effects::new() };
         let (mut state, now, _) = self.catch_up(state, now, &mut left.fx);

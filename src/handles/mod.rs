@@ -4,6 +4,7 @@ mod blocking;
 mod checks;
 mod consumer;
 mod group;
+mod looking;
 #[allow(dead_code, reason = "for the binding")]
 mod process;
 mod queue;

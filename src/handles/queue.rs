@@ -11,13 +11,12 @@ use super::blocking::{deadline, park};
 use super::{Consumer, Group, Queue};
 use crate::core::Core;
 use crate::core::dead_letters::DeadLetter;
-use crate::delivery::{Delivery, Receipt};
+use crate::delivery::Receipt;
 use crate::error::Error;
 use crate::log::batch::{Batch, LARGE};
 use crate::need::Need;
 use crate::options::{GroupOptions, Lifetime, MissedPolicy, Options, Settle, Start};
 use crate::state::{Burial, Effects};
-use crate::stats::{ConsumerStats, Figures, GroupStats, QueueStats};
 use crate::sync::{Host, lock};
 use crate::time::clock::Now;
 use crate::wait::list::{Condition, Ticket};
@@ -230,13 +229,6 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         Some(Group { queue: self.clone(), key })
     }
 
-    /// Names of all groups, in the order they were added.
-    pub fn group_names(&self) -> Vec<String> {
-        self.core.with(|state, _, _| {
-            state.group_keys().into_iter().filter_map(|key| Some(state.group(key).ok()?.name.clone())).collect()
-        })
-    }
-
     /// Where dead letters of other queues' groups can go: here. `share` makes another handle to a payload, `measure` tells
     /// its size (None: not now).
     pub fn dead_letter(
@@ -262,25 +254,10 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, fx| state.settle(receipt, how, fx))
     }
 
-    /// Handles of all consumers, in the order they were added.
-    pub fn consumers(&self) -> Vec<Consumer<T, H>> {
-        self.core.with(|state, _, _| {
-            let keys = state.consumer_keys();
-            keys.into_iter()
-                .filter_map(|key| Some(Consumer { queue: self.clone(), key, id: state.consumer(key).ok()?.id }))
-                .collect()
-        })
-    }
-
     /// The consumer of an id.
     pub fn consumer(&self, id: Uuid) -> Option<Consumer<T, H>> {
         let key = self.core.with(|state, _, _| state.find_consumer(id))?;
         Some(Consumer { queue: self.clone(), key, id })
-    }
-
-    /// Who read a message that is held, and when (wall clock, microseconds), in time order.
-    pub fn readings(&self, seq: u64) -> Vec<(Uuid, u64)> {
-        self.core.with(|state, _, _| state.readings(seq))
     }
 
     // --- time and limits ----------------------------------------------------------------------------------------------
@@ -346,59 +323,6 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Changes it, also below what is held.
     pub fn set_max_items(&self, max: Option<u64>) {
         self.core.with(|state, _, fx| state.set_max_items(max, fx));
-    }
-
-    // --- looking ------------------------------------------------------------------------------------------------------
-
-    /// Messages held.
-    pub fn len(&self) -> u64 {
-        self.core.with(|state, _, _| state.log.len())
-    }
-
-    /// Whether no message is held.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes held: payloads and overhead.
-    pub fn memory_usage(&self) -> u64 {
-        self.core.with(|state, _, _| state.budget.bytes())
-    }
-
-    /// Whether it is closed.
-    pub fn is_closed(&self) -> bool {
-        self.core.with(|state, _, _| state.closed)
-    }
-
-    /// The figures, all of one moment.
-    pub fn stats(&self) -> QueueStats {
-        self.core.with(|state, _, _| state.stats())
-    }
-
-    /// The figures of every consumer, all of one moment.
-    pub fn consumer_stats(&self) -> Vec<ConsumerStats> {
-        self.core.with(|state, now, _| {
-            let keys = state.consumer_keys();
-            keys.into_iter().filter_map(|key| state.consumer_stats(key, now).ok()).collect()
-        })
-    }
-
-    /// The figures of every group, all of one moment, in the order they were added.
-    pub fn group_stats(&self) -> Vec<GroupStats> {
-        self.core.with(|state, now, _| {
-            state.group_keys().into_iter().filter_map(|key| state.group_stats(key, now).ok()).collect()
-        })
-    }
-
-    /// All figures, of one moment.
-    pub fn figures(&self) -> Figures {
-        self.core.with(|state, now, _| state.figures(now))
-    }
-
-    /// Shows up to `limit` of the messages held, from the first at or after `seq` on, under the queue's lock. Nobody has
-    /// read them by that.
-    pub fn look(&self, seq: u64, limit: usize, visit: impl FnMut(Delivery<'_, T>)) {
-        self.core.with(|state, _, _| state.look(seq, limit, visit));
     }
 
     // --- ending -------------------------------------------------------------------------------------------------------

@@ -137,7 +137,13 @@ impl Reads {
 
     /// Records that consecutive messages were read at once. `at` is in nanoseconds since the epoch.
     pub(crate) fn batch(&mut self, first: u64, count: u64, at: u64) {
-        if count < SHORTEST_BATCH {
+        if let Some(Run { first: began, at: then, kind: Kind::Batch(before) }) = self.runs.back_mut()
+            && *began + *before == first
+            && *then == at / 1000
+        {
+            // The next part of the same call.
+            *before += count;
+        } else if count < SHORTEST_BATCH {
             (first..first + count).for_each(|seq| self.single(seq, at));
         } else {
             self.push(Run { first, at: at / 1000, kind: Kind::Batch(count) });
@@ -238,11 +244,39 @@ impl Reads {
         let runs = match self.has_gone_back {
             true => 0..self.runs.len(),
             false => {
-                let behind = self.runs.partition_point(|run| run.first <= seq);
+                let behind = self.first_behind(seq);
                 behind.saturating_sub(1)..behind
             }
         };
         self.runs.range(runs).filter_map(move |run| run.get(seq))
+    }
+
+    /// Place of the first run that begins behind a seq, where they are in order. Consumers read at about the same pace most
+    /// of the time, so it is looked for where that would be, and then further and further from there.
+    fn first_behind(&self, seq: u64) -> usize {
+        let (Some(first), Some(last)) = (self.runs.front(), self.runs.back()) else { return 0 };
+        let is_before = |place: usize| self.runs.get(place).is_some_and(|run| run.first <= seq);
+        let span = u128::from(last.end() - first.first).max(1);
+        let guess = u128::from(seq.saturating_sub(first.first)) * self.runs.len() as u128 / span;
+        let guess = usize::try_from(guess).unwrap_or(usize::MAX).min(self.runs.len());
+        let (mut low, mut high, mut step) = (guess, guess, 1);
+        while low > 0 && !is_before(low - 1) {
+            (high, low) = (low - 1, low.saturating_sub(step));
+            step *= 2;
+        }
+        step = 1;
+        while high < self.runs.len() && is_before(high) {
+            (low, high) = (high + 1, (high + step).min(self.runs.len()));
+            step *= 2;
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            match is_before(middle) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low
     }
 
     /// The last `limit` readings of messages from `head` on of which `is_held` is true, oldest first: seq and microseconds

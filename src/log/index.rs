@@ -3,6 +3,8 @@
 //! Two levels: blocks of up to 128 chunks, each with the sum of what they hold. So a look-up is two binary searches, and a
 //! sum adds up one figure for each 128,000 messages, and those of one block.
 
+use std::collections::VecDeque;
+
 use super::chunk::{Chunk, NIL};
 use crate::time::NEVER;
 
@@ -34,7 +36,6 @@ struct Entry {
     base: u64,
     /// Key of the chunk.
     key: usize,
-    held: Held,
     /// A moment before which no time to live of its own ends in the chunk.
     due: u64,
 }
@@ -42,7 +43,9 @@ struct Entry {
 /// Chunks one after the other; never without any.
 #[derive(Debug)]
 struct Block {
-    entries: Vec<Entry>,
+    entries: VecDeque<Entry>,
+    /// What each of them holds: by themselves, for they are summed up.
+    each: VecDeque<Held>,
     /// What all of them hold.
     held: Held,
     /// The first moment of all of them.
@@ -51,25 +54,27 @@ struct Block {
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    blocks: Vec<Block>,
+    blocks: VecDeque<Block>,
 }
 
 impl Index {
     pub(crate) const fn new() -> Self {
-        Index { blocks: Vec::new() }
+        Index { blocks: VecDeque::new() }
     }
 
     /// Enters a chunk behind all others.
     pub(crate) fn push(&mut self, base: u64, key: usize, held: Held, due: u64) {
-        let block = match self.blocks.last_mut() {
+        let block = match self.blocks.back_mut() {
             Some(block) if block.entries.len() < BLOCK => block,
             _ => {
-                self.blocks.push(Block { entries: Vec::with_capacity(BLOCK), held: Held::default(), due: NEVER });
+                let (entries, each) = (VecDeque::with_capacity(BLOCK), VecDeque::with_capacity(BLOCK));
+                self.blocks.push_back(Block { entries, each, held: Held::default(), due: NEVER });
                 let last = self.blocks.len() - 1;
                 &mut self.blocks[last]
             }
         };
-        block.entries.push(Entry { base, key, held, due });
+        block.entries.push_back(Entry { base, key, due });
+        block.each.push_back(held);
         block.held.add(held);
         block.due = block.due.min(due);
     }
@@ -98,7 +103,7 @@ impl Index {
 
     /// Key of the first chunk for which `is_before` does not hold, where it holds for none behind one for which it does not.
     pub(crate) fn first_not(&self, is_before: impl Fn(usize) -> bool) -> Option<usize> {
-        let is_block_before = |block: &Block| block.entries.last().is_some_and(|entry| is_before(entry.key));
+        let is_block_before = |block: &Block| block.entries.back().is_some_and(|entry| is_before(entry.key));
         let block = self.blocks.get(self.blocks.partition_point(is_block_before))?;
         block.entries.get(block.entries.partition_point(|entry| is_before(entry.key))).map(|entry| entry.key)
     }
@@ -107,8 +112,14 @@ impl Index {
     pub(crate) fn held_through(&self, base: u64) -> Held {
         let mut held = Held::default();
         let Some((block, entry)) = self.place(base) else { return held };
-        self.blocks[..block].iter().for_each(|block| held.add(block.held));
-        self.blocks[block].entries[..=entry].iter().for_each(|entry| held.add(entry.held));
+        self.blocks.range(..block).for_each(|block| held.add(block.held));
+        let block = &self.blocks[block];
+        if entry < block.each.len() / 2 {
+            block.each.range(..=entry).for_each(|&one| held.add(one));
+        } else {
+            held.add(block.held);
+            block.each.range(entry + 1..).for_each(|&one| held.subtract(one));
+        }
         held
     }
 
@@ -126,9 +137,8 @@ impl Index {
     fn change(&mut self, base: u64, change: impl Fn(&mut Held)) {
         let Some((block, entry)) = self.place(base) else { return };
         let block = &mut self.blocks[block];
-        let entry = &mut block.entries[entry];
-        if entry.base == base {
-            change(&mut entry.held);
+        if block.entries[entry].base == base {
+            change(&mut block.each[entry]);
             change(&mut block.held);
         }
     }
@@ -176,8 +186,8 @@ impl Index {
         if block.entries[entry].base != base {
             return;
         }
-        let gone = block.entries.remove(entry);
-        block.held.subtract(gone.held);
+        let (Some(gone), Some(held)) = (block.entries.remove(entry), block.each.remove(entry)) else { return };
+        block.held.subtract(held);
         if gone.due == block.due && gone.due != NEVER {
             block.due = block.entries.iter().map(|entry| entry.due).min().unwrap_or(NEVER);
         }
@@ -185,20 +195,21 @@ impl Index {
             self.blocks.remove(number);
         } else if let Some(next) = self.blocks.get(number + 1)
             && self.blocks[number].entries.len() + next.entries.len() <= BLOCK / 2
+            && let Some(next) = self.blocks.remove(number + 1)
         {
             // Few are left of both: so the blocks are never many for what they hold.
-            let next = self.blocks.remove(number + 1);
             let block = &mut self.blocks[number];
             block.held.add(next.held);
             block.due = block.due.min(next.due);
             block.entries.extend(next.entries);
+            block.each.extend(next.each);
         }
     }
 
     /// Checks that it says of each chunk what the chunk says: those given, in order, are all of them.
     pub(crate) fn check<'a, T: 'a>(&self, chunks: impl Iterator<Item = (usize, &'a Chunk<T>)>) {
-        let entries = self.blocks.iter().flat_map(|block| &block.entries);
-        let mine: Vec<_> = entries.map(|entry| (entry.base, entry.key, entry.held)).collect();
+        let entries = self.blocks.iter().flat_map(|block| block.entries.iter().zip(&block.each));
+        let mine: Vec<_> = entries.map(|(entry, &held)| (entry.base, entry.key, held)).collect();
         let theirs: Vec<_> = chunks
             .map(|(key, chunk)| {
                 let (items, bytes) = chunk.live_from(0);
@@ -209,7 +220,7 @@ impl Index {
         assert_eq!(mine, theirs, "the index agrees with the chunks");
         for block in &self.blocks {
             let mut held = Held::default();
-            block.entries.iter().for_each(|entry| held.add(entry.held));
+            block.each.iter().for_each(|&one| held.add(one));
             assert_eq!((held, block.entries.is_empty()), (block.held, false));
             assert_eq!(block.entries.iter().map(|entry| entry.due).min(), Some(block.due));
         }

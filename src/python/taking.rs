@@ -11,9 +11,11 @@ use super::host::detach;
 use super::host::waiting::block;
 use super::message::{Draft, Message};
 use super::objects::Consumer;
-use super::queue::adding::SLICE;
 use crate::wait::list::Condition;
 use crate::{Delivery, Error};
+
+/// Messages that one hold of the lock hands over at the most.
+const SLICE: usize = 4_000;
 
 impl Consumer {
     /// Reads up to `limit` messages that are there. What was missed before them is told first.

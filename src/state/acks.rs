@@ -29,6 +29,9 @@ pub(crate) struct Acks {
     delivered: u64,
 }
 
+/// Deliveries for which one call does what time has come for, and no more than a block besides.
+const AT_ONCE: usize = 256;
+
 /// What a settling came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettleOutcome {
@@ -206,11 +209,13 @@ impl Acks {
         }
     }
 
-    /// Carries out what time has come for. Returns the seqs that are to be buried, and how many have become ready.
+    /// Carries out what time has come for, a slice of it: what is left is still due. Returns the seqs that are to be buried, and how many have become ready.
     pub(crate) fn run_timers(&mut self, now: u64) -> (Vec<u64>, u64) {
         let (mut dying, mut ready) = (Vec::new(), 0);
         let mut ended: Vec<(u64, u64)> = Vec::new();
-        while let Some(of_block) = self.pending.take_due(now) {
+        while ended.len() < AT_ONCE
+            && let Some(of_block) = self.pending.take_due(now)
+        {
             ended.extend(of_block);
         }
         ended.sort_unstable();

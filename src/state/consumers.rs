@@ -111,12 +111,9 @@ impl<T> State<T> {
         Ok(&self.cursors[self.consumer(key)?.cursor])
     }
 
-    /// Keys of all consumers, in the order they were added.
+    /// Keys of all consumers, in no particular order.
     pub(crate) fn consumer_keys(&self) -> Vec<ConsumerKey> {
-        let mut keys: Vec<_> =
-            self.consumers.iter().map(|(index, consumer)| ConsumerKey { index, serial: consumer.serial }).collect();
-        keys.sort_by_key(|key| key.serial);
-        keys
+        self.consumers.iter().map(|(index, consumer)| ConsumerKey { index, serial: consumer.serial }).collect()
     }
 
     pub(super) fn seq_of(&self, start: Start) -> Result<u64, Error> {

@@ -58,14 +58,15 @@ impl Cursor {
         }
     }
 
-    /// Messages from the position on that have left since it was set there.
-    fn gone<T>(&self, log: &Log<T>) -> u64 {
-        log.next() - self.position - log.count_from(self.position, self.hint) - self.excused_count
-    }
-
     /// Everything missed so far.
     pub(crate) fn missed<T>(&self, log: &Log<T>) -> u64 {
-        self.missed_behind + self.gone(log)
+        self.missed_with(log.count_from(self.position, self.hint), log)
+    }
+
+    /// The same, where so many messages are known to be held from the position on: the others from there on have left, but for
+    /// those that had before it was set there.
+    pub(crate) fn missed_with<T>(&self, held: u64, log: &Log<T>) -> u64 {
+        self.missed_behind + log.next() - self.position - held - self.excused_count
     }
 
     /// What was missed since it was last asked for.

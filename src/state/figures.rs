@@ -25,10 +25,9 @@ impl<T> State<T> {
         }
     }
 
+    /// All figures but those of the consumers and groups that are there.
     pub(crate) fn figures(&mut self, now: Now) -> Figures {
         let queue = self.stats();
-        let consumers = self.consumer_keys().into_iter().filter_map(|key| self.consumer_stats(key, now).ok());
-        let groups = self.group_keys().into_iter().filter_map(|key| self.group_stats(key, now).ok());
         let departed = self.departed.sums().map(|(who, past)| DepartedStats {
             group: who.group.map(|group| self.groups[group].name.clone()),
             name: who.name.clone(),
@@ -38,8 +37,8 @@ impl<T> State<T> {
         Figures {
             queue,
             oldest: self.log.first_at(0, &mut { NIL }).map_or(0, |found| now.mono - found.mono),
-            consumers: consumers.collect(),
-            groups: groups.collect(),
+            consumers: Vec::new(),
+            groups: Vec::new(),
             departed: departed.collect(),
         }
     }

@@ -14,6 +14,9 @@ use crate::options::{MissedPolicy, Start};
 use crate::stats::GroupStats;
 use crate::time::clock::Now;
 
+/// Groups for which one hold of the lock does what time has come for.
+const GROUPS: usize = 16;
+
 impl Group {
     /// Messages that are delivered and not settled, those ready to be delivered again included.
     pub(super) fn unsettled(&self) -> u64 {
@@ -67,12 +70,9 @@ impl<T> State<T> {
         self.groups.get(key.index).filter(|group| group.serial == key.serial).ok_or(Error::GroupClosed)
     }
 
-    /// Keys of all groups, in the order they were added.
+    /// Keys of all groups, in no particular order.
     pub(crate) fn group_keys(&self) -> Vec<GroupKey> {
-        let mut keys: Vec<_> =
-            self.groups.iter().map(|(index, group)| GroupKey { index, serial: group.serial }).collect();
-        keys.sort_by_key(|key| key.serial);
-        keys
+        self.groups.iter().map(|(index, group)| GroupKey { index, serial: group.serial }).collect()
     }
 
     pub(crate) fn group_stats(&self, key: GroupKey, now: Now) -> Result<GroupStats, Error> {
@@ -86,7 +86,7 @@ impl<T> State<T> {
             unread: backlog.items,
             unread_bytes: backlog.bytes,
             lag: backlog.lag,
-            missed: cursor.missed(&self.log),
+            missed: cursor.missed_with(backlog.new, &self.log),
             read: cursor.read,
             redelivered: group.redelivered,
             dead_lettered: group.dead_lettered,
@@ -102,8 +102,10 @@ impl<T> State<T> {
 
     /// Keys of the members of a group, in the order they were added.
     pub(crate) fn members(&self, key: GroupKey) -> Vec<ConsumerKey> {
-        let mut keys = self.consumer_keys();
-        keys.retain(|consumer| self.consumers[consumer.index].group == Some(key.index));
+        let of_group = self.consumers.iter().filter(|(_, consumer)| consumer.group == Some(key.index));
+        let mut keys: Vec<_> =
+            of_group.map(|(index, consumer)| ConsumerKey { index, serial: consumer.serial }).collect();
+        keys.sort_unstable_by_key(|key| key.serial);
         keys
     }
 
@@ -267,16 +269,16 @@ impl<T> State<T> {
         }
     }
 
-    /// Lets the groups do what time has come for.
+    /// Lets the groups do what time has come for, a slice of it: what is left is still due.
     pub(super) fn run_timers(&mut self, fx: &mut Effects<T>) {
         let now = self.latest.mono;
-        let keys: Vec<GroupKey> = self.group_keys();
-        for key in keys {
-            let group = &mut self.groups[key.index];
+        let is_due =
+            |(_, group): &(usize, &Group)| group.acks.as_ref().and_then(Acks::due).is_some_and(|due| due <= now);
+        let due: Vec<usize> = self.groups.iter().filter(is_due).map(|(index, _)| index).take(GROUPS).collect();
+        for index in due {
+            let group = &mut self.groups[index];
+            let key = GroupKey { index, serial: group.serial };
             let Some(acks) = &mut group.acks else { continue };
-            if acks.due().is_none_or(|due| due > now) {
-                continue;
-            }
             let (dying, ready) = acks.run_timers(now);
             fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
             let cursor = group.cursor;

@@ -84,6 +84,8 @@ impl<T> State<T> {
         {
             return self.read_pending(key, group, limit, fx, visit);
         }
+        // One call reads at one time, whatever its parts.
+        let wall = if goes_on { consumer.last_read } else { wall };
         let mut is_over = false;
         let cursor = consumer.cursor;
         let mut reader = Reader {
@@ -181,7 +183,8 @@ impl<T> State<T> {
 
     /// What waits at a cursor to be delivered: new messages, and those ready to be delivered again.
     pub(super) fn backlog(&self, cursor: &Cursor, now: Now) -> Backlog {
-        let (mut items, mut bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let (new, mut bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let mut items = new;
         let mut hint = cursor.hint;
         let mut oldest = self.log.first_at(cursor.position, &mut hint);
         if let Some(acks) = self.acks_of(cursor)
@@ -191,7 +194,7 @@ impl<T> State<T> {
             bytes += acks.ready_bytes();
             oldest = self.log.first_at(first.min(cursor.position), &mut { NIL });
         }
-        Backlog { items, bytes, lag: oldest.map_or(0, |found| now.mono - found.mono) }
+        Backlog { new, items, bytes, lag: oldest.map_or(0, |found| now.mono - found.mono) }
     }
 
     pub(crate) fn consumer_stats(&self, key: ConsumerKey, now: Now) -> Result<ConsumerStats, Error> {
@@ -206,7 +209,7 @@ impl<T> State<T> {
             unread: backlog.items,
             unread_bytes: backlog.bytes,
             lag: backlog.lag,
-            missed: cursor.missed(&self.log),
+            missed: cursor.missed_with(backlog.new, &self.log),
             last_read: Some(consumer.last_read).filter(|&at| at > 0),
         })
     }
@@ -218,23 +221,17 @@ impl<T> State<T> {
         Ok(self.consumer(key)?.reads.last(self.log.head(), limit, &mut is_held))
     }
 
-    /// Who read a message, and when (wall clock, microseconds), in time order.
-    pub(crate) fn readings(&self, seq: u64) -> Vec<(Uuid, u64)> {
-        if seq < self.log.head() {
-            return Vec::new();
-        }
-        let mut readings: Vec<_> = self
-            .consumers
-            .iter()
-            .flat_map(|(_, consumer)| consumer.reads.of(seq).map(|at| (consumer.id, at)))
-            .collect();
-        readings.sort_by_key(|&(_, at)| at);
-        readings
+    /// When a consumer read a message that is held, with its id: wall clock, microseconds.
+    pub(crate) fn readings(&self, key: ConsumerKey, seq: u64) -> impl Iterator<Item = (Uuid, u64)> {
+        let consumer = self.consumer(key).ok().filter(|_| seq >= self.log.head());
+        consumer.into_iter().flat_map(move |consumer| consumer.reads.of(seq).map(|at| (consumer.id, at)))
     }
 }
 
 /// What waits to be delivered.
 pub(super) struct Backlog {
+    /// Messages that were not delivered before.
+    pub(super) new: u64,
     /// Messages.
     pub(super) items: u64,
     /// Their payload bytes.

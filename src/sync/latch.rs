@@ -2,6 +2,7 @@
 
 use parking_lot::lock_api::{self, GuardNoSend};
 
+use super::holds::Stopwatch;
 use super::host::{Host, back_off};
 use super::primitives::atomic::{AtomicBool, Ordering};
 use super::primitives::thread;
@@ -17,12 +18,13 @@ pub(crate) type MutexGuard<'a, T> = lock_api::MutexGuard<'a, Latch, T>;
 #[derive(Debug)]
 pub(crate) struct Latch {
     is_held: AtomicBool,
+    stopwatch: Stopwatch,
 }
 
 // SAFETY: `try_lock` succeeds only where it changes the bit from false to true, and only `unlock` changes it back: so
 // between the two nobody else succeeds. Acquire and Release order what the holders do. It does not unwind.
 unsafe impl lock_api::RawMutex for Latch {
-    const INIT: Self = Latch { is_held: AtomicBool::new(false) };
+    const INIT: Self = Latch { is_held: AtomicBool::new(false), stopwatch: Stopwatch::NEW };
 
     type Guard = GuardNoSend;
 
@@ -39,11 +41,15 @@ unsafe impl lock_api::RawMutex for Latch {
 
     #[inline]
     fn try_lock(&self) -> Option<GuardNoSend> {
-        (!self.is_held.swap(true, Ordering::Acquire)).then(GuardNoSend::new)
+        (!self.is_held.swap(true, Ordering::Acquire)).then(|| {
+            self.stopwatch.start();
+            GuardNoSend::new()
+        })
     }
 
     #[inline]
     unsafe fn unlock(&self, _guard: GuardNoSend) {
+        self.stopwatch.stop();
         self.is_held.store(false, Ordering::Release);
     }
 

@@ -5,6 +5,7 @@
 //! nobody is ever parked inside the lock. That keeps the lock's whole state in its one word, which is what lets a process
 //! `fork()` at any moment: there is no list of parked threads that the child would inherit.
 
+pub(crate) mod holds;
 pub(crate) mod host;
 mod latch;
 #[cfg(loom)]

@@ -1,0 +1,84 @@
+//! How long locks are held, and by what: with the feature `holds`, for benchmarks. Without it nothing of this is compiled.
+
+pub(super) use recorder::Stopwatch;
+pub(crate) use recorder::label;
+#[cfg(feature = "holds")]
+pub use recorder::{Hold, take_holds};
+
+#[cfg(not(feature = "holds"))]
+mod recorder {
+    /// Measures nothing.
+    #[derive(Debug)]
+    pub(crate) struct Stopwatch;
+
+    impl Stopwatch {
+        pub(crate) const NEW: Self = Stopwatch;
+
+        #[inline(always)]
+        pub(crate) fn start(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn stop(&self) {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn label<F>(_what: &F) {}
+}
+
+#[cfg(feature = "holds")]
+mod recorder {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{LazyLock, Mutex};
+    use std::time::{Duration, Instant};
+
+    /// All holds of a lock for one purpose.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Hold {
+        /// The function that took the lock.
+        pub what: &'static str,
+        /// How many there were.
+        pub count: u64,
+        /// The longest of them.
+        pub longest: Duration,
+    }
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static HOLDS: Mutex<BTreeMap<&'static str, (u64, Duration)>> = Mutex::new(BTreeMap::new());
+
+    thread_local! {
+        static WHAT: Cell<&'static str> = const { Cell::new("the usual case") };
+    }
+
+    /// Says what this thread takes locks for from now on: the function that `what` was written in.
+    pub(crate) fn label<F>(_what: &F) {
+        WHAT.set(std::any::type_name::<F>());
+    }
+
+    /// Every hold since the last call, by what took the lock.
+    pub fn take_holds() -> Vec<Hold> {
+        let holds = std::mem::take(&mut *HOLDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        holds.into_iter().map(|(what, (count, longest))| Hold { what, count, longest }).collect()
+    }
+
+    /// Measures one hold after the other of a lock.
+    #[derive(Debug)]
+    pub(crate) struct Stopwatch(AtomicU64);
+
+    impl Stopwatch {
+        #[allow(clippy::declare_interior_mutable_const, reason = "each lock has its own")]
+        pub(crate) const NEW: Self = Stopwatch(AtomicU64::new(0));
+
+        pub(crate) fn start(&self) {
+            self.0.store(START.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        }
+
+        pub(crate) fn stop(&self) {
+            let took = START.elapsed().as_nanos() as u64 - self.0.load(Ordering::Relaxed);
+            let mut holds = HOLDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let hold = holds.entry(WHAT.get()).or_default();
+            *hold = (hold.0 + 1, hold.1.max(Duration::from_nanos(took)));
+        }
+    }
+}
