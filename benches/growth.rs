@@ -314,7 +314,7 @@ fn hold_everything() {
     }
     queue.readings(5);
     drop((queue.stats(), queue.consumer_stats(), queue.group_stats(), queue.figures(), queue.consumers()));
-    assert!(queue.len() > 0 && queue.memory_usage() > 0);
+    assert!(!queue.is_empty() && queue.memory_usage() > 0);
     queue.look(HELD / 2, 100, |_| ());
     queue.join(Some(Duration::ZERO));
     clock.advance(2 * SECOND); // redeliveries
