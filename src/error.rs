@@ -20,14 +20,15 @@ pub struct Full {
     pub current: u64,
     /// The limit itself.
     pub max: u64,
-    /// What the call asked for, and what those asked for who wait for room ahead of it: there has to be room for all of them.
+    /// What the call asked for, plus what the producers that wait ahead of it asked for: there must be room for all of
+    /// them.
     pub needed: u64,
-    /// How much of that is theirs.
+    /// The part of `needed` that belongs to the producers ahead.
     pub ahead: u64,
 }
 
 impl Full {
-    /// Whether it could not fit into an empty queue either, so that waiting is no use.
+    /// Whether it could not fit into an empty queue either: waiting would not help.
     pub fn is_hopeless(&self) -> bool {
         self.needed - self.ahead > self.max
     }
@@ -42,7 +43,7 @@ pub enum Error {
     Closed,
     /// The consumer was removed from its queue.
     ConsumerClosed,
-    /// This many messages left before the consumer read them. Told once; the next read goes on.
+    /// This many messages were removed before the consumer read them. Reported once; the next read continues.
     Missed(u64),
     /// The group was closed.
     GroupClosed,

@@ -10,10 +10,10 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
 /// What a queue holds by default at the most, in bytes.
 pub const DEFAULT_MAX_BYTES: u64 = 1_048_576;
 
-/// When messages leave that have been read.
+/// When messages that have been read are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retention {
-    /// Not before their time or an overflow.
+    /// Messages stay until they expire or newer ones need their room.
     #[default]
     Limits,
     /// When every consumer has read them.
@@ -59,10 +59,10 @@ pub enum Start {
 /// What a read does when messages left before they were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedPolicy {
-    /// It goes on; the counts tell.
+    /// The read continues; the counts show the loss.
     #[default]
     Skip,
-    /// It fails once with [`Error::Missed`](crate::Error::Missed), and the next goes on.
+    /// The read fails once with [`Error::Missed`](crate::Error::Missed), and the next read continues.
     Tell,
 }
 
@@ -71,11 +71,11 @@ pub enum MissedPolicy {
 pub struct Options {
     /// Nanoseconds that a message lives; None: for ever.
     pub ttl: Option<u64>,
-    /// Hard limit on the bytes held, payloads and overhead; at most `i64::MAX`, which larger ones count as.
+    /// Hard limit on the bytes held, payloads and overhead. Values above `i64::MAX` count as `i64::MAX`.
     pub max_bytes: u64,
     /// Hard limit on the messages held.
     pub max_items: Option<u64>,
-    /// When messages leave that have been read.
+    /// When messages that have been read are removed.
     pub retention: Retention,
     /// What happens when the queue is full.
     pub overflow: Overflow,
@@ -105,17 +105,17 @@ impl Default for Options {
 /// How a group delivers.
 #[derive(Clone, Debug, Default)]
 pub struct GroupOptions {
-    /// Nanoseconds in which a delivery has to be acknowledged; None: it settles itself.
+    /// Nanoseconds in which a delivery has to be acknowledged. None: a delivery counts as settled at once.
     pub ack_wait: Option<u64>,
-    /// Deliveries of one message at the most.
+    /// Maximum number of deliveries of one message.
     pub max_deliver: Option<u32>,
-    /// Nanoseconds that each redelivery waits; the last one is repeated.
+    /// Delay before each redelivery, in nanoseconds; the last value is repeated.
     pub backoff: Vec<u64>,
-    /// Deliveries that may be pending at the most.
+    /// Maximum number of pending deliveries.
     pub max_pending: Option<u64>,
 }
 
-/// What a member says of a delivery.
+/// How a member settles a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
     /// It is done.

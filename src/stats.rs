@@ -15,7 +15,7 @@ pub struct QueueStats {
     pub max_items: Option<u64>,
     /// Bytes of the read records.
     pub audit_bytes: u64,
-    /// Whether every read of what is held is on record, with its time.
+    /// Whether every read of the messages held is on record with its exact time.
     pub is_audit_complete: bool,
     /// Consumers.
     pub consumers: u64,
@@ -42,15 +42,15 @@ pub struct ConsumerStats {
     pub name: Option<String>,
     /// The name of the group whose position it shares.
     pub group: Option<String>,
-    /// Messages read; of a member of a group, the deliveries it was given.
+    /// Messages read; for a member of a group, the deliveries it received.
     pub read: u64,
-    /// Messages to read; of a member of a group, its group's.
+    /// Unread messages; for a member of a group, those of the group.
     pub unread: u64,
     /// Their payload bytes.
     pub unread_bytes: u64,
     /// Nanoseconds since the oldest of them was enqueued.
     pub lag: u64,
-    /// Messages that left before they were read.
+    /// Messages that were removed before they were read.
     pub missed: u64,
     /// When it read last: wall clock, nanoseconds since the epoch.
     pub last_read: Option<u64>,
@@ -71,8 +71,8 @@ pub struct GroupStats {
     pub unread_bytes: u64,
     /// Nanoseconds since the oldest of them was enqueued.
     pub lag: u64,
-    /// Messages that left before they were delivered, or settled; that were delivered too often, where there is no dead
-    /// letter queue; that the dead letter queue could never take.
+    /// Messages removed before they were settled, delivered too often without a dead letter queue, or too large for the
+    /// dead letter queue.
     pub missed: u64,
     /// Messages acknowledged, or termed where there is no dead letter queue; without acknowledgements, delivered.
     pub read: u64,
@@ -80,12 +80,12 @@ pub struct GroupStats {
     pub redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub dead_lettered: u64,
-    /// Of the missed: those that the dead letter queue could never take, for they are too large for it.
+    /// Those of the missed messages that were too large for the dead letter queue.
     pub refused_dead_letters: u64,
 }
 
-/// What consumers that were removed had read and missed: all those without a name, or those who had the same one as some
-/// that are still there.
+/// What removed consumers had read and missed, summed up: for those without a name, and for each name that a present
+/// consumer also has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepartedStats {
     /// The name of their group.
@@ -94,7 +94,7 @@ pub struct DepartedStats {
     pub name: Option<String>,
     /// Messages read.
     pub read: u64,
-    /// Messages that left before they were read; of the members of a group, none: those are the group's.
+    /// Messages removed before they were read; 0 for members of a group, whose losses the group counts.
     pub missed: u64,
 }
 

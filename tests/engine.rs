@@ -42,7 +42,7 @@ fn every_consumer_reads_everything_in_order() {
 }
 
 #[test]
-fn what_expires_is_missed_by_each_cursor_exactly() {
+fn each_cursor_misses_exactly_the_expired_messages_it_had_not_read() {
     let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
     let (early, late) = (consumer(&queue), consumer(&queue));
     for n in 0..CHUNK_SIZE as u64 + 500 {
@@ -65,7 +65,7 @@ fn what_expires_is_missed_by_each_cursor_exactly() {
 }
 
 #[test]
-fn what_is_past_its_time_is_never_delivered_unless_expiration_is_off() {
+fn expired_messages_are_never_delivered_unless_expiration_is_off() {
     let (queue, clock) = manual(Options { ttl: Some(SECOND), ..Options::default() });
     let consumer = consumer(&queue);
     queue.enqueue(1, 1).unwrap();
@@ -78,7 +78,7 @@ fn what_is_past_its_time_is_never_delivered_unless_expiration_is_off() {
 }
 
 #[test]
-fn a_change_of_ttl_applies_to_what_is_held() {
+fn a_change_of_ttl_applies_to_held_messages() {
     let (queue, clock) = manual(Options::default());
     queue.enqueue(1, 1).unwrap();
     clock.advance(10 * SECOND);
@@ -243,7 +243,7 @@ fn payloads_are_dropped_once_and_not_under_the_lock() {
 }
 
 #[test]
-fn what_is_due_when_the_queue_is_closed_at_once_has_expired_and_is_missed() {
+fn messages_due_at_an_immediate_close_have_expired_and_are_missed() {
     let (queue, clock) = manual(Options { ttl: Some(SECOND), ..Options::default() });
     let consumer = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
@@ -362,7 +362,7 @@ fn sizes_that_come_to_more_than_a_number_holds_over_time_stay_exact() {
 const CHUNK: u64 = CHUNK_SIZE as u64;
 
 #[test]
-fn what_lives_longer_stays_when_all_around_it_expires() {
+fn a_message_with_a_longer_ttl_stays_when_its_neighbours_expire() {
     let (queue, clock) = manual(Options { ttl: Some(10), max_bytes: 1 << 30, ..Options::default() });
     let consumer = consumer(&queue);
     for n in 0..3 * CHUNK {
@@ -376,7 +376,7 @@ fn what_lives_longer_stays_when_all_around_it_expires() {
 }
 
 #[test]
-fn only_what_is_past_its_time_leaves_of_a_chunk() {
+fn only_expired_messages_leave_a_chunk() {
     let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
     for n in 0..CHUNK {
         clock.advance(u64::from(n == CHUNK / 2));
@@ -390,7 +390,7 @@ fn only_what_is_past_its_time_leaves_of_a_chunk() {
 }
 
 #[test]
-fn a_full_chunk_whose_messages_all_left_goes_though_it_is_the_last() {
+fn an_emptied_full_chunk_is_unlinked_even_if_it_is_the_last() {
     let (queue, clock) = manual(Options { ttl: None, max_bytes: 1 << 30, ..Options::default() });
     let consumer = consumer(&queue);
     (0..CHUNK).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
@@ -424,7 +424,7 @@ fn positions_at_the_border_of_a_chunk_are_exact() {
 }
 
 #[test]
-fn what_makes_room_one_for_one_leaves_the_books_exact() {
+fn dropping_one_for_one_keeps_the_counts_exact() {
     let (queue, clock) = manual(Options {
         max_items: Some(CHUNK + 3),
         max_bytes: 1 << 30,
@@ -476,7 +476,7 @@ fn a_batch_ends_before_a_gap_that_has_to_be_told() {
 }
 
 #[test]
-fn seeking_forward_over_what_was_missed_counts_each_once() {
+fn seeking_forward_over_a_gap_counts_each_message_once() {
     let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
     let consumer = queue.add_consumer(None, Start::Earliest, MissedPolicy::Tell).unwrap();
     for n in 0..6 {
@@ -491,7 +491,7 @@ fn seeking_forward_over_what_was_missed_counts_each_once() {
 }
 
 #[test]
-fn what_had_left_before_a_consumer_came_is_not_missed_when_it_comes_there() {
+fn messages_removed_before_a_consumer_was_added_are_not_missed() {
     let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
     for n in 0..6 {
         queue.enqueue_for(n, 1, Lifetime::Own(if n == 2 { 5 } else { 10 + n })).unwrap();
@@ -506,7 +506,7 @@ fn what_had_left_before_a_consumer_came_is_not_missed_when_it_comes_there() {
 }
 
 #[test]
-fn what_was_missed_before_a_discard_remains_missed() {
+fn messages_missed_before_a_discard_remain_missed() {
     let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
     let consumer = consumer(&queue);
     (0..3).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
@@ -517,7 +517,7 @@ fn what_was_missed_before_a_discard_remains_missed() {
 }
 
 #[test]
-fn what_makes_room_before_a_gap_leaves_the_head_behind_the_gap() {
+fn dropping_before_a_gap_moves_the_head_behind_the_gap() {
     let (queue, clock) = manual(Options { max_items: Some(3), overflow: Overflow::DropOldest, ..Options::default() });
     for n in 0..3 {
         queue.enqueue_for(n, 1, if n == 1 { Lifetime::Own(5) } else { Lifetime::Queue }).unwrap();
@@ -544,7 +544,7 @@ fn a_position_by_time_is_the_first_message_of_that_time() {
 }
 
 #[test]
-fn what_had_left_where_a_position_is_put_back_to_is_not_missed() {
+fn messages_removed_before_a_seek_back_are_not_missed() {
     let (queue, clock) = manual(Options { ttl: None, ..Options::default() });
     let consumer = consumer(&queue);
     for n in 0..6 {
@@ -644,7 +644,7 @@ fn a_lowered_limit_holds_for_the_audit_trail_too() {
 }
 
 #[test]
-fn a_consumer_is_found_by_its_id_and_a_group_by_its_name_whatever_came_and_went() {
+fn consumers_are_found_by_id_and_groups_by_name_after_many_came_and_went() {
     let (queue, _) = manual(Options::default());
     let all: Vec<_> = (0..50).map(|_| consumer(&queue)).collect();
     for gone in all.iter().step_by(3) {

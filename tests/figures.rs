@@ -43,7 +43,7 @@ fn key(group: Option<&str>, name: Option<&str>) -> (Option<String>, Option<Strin
 }
 
 #[test]
-fn what_unnamed_consumers_read_and_missed_stays_in_the_sum() {
+fn sums_of_unnamed_consumers_stay() {
     let queue = queue(Options { max_items: Some(4), overflow: Overflow::DropOldest, ..Options::default() });
     let (gone, stays) = (consumer(&queue, None), consumer(&queue, None));
     enqueue(&queue, 6);
@@ -57,7 +57,7 @@ fn what_unnamed_consumers_read_and_missed_stays_in_the_sum() {
 }
 
 #[test]
-fn what_is_summed_of_a_name_lasts_while_a_consumer_has_it() {
+fn the_sum_of_a_name_lasts_while_a_consumer_has_that_name() {
     let queue = queue(Options::default());
     let (one, other) = (consumer(&queue, Some("twin")), consumer(&queue, Some("twin")));
     enqueue(&queue, 5);
@@ -72,7 +72,7 @@ fn what_is_summed_of_a_name_lasts_while_a_consumer_has_it() {
 }
 
 #[test]
-fn what_members_read_is_summed_in_their_group_and_goes_with_it() {
+fn reads_of_members_are_summed_by_group_and_go_with_it() {
     let queue = queue(Options::default());
     let group = queue.add_group("workers", Start::Earliest, &GroupOptions::default(), None).unwrap();
     let (one, other) = (group.add_consumer(None).unwrap(), group.add_consumer(None).unwrap());
@@ -90,7 +90,7 @@ fn what_members_read_is_summed_in_their_group_and_goes_with_it() {
 }
 
 #[test]
-fn a_look_shows_what_is_held_and_disturbs_nothing() {
+fn a_look_shows_held_messages_and_changes_nothing() {
     let queue = queue(Options { retention: Retention::Interest, ..Options::default() });
     let reader = consumer(&queue, None);
     enqueue(&queue, 2500);

@@ -129,7 +129,7 @@ fn a_group_is_one_reader_beside_the_others() {
 }
 
 #[test]
-fn a_group_misses_what_leaves_before_it_is_read() {
+fn a_group_misses_messages_removed_before_they_are_read() {
     let f = fixture_of(
         Options { ttl: Some(5 * SECOND), ..Options::default() },
         &GroupOptions { ..Default::default() },
@@ -160,7 +160,7 @@ fn names_are_unique_until_the_group_is_closed() {
 // --- with acknowledgements --------------------------------------------------------------------------------------------
 
 #[test]
-fn what_is_acknowledged_is_never_delivered_again() {
+fn an_acknowledged_message_is_never_delivered_again() {
     let f = fixture(acks());
     f.enqueue(3);
     let receipts = [receipt(&f.a), receipt(&f.b), receipt(&f.a)];
@@ -174,7 +174,7 @@ fn what_is_acknowledged_is_never_delivered_again() {
 }
 
 #[test]
-fn what_is_not_acknowledged_in_time_goes_to_whoever_reads_next() {
+fn an_unacknowledged_message_goes_to_the_next_reader() {
     let f = fixture(acks());
     f.enqueue(2);
     let late = receipt(&f.a);
@@ -282,7 +282,7 @@ fn in_progress_starts_the_wait_afresh() {
 }
 
 #[test]
-fn of_an_earlier_delivery_only_what_ends_it_counts() {
+fn for_an_earlier_delivery_only_ack_and_term_count() {
     let f = fixture(acks());
     f.enqueue(3);
     let first = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
@@ -345,7 +345,7 @@ fn term_counts_as_read_where_there_is_no_dead_letter_queue() {
 }
 
 #[test]
-fn the_dead_letter_queue_gets_what_cannot_be_delivered() {
+fn undeliverable_messages_go_to_the_dead_letter_queue() {
     let (dead, _) = manual(Options::default());
     let how = GroupOptions { max_deliver: Some(2), ..acks() };
     let f = fixture_of(Options::default(), &how, Some(&dead));
@@ -423,7 +423,7 @@ fn while_the_dead_letter_queue_is_closed_or_gone_the_message_stays_pending() {
 }
 
 #[test]
-fn what_is_ready_again_is_unread_and_no_longer_pending() {
+fn a_redelivery_that_is_ready_counts_as_unread_and_not_as_pending() {
     let f = fixture(GroupOptions { max_pending: Some(2), ..acks() });
     f.enqueue(4);
     let (first, second) = (receipt(&f.a), receipt(&f.b));
@@ -464,7 +464,7 @@ fn settling_says_whether_it_counted() {
 }
 
 #[test]
-fn what_expires_while_it_is_pending_is_missed_and_its_late_ack_is_for_nothing() {
+fn a_pending_message_that_expires_is_missed_and_its_late_ack_does_nothing() {
     let f = fixture_of(Options { ttl: Some(5 * SECOND), ..Options::default() }, &acks(), None);
     f.enqueue(2);
     let (late, unread) = (receipt(&f.a), 1);
@@ -481,7 +481,7 @@ fn what_expires_while_it_is_pending_is_missed_and_its_late_ack_is_for_nothing() 
 }
 
 #[test]
-fn what_is_dying_and_expires_is_missed() {
+fn a_dying_message_that_expires_is_missed() {
     let (dead, _) = manual(Options { max_items: Some(1), ..Options::default() });
     dead.enqueue(0, 1).unwrap();
     let f = fixture_of(Options { ttl: Some(50 * SECOND), ..Options::default() }, &acks(), Some(&dead));
@@ -495,7 +495,7 @@ fn what_is_dying_and_expires_is_missed() {
 }
 
 #[test]
-fn what_makes_room_while_it_is_pending_is_missed() {
+fn a_pending_message_that_is_dropped_is_missed() {
     let options = Options { max_items: Some(2), overflow: Overflow::DropOldest, ..Options::default() };
     let f = fixture_of(options, &acks(), None);
     f.enqueue(2);
@@ -519,7 +519,7 @@ fn max_pending_holds_new_deliveries_back_but_not_redeliveries() {
 }
 
 #[test]
-fn what_a_closed_member_held_goes_back_at_once() {
+fn deliveries_of_a_closed_member_are_ready_at_once() {
     let f = fixture(GroupOptions { backoff: vec![60 * SECOND], ..acks() });
     f.enqueue(4);
     let (nacked, late, kept) = (receipt(&f.a), receipt(&f.a), receipt(&f.b));
@@ -547,7 +547,7 @@ fn a_late_ack_of_a_closed_member_counts() {
 }
 
 #[test]
-fn what_a_closed_member_held_for_the_last_time_is_buried() {
+fn the_last_delivery_of_a_closed_member_is_dead_lettered() {
     let (dead, _) = manual(Options::default());
     let f = fixture_of(Options::default(), &GroupOptions { max_deliver: Some(1), ..acks() }, Some(&dead));
     f.enqueue(2);
@@ -582,7 +582,7 @@ fn receipts_of_a_closed_group_are_worth_nothing_to_another() {
 }
 
 #[test]
-fn seeking_back_takes_back_what_is_pending_from_there_on() {
+fn seeking_back_takes_back_pending_deliveries_from_there_on() {
     let f = fixture(GroupOptions { max_deliver: Some(3), ..acks() });
     f.enqueue(4);
     let receipts = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
@@ -600,7 +600,7 @@ fn seeking_back_takes_back_what_is_pending_from_there_on() {
 }
 
 #[test]
-fn what_was_taken_back_and_expires_is_missed_once() {
+fn a_message_taken_back_that_expires_is_missed_once() {
     let f = fixture_of(Options { ttl: Some(5 * SECOND), ..Options::default() }, &acks(), None);
     f.enqueue(2);
     seqs(&f.a, 2);
@@ -610,7 +610,7 @@ fn what_was_taken_back_and_expires_is_missed_once() {
 }
 
 #[test]
-fn seeking_forward_leaves_what_is_pending() {
+fn seeking_forward_keeps_pending_deliveries() {
     let f = fixture(acks());
     f.enqueue(4);
     let pending = receipt(&f.a);
@@ -709,7 +709,7 @@ fn with_interest_an_ack_gives_a_blocked_producer_its_space() {
 // --- ending, waiting --------------------------------------------------------------------------------------------------
 
 #[test]
-fn join_waits_for_what_is_pending() {
+fn join_waits_for_pending_deliveries() {
     let f = fixture(acks());
     f.enqueue(1);
     let receipt = receipt(&f.a);
@@ -732,7 +732,7 @@ fn a_closed_queue_is_drained_when_nothing_is_pending() {
 }
 
 #[test]
-fn closing_at_once_discards_what_is_pending_and_nothing_is_missed() {
+fn closing_at_once_discards_pending_messages_and_counts_none_missed() {
     let f = fixture(acks());
     f.enqueue(2);
     let receipt = receipt(&f.a);
@@ -770,7 +770,7 @@ fn a_blocked_member_wakes_for_a_redelivery_at_its_moment() {
 }
 
 #[test]
-fn a_blocked_member_wakes_when_what_was_pending_expires_and_makes_room() {
+fn a_blocked_member_wakes_when_a_pending_message_expires_and_makes_room() {
     let how = GroupOptions { max_pending: Some(1), ..acks() };
     let (_queue, group, a, b) = real(&how, &[Lifetime::Own(100 * MILLISECOND), Lifetime::Queue]);
     let begun = Instant::now();
@@ -781,7 +781,7 @@ fn a_blocked_member_wakes_when_what_was_pending_expires_and_makes_room() {
 }
 
 #[test]
-fn a_blocked_member_wakes_for_what_a_closed_one_held() {
+fn a_blocked_member_wakes_for_deliveries_of_a_closed_member() {
     let (_queue, _group, a, b) = real(&acks(), &[Lifetime::Queue]);
     receipt(&a);
     let blocked = thread::spawn(move || b.read_within(Some(Duration::from_secs(30))));

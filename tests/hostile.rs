@@ -109,7 +109,7 @@ fn a_batch_that_panics_has_read_up_to_there() {
 }
 
 #[test]
-fn what_a_panicking_read_made_expire_is_dropped_without_the_lock_and_wakes_whom_it_concerns() {
+fn expiry_in_a_panicking_read_drops_without_the_lock_and_wakes_waiters() {
     let f = fixture(Options { max_items: Some(3), ttl: None, ..Options::default() });
     let consumer = f.consumer();
     f.queue.enqueue_for(f.payload(true), 1, Lifetime::Own(5 * SECOND)).unwrap();

@@ -104,7 +104,7 @@ fn the_limits_hold_to_the_last_message_and_the_last_byte() {
 }
 
 #[test]
-fn a_ring_drops_what_it_has_to() {
+fn a_ring_drops_no_more_than_needed() {
     let (queue, reader, _) =
         open(Options { max_items: Some(200), overflow: Overflow::DropOldest, ..Options::default() });
     post(&queue, 1..=300);
@@ -115,7 +115,7 @@ fn a_ring_drops_what_it_has_to() {
 }
 
 #[test]
-fn what_is_posted_expires_in_its_time_and_not_before() {
+fn posted_messages_expire_at_their_time_and_not_before() {
     let (queue, reader, clock) = open(Options { ttl: Some(10 * SECOND), ..Options::default() });
     clock.advance(4 * SECOND);
     post(&queue, 1..=2);
@@ -133,7 +133,7 @@ fn what_is_posted_expires_in_its_time_and_not_before() {
 }
 
 #[test]
-fn what_never_expires_does_not_keep_what_is_posted_after_it() {
+fn a_message_without_ttl_does_not_keep_later_posts() {
     let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
     post(&queue, 0..=0);
     queue.enqueue_for(1, 8, Lifetime::Forever).unwrap();
@@ -179,7 +179,7 @@ fn whoever_waits_closes_the_inbox() {
 }
 
 #[test]
-fn what_was_posted_before_a_close_is_read_after_it() {
+fn messages_posted_before_a_close_are_read_after_it() {
     let (queue, reader, _) = open(Options::default());
     post(&queue, 1..=3);
     queue.close(false);
@@ -195,7 +195,7 @@ fn what_was_posted_before_a_close_is_read_after_it() {
 }
 
 #[test]
-fn what_is_posted_is_dropped_with_the_queue() {
+fn posted_messages_are_dropped_with_the_queue() {
     let queue = Queue::<Arc<()>>::new(&Options::default());
     let payload = Arc::new(());
     queue.enqueue(payload.clone(), 8).unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mpmc_queue::{Error, Lifetime, MESSAGE_OVERHEAD};
+use mpmc_queue::{Error, Lifetime, MESSAGE_OVERHEAD, PENDING_OVERHEAD};
 
 /// The payloads that are alive.
 #[derive(Debug, Default)]
@@ -20,13 +20,15 @@ impl Ledger {
         (self.count.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst))
     }
 
-    /// Checks that just so many payloads are alive, and that their memory is what the queue says.
+    /// Checks that exactly `count` payloads are alive, and that the queue's memory is theirs and that of the deliveries: of
+    /// these so many are pending, and perhaps some of those that are unread, for they may be redeliveries.
     ///
     /// Large removals are dropped by the expiration thread: that is waited for.
-    pub fn check(&self, count: u64, memory: u64) {
+    pub fn check(&self, count: u64, memory: u64, max: u64, (pending, unread): (u64, u64)) {
         self.check_count(count);
-        let charged = self.figures().1.wrapping_add(count * MESSAGE_OVERHEAD);
-        assert_eq!(memory, charged, "the memory is that of the payloads");
+        let messages = self.figures().1.wrapping_add(count * MESSAGE_OVERHEAD);
+        let with = |deliveries: u64| messages.saturating_add(deliveries * PENDING_OVERHEAD).min(max.max(messages));
+        assert!(with(pending) <= memory && memory <= with(pending + unread), "the memory is that of the payloads");
     }
 
     pub fn check_count(&self, count: u64) {

@@ -6,120 +6,22 @@
 #![no_main]
 
 mod books;
+mod input;
 
-use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use mpmc_queue::{
     Clock, Consumer, Error, Group, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now, Options, Overflow, Queue,
-    Receipt, Retention, Settle, Start,
+    Receipt, Retention, Start,
 };
 use std::sync::Arc;
 
 use books::{Account, Ledger, Payload};
+use input::{Input, Operation, Place, Setup, TICK, ticks};
 
-/// Time goes in these steps, so that moments meet often.
-const TICK: u64 = 1000;
 /// Readers and groups at the most: more of them find nothing new.
 const CROWD: usize = 6;
 /// Messages held by a queue at the most: more of them find nothing new, slowly.
 const MANY: u64 = 6000;
-
-#[derive(Arbitrary, Debug)]
-struct Input {
-    setup: Setup,
-    operations: Vec<Operation>,
-}
-
-#[derive(Arbitrary, Debug)]
-struct Setup {
-    ttl: Option<u8>,
-    max_bytes: Bytes,
-    max_items: Option<u16>,
-    interest: bool,
-    drops: bool,
-    audit: bool,
-    read_times: bool,
-    dead_items: Option<u8>,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Bytes {
-    Of(u16),
-    Thousands(u8),
-    /// So many less than the largest number.
-    Short(u8),
-    Half,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Life {
-    Queue,
-    Own(u8),
-    Forever,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Place {
-    Earliest,
-    Latest,
-    Seq(u16),
-    Back(u16),
-    Time(u16),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Say {
-    Ack,
-    Nack(u8),
-    Term,
-    InProgress,
-}
-
-#[derive(Arbitrary, Debug)]
-enum Operation {
-    Enqueue(u8, Life),
-    EnqueueLarge(Bytes),
-    Batch(u16, u8),
-    Read(u8, u16),
-    ReadOne(u8),
-    ReadAll(u8),
-    Peek(u8),
-    AddConsumer(Place, bool),
-    CloseReader(u8),
-    Seek(u8, Place),
-    TakeMissed(u8),
-    History(u8, u8),
-    Readings(u16),
-    AddGroup {
-        start: Place,
-        ack_wait: Option<u8>,
-        max_deliver: Option<u8>,
-        backoff: Vec<u8>,
-        max_pending: Option<u8>,
-        buries: bool,
-    },
-    AddMember(u8),
-    CloseGroup(u8),
-    Settle(u8, Say),
-    SettleAll(Say),
-    Advance(u8),
-    SetWall(u16),
-    SetTtl(Option<u8>),
-    SetExpires(bool),
-    SetMaxBytes(Bytes),
-    SetMaxItems(Option<u16>),
-    Force,
-    ReadDead(u8),
-    CloseDead,
-    Close(bool),
-    /// Opens the inbox, enqueues so many messages one by one, and reads after so many of each 16.
-    Stream {
-        count: u16,
-        size: u8,
-        who: u8,
-        reads: u8,
-    },
-}
 
 struct Reader {
     handle: Consumer<Payload>,
@@ -146,42 +48,6 @@ struct Stand {
     teams: Vec<Team>,
     receipts: Vec<Receipt>,
     teams_so_far: u64,
-}
-
-impl Bytes {
-    fn get(self) -> u64 {
-        match self {
-            Bytes::Of(bytes) => bytes.into(),
-            Bytes::Thousands(thousands) => u64::from(thousands) * 1000,
-            Bytes::Short(short) => u64::MAX - u64::from(short),
-            Bytes::Half => u64::MAX / 2,
-        }
-    }
-}
-
-impl Life {
-    fn get(self) -> Lifetime {
-        match self {
-            Life::Queue => Lifetime::Queue,
-            Life::Own(ticks) => Lifetime::Own(u64::from(ticks) * TICK),
-            Life::Forever => Lifetime::Forever,
-        }
-    }
-}
-
-impl Say {
-    fn get(self) -> Settle {
-        match self {
-            Say::Ack => Settle::Ack,
-            Say::Nack(ticks) => Settle::Nack(u64::from(ticks) * TICK),
-            Say::Term => Settle::Term,
-            Say::InProgress => Settle::InProgress,
-        }
-    }
-}
-
-fn ticks(count: Option<u8>) -> Option<u64> {
-    count.map(|count| u64::from(count) * TICK)
 }
 
 impl Stand {
@@ -463,7 +329,9 @@ impl Stand {
         let stats = self.queue.stats();
         self.queue.check();
         self.dead.check();
-        self.ledger.check(stats.total_items, stats.memory_usage);
+        let teams = self.teams.iter().map(|team| team.handle.stats().unwrap());
+        let deliveries = teams.fold((0, 0), |sum, team| (sum.0 + team.pending, sum.1 + team.unread));
+        self.ledger.check(stats.total_items, stats.memory_usage, stats.max_bytes, deliveries);
         self.dead_ledger.check_count(self.dead.len());
         assert!(stats.first_seq + stats.total_items <= stats.next_seq);
         for reader in self.readers.iter().filter(|reader| reader.group.is_none()) {
@@ -472,8 +340,7 @@ impl Stand {
         }
         for team in &self.teams {
             let figures = team.handle.stats().unwrap();
-            let accounted =
-                figures.read + figures.missed + figures.unread + figures.pending + figures.dead_lettered;
+            let accounted = figures.read + figures.missed + figures.unread + figures.pending + figures.dead_lettered;
             team.account.check(stats.next_seq, accounted);
         }
     }
@@ -496,6 +363,6 @@ fuzz_target!(|input: Input| {
     }
     let (ledger, dead_ledger) = (stand.ledger.clone(), stand.dead_ledger.clone());
     drop(stand);
-    ledger.check(0, 0);
+    ledger.check(0, 0, 0, (0, 0));
     dead_ledger.check_count(0);
 });

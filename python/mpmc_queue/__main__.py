@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except BrokenPipeError:
-        # Whoever read our output has left (`| head`); keep the flush at exit from failing over it again.
+        # The reader of our output has left (`| head`): keep the flush at exit from failing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -104,7 +104,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # As it was called: the installed command, or the module.
+    # The name it was called by: the installed command, or the module.
     prog = "mpmc-queue" if os.path.basename(sys.argv[0]).startswith("mpmc-queue") else "python -m mpmc_queue"
     parser = argparse.ArgumentParser(
         prog=prog,

@@ -141,7 +141,7 @@ def _messages(count: int) -> str:
     return f"{count:,} message{'' if count == 1 else 's'}"
 
 
-# Tracebacks and pickles name the public place, which stays where this file may not.
+# Tracebacks and pickles name the public module, which stays the same if this file moves.
 for _error in (
     QueueError,
     QueueFullError,

@@ -81,7 +81,7 @@ class Watched(Locked):
                 if other is queue:
                     return
                 if self._distinct_names and other.name == queue.name:
-                    # A queue that has taken the place of one that was closed goes on under its name.
+                    # A queue that replaces a closed one continues under its name.
                     if not other.closed:
                         raise ValueError(
                             f"queue must have a name of its own: another {queue.name!r} is watched already"

@@ -15,17 +15,17 @@ use crate::time::clock;
 use crate::time::timers::Timers;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-/// Something that has to be looked at, at certain moments.
+/// Something with work to do at certain moments.
 pub(crate) trait Serviced: Send + Sync {
-    /// Does what is due, and says when it has to be looked at next (monotonic nanoseconds), or NEVER. Lets go of what may
-    /// be the last reference to it.
+    /// Does what is due, and returns when to be called next (monotonic nanoseconds), or NEVER. May drop the last
+    /// reference to itself.
     fn service(self: Arc<Self>) -> u64;
 }
 
 enum Command {
     /// Look at the schedule: there is something earlier.
     Look,
-    /// Something to do that nobody should wait for.
+    /// Work that no caller should wait for.
     Run(Box<dyn FnOnce() + Send>),
     /// End.
     #[allow(dead_code, reason = "for the binding")]
@@ -56,7 +56,7 @@ struct Expiration {
 static EXPIRATION: Mutex<Expiration> =
     Mutex::new(Expiration { thread: Thread::Idle, schedule: Timers::new(), next: NEVER });
 
-/// What there is around the engine, where that is not just Rust.
+/// The environment of the engine where it is not plain Rust.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     /// Runs the whole life of the thread.
@@ -67,13 +67,13 @@ pub(crate) struct Surroundings {
 
 static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
 
-/// Has the thread live inside of `surroundings`, and whoever waits for its lock wait as they say. Only the first call counts.
+/// Runs the thread inside `surroundings`, which also decide how waiters for its lock pause. Only the first call counts.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn surround(surroundings: Surroundings) {
     let _ = SURROUNDINGS.set(surroundings);
 }
 
-/// Who waits for the lock here may be of any queue, and so of any host.
+/// A waiter for this lock may belong to any queue, and so to any host.
 struct AnyHost;
 
 impl Host for AnyHost {
@@ -101,7 +101,7 @@ impl Expiration {
         }
     }
 
-    /// Sends a command. It comes back where there is no thread and none can be started: what it holds must not be dropped
+    /// Sends a command. Returns it if there is no thread and none can be started: its contents must not be dropped
     /// under the lock.
     fn send(&mut self, command: Command) -> Result<(), Command> {
         if let Thread::Idle = self.thread {

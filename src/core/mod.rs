@@ -23,10 +23,10 @@ use dead_letters::DeadLetter;
 use expiry::Serviced;
 use inbox::Inbox;
 
-/// More removed chunks than this are dropped by the expiration thread, not by whoever came by.
+/// When more chunks than this were removed, the expiration thread drops them instead of the caller.
 const DROP_INLINE: usize = 4;
 
-/// What handles share. Aligned to cache lines, so that what a call touches is not sometimes in one more of them.
+/// The state that handles share. Aligned to cache lines, so that a call always touches the same number of them.
 #[repr(align(64))]
 pub(crate) struct Core<T: Send + 'static, H: Host> {
     /// Unique in the process.
@@ -35,7 +35,7 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
     /// Whether a read needs the time even where nothing expires.
     is_read_timed: bool,
     state: Mutex<State<T>>,
-    /// Whether a thread that forks holds the lock, over the fork.
+    /// Whether a thread that forks holds the lock at this moment.
     #[allow(dead_code, reason = "for the binding")]
     is_held_for_fork: AtomicBool,
     /// Where producers leave messages while others are at the log.
@@ -61,7 +61,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Takes the lock, if that is free, at least in a moment, and nothing is due.
+    /// Takes the lock if it is free, at once or after a few tries, and nothing is due.
     #[inline(always)]
     fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.state.try_lock();
@@ -76,10 +76,10 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
             cold_path();
             return None;
         };
-        // Where nothing ever expires, the time may not matter.
+        // If nothing ever expires, a read may not need the time.
         if is_timed || state.due() != NEVER {
-            // Read with the lock taken: the processor goes on with what follows while it reads its counter, but it does not
-            // begin to take a lock before that is done.
+            // The clock is read with the lock taken: the processor continues with the following instructions while it
+            // reads its counter, but would not begin to take a lock before that is done.
             state.advance(self.clock.now());
         }
         if state.is_due() {
@@ -89,16 +89,16 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         Some(state)
     }
 
-    /// Takes the lock to read in the usual case: it is free and nothing is due. There may be messages in the inbox. What
-    /// follows leaves nothing to do. Where it turns out not to be the usual case after all, it does nothing, and
-    /// [`with_to_read`](Self::with_to_read) is next. Nobody is waited for, so the interpreter is not let go of.
+    /// Takes the lock for a read in the usual case: it is free and nothing is due. There may be messages in the inbox.
+    /// The caller must leave no effects to apply. In any other case nothing is done, and the caller continues with
+    /// [`with_to_read`](Self::with_to_read). It never waits, so the interpreter stays attached.
     #[inline(always)]
     pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
         self.enter(self.is_read_timed)
     }
 
-    /// The same for producers, with the inbox closed. What may become due before the expiration thread comes has to be
-    /// followed by [`unlock`](Self::unlock).
+    /// The same for producers, with the inbox closed. If something becomes due before the expiration thread comes,
+    /// [`unlock`](Self::unlock) has to follow.
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.enter(true)?;
@@ -162,7 +162,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Lets go of the lock, and has the expiration thread come in time.
+    /// Releases the lock, and wakes the expiration thread in time for what is due.
     #[inline]
     pub(crate) fn unlock(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
         let due = state.due();
@@ -176,7 +176,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Runs `f` under the lock, after what is due has expired, and carries out what it leaves to do.
+    /// Runs `f` under the lock, after removing what is due, and then applies the effects.
     #[inline]
     pub(crate) fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
         let now = self.clock.now();
@@ -190,7 +190,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         self.run(self.lock_to_read(), now, f)
     }
 
-    /// Takes the lock, after what is due has been done. Returns how many messages have expired, too.
+    /// Takes the lock after doing what is due. Also returns how many messages have expired.
     pub(crate) fn lock_up_to_date(&self, fx: &mut Effects<T>) -> (MutexGuard<'_, State<T>>, u64) {
         let now = self.clock.now();
         label(&|| ());
@@ -198,7 +198,8 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         (state, expired)
     }
 
-    /// Takes a reading of the clock in, and does what is due by it: the state, the time, and how many messages expired.
+    /// Takes a clock reading into the state, and does what is due by it. Returns the state, the time, and how many
+    /// messages expired.
     #[inline]
     fn catch_up<'a>(
         &'a self,
@@ -222,7 +223,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R,
     ) -> R {
         label(&f);
-        // Made before the guard gets its name, so that unwinding lets go of the lock first.
+        // Declared before the guard, so that unwinding releases the lock first.
         let mut left = LeftToDo { core: self, fx: Effects::new() };
         let (mut state, now, _) = self.catch_up(state, now, &mut left.fx);
         let result = f(&mut state, now, &mut left.fx);
@@ -240,7 +241,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         result
     }
 
-    /// Keeps everything still over a fork.
+    /// Takes every lock of the queue before a fork.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn before_fork(&self) {
         hold(self.lock());
@@ -248,7 +249,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         self.inbox.before_fork();
     }
 
-    /// Lets go of it again.
+    /// Releases those locks after the fork.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn after_fork(&self) {
         self.inbox.after_fork();
@@ -256,11 +257,12 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         release(&self.state);
     }
 
-    /// Looks at the state, for a garbage collector: no thread of Python runs meanwhile but the one that calls.
+    /// Looks at the state for a garbage collector: no other thread runs Python code meanwhile.
     ///
-    /// A thread that forks takes the locks of all queues one by one. Where it has to wait for one, it lets go of the
-    /// interpreter, and a collection may begin, which must not wait for a lock that the forking thread has already: it
-    /// would be let go of only after the fork. What that lock guards stands still.
+    /// A thread that forks takes the locks of all queues one by one. While it waits for one of them it is detached from
+    /// the interpreter, and a collection may begin. The collection must not wait for a lock that the forking thread
+    /// already holds, since that is released only after the fork. The state behind such a lock does not change
+    /// meanwhile.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn look_while_collecting<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         match self.is_held_for_fork.load(Ordering::SeqCst) {
@@ -278,7 +280,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         expiry::arm(self.number, due, Arc::downgrade(&this));
     }
 
-    /// Removes what is due, letting go of the lock between slices.
+    /// Removes what is due, releasing the lock between slices.
     #[cold]
     fn expire<'a>(
         &'a self,
@@ -295,14 +297,14 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         (state, count)
     }
 
-    /// Does what was left to do, and drops here what was removed, however much it is: for calls that promise it.
+    /// Applies the effects, and drops all removed payloads in this thread: for calls that promise it.
     pub(crate) fn apply_here(self: &Arc<Self>, mut fx: Effects<T>) {
         let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         self.apply(fx);
         H::dispose(&mut || removed.drop_some());
     }
 
-    /// Does what was left to do.
+    /// Applies the effects.
     #[cold]
     pub(crate) fn apply(self: &Arc<Self>, fx: Effects<T>) {
         if !fx.wakers.is_empty() {
@@ -322,8 +324,8 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     }
 }
 
-/// What a call leaves to do once the lock is free. It is done as well where foreign code that the call runs panics (the
-/// `clone` of a payload): others wait for it.
+/// What a call leaves to do once the lock is free. It is also done if foreign code in the call (the `clone` of a
+/// payload) panics, since others wait for it.
 struct LeftToDo<'a, T: Send + 'static, H: Host> {
     core: &'a Arc<Core<T, H>>,
     fx: Effects<T>,

@@ -8,14 +8,14 @@ use crate::sync::Host;
 use crate::wait::list::{Condition, Ticket};
 use crate::wait::parker::Parker;
 
-/// A thread among the waiters, which gives up when this is dropped.
+/// A waiting thread; dropping this removes it from the wait list.
 struct InLine<'a, T: Send + 'static, H: Host> {
     queue: &'a Queue<T, H>,
     ticket: Ticket,
 }
 
 impl<T: Send + 'static, H: Host> InLine<'_, T, H> {
-    /// Ends a waiting that got what it waited for: nobody else needs the wake-up.
+    /// Ends a wait that succeeded: the wake-up need not be passed on.
     fn done(self) {
         self.queue.remove_waiter(&self.ticket);
         std::mem::forget(self);
@@ -62,9 +62,9 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, fx| state.give_up(ticket, fx));
     }
 
-    /// Tries, and waits, and tries again, until `attempt` has a result (then it is returned), one of the two fails (then
-    /// the failure is), or the deadline has passed (then None). `sleep` parks the thread, at most so long, and says
-    /// whether it was woken.
+    /// Calls `attempt` and waits, in turns. Returns the result of `attempt`, the first error of `attempt` or `sleep`,
+    /// or None after the deadline. `sleep` parks the thread for at most the given time, and returns whether it was
+    /// woken.
     pub(crate) fn block<R, E>(
         &self,
         condition: Condition,
@@ -77,7 +77,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         }
         let parker = Parker::new();
         let waker = Waker::from(parker.clone());
-        // A producer keeps its place until it has got in; the others come back at the end of their line.
+        // A producer keeps its place in line until it is admitted; other waiters enter again at the end of their line.
         let keeps_place = matches!(condition, Condition::Space(_));
         loop {
             let Some(ticket) = self.wait(condition, &waker) else {

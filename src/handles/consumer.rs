@@ -31,7 +31,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.key
     }
 
-    /// Hands up to `limit` messages to `visit`, under the lock, and returns how many; 0: nothing is there yet.
+    /// Passes up to `limit` messages to `visit`, under the lock, and returns how many; 0: none are there yet.
     ///
     /// # Errors
     /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`], [`Error::Missed`].
@@ -40,8 +40,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, false, fx, visit))
     }
 
-    /// The next part of a call that has handed messages over already: what was missed after them is left for the next call
-    /// to tell.
+    /// Continues a call that has already delivered messages. A gap after those is reported by the next call.
     ///
     /// # Errors
     /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`].
@@ -49,8 +48,8 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, true, fx, visit))
     }
 
-    /// Hands the next message to `visit`, under the lock, in the usual case; None: [`read_with`](Self::read_with) handles
-    /// it, and nothing was done.
+    /// Passes the next message to `visit`, under the lock, in the usual case. None: nothing was done, continue with
+    /// [`read_with`](Self::read_with).
     #[inline(always)]
     pub(crate) fn read_fast<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let core = &self.queue.core;
@@ -89,7 +88,8 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.block(Condition::Message(self.key), deadline(limit), |_| self.read(), park)
     }
 
-    /// Takes back that `count` missed messages were told of by a delivery that nobody got to see.
+    /// Undoes the report of `count` missed messages by a delivery that the caller never received. The next delivery
+    /// reports them.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn untell(&self, count: u64) {
         self.queue.core.with(|state, _, _| state.untell(self.key, count));
@@ -143,7 +143,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with(|state, _, _| state.missed(self.key))
     }
 
-    /// Those since it was last asked for; None: none, and there may be some yet.
+    /// Messages missed since the last call; None: none so far, and more may come.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].

@@ -1,6 +1,6 @@
 //! What a queue's handle tells: figures, who is there, what is held.
 //!
-//! Where thousands are asked about, a few are looked at under each hold of the lock, so that nobody waits for all of them.
+//! Thousands of consumers or groups are looked at a few at a time, so that no one waits for all of them.
 
 use uuid::Uuid;
 

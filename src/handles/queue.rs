@@ -45,8 +45,8 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     // --- producing ----------------------------------------------------------------------------------------------------
 
-    /// Adds a message in the usual case, and returns its seq; `payload` is then what left to make room for it, if anything
-    /// did. None: [`try_enqueue`](Self::try_enqueue) handles it; `payload` is untouched.
+    /// Adds a message in the usual case and returns its seq; `payload` then holds the message that was removed to make
+    /// room, if any. None: `payload` is untouched, continue with [`try_enqueue`](Self::try_enqueue).
     #[inline(always)]
     pub(crate) fn enqueue_fast(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         if H::HAS_INBOX && self.core.inbox.may_be_open() {
@@ -64,8 +64,8 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         seq
     }
 
-    /// Adds all of a batch in the usual case; None: nothing was taken from `each`, and
-    /// [`try_enqueue`](Self::try_enqueue) handles it.
+    /// Adds all of a batch in the usual case. None: nothing was taken from `each`, continue with
+    /// [`try_enqueue`](Self::try_enqueue).
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_batch_fast(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
         let mut state = self.core.enter_to_add()?;
@@ -141,7 +141,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             }
             return Ok(seq);
         }
-        // Kept out here, so that what is refused is dropped without the lock.
+        // Declared outside the closure, so that refused payloads are dropped without the lock.
         let mut one = payload.map(|payload| (payload, size)).into_iter();
         self.enqueue_now(&mut one, Need::one(size), lifetime)
     }
@@ -160,7 +160,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             }
             return result;
         }
-        // Kept out here, so that what is refused is dropped without the lock.
+        // Declared outside the closure, so that refused payloads are dropped without the lock.
         let mut each = batch.into_iter();
         self.enqueue_now(&mut each, need, Lifetime::Queue)
     }
@@ -327,7 +327,8 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     // --- ending -------------------------------------------------------------------------------------------------------
 
-    /// Ends it for producers, and for consumers once they have read what is left (at once, if `immediate`).
+    /// Closes the queue: for producers at once, for consumers once they have read what is left (at once if
+    /// `immediate`).
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
         let (mut state, _) = self.core.lock_up_to_date(&mut fx);
@@ -336,7 +337,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         self.core.apply_here(fx);
     }
 
-    /// Takes every payload out, for a queue that nobody can reach any more.
+    /// Removes every payload of a queue that has become unreachable.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn discard(&self) {
         let mut fx = Effects::new();

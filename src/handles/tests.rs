@@ -76,7 +76,7 @@ fn each_message_wakes_one_reader_of_each_position() {
 }
 
 #[test]
-fn a_reader_that_leaves_what_it_was_woken_for_wakes_the_next() {
+fn a_woken_reader_that_leaves_without_its_message_wakes_the_next() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
     let [first, second] = [(); 2].map(|()| Waiting::on(&queue, Condition::Message(reader.key())));
@@ -87,7 +87,7 @@ fn a_reader_that_leaves_what_it_was_woken_for_wakes_the_next() {
 }
 
 #[test]
-fn a_reader_that_was_not_woken_wakes_nobody_when_it_leaves() {
+fn a_reader_that_was_not_woken_wakes_no_other_when_it_leaves() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
     let [first, second] = [(); 2].map(|()| Waiting::on(&queue, Condition::Message(reader.key())));
@@ -98,7 +98,7 @@ fn a_reader_that_was_not_woken_wakes_nobody_when_it_leaves() {
 }
 
 #[test]
-fn seeking_back_wakes_those_who_wait_at_the_position() {
+fn seeking_back_wakes_waiting_readers() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
@@ -131,7 +131,7 @@ fn closing_wakes_everyone() {
 }
 
 #[test]
-fn a_removed_consumer_wakes_those_who_wait_at_it() {
+fn a_removed_consumer_wakes_its_waiters() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
     let waiting =
@@ -155,7 +155,7 @@ fn a_join_wakes_when_the_last_message_is_read() {
 }
 
 #[test]
-fn a_join_wakes_when_who_had_not_read_goes() {
+fn a_join_wakes_when_the_consumer_that_had_not_read_is_removed() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
@@ -176,7 +176,7 @@ fn a_producer_wakes_when_it_fits_and_not_before() {
 }
 
 #[test]
-fn a_higher_limit_wakes_the_first_producer_and_a_lower_one_those_who_never_fit() {
+fn a_higher_limit_wakes_the_first_producer_and_a_lower_one_those_that_can_never_fit() {
     let queue = full_of(2);
     let [first, second] = [1, 2].map(|items| Waiting::on(&queue, space(items)));
     queue.set_max_items(Some(3));
@@ -186,7 +186,7 @@ fn a_higher_limit_wakes_the_first_producer_and_a_lower_one_those_who_never_fit()
 }
 
 #[test]
-fn nobody_gets_in_before_a_producer_that_waits() {
+fn no_producer_overtakes_a_waiting_one() {
     let queue = full_of(2);
     let reader = consumer(&queue);
     let waiting = Waiting::on(&queue, space(1));
@@ -224,7 +224,7 @@ fn a_producer_that_goes_away_lets_the_next_in() {
 }
 
 #[test]
-fn what_makes_room_wakes_whoever_waits_for_something_missed() {
+fn a_drop_wakes_waiters_for_missed_messages() {
     let (queue, _) = manual(Options { max_items: Some(1), overflow: Overflow::DropOldest, ..Options::default() });
     let reader = consumer(&queue);
     queue.enqueue(0, 1).unwrap();
@@ -234,7 +234,7 @@ fn what_makes_room_wakes_whoever_waits_for_something_missed() {
 }
 
 #[test]
-fn a_member_wakes_for_what_its_group_may_deliver() {
+fn a_member_wakes_when_its_group_may_deliver() {
     let (queue, clock) = manual(Options::default());
     let how = GroupOptions { ack_wait: Some(10), max_pending: Some(1), ..GroupOptions::default() };
     let group = queue.add_group("g", Start::Earliest, &how, None).unwrap();

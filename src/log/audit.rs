@@ -158,9 +158,9 @@ impl Reads {
         self.runs.push_back(run);
     }
 
-    /// Forgets what speaks only of messages before `head`, and, where a consumer goes over the same messages again and
-    /// again, the oldest readings of them: so that there are at most `most` bytes, the newest run aside. Returns the seq
-    /// before which readings of messages from `head` on were forgotten.
+    /// Forgets records that concern only messages before `head`. If a consumer reads the same messages again and again,
+    /// the oldest readings also go, so that at most `most` bytes remain besides the newest run. Returns the seq before
+    /// which readings of messages from `head` on were forgotten.
     pub(crate) fn trim(&mut self, head: u64, most: usize) -> u64 {
         let mut forgotten = 0;
         while let Some(run) = self.runs.front()

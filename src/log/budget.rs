@@ -3,7 +3,8 @@
 use crate::error::{Full, Limit};
 use crate::need::{Need, PENDING_OVERHEAD};
 
-/// The largest limit on bytes; what is set beyond it counts as this. So no sum of two charges that were let in overflows.
+/// The largest limit on bytes; larger values are clamped to it, so that the sum of two admitted charges cannot
+/// overflow.
 const LARGEST: u64 = i64::MAX as u64;
 
 /// What the queue holds, against what it may hold.
@@ -34,8 +35,8 @@ impl Budget {
         self.max_bytes = max.min(LARGEST);
     }
 
-    /// Bytes held. A read never fails for want of memory: what becomes pending in a full queue is charged all the same, so
-    /// that nothing is let in until it is settled, but is told only up to the limit.
+    /// Bytes held. A read never fails for lack of memory: deliveries that become pending in a full queue are charged in
+    /// full, so that nothing is admitted until enough are settled, but they are reported only up to the limit.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.min(self.max_bytes.max(self.bytes - self.pending))
     }
@@ -91,7 +92,7 @@ impl Budget {
     pub(crate) fn check_ever(&self, need: Need) -> Result<(), Full> {
         match self.check(need) {
             Err(full) if full.is_hopeless() => Err(full),
-            // It may be over the other limit, too, which `check` did not come to.
+            // It may exceed the other limit, which `check` did not reach.
             _ => match self.max_items {
                 Some(max) if need.items > max => {
                     Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items, ahead: 0 })

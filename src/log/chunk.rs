@@ -66,8 +66,8 @@ pub(crate) struct Chunk<T> {
     pub(crate) slots: Vec<Slot<T>>,
     /// The seqs of the slots, from the base on; empty while the chunk is dense.
     pub(crate) offsets: Vec<u32>,
-    /// When messages end that have a time to live of their own, from `mono` on, by slot, as far as there are any; NEVER for
-    /// the others.
+    /// Deadlines of messages with a ttl of their own, by slot, relative to `mono`; NEVER for the others. Only as long
+    /// as needed.
     pub(crate) deadlines: Vec<u64>,
 }
 

@@ -40,11 +40,11 @@ struct Entry {
     due: u64,
 }
 
-/// Chunks one after the other; never without any.
+/// Consecutive chunks; never empty.
 #[derive(Debug)]
 struct Block {
     entries: VecDeque<Entry>,
-    /// What each of them holds: by themselves, for they are summed up.
+    /// What each of them holds, in an array of its own: sums run over it.
     each: VecDeque<Held>,
     /// What all of them hold.
     held: Held,
@@ -79,9 +79,9 @@ impl Index {
         block.due = block.due.min(due);
     }
 
-    /// Where the last chunk is that begins at or before a seq: block and entry.
+    /// Position of the last chunk that begins at or before a seq: block and entry.
     fn place(&self, seq: u64) -> Option<(usize, usize)> {
-        // Where messages leave in order, it is the first.
+        // Usually it is the first: messages leave in order.
         let block = match self.blocks.get(1) {
             Some(second) if second.entries[0].base <= seq => {
                 self.blocks.partition_point(|block| block.entries[0].base <= seq) - 1
@@ -101,7 +101,8 @@ impl Index {
         self.place(seq).map(|(block, entry)| self.blocks[block].entries[entry].key)
     }
 
-    /// Key of the first chunk for which `is_before` does not hold, where it holds for none behind one for which it does not.
+    /// Key of the first chunk for which `is_before` is false. It must be true for all chunks before that one, and false
+    /// for all behind it.
     pub(crate) fn first_not(&self, is_before: impl Fn(usize) -> bool) -> Option<usize> {
         let is_block_before = |block: &Block| block.entries.back().is_some_and(|entry| is_before(entry.key));
         let block = self.blocks.get(self.blocks.partition_point(is_block_before))?;
@@ -143,7 +144,7 @@ impl Index {
         }
     }
 
-    /// The chunk at `base` begins later now, but before the next.
+    /// Moves the start of the chunk at `base`, staying before the next chunk.
     pub(crate) fn rebase(&mut self, base: u64, rebased: u64) {
         if let Some(entry) = self.entry(base) {
             entry.base = rebased;
@@ -197,7 +198,7 @@ impl Index {
             && self.blocks[number].entries.len() + next.entries.len() <= BLOCK / 2
             && let Some(next) = self.blocks.remove(number + 1)
         {
-            // Few are left of both: so the blocks are never many for what they hold.
+            // Merging small neighbours keeps the number of blocks in proportion to what they hold.
             let block = &mut self.blocks[number];
             block.held.add(next.held);
             block.due = block.due.min(next.due);

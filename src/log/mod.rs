@@ -72,7 +72,7 @@ pub(crate) struct Log<T> {
     bytes: u64,
     /// Key of the chunk that is being filled, which is the last; NIL: the next message begins one.
     filling: usize,
-    /// A moment before which no time to live of its own ends in that.
+    /// A moment before which no own ttl in that chunk ends.
     filling_due: u64,
     /// All chunks but the one that is being filled.
     index: Index,

@@ -7,20 +7,21 @@ use super::removed::Removed;
 use crate::need::Need;
 use crate::time::NEVER;
 
-/// What [`Log::sweep`] did.
+/// What [`Log::sweep`] removed.
 #[derive(Debug)]
 pub(crate) struct Swept {
     /// What left.
     pub(crate) need: Need,
-    /// The seqs that it took are from here on, and before `upto`, to which it came.
+    /// The seqs of the removed messages are from `from` on and before `upto`, which is how far it came.
     pub(crate) from: u64,
     pub(crate) upto: u64,
-    /// Whether it came to its end, or was stopped by its slice.
+    /// Whether it reached its end instead of the end of its slice.
     pub(crate) done: bool,
 }
 
 impl<T> Log<T> {
-    /// Takes the oldest message out, if `may` says so and it is followed by another in its chunk. None: nothing was done.
+    /// Removes the oldest message, if `may` allows it and its chunk holds another one behind it. None: nothing was
+    /// done.
     pub(crate) fn pop_front(&mut self, may: impl FnOnce(Need) -> bool) -> Option<(T, Need)> {
         let key = self.front;
         let chunk = self.chunks.get_mut(key)?;
@@ -37,7 +38,7 @@ impl<T> Log<T> {
         Some((payload, need))
     }
 
-    /// Books what has left a chunk.
+    /// Updates the counts for what was removed from a chunk.
     #[inline]
     fn gone(&mut self, key: usize, base: u64, need: Need) {
         self.len -= need.items;
@@ -64,7 +65,7 @@ impl<T> Log<T> {
         Some(need)
     }
 
-    /// Takes out what has a time to live of its own that is over, in at most `slice` chunks.
+    /// Removes messages whose own ttl is over, in at most `slice` chunks.
     pub(crate) fn remove_overdue(&mut self, now: u64, slice: usize, removed: &mut Removed<T>) -> Swept {
         let mut swept = Swept { need: Need::NONE, from: self.next, upto: self.head, done: false };
         for _ in 0..slice {
@@ -103,7 +104,7 @@ impl<T> Log<T> {
         swept
     }
 
-    /// A moment before which no time to live of its own ends, and the key of the chunk. None: there is none.
+    /// A moment before which no message's own ttl ends, and the key of its chunk. None: no message has one.
     pub(crate) fn first_deadline(&self) -> Option<(u64, usize)> {
         let first = self.index.first_due().min((self.filling_due, self.filling));
         Some(first).filter(|&(due, _)| due != NEVER)
@@ -175,7 +176,7 @@ impl<T> Log<T> {
         swept
     }
 
-    /// Unlinks a chunk that holds nothing any more, unless it is still to be filled, and compacts one that holds little.
+    /// Unlinks an empty chunk, unless it is still being filled, and compacts a sparse one.
     fn tidy(&mut self, key: usize, removed: &mut Removed<T>) {
         let chunk = &self.chunks[key];
         if chunk.live > 0 {
@@ -192,7 +193,7 @@ impl<T> Log<T> {
         }
         let mut hint = self.front;
         let (head, mut key) = (self.head, self.front);
-        // Chunks in front of the head's hold nothing else: they were unlinked when they emptied.
+        // Chunks before that of the head are empty, and were unlinked.
         while let Some(chunk) = self.chunks.get(key) {
             if chunk.live > 0 {
                 break;

@@ -179,7 +179,7 @@ fn run(steps: &[Step]) -> Both {
 }
 
 #[test]
-fn what_the_chunks_take_follows_what_is_held() {
+fn memory_of_chunks_follows_held_messages() {
     let mut both = run(&[Step::Append { count: 10_000, own: None }]);
     let mut removed = Removed::new();
     for seq in (0..10_000).filter(|seq| seq % 10 != 0) {

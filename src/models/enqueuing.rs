@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_enqueued_is_read_once_and_in_order() {
+fn messages_are_read_once_and_in_order() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
@@ -37,7 +37,7 @@ fn two_producers_get_two_seqs_and_every_consumer_the_same_order() {
 }
 
 #[test]
-fn what_expires_meanwhile_was_read_or_is_missed_and_never_comes_late() {
+fn an_expiring_message_is_either_read_in_time_or_missed() {
     explore(|| {
         let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
         let reader = consumer(&queue);
@@ -59,7 +59,7 @@ fn what_expires_meanwhile_was_read_or_is_missed_and_never_comes_late() {
 }
 
 #[test]
-fn what_is_past_its_time_is_not_delivered_whoever_removes_it() {
+fn expired_messages_are_not_delivered_before_they_are_removed() {
     explore(|| {
         let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
         let reader = consumer(&queue);
@@ -98,7 +98,7 @@ pub(super) fn expire_while_enqueuing(queue: &Queue, reader: &Consumer, clock: &M
 }
 
 #[test]
-fn what_a_closed_queue_accepted_is_read_and_nothing_else() {
+fn a_closed_queue_delivers_exactly_what_it_accepted() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
@@ -118,7 +118,7 @@ pub(super) fn close_while_enqueuing(queue: &Queue, reader: &Consumer) {
 }
 
 #[test]
-fn what_an_immediate_close_discards_is_neither_read_nor_missed() {
+fn messages_discarded_by_an_immediate_close_are_neither_read_nor_missed() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
@@ -135,7 +135,7 @@ fn what_an_immediate_close_discards_is_neither_read_nor_missed() {
 }
 
 #[test]
-fn a_removed_consumer_is_closed_to_whoever_waits_at_it() {
+fn waiters_of_a_removed_consumer_find_it_closed() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let (reader, other) = (consumer(&queue), consumer(&queue));
@@ -150,7 +150,7 @@ fn a_removed_consumer_is_closed_to_whoever_waits_at_it() {
 }
 
 #[test]
-fn what_nobody_is_left_to_read_makes_room_for_a_waiting_producer() {
+fn messages_without_readers_make_room_for_a_waiting_producer() {
     explore(|| {
         let queue = narrow();
         let (fast, slow) = (consumer(&queue), consumer(&queue));
@@ -165,7 +165,7 @@ fn what_nobody_is_left_to_read_makes_room_for_a_waiting_producer() {
 }
 
 #[test]
-fn what_is_dropped_for_newer_ones_was_read_or_is_missed() {
+fn a_dropped_message_was_either_read_or_is_missed() {
     explore(|| {
         let (queue, _) = queue(Options { max_items: Some(2), overflow: Overflow::DropOldest, ..untimed() });
         let reader = consumer(&queue);

@@ -41,7 +41,7 @@ fn an_ack_and_a_redelivery_settle_a_message_once() {
 }
 
 #[test]
-fn what_is_not_acknowledged_in_time_wakes_a_waiting_member() {
+fn an_unacknowledged_message_wakes_a_waiting_member() {
     explore(|| {
         let (queue, clock) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);
@@ -57,7 +57,7 @@ fn what_is_not_acknowledged_in_time_wakes_a_waiting_member() {
 }
 
 #[test]
-fn what_is_given_back_wakes_a_waiting_member() {
+fn a_returned_delivery_wakes_a_waiting_member() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);
@@ -72,7 +72,7 @@ fn what_is_given_back_wakes_a_waiting_member() {
 }
 
 #[test]
-fn what_a_closing_member_held_goes_to_a_waiting_one() {
+fn deliveries_of_a_closing_member_go_to_a_waiting_one() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let (group, one, other) = acknowledging(&queue);

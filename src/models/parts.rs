@@ -25,7 +25,7 @@ impl Watched {
 }
 
 #[test]
-fn one_at_a_time_has_the_lock_and_sees_what_those_before_did() {
+fn the_lock_has_one_holder_at_a_time_that_sees_earlier_changes() {
     explore(|| {
         let mutex = Arc::new(Mutex::new(Watched(UnsafeCell::new(0))));
         // Made before the others come.

@@ -4,7 +4,7 @@ use super::enqueuing::{close_while_enqueuing, expire_while_enqueuing, read_while
 use super::*;
 
 #[test]
-fn what_is_posted_is_read_once_and_in_order() {
+fn posted_messages_are_read_once_and_in_order() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
@@ -31,7 +31,7 @@ fn a_post_and_a_batch_get_seqs_of_their_own_and_every_consumer_the_same_order() 
 }
 
 #[test]
-fn nobody_who_waits_is_left_waiting_by_a_post() {
+fn a_post_leaves_no_waiter_waiting() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let readers = [consumer(&queue), consumer(&queue)];
@@ -61,7 +61,7 @@ fn whoever_waits_for_all_to_be_read_waits_for_what_was_posted_before() {
 }
 
 #[test]
-fn what_was_posted_before_a_close_is_read_and_nothing_else() {
+fn exactly_the_messages_posted_before_a_close_are_read() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);
@@ -71,7 +71,7 @@ fn what_was_posted_before_a_close_is_read_and_nothing_else() {
 }
 
 #[test]
-fn what_is_posted_during_expiry_is_expired_or_held_but_not_both() {
+fn a_message_posted_during_expiry_is_either_expired_or_held() {
     explore(|| {
         let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
         let reader = consumer(&queue);
@@ -82,7 +82,7 @@ fn what_is_posted_during_expiry_is_expired_or_held_but_not_both() {
 }
 
 #[test]
-fn a_consumer_that_is_added_meanwhile_reads_what_is_posted_after_its_start() {
+fn a_consumer_added_meanwhile_reads_messages_posted_after_its_start() {
     explore(|| {
         let (queue, _) = queue(untimed());
         assert!(queue.open_inbox());

@@ -131,7 +131,7 @@ fn a_close_wakes_the_producer_that_waits_for_room() {
 }
 
 #[test]
-fn the_last_read_wakes_whoever_joins() {
+fn the_last_read_wakes_a_join() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let reader = consumer(&queue);

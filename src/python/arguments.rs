@@ -65,7 +65,8 @@ fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(value_error(name, "a number of seconds that is not negative", value));
     }
-    // What cannot be represented is for ever; what is shorter than the clock can tell is as short as it can tell.
+    // A time too large to represent means for ever; one below the clock's resolution becomes the shortest that it can
+    // tell.
     let shortest = Duration::from_nanos(u64::from(seconds > 0.0));
     let duration = Duration::try_from_secs_f64(seconds).ok().filter(|d| d.as_nanos() < u128::from(LARGEST));
     Ok(duration.map(|duration| duration.max(shortest)))
@@ -346,7 +347,7 @@ impl<'py> FromPyObject<'_, 'py> for OwnTtl {
     }
 }
 
-/// Whether it is what the signature shows as the default: whoever binds arguments to that passes it on.
+/// Whether it is the default shown in the signature: `inspect.Signature.bind` passes that on.
 fn is_queue_ttl(value: &Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     static QUEUE_TTL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();

@@ -79,8 +79,8 @@ impl Consumer {
                 if matches.as_ref().is_ok_and(|&matches| matches) {
                     return Ok(Some(message));
                 }
-                // Passed over: in a group it is settled as read, and what was missed before it comes with the next that is
-                // delivered.
+                // Passed over: in a group it is settled as read, and the gap before it is reported by the next
+                // delivery.
                 message.get().pass_over(py);
                 if missed > 0 {
                     self.consumer.untell(missed);

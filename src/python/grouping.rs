@@ -15,7 +15,7 @@ pub(super) fn share(payload: &Py<PyAny>) -> Py<PyAny> {
 
 /// A queue as the place for dead letters. They are sized as if they had been enqueued there by hand.
 pub(super) fn letters(queue: &Bound<'_, Queue>) -> PyResult<DeadLetter<Py<PyAny>>> {
-    // Weak: the other queue's object keeps it alive, where the garbage collector sees it.
+    // Weak: the Python object keeps the other queue alive, where the garbage collector sees it.
     let weak = PyWeakrefReference::new(queue)?.unbind();
     Ok(queue.get().engine.dead_letter(share, move |payload| {
         Python::attach(|py| {

@@ -69,15 +69,15 @@ impl Draft {
 pub(super) struct Message {
     source: Py<Source>,
     pub(super) draft: Draft,
-    /// Whether it was said what has become of it.
+    /// Whether it has been settled.
     is_settled: AtomicBool,
 }
 
 impl Message {
-    /// Settles a delivery that nobody gets to see: its member has passed it over.
+    /// Settles a delivery that the caller never receives: its member has passed over it.
     pub(super) fn pass_over(&self, py: Python<'_>) {
         if self.draft.receipt.is_some() {
-            // It is the delivery's first settling, so that there is no error; too late is late enough.
+            // It is the first settling, so there is no error, and it does not matter if it is too late.
             let _ = self.settle(py, Settle::Ack);
         }
     }
@@ -192,7 +192,7 @@ fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
 
 /// Called once, when the module is first imported.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    // By a clock that stands still: nothing is measured, or started, by an import.
+    // On a manual clock: an import measures nothing and starts nothing.
     let clock = Clock::Manual(ManualClock::at(Now::default()));
     let queue = Engine::new(&Options { clock, ..Options::default() });
     let source = Py::new(py, Source::new(PyString::new(py, "sample"), &queue))?;

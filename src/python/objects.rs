@@ -63,7 +63,7 @@ pub(super) struct ConsumerGroup {
 pub(super) fn consumer<'py>(queue: &Bound<'py, Queue>, consumer: EngineConsumer) -> PyResult<Bound<'py, Consumer>> {
     let id = consumer.id();
     queue.get().consumers.object(queue.py(), &id, || {
-        // None also where another thread has just removed it: then nothing else is left of it either.
+        // None also if another thread has just removed it.
         let name = consumer.stats().ok().and_then(|stats| stats.name);
         Consumer { consumer, queue: queue.clone().unbind(), name }
     })

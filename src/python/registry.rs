@@ -16,7 +16,7 @@ pub(super) struct Registry<K> {
     entries: Mutex<HashMap<K, Entry>>,
 }
 
-/// What is kept of one, whether or not anybody holds its object.
+/// What is kept for one, whether or not its Python object exists.
 struct Entry {
     /// A weak reference to the object.
     object: Option<Py<PyWeakrefReference>>,
@@ -53,8 +53,8 @@ impl<K: Eq + Hash> Registry<K> {
         self.entries.lock().get(key)?.kept.as_ref().map(|kept| kept.clone_ref(py))
     }
 
-    /// The object of one: that which somebody holds, or one made anew. The lock is not held while objects are made, found
-    /// or dropped.
+    /// The Python object of one: the existing one, or a new one. The lock is not held while objects are made, found or
+    /// dropped.
     pub(super) fn object<'py, Q: Eq + Hash + ?Sized, T>(
         &self,
         py: Python<'py>,
@@ -88,7 +88,7 @@ impl<K: Eq + Hash> Registry<K> {
                 return Ok(object);
             }
             drop(entries);
-            // Another thread has been here meanwhile.
+            // Another thread has made one meanwhile.
             if let Some(other) = alive(&now) {
                 return Ok(other);
             }

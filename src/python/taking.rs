@@ -100,7 +100,7 @@ impl Consumer {
             let slice = (limit - taken).min(SLICE);
             let count = match taken {
                 0 => self.take(py, slice, &mut visit)?,
-                // Its errors stay: the next read meets them again, and it tells of what was missed meanwhile.
+                // Errors are left to the next read, which meets them again and reports what was missed meanwhile.
                 _ => self.consumer.read_on_with(slice, &mut visit).unwrap_or(0),
             };
             taken += count;
@@ -117,7 +117,7 @@ impl Consumer {
     /// Up to `limit` payloads that are there; None: none are.
     pub(super) fn take_payloads<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
         let there = self.consumer.unread().unwrap_or(0);
-        // One place even where nothing is there: only a read tells why.
+        // One place even if nothing is there: only a read tells why.
         let mut payloads = Filling::new(py, limit.min(usize::try_from(there).unwrap_or(usize::MAX)).max(1))?;
         let places = limit.min(payloads.places());
         self.take_slices(py, places, |delivery| payloads.push(delivery.payload))?;
@@ -157,7 +157,7 @@ impl Consumer {
         question(&self.consumer).map_err(|error| self.error(py, error))
     }
 
-    /// The same, where a consumer that was removed has an answer, too: nothing.
+    /// The same, but a removed consumer answers with the default instead of an error.
     pub(super) fn ask_until_removed<R: Default>(
         &self,
         py: Python<'_>,

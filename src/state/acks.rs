@@ -35,7 +35,7 @@ const AT_ONCE: usize = 256;
 /// What a settling came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettleOutcome {
-    /// Nothing: it was settled, or left, before, or this is not for its delivery to say.
+    /// Nothing: it was settled or removed before, or this delivery no longer counts.
     TooLate,
     /// It is no longer pending.
     Done,
@@ -177,8 +177,8 @@ impl Acks {
         stage
     }
 
-    /// What a member says of delivery `number`. Of an earlier delivery only what ends it counts; of one before the
-    /// message was taken back, nothing.
+    /// Settles delivery `number`. For an earlier delivery only an ack or a term counts; for one before the message was
+    /// taken back, nothing.
     pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> SettleOutcome {
         let Some(pending) = self.pending.get_mut(seq) else { return SettleOutcome::TooLate };
         let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
@@ -187,7 +187,7 @@ impl Acks {
         }
         let is_current = number == latest && stage == Stage::Held;
         match how {
-            // Also one that waits for room in the dead letter queue: nobody has settled it.
+            // Also while it waits for room in the dead letter queue: it is not settled yet.
             Settle::Ack => {
                 self.remove(seq);
                 SettleOutcome::Done
@@ -275,7 +275,7 @@ impl Acks {
         gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
     }
 
-    /// Takes out what the position was put back before: it is to be read anew.
+    /// Removes the pending deliveries from `from` on: the position was moved back before them.
     pub(crate) fn take_back(&mut self, from: u64) {
         let seqs: Vec<u64> = self.pending.range(from..u64::MAX).map(|(seq, _)| seq).collect();
         for seq in seqs {

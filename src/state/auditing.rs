@@ -81,8 +81,8 @@ impl Audit {
         Some(place)
     }
 
-    /// Makes room until no more than `max` bytes are held. `own` is the place of the consumer that needs it: what does not
-    /// go elsewhere goes there.
+    /// Shrinks records until at most `max` bytes are held. `own` is the consumer that needs the room: it gives up the
+    /// rest if the others do not suffice.
     #[cold]
     pub(super) fn relieve(&mut self, consumers: &mut Slab<Consumer>, own: usize) {
         for _ in 0..STEPS {
@@ -119,7 +119,7 @@ impl Audit {
         }
     }
 
-    /// Changes the records of a consumer; `change` tells the seq before which something was lost by it.
+    /// Changes a consumer's records; `change` returns the seq before which something was lost.
     pub(super) fn change(&mut self, consumer: &mut Consumer, change: impl FnOnce(&mut Consumer) -> u64) {
         self.bytes -= consumer.reads.bytes();
         self.inexact_before = self.inexact_before.max(change(consumer));

@@ -65,7 +65,7 @@ impl<T> State<T> {
         Some(ConsumerKey { index, serial: self.consumers[index].serial })
     }
 
-    /// Takes a consumer off the lists of those who are there.
+    /// Removes a consumer from the tables.
     pub(super) fn take_consumer(&mut self, index: usize) -> Consumer {
         let consumer = self.consumers.remove(index);
         self.ids.remove(&consumer.id);
@@ -73,13 +73,13 @@ impl<T> State<T> {
         consumer
     }
 
-    /// Takes a consumer out, with its records. Whoever waits at it wakes. False if it was out already.
+    /// Removes a consumer and its records, and wakes its waiters. False if it was removed before.
     pub(crate) fn remove_consumer(&mut self, key: ConsumerKey, fx: &mut Effects<T>) -> bool {
         if self.consumer(key).is_err() {
             return false;
         }
         let consumer = self.take_consumer(key.index);
-        // What the members of a group missed is the group's.
+        // Losses of group members are counted by the group.
         let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
         self.departed.depart(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);
         match consumer.group {

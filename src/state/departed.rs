@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// Those who are summed: consumers of the same name, or those without one, of the queue or of one of its groups.
+/// Consumers with a common sum: those of one name, or those without a name, in the queue or in one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Who {
     /// Key of their group.
@@ -19,8 +19,8 @@ pub(crate) struct Past {
     pub(crate) missed: u64,
 }
 
-/// The sums. One of a name lasts while a consumer of that name is there, so that there are never more of them than
-/// consumers; one of those without a name, while their queue or group is.
+/// The sums. The sum of a name exists as long as a consumer of that name does, so that there are never more sums than
+/// consumers. The sum of consumers without a name exists as long as their queue or group.
 #[derive(Debug, Default)]
 pub(crate) struct Departed {
     sums: HashMap<Who, Past>,

@@ -109,7 +109,7 @@ impl<T> State<T> {
         keys
     }
 
-    /// A member is gone: whoever waits at it wakes, and what it held goes back.
+    /// A member was removed: wakes its waiters, and makes its pending deliveries ready again.
     pub(super) fn remove_member(&mut self, index: usize, serial: u64, fx: &mut Effects<T>) {
         let group = &mut self.groups[index];
         group.members -= 1;
@@ -135,7 +135,7 @@ impl<T> State<T> {
         self.departed.forget_group(key.index);
         self.budget.set_pending(group.charged, 0);
         self.wake_producer(fx);
-        // What was pending is nobody's any more: with `Retention::Interest` it may leave.
+        // No one else needs its pending messages: with `Retention::Interest` they may leave.
         if group.unsettled() > 0 {
             self.collected = 0;
         }
@@ -201,7 +201,7 @@ impl<T> State<T> {
                 self.audit.relieve(&mut self.consumers, key.index);
             }
             count += 1;
-            // The last, with all books in order: foreign code may panic.
+            // Last, after all counts are updated: foreign code may panic.
             visit(found.delivery(missed, deliveries, Some(receipt)));
         }
         let is_drained = acks.is_empty();
@@ -236,7 +236,7 @@ impl<T> State<T> {
         true
     }
 
-    /// Books a message of a group that is no longer pending.
+    /// Counts a message that is no longer pending.
     fn book(&mut self, key: GroupKey, seq: u64, outcome: Outcome, fx: &mut Effects<T>) {
         let group = &mut self.groups[key.index];
         let cursor_key = group.cursor;
@@ -286,7 +286,8 @@ impl<T> State<T> {
         }
     }
 
-    /// Another handle to the payload of a dying message, which nobody can settle from now on; None: it is dying no more.
+    /// Another handle to the payload of a dying message, which can no longer be settled from now on. None: it is not
+    /// dying.
     pub(crate) fn dying(&mut self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<T> {
         self.group(key).ok()?;
         let acks = self.groups[key.index].acks.as_mut()?;
@@ -297,7 +298,7 @@ impl<T> State<T> {
         Some(share(found.payload))
     }
 
-    /// Ends the dying of a message: it was buried, it could not be, or there is nowhere to bury it.
+    /// Ends the dying of a message: it was moved, it could not be moved, or there is no dead letter queue.
     pub(crate) fn bury(&mut self, key: GroupKey, seq: u64, burial: Burial, fx: &mut Effects<T>) {
         if self.group(key).is_err() {
             return;
@@ -329,7 +330,7 @@ impl<T> State<T> {
     }
 }
 
-/// As what a message is booked that is no longer pending.
+/// How a message that is no longer pending is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Read,

@@ -41,7 +41,7 @@ impl Gone {
 }
 
 impl<T> State<T> {
-    /// Settles the books for what was taken out of the log, and tells whom it concerns.
+    /// Updates the counts for what was removed from the log, and wakes those it concerns.
     pub(super) fn give_back(&mut self, gone: Gone, fx: &mut Effects<T>) {
         if gone.need.items == 0 {
             return;
@@ -53,14 +53,15 @@ impl<T> State<T> {
                 && !acks.is_empty()
             {
                 let before = acks.len();
-                // What was pending has been passed by the cursor, which therefore would not miss it by itself.
+                // Pending messages are behind the cursor's position, so the cursor does not count them as missed by
+                // itself.
                 let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
                 let key = group.cursor;
                 let cursor = &mut self.cursors[key];
                 cursor.lose(lost);
                 group.charged = acks.len();
                 self.budget.set_pending(before, group.charged);
-                // They made room for new deliveries; the end of a closed queue concerns everyone.
+                // This made room for new deliveries; the end of a closed queue concerns everyone.
                 let concerns = match self.closed && lost > 0 && acks.is_empty() {
                     true => u64::MAX,
                     false => lost.min(self.log.count_from(cursor.position, cursor.hint)),
@@ -69,7 +70,7 @@ impl<T> State<T> {
                 self.attended.update(&mut self.cursors, key);
             }
         }
-        // Backwards, for those that leave are replaced by the last.
+        // Backwards, because an entry that leaves is replaced by the last one.
         for place in (0..self.attended.gaps().len()).rev() {
             let key = self.attended.gaps()[place];
             if self.cursors[key].has_missed(&self.log) {
@@ -130,8 +131,8 @@ impl<T> State<T> {
         }
     }
 
-    /// Takes the oldest message out in the usual case: that makes room for `need`, and it concerns nobody. None: nothing
-    /// was done, and [`drop_oldest`](Self::drop_oldest) handles it.
+    /// Removes the oldest message in the usual case: that makes room for `need`, and concerns no one else. None:
+    /// nothing was done, continue with [`drop_oldest`](Self::drop_oldest).
     pub(super) fn drop_one(&mut self, need: Need) -> Option<T> {
         let is_usual = self.overflow == Overflow::DropOldest && self.groups.is_empty() && self.joiners.is_empty();
         if !is_usual {
@@ -179,7 +180,7 @@ impl<T> State<T> {
         self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
     }
 
-    /// Empties the queue. Nobody has missed anything by it.
+    /// Empties the queue. The discarded messages do not count as missed.
     pub(crate) fn discard(&mut self, fx: &mut Effects<T>) {
         let end = self.log.next();
         let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();

@@ -16,7 +16,7 @@ impl<T> State<T> {
     }
 
     fn limits_changed(&mut self, fx: &mut Effects<T>) {
-        // Those who can never get in any more wake, too, to be told so.
+        // Producers that can never be admitted wake, too, to get their error.
         let budget = &self.budget;
         let hopeless = |producer: &&SpaceWaiter| budget.check_ever(producer.need).is_err();
         fx.wakers.extend(self.producers.iter().filter(hopeless).map(|producer| producer.waiter.waker.clone()));

@@ -159,7 +159,7 @@ impl<T> State<T> {
         self.due
     }
 
-    /// Forgets everyone who waits: after a fork, they are threads and loops of the parent.
+    /// Forgets all waiters: after a fork they are threads and loops of the parent.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn forget_waiters(&mut self) -> Vec<Waker> {
         let mut fx = Effects::new();

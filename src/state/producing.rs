@@ -39,8 +39,8 @@ impl<T> State<T> {
             return Err(Error::Closed);
         }
         self.budget.check_ever(need).map_err(Error::Full)?;
-        // Those who came before go first, and a large batch is not starved by what is small: there has to be room for all
-        // of them.
+        // Producers that came before go first, and small messages do not starve a large batch: there must be room for
+        // all of them.
         let ahead = self
             .producers
             .iter()
@@ -204,7 +204,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Sees to it that messages enqueued now leave at the end of their lifetime.
+    /// Notes when messages enqueued now expire.
     #[inline(always)]
     fn set_deadline(&mut self, own: Option<u64>) {
         let deadline = own.unwrap_or(self.deadline());
@@ -213,7 +213,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Wakes whom new messages concern.
+    /// Wakes the readers that new messages concern.
     #[inline]
     pub(super) fn added(&mut self, count: u64, ticket: Option<&Ticket>, fx: &mut Effects<T>) {
         if !self.attended.has_no_readers() {

@@ -25,8 +25,8 @@ impl<T> State<T> {
         cursor.is_some_and(|cursor| cursor.position == self.log.next())
     }
 
-    /// Hands the next message over in the usual case: it is there, nothing was missed before it, nothing follows from
-    /// its being read. None: [`read`](Self::read) handles it.
+    /// Delivers the next message in the usual case: it is there, there is no gap before it, and nothing follows from
+    /// its being read. None: nothing was done, continue with [`read`](Self::read).
     #[inline(always)]
     pub(crate) fn read_fast<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let wall = self.read_time();
@@ -57,14 +57,14 @@ impl<T> State<T> {
         if consumer.record(seq..seq + 1, wall, &self.log, &mut self.audit) {
             self.audit.relieve(&mut self.consumers, key.index);
         }
-        // The last, with all books in order: foreign code may panic.
+        // Last, after all counts are updated: foreign code may panic.
         Some(visit(found.delivery(0, 1, None)))
     }
 
-    /// Hands up to `limit` messages over, and returns how many. 0: nothing is there, and more may come.
+    /// Delivers up to `limit` messages, and returns how many. 0: none are there, and more may come.
     ///
-    /// `goes_on`: the call has handed messages over already, and this is the next part of it. What was missed is then told
-    /// by the next call, for this one returns what it has.
+    /// `goes_on`: the call has already delivered messages. A gap after those is reported by the next call, since this
+    /// one returns what it has.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -84,7 +84,7 @@ impl<T> State<T> {
         {
             return self.read_pending(key, group, limit, fx, visit);
         }
-        // One call reads at one time, whatever its parts.
+        // All parts of a call have the same read time.
         let wall = if goes_on { consumer.last_read } else { wall };
         let mut is_over = false;
         let cursor = consumer.cursor;
@@ -119,7 +119,7 @@ impl<T> State<T> {
             reader.cursor.read += 1;
             reader.consumer.read += 1;
             count += 1;
-            // The last, with all books in order: foreign code may panic.
+            // Last, after all counts are updated: foreign code may panic.
             visit(found.delivery(missed, 1, None));
         }
         drop(reader);
@@ -134,13 +134,14 @@ impl<T> State<T> {
         Ok(count)
     }
 
-    /// When a read takes place that does so now, by the wall clock; 0: nobody asks.
+    /// Wall time of a read at this moment; 0 where read times are not kept.
     #[inline]
     fn read_time(&self) -> u64 {
         if self.is_read_timed { self.latest.wall } else { 0 }
     }
 
-    /// Takes back that `count` missed messages were told of by a delivery, which nobody got to see: the next tells of them.
+    /// Undoes the report of `count` missed messages by a delivery that the caller never received. The next delivery
+    /// reports them.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn untell(&mut self, key: ConsumerKey, count: u64) {
         if let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) {
@@ -172,7 +173,7 @@ impl<T> State<T> {
         Ok(self.cursor(key)?.missed(&self.log))
     }
 
-    /// What was missed since it was last asked for; None: nothing yet, and something may come.
+    /// Messages missed since the last call; None: none so far, and more may come.
     pub(crate) fn take_missed(&mut self, key: ConsumerKey) -> Result<Option<u64>, Error> {
         let cursor = self.consumer(key)?.cursor;
         match self.cursors[cursor].take_missed(&self.log) {
@@ -240,12 +241,12 @@ pub(super) struct Backlog {
     pub(super) lag: u64,
 }
 
-/// A consumer in the middle of a read. What it has read is recorded when this ends, also by a panic of foreign code.
+/// A read in progress. Dropping it records what was read, also when foreign code panics.
 struct Reader<'a, T> {
     consumer: &'a mut Consumer,
     cursor: &'a mut Cursor,
     log: &'a Log<T>,
-    /// Where the consecutive seqs begin that were read, up to the position, and are not recorded yet.
+    /// First seq of the messages that were read but are not recorded yet; they end at the position.
     run: u64,
     /// When the read takes place.
     wall: u64,

@@ -7,7 +7,7 @@ use super::{Effects, Group, State};
 use crate::wait::list::{Condition, SpaceWaiter, Ticket, Waiter};
 
 impl<T> State<T> {
-    /// Enters a waiter, unless what it waits for is there. An error will be met again by whoever tries once more.
+    /// Enters a waiter, unless its condition already holds. Errors are left to the caller's next attempt.
     pub(crate) fn wait(&mut self, condition: Condition, waker: &Waker) -> Option<Ticket> {
         self.next_ticket += 1;
         let ticket = Ticket { number: self.next_ticket, condition };
@@ -53,7 +53,8 @@ impl<T> State<T> {
         Some(ticket)
     }
 
-    /// Changes the waker of a producer that keeps its place. False: it has none, or it fits; try again.
+    /// Changes the waker of a producer that keeps its place in line. False: it is no longer in line, or it fits now;
+    /// try again.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
         let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
@@ -65,7 +66,8 @@ impl<T> State<T> {
         true
     }
 
-    /// Takes out a waiter that goes without what it waited for. If it had been woken for it, the next is woken instead.
+    /// Removes a waiter that stops waiting without success. If it had already been woken, the next waiter is woken
+    /// instead.
     pub(crate) fn give_up(&mut self, ticket: &Ticket, fx: &mut Effects<T>) {
         if self.remove_waiter(ticket, fx) {
             return;
@@ -81,7 +83,7 @@ impl<T> State<T> {
         self.attended.update(&mut self.cursors, cursor);
     }
 
-    /// Takes a waiter out of its list. False: it was not there any more, for it was woken.
+    /// Removes a waiter from its list. False: it was no longer there, because it had been woken.
     pub(crate) fn remove_waiter(&mut self, ticket: &Ticket, fx: &mut Effects<T>) -> bool {
         let waker = match ticket.condition {
             Condition::Message(key) | Condition::Missed(key) => {
@@ -125,7 +127,7 @@ impl<T> State<T> {
         let log = &self.log;
         let is_behind = |cursor: &Cursor| log.count_from(cursor.position, cursor.hint) > 0;
         let is_unsettled = |group: &Group| group.unsettled() > 0;
-        // Most often it is the one that it was last time, and the others need no look.
+        // Usually it is the same one as last time, and the others need no look.
         let (cursor, group) = self.behind;
         if self.cursors.get(cursor).is_some_and(is_behind) || self.groups.get(group).is_some_and(is_unsettled) {
             return false;

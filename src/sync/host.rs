@@ -1,20 +1,20 @@
-//! What the engine asks of the world that it runs in, and plain Rust threads as such a world.
+//! What the engine requires of its environment, and plain Rust threads as such an environment.
 
 #[cfg(not(loom))]
 use std::time::Duration;
 
 use super::primitives::thread;
 
-/// What the engine asks of the world that it runs in.
+/// What the engine requires of its environment.
 pub trait Host: Send + Sync + 'static {
-    /// How often a contended lock is tried, with a yield of the processor before, until it takes a [`pause`](Self::pause).
-    /// 0 where the holder may not be able to go on before that.
+    /// How many times a contended lock is tried, yielding the processor before each try, before the first
+    /// [`pause`](Self::pause). 0 where the holder may be unable to continue until then.
     const TRIES: u32;
-    /// Whether threads run at the same time, so that it pays to keep producers and readers apart: see `inbox.rs`.
+    /// Whether threads run in parallel, so that separating producers from readers pays: see `inbox.rs`.
     const HAS_INBOX: bool;
 
-    /// Lets other threads run while a lock is contended, which this call has tried so many times. Called without any lock
-    /// held.
+    /// Lets other threads run while a lock is contended. `tries` counts the attempts of this call so far. Called with
+    /// no lock held.
     fn pause(tries: u32);
 
     /// Drops payloads that have left a queue. Called without any lock held, from any thread; `run` drops the next
@@ -27,7 +27,7 @@ pub trait Host: Send + Sync + 'static {
 pub struct Threads;
 
 impl Host for Threads {
-    // loom would only multiply its cases.
+    // Under loom, more tries would only multiply the cases.
     const TRIES: u32 = if cfg!(loom) { 0 } else { 6 };
     const HAS_INBOX: bool = true;
 
@@ -40,16 +40,16 @@ impl Host for Threads {
     }
 }
 
-/// How often a contended lock is tried with a yield of the processor between, before the thread sleeps between.
+/// How many times a contended lock is tried with a yield in between, before the thread sleeps in between.
 const YIELDS: u32 = 64;
-/// How long it sleeps at first, and at the most.
+/// The first and the longest of those sleeps.
 #[cfg(not(loom))]
 const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 
-/// Lets other threads run between two tries of a lock.
+/// Lets other threads run between two attempts to take a lock.
 ///
-/// A yield only lets those run that the scheduler ranks as high as this thread. Where it has real-time priority, and the
-/// holder was preempted on the same processor, nothing but sleep lets the holder go on.
+/// A yield only lets threads of the same priority run. If this thread has real-time priority and the holder was
+/// preempted on the same processor, only sleeping lets the holder continue.
 pub(crate) fn back_off(tries: u32) {
     #[cfg(not(loom))]
     if tries >= YIELDS {

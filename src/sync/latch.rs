@@ -13,8 +13,8 @@ pub(crate) type MutexGuard<'a, T> = lock_api::MutexGuard<'a, Latch, T>;
 
 /// A lock that is only ever tried: one bit.
 ///
-/// parking_lot's own would do, but must look for parked threads when it is let go of, which takes another
-/// read-modify-write (10 ns of the 50 that a whole call may take); here nobody parks.
+/// parking_lot's own lock has to look for parked threads when it is released, which takes another read-modify-write (10
+/// ns of the 50 that a whole call may take). Here no thread parks.
 #[derive(Debug)]
 pub(crate) struct Latch {
     is_held: AtomicBool,
@@ -86,14 +86,14 @@ fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Tries to take a contended lock for a moment.
 ///
-/// Whoever finds it taken stays away for as long as a yield takes, rather than to spin: meanwhile the other thread gets
-/// several calls done with all that they touch in its own cache. Two threads that take turns at every call spend most of
-/// their time on moving cache lines: they took twice as long.
+/// A thread that finds the lock taken yields instead of spinning: meanwhile the holder completes several calls with its
+/// data in its own cache. Two threads that alternate at every call spend most of their time moving cache lines, and
+/// took twice as long.
 #[cold]
 pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for _ in 0..H::TRIES {
         thread::yield_now();
-        // Looking first leaves the holder's cache line alone.
+        // Looking first does not take the holder's cache line away.
         if !mutex.is_locked()
             && let Some(guard) = mutex.try_lock()
         {
@@ -103,18 +103,18 @@ pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T
     None
 }
 
-/// Keeps a lock for longer than a scope: over a fork. [`release`] lets go of it.
+/// Keeps a lock beyond the end of a scope, over a fork. [`release`] releases it.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn hold<T>(guard: MutexGuard<'_, T>) {
     std::mem::forget(guard);
 }
 
-/// Lets go of a lock that this thread [`hold`]s.
+/// Releases a lock that this thread [`hold`]s.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn release<T>(mutex: &Mutex<T>) {
     assert!(mutex.is_locked(), "released without having been held");
-    // SAFETY: the lock is held, by a guard that `hold` forgot: the two come in pairs, before and after a fork, in the
-    // thread that forks (see `python/lifecycle.rs`). So nobody believes to have the lock once it is free.
+    // SAFETY: the lock is held by a guard that `hold` forgot. The two are called in pairs, before and after a fork, by
+    // the thread that forks (see `python/host/lifecycle.rs`). So no guard exists once the lock is free.
     unsafe { mutex.force_unlock(GuardNoSend::new()) };
 }
 

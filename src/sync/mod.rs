@@ -1,9 +1,9 @@
-//! The locks and atomics of the engine, and how a contended lock is waited for.
+//! The locks and atomics of the engine, and how threads wait for a contended lock.
 //!
-//! Every critical section of the engine is short and never waits; it takes no other lock, but for that of the inbox, whose
-//! holder needs nothing in order to go on. So a contended lock is *tried* again, with a pause that the [`Host`] makes, and
-//! nobody is ever parked inside the lock. That keeps the lock's whole state in its one word, which is what lets a process
-//! `fork()` at any moment: there is no list of parked threads that the child would inherit.
+//! Every critical section of the engine is short and never waits. It takes no other lock except the inbox's, whose
+//! holder never waits either. A contended lock is therefore *tried* again after a pause made by the [`Host`], and no
+//! thread is ever parked inside the lock. The whole state of the lock is one word, so a process can `fork()` at any
+//! moment: the child inherits no list of parked threads.
 
 pub(crate) mod holds;
 pub(crate) mod host;

@@ -155,7 +155,7 @@ def test_pending_that_expires_is_missed_and_its_late_ack_does_nothing():
     assert member.read().payload == "d"
 
 
-def test_what_is_acked_stays_in_the_queue_for_others():
+def test_an_acked_message_stays_in_the_queue_for_others():
     group = acking_group("a")
     group.add_consumer().read().ack()
     assert len(group.queue) == 1
@@ -184,7 +184,7 @@ def test_join_waits_for_a_redelivery_too(run_thread):
     assert group.queue.join(timeout=0) is True
 
 
-def test_what_is_nacked_after_close_is_delivered_before_the_end():
+def test_a_message_nacked_after_close_is_delivered_before_the_end():
     group = acking_group("a")
     member = group.add_consumer()
     message = member.read()
@@ -197,7 +197,7 @@ def test_what_is_nacked_after_close_is_delivered_before_the_end():
         member.read()
 
 
-def test_closing_immediately_settles_what_is_pending_and_misses_nothing():
+def test_closing_immediately_discards_pending_messages_without_counting_them_missed():
     group = acking_group("a", "b")
     member = group.add_consumer()
     member.read()
@@ -279,7 +279,7 @@ def test_a_full_queue_is_read_all_the_same_and_takes_more_once_enough_is_settled
 
 
 @pytest.mark.parametrize("ending", ["close", "seek", "drop"])
-def test_what_is_pending_no_more_is_charged_no_more(make_queue, ending):
+def test_only_pending_deliveries_are_charged(make_queue, ending):
     queue = make_queue(max_items=10, overflow="drop_oldest", sizer=lambda payload: 100)
     group = queue.add_group("workers", ack_wait=LONG)
     queue.enqueue_batch(range(10))

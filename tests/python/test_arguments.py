@@ -226,7 +226,7 @@ def test_integers_and_subclasses_of_float_are_timeouts(make_queue):
 
 
 @pytest.mark.parametrize("form", [lambda i: i, str])
-def test_an_id_of_nobody_is_no_error(make_queue, form):
+def test_an_unknown_id_is_no_error(make_queue, form):
     queue, _ = a_used_queue(make_queue)
     assert queue.get_consumer(form(uuid4())) is None
     assert queue.remove_consumer(form(uuid4())) is False

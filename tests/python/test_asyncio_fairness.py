@@ -139,7 +139,7 @@ class InterruptedLoop(asyncio.SelectorEventLoop):
     ],
 )
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_what_is_raised_while_waking_a_loop_leaves_the_call_and_the_tasks_wake(wake, error):
+def test_an_error_while_waking_a_loop_leaves_the_call_and_the_tasks_wake(wake, error):
     async def main(loop):
         queue = Queue("q")
         readers = [queue.add_consumer() for _ in range(3)]
@@ -159,7 +159,7 @@ def test_what_is_raised_while_waking_a_loop_leaves_the_call_and_the_tasks_wake(w
 
 
 @pytest.mark.parametrize("name", ["close", "remove_consumer", "seek", "group.close", "member.close"])
-def test_what_is_raised_while_a_consumer_changes_leaves_that_call(name):
+def test_an_error_while_a_consumer_changes_leaves_that_call(name):
     async def main(loop):
         queue = Queue("q")
         queue.enqueue("a")

@@ -24,7 +24,7 @@ def test_aread_returns_the_next_message(make_queue):
     asyncio.run(main())
 
 
-def test_what_is_there_is_read_without_suspending(make_queue):
+def test_available_messages_are_read_without_suspending(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(8))
@@ -106,7 +106,7 @@ def test_a_message_in_time_beats_the_timeout(make_queue):
     asyncio.run(main())
 
 
-def test_aread_batch_waits_for_the_first_then_takes_what_is_there(make_queue):
+def test_aread_batch_waits_for_the_first_message_then_takes_those_available(make_queue):
     async def main():
         queue = make_queue()
         consumer = queue.add_consumer()

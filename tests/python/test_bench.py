@@ -146,7 +146,7 @@ def test_the_garbage_collector_is_off_while_it_measures_and_as_before_after_that
 
 
 @pytest.mark.parametrize(("limit", "over"), [(1.4, True), (1.5, False), (None, False)])
-def test_what_is_over_its_limit_is_marked(limit, over):
+def test_figures_over_their_limit_are_marked(limit, over):
     out = io.StringIO()
     bench.show(bench.measure([case(limit)], range(1)), out)
     assert out.getvalue().endswith("over\n") == over

@@ -58,7 +58,7 @@ def test_a_full_closed_queue_is_closed_and_not_full(make_queue):
 
 
 @pytest.mark.parametrize("how", READS)
-def test_what_is_left_can_be_read_and_then_reads_fail(make_queue, how):
+def test_remaining_messages_can_be_read_and_then_reads_fail(make_queue, how):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("ab")
@@ -109,7 +109,7 @@ def test_peek_of_a_closed_queue_shows_what_is_left_and_then_none(make_queue):
     assert consumer.peek() is None
 
 
-def test_what_is_left_of_a_closed_queue_still_expires(make_queue):
+def test_messages_of_a_closed_queue_still_expire(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")

@@ -161,7 +161,7 @@ def test_a_reader_that_leaves_makes_no_rate_negative(make_queue, dashboard):
         assert gone["queues"][0]["delivered_rate"] == 0
 
 
-def test_the_history_grows_while_nobody_looks(make_queue, dashboard):
+def test_the_history_grows_without_viewers(make_queue, dashboard):
     queue = make_queue()
     server = dashboard(queue)
     queue.enqueue_batch(range(10))
@@ -172,7 +172,7 @@ def test_the_history_grows_while_nobody_looks(make_queue, dashboard):
     assert points[-1]["bytes"] == queue.memory_usage
 
 
-def test_who_begins_to_look_gets_the_last_sample_and_causes_none(make_queue, dashboard):
+def test_a_new_viewer_gets_the_last_sample_and_causes_none(make_queue, dashboard):
     queue = make_queue()
     server = dashboard(queue, interval=60)
     eventually(lambda: len(server._feed.history(0)["points"]) == 1)
@@ -492,7 +492,7 @@ def test_one_sampler_feeds_every_browser(make_queue, dashboard):
         assert len(sampler_threads()) == before
 
 
-def test_a_browser_that_takes_nothing_holds_up_nobody_and_costs_nothing(make_queue, dashboard):
+def test_a_browser_that_reads_nothing_delays_no_other_and_costs_nothing(make_queue, dashboard):
     queue = make_queue()
     for n in range(1500):
         queue.add_consumer(f"consumer {n} " + "x" * 100)
@@ -520,7 +520,7 @@ def test_a_browser_that_takes_nothing_holds_up_nobody_and_costs_nothing(make_que
         assert 1020 in seen
 
 
-def test_nothing_is_made_while_nobody_looks(make_queue, dashboard):
+def test_no_sample_is_made_without_viewers(make_queue, dashboard):
     server = dashboard(make_queue())
     eventually(lambda: len(ask(server, "api/history?queue=0")["points"]) > 5)
     assert server._feed._snapshots.stats().enqueued == 0

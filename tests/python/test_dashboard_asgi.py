@@ -102,14 +102,14 @@ def test_a_server_that_calls_it_without_a_slash_is_sent_on(make_queue, root_path
     assert (sent[0]["status"], headers[b"location"]) == (307, b"ops/" if root_path else b"./")
 
 
-def test_nobody_from_elsewhere_looks_without_a_token(mounted):
+def test_a_remote_browser_needs_the_token(mounted):
     client = mounted(client=("10.1.2.3", 1))
     for path in ("", "api/messages?queue=0"):
         assert client.get(f"/ops/queues/{path}").status_code == 403
     assert mounted().get("/ops/queues/", headers={"Host": "evil.example"}).status_code == 421
 
 
-def test_with_the_token_everybody_looks(mounted):
+def test_the_token_gives_access(mounted):
     client = mounted(client=("10.1.2.3", 1), token=TOKEN)
     assert client.get("/ops/queues/").status_code == 200
     assert client.get("/ops/queues/api/messages?queue=0").status_code == 401

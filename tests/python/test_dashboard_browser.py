@@ -276,7 +276,7 @@ def test_it_asks_nobody_else(make_queue, dashboard, tab):
     assert all(url.startswith(server.url) for url in shown.requests)
 
 
-def test_a_tab_that_nobody_sees_asks_for_nothing(make_queue, dashboard, tab):
+def test_a_hidden_tab_sends_no_requests(make_queue, dashboard, tab):
     server = dashboard(make_queue())
     shown = tab().open(server.url)
     hide = "(hidden) => {Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"

@@ -32,7 +32,7 @@ def test_term_moves_it_straight_there(make_queue):
     assert ledger(group) == (0, 0, 0)
 
 
-def test_the_last_ack_wait_moves_it_though_nobody_reads_the_group(make_queue):
+def test_the_last_ack_wait_dead_letters_without_a_read(make_queue):
     dead = make_queue("dead")
     at_dead = dead.add_consumer()
     group = acking_group("a", ack_wait=0.05, max_deliver=1, dead_letter=dead)
@@ -53,7 +53,7 @@ def test_what_a_closed_member_held_moves_if_it_was_the_last_delivery(make_queue)
     assert payloads(group.add_consumer()) == ["b"]
 
 
-def test_what_is_acked_in_the_last_delivery_does_not_move(make_queue):
+def test_a_message_acked_in_its_last_delivery_is_not_dead_lettered(make_queue):
     dead = make_queue("dead")
     group = acking_group("a", max_deliver=2, dead_letter=dead)
     member = group.add_consumer()

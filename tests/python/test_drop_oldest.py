@@ -151,7 +151,7 @@ def test_what_was_dropped_is_taken_once(dropping):
     assert (consumer.take_missed(), consumer.missed_count) == (2, 3)
 
 
-def test_a_drop_wakes_who_waits_for_missed(dropping, run_thread):
+def test_a_drop_wakes_waiters_for_missed_messages(dropping, run_thread):
     queue = dropping(max_items=1)
     consumer = queue.add_consumer()
     queue.enqueue(0)
@@ -172,7 +172,7 @@ def test_on_missed_hears_of_what_was_dropped(dropping):
     assert (caught.value.count, raising.get(), calling.get(), told) == (2, 2, 2, [2])
 
 
-def test_dropped_payloads_are_let_go_at_once_and_outside_the_lock(dropping):
+def test_dropped_payloads_are_freed_at_once_and_outside_the_lock(dropping):
     class Payload:
         def __del__(self):
             seen.append((len(queue), queue.stats().dropped))

@@ -97,7 +97,7 @@ def test_reading_does_not_remove(make_queue):
     assert queue.memory_usage == held
 
 
-def test_len_and_is_empty_follow_what_is_held(make_queue):
+def test_len_and_is_empty_count_held_messages(make_queue):
     queue = make_queue(ttl=None)
     for i in range(3):
         queue.enqueue(i)

@@ -64,7 +64,7 @@ def test_messages_leave_by_themselves_when_their_time_is_over(make_queue):
     assert queue.memory_usage == 0
 
 
-def test_messages_leave_by_themselves_where_nobody_looks(make_queue, run_thread):
+def test_messages_expire_without_any_call(make_queue, run_thread):
     queue = make_queue(ttl=0.05, max_items=1)
     start = time.perf_counter()
     queue.enqueue("a")
@@ -84,7 +84,7 @@ def test_later_messages_outlive_earlier_ones(make_queue):
     assert took.seconds > 0.005
 
 
-def test_a_shorter_ttl_applies_at_once_to_what_is_held(make_queue):
+def test_a_shorter_ttl_applies_at_once_to_held_messages(make_queue):
     queue = make_queue(ttl=600)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -92,7 +92,7 @@ def test_a_shorter_ttl_applies_at_once_to_what_is_held(make_queue):
     assert consumer.take_missed(timeout=PATIENCE) == 3
 
 
-def test_a_finite_ttl_after_none_applies_to_what_is_held(make_queue):
+def test_a_finite_ttl_after_none_applies_to_held_messages(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -100,7 +100,7 @@ def test_a_finite_ttl_after_none_applies_to_what_is_held(make_queue):
     assert consumer.take_missed(timeout=PATIENCE) == 3
 
 
-def test_a_longer_ttl_saves_what_is_held(make_queue):
+def test_a_longer_ttl_keeps_held_messages(make_queue):
     queue = make_queue(ttl=0.1)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -109,7 +109,7 @@ def test_a_longer_ttl_saves_what_is_held(make_queue):
     assert payloads(consumer) == ["a", "b", "c"]
 
 
-def test_ttl_none_saves_what_is_held(make_queue):
+def test_ttl_none_keeps_held_messages(make_queue):
     queue = make_queue(ttl=0.1)
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -129,7 +129,7 @@ def test_a_longer_ttl_does_not_bring_back_what_has_left(make_queue):
 
 
 @pytest.mark.parametrize("how", [how for how in READS if how != "next"])
-def test_what_is_past_its_ttl_is_not_delivered_even_before_it_is_removed(make_queue, how):
+def test_expired_messages_are_not_delivered_even_before_they_are_removed(make_queue, how):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     for _ in range(50):
@@ -145,7 +145,7 @@ def test_what_is_past_its_ttl_is_not_delivered_even_before_it_is_removed(make_qu
     assert consumer.stats().total_items_read == 0
 
 
-def test_what_is_past_its_ttl_is_not_shown_or_counted_as_unread(make_queue):
+def test_expired_messages_are_not_shown_or_counted_as_unread(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(20))
@@ -158,7 +158,7 @@ def test_what_is_past_its_ttl_is_not_shown_or_counted_as_unread(make_queue):
     assert (stats.unread_items, stats.unread_bytes, stats.missed_items, stats.lag) == (0, 0, 20, 0.0)
 
 
-def test_a_new_consumer_does_not_start_at_what_is_past_its_ttl(make_queue):
+def test_a_new_consumer_does_not_start_at_an_expired_message(make_queue):
     queue = make_queue(ttl=None)
     queue.enqueue_batch(range(20))
     queue.ttl = AT_ONCE
@@ -203,7 +203,7 @@ def test_force_expiration_tells_how_many_it_removed(make_queue):
     assert len(queue) == 0
 
 
-def test_force_expiration_leaves_what_is_not_past_its_ttl(make_queue):
+def test_force_expiration_keeps_messages_within_their_ttl(make_queue):
     queue = make_queue(ttl=600)
     queue.enqueue_batch(range(10))
     assert queue.force_expiration() == 0
@@ -236,7 +236,7 @@ def test_while_disabled_nothing_expires(make_queue):
     assert payloads(consumer) == ["a", "b", "c"]
 
 
-def test_enabling_expires_what_is_past_its_ttl(make_queue):
+def test_enabling_expiration_removes_expired_messages(make_queue):
     queue = make_queue(ttl=0.01)
     consumer = queue.add_consumer()
     queue.disable_expiration()

@@ -104,7 +104,7 @@ def test_a_large_batch_is_not_overtaken_by_small_messages_behind_it(full):
     asyncio.run(main())
 
 
-def test_those_who_do_not_wait_do_not_starve_a_large_batch(full, run_thread):
+def test_calls_that_do_not_wait_do_not_starve_a_large_batch(full, run_thread):
     """Each small message would fit at some moment; the batch was there first."""
     queue, consumer = full(10)
     over = threading.Event()

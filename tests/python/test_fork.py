@@ -278,7 +278,7 @@ def test_the_child_may_exit_the_long_way():
     output_of(PRELUDE + EXIT_OF_THE_CHILD)
 
 
-def test_what_watches_queues_goes_on_in_a_child_whoever_had_its_locks() -> None:
+def test_metrics_and_dashboard_work_in_a_forked_child() -> None:
     output_of(
         PRELUDE
         + """

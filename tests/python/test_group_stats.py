@@ -48,7 +48,7 @@ def test_the_books_balance_whatever_becomes_of_a_message(make_queue):
     assert group.queue.group_stats()[0].dead_lettered_items == 2
 
 
-def test_without_a_dead_letter_queue_what_is_termed_is_read_and_what_is_used_up_missed():
+def test_without_a_dead_letter_queue_termed_counts_as_read_and_used_up_as_missed():
     group = acking_group("a", "b", max_deliver=1)
     member = group.add_consumer()
     termed, used_up = member.read_batch(2)
@@ -56,7 +56,7 @@ def test_without_a_dead_letter_queue_what_is_termed_is_read_and_what_is_used_up_
     assert books(group) == (1, 1, 0, 0, 0)
 
 
-def test_without_acks_what_is_delivered_is_read(make_queue):
+def test_without_acks_a_delivery_counts_as_read(make_queue):
     queue = make_queue("q")
     group = queue.add_group("group")
     queue.enqueue_batch("abc")
@@ -81,7 +81,7 @@ def test_a_dead_letter_that_can_never_fit_is_missed_and_told_apart(make_queue):
     assert group.queue.join(timeout=0)
 
 
-def test_the_figures_of_what_waits_count_what_is_ready_again():
+def test_backlog_figures_include_redeliveries_that_are_ready():
     group = acking_group("a", "b")
     member = group.add_consumer()
     one, _ = member.read_batch(2)
@@ -202,7 +202,7 @@ def test_the_figures_can_be_read_by_name(make_queue):
         second.stats()
 
 
-def test_who_misses_something_behind_ten_thousand_is_told():
+def test_a_waiter_behind_ten_thousand_others_is_told_what_it_missed():
     """A batch goes in slices, and an error between them leaves the next read."""
     for on_missed in ("raise", lambda count: 1 / 0):
         queue = Queue("q", ttl=None, max_bytes=1 << 30)

@@ -97,7 +97,7 @@ def test_removing_the_slowest_consumer_completes(interest):
     assert (len(queue), queue.stats().first_seq) == (2, 3)
 
 
-def test_with_nobody_interested_messages_are_kept(interest):
+def test_messages_are_kept_without_consumers(interest):
     queue = interest(max_items=3)
     queue.enqueue_batch(range(2))
     assert len(queue) == 2
@@ -223,7 +223,7 @@ def test_what_another_has_not_read_stays_though_it_is_acked(interest):
     assert len(queue) == 0
 
 
-def test_closing_an_acknowledging_group_lets_go_of_what_is_pending(interest):
+def test_closing_an_acknowledging_group_releases_pending_messages(interest):
     queue = interest()
     consumer = queue.add_consumer()
     group = queue.add_group("g", ack_wait=LONG)

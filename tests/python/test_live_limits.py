@@ -9,7 +9,7 @@ from helpers import payloads
 from mpmc_queue import ItemLimitError, MemoryLimitError
 
 
-def test_a_limit_below_what_is_held_keeps_it_and_admits_nothing(make_queue):
+def test_a_limit_below_what_is_held_removes_nothing_and_admits_nothing(make_queue):
     queue = make_queue(retention="interest")
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(5))

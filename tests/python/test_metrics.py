@@ -407,7 +407,7 @@ def test_a_queue_takes_the_place_of_a_closed_one(make_queue):
 
 @pytest.mark.parametrize("make", [QueueCollector, instrument])
 @pytest.mark.parametrize(("queues", "name"), [(None, "queues"), (3, "queues"), (["q"], "queue"), ("q", "queue")])
-def test_what_is_not_a_queue_is_refused(make, queues, name):
+def test_an_object_that_is_no_queue_is_refused(make, queues, name):
     with pytest.raises(TypeError, match=f"^{name} must be a Queue"):
         make(queues)
 

@@ -127,7 +127,7 @@ def test_what_expires_in_the_middle_is_passed_over_and_missed(still):
     assert_books_balance(consumer, 4)
 
 
-def test_it_is_missed_only_by_those_who_had_not_read_it(still):
+def test_it_is_missed_only_by_consumers_that_had_not_read_it(still):
     queue = still()
     ahead, behind = queue.add_consumer(), queue.add_consumer()
     queue.enqueue("a")
@@ -302,7 +302,7 @@ def test_a_new_message_may_be_due_before_those_that_wait(make_queue, run_thread)
     assert waiting.result() == 1
 
 
-def test_what_is_past_its_own_ttl_is_never_delivered(make_queue):
+def test_messages_past_their_own_ttl_are_never_delivered(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     pause = threading.Event()

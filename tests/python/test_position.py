@@ -193,7 +193,7 @@ def test_a_datetime_of_any_age_is_a_position(make_queue, how, at, position):
     ],
     ids=repr,
 )
-def test_what_is_no_position_is_an_error_and_changes_nothing(make_queue, how, to, error):
+def test_an_invalid_position_is_an_error_and_changes_nothing(make_queue, how, to, error):
     queue = make_queue()
     queue.enqueue_batch("abc")
     consumer = queue.add_consumer(start=1)

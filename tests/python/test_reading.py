@@ -112,7 +112,7 @@ def test_read_batch_is_a_list_of_messages_and_get_batch_of_payloads(make_queue):
     assert second == ["c", "d"]
 
 
-def test_read_where_returns_the_first_match_and_passes_over_the_others_for_good(make_queue):
+def test_read_where_returns_the_first_match_and_skips_the_others_permanently(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))

@@ -199,7 +199,7 @@ def test_no_depth_is_too_deep(make_queue, kind):
 
 
 @pytest.mark.parametrize("payload", [sys, len, size_of, Plain, int, None, True, ..., NotImplemented], ids=repr)
-def test_what_is_shared_by_the_whole_program_counts_as_a_pointer(make_queue, payload):
+def test_objects_shared_by_the_whole_program_count_as_a_pointer(make_queue, payload):
     assert size_of(make_queue, payload) <= 64
 
 

@@ -224,7 +224,7 @@ def test_no_sum_of_huge_sizes_gets_past_the_limit(nodes):
 @seed(8)
 @settings(quick, max_examples=60)
 @given(graphs([*HONEST, *CHANGES]))
-def test_a_graph_that_changes_while_it_is_sized_comes_to_an_end_and_is_let_go(nodes):
+def test_sizing_a_graph_that_changes_meanwhile_ends_and_keeps_no_reference(nodes):
     mortal = [weakref.ref(node) for node in nodes if type(node) in {Weakly, Holder, Slotted, Lying}]
     assert size_of(nodes[0]) > 0
     nodes.clear()

@@ -341,7 +341,7 @@ def test_a_dataclass_weighs_its_fields():
     assert weight(point) == parts(point, point.__dict__, "x", "y", point.x, point.y, 1.5)
 
 
-def test_slots_weigh_what_is_in_them():
+def test_slots_count_with_their_contents():
     point = SlotPoint("x" * 1000, [1.5])
     assert weight(point) == parts(point, point.x, point.y, 1.5)
 
@@ -363,7 +363,7 @@ def test_a_namedtuple_weighs_its_fields():
     assert weight(pair) == parts(pair, pair.x, pair.y, 1.5)
 
 
-def test_what_is_referred_to_weakly_is_not_followed():
+def test_weak_references_are_not_followed():
     class Referred:
         __slots__ = ("__weakref__", "data")
 

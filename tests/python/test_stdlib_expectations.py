@@ -17,7 +17,7 @@ def full(queue):
         queue.put(i)
 
 
-def test_what_is_put_is_got_in_order(make_queue):
+def test_items_are_got_in_the_order_of_put(make_queue):
     queue = make_queue(max_items=SIZE)
     consumer = queue.add_consumer()
     assert queue.is_empty()
@@ -145,7 +145,7 @@ def test_closed_is_the_standard_librarys_shut_down(make_queue):
         consumer.get_nowait()
 
 
-def test_shutdown_lets_what_is_left_be_got(make_queue):
+def test_remaining_messages_can_be_read_after_shutdown(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.put("a")

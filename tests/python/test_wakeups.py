@@ -128,7 +128,7 @@ def test_space_for_one_does_not_wake_a_crowd(make_queue):
 
 
 @pytest.mark.parametrize("wait", ["read", "read_batch", "read_where", "get", "next", "take_missed"])
-def test_closing_wakes_all_who_wait_in_any_call(make_queue, run_thread, wait):
+def test_closing_wakes_every_waiting_call(make_queue, run_thread, wait):
     queue = make_queue()
     calls = {
         "read": lambda consumer: consumer.read(timeout=None),
@@ -305,7 +305,7 @@ def read_somehow(consumer, rng):
             consumer.take_missed(timeout=0.001)
 
 
-def test_a_removal_wakes_the_removed_and_nobody_else(make_queue, run_thread):
+def test_a_removal_wakes_only_waiters_of_the_removed_consumer(make_queue, run_thread):
     queue = make_queue()
     removed, kept = queue.add_consumer(), queue.add_consumer()
     gone = [run_thread(removed.read, timeout=None) for _ in range(3)]

@@ -185,7 +185,7 @@ def _dashboard(demo: Demo, out: TextIO) -> "Server":
 
     server = serve(demo.queue, show_payloads=True)
     print(f"The dashboard is at {server.url}\n", file=out, flush=True)
-    # Without a desktop it might be one for the terminal, which would take over this one.
+    # Without a desktop this might be a browser for the terminal, which would take over this one.
     has_desktop = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
     if has_desktop:
         webbrowser.open(server.url)

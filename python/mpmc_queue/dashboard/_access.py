@@ -20,7 +20,7 @@ def checked_token(token: str | None) -> str | None:
     if not isinstance(token, str):
         raise TypeError(f"token must be a str, not {type(token).__name__}")
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
-        # The token itself does not belong into an error.
+        # The token itself must not appear in an error.
         raise ValueError(f"token must be at least {SHORTEST_TOKEN} printable ASCII characters without a space")
     return token
 

@@ -84,14 +84,14 @@ class App:
             raise ValueError(f"scope must be of type http, not {scope['type']}")
         place: str = scope.get("root_path", "")
         path: str = scope["path"]
-        # The specification has the path begin with the place; not every server did always.
+        # The specification says that the path includes the mount point; some servers leave it out.
         if path.startswith(place):
             path = path[len(place) :]
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client")
         query = scope.get("query_string", b"").decode("latin-1")
         request = Request(scope["method"], path, query, headers, client[0] if client else None)
-        # Not in the loop: a payload's repr may take its time.
+        # Not in the loop: a payload's repr may be slow.
         response = await asyncio.to_thread(self._site.respond, request, place)
         await _begin(send, response)
         if response.is_stream and scope["method"] != "HEAD":

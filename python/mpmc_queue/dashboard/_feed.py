@@ -41,7 +41,7 @@ class Feed(Locked):
         self._thread: threading.Thread | None = None
         self._process = 0
         self._closed = False
-        # Whoever is behind reads the newest sample next; one that has grown old while nobody looked is gone.
+        # A reader that is behind reads the newest sample next; a sample that grew old without a reader is dropped.
         self._snapshots: Queue[bytes] = Queue(
             "dashboard", ttl=2 * interval, max_items=1, max_bytes=MOST_BYTES, overflow="drop_oldest", audit=False
         )
@@ -127,7 +127,7 @@ class Feed(Locked):
         shown = nlargest(MOST_READERS, readers, key=_lag) if len(readers) > MOST_READERS else readers
         snapshot = {
             "boot": self.boot,
-            # By this clock, as the history: the browser's may be another machine's.
+            # By this clock, as the history is: the browser may run on another machine.
             "time": max((sample.time for sample in samples), default=time.time()),
             "interval": self.interval,
             "queue_fields": QueueRow._fields,
@@ -147,8 +147,8 @@ def _run(reference: "weakref.ref[Feed]", wake: threading.Event, interval: float)
     """The sampler's thread."""
     due = time.monotonic()
     while (feed := reference()) is not None and not feed.closed:
-        # Whoever wakes it gets the last sample. One more now would tell the rate of an instant, and take the place of
-        # an older one in the charts.
+        # A reader that wakes the sampler gets the last sample. A new one now would show the rate of an instant, and
+        # replace an older one in the charts.
         if time.monotonic() >= due:
             feed.sample()
             due = time.monotonic() + interval

@@ -72,7 +72,7 @@ def _row(message: Message[Any], now: int, show_payloads: bool) -> dict[str, obje
 
 def _type(payload: object) -> str:
     kind = type(payload)
-    # Not what a metaclass makes of it.
+    # The class's own name, whatever a metaclass makes of it.
     module, name = (type.__dict__[attribute].__get__(kind) for attribute in ("__module__", "__qualname__"))
     return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else str(name)
 

@@ -150,7 +150,7 @@ class _Http(ThreadingHTTPServer):
         super().__init__((str(address[0]), int(address[1])), _Handler)
 
     def server_bind(self) -> None:
-        # Without the base class's look for the machine's name, which may ask the network.
+        # The base class looks up the machine's name, which may ask the network; this does not.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, sys.platform != "win32")
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()

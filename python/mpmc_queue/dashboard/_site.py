@@ -76,7 +76,7 @@ class Site:
         if refusal := self._refusal(request):
             return refusal
         if request.path == "":
-            # The page asks for everything beside itself, so its own address has to end with a slash.
+            # The page loads everything relative to itself, so its address has to end with a slash.
             return _error(307, "It is one slash further", {"Location": quote(place.rpartition("/")[2] or ".") + "/"})
         name = request.path.removeprefix("/")
         if found := FILES.get(name):

@@ -61,7 +61,7 @@ class Feed:
         self._ahead = options.prefetch
         self._named = name is not None
         self._name = name if name is not None else uuid4().hex
-        # Unless the messages' lives depend on it, the server need not know what an unnamed consumer has read.
+        # Unless messages leave by what is read, the server need not know what an unnamed consumer has read.
         self._acks = self._named or options.retention == "interest"
         self._start: Start | None = start
         self._resuming = self._named
@@ -332,11 +332,11 @@ class Feed:
         if self._named:
             settings["durable_name"] = self._name
         if self._server.version >= RESET_SINCE:
-            # (It does not answer about a consumer that it does not have.)
+            # (The server does not answer about a consumer that does not exist.)
             if not found:
                 await self._create(self._name, deliver_policy="all", **settings)
             return await self._server.ask(f"CONSUMER.RESET.{self._options.name}.{self._name}", seq=position)
-        # An older server: while it is made again, another consumer keeps what has not been read from leaving.
+        # With an older server another consumer keeps unread messages from leaving while this one is made again.
         keeper = uuid4().hex
         await self._create(keeper, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="all")
         await self._delete()

@@ -202,7 +202,7 @@ class Group(Generic[_T]):
             self._queue._later(self._bury(self._dead_letter, delivery))
 
     async def _bury(self, grave: Whole[Any], delivery: Delivery) -> None:
-        # The same id each time, so that it lies there once if this process dies before the server knows that it does.
+        # The same id each time, so that it is stored once even if this process dies before the server confirms.
         place = f"mpmc_queue:{self._queue._options.name}:{self._name}:{delivery.stream_seq}:{delivery.created_ns}"
         headers = {MSG_ID: str(uuid5(NAMESPACE_URL, place))}
         if delivery.headers and CONTENT_TYPE in delivery.headers:

@@ -53,7 +53,7 @@ class Member(Reader[_T]):
         self._check()
         deadline = deadline_in(timeout)
         try:
-            # Whoever came first reads first; the others wait for their turn, and not beyond their time.
+            # Readers take turns in the order in which they came, and wait no longer than their timeout.
             async with asyncio.timeout_at(None if timeout == 0 else deadline):
                 await self._turn.acquire()
         except TimeoutError:

@@ -78,7 +78,7 @@ class Publisher:
             raise QueueClosedError("it is closed", queue=self._options.name)
         self._check_payload(message)
         try:
-            # The usual case: stored, and confirmed, at the first try.
+            # The usual case: stored and confirmed at the first attempt.
             return self._stored(await self._server.request(self._options.subject, *message))
         except (NoAnswer, QueueFullError, ServerError) as error:
             return await self._again(lambda: self._try_one(message), error, timeout, [message])

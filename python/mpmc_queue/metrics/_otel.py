@@ -65,7 +65,7 @@ class Instruments:
         def observe(options: CallbackOptions) -> Iterator[Observation]:
             for name, reading in self._readings_for(metric.name):
                 for labels, value in metric.values(reading):
-                    # An attribute that says nothing is left out.
+                    # An empty attribute is left out.
                     pairs = zip(metric.labels, labels, strict=True)
                     yield Observation(value, {"queue": name} | {key: label for key, label in pairs if label})
 

@@ -46,7 +46,7 @@ def read(queue: Queue[Any]) -> Reading:
         if consumer.group is None:
             missed, unread, size, lag = positions.get(key, (0, 0, 0, 0.0))
             missed += consumer.missed_items
-            # Of those who are summed, the one furthest behind tells how many seconds that is.
+            # The lag of several consumers is that of the one furthest behind.
             lag = max(lag, consumer.lag)
             positions[key] = (missed, unread + consumer.unread_items, size + consumer.unread_bytes, lag)
     for departed in now.departed:

@@ -35,9 +35,7 @@ trait Front {
     /// What is behind.
     const METHOD: &'static Method;
 
-    /// Does it, if that takes only what is usual.
-    ///
-    /// The thread's attachment is not counted: no `Py` may be dropped here.
+    /// Does the call in the usual case. The thread's attachment is not counted: no `Py` may be dropped here.
     fn usual<'py>(py: Python<'py>, this: Borrowed<'_, 'py, Self::Class>, args: &[Borrowed<'_, 'py, PyAny>]) -> Outcome;
 }
 

@@ -62,7 +62,7 @@ fn count(inside: bool) {
     }
 }
 
-/// Stays outside for good.
+/// Never returns to the interpreter.
 fn stay_out() -> ! {
     INSIDE.fetch_sub(DEPTH.replace(0), Ordering::SeqCst);
     loop {

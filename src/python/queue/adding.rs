@@ -24,9 +24,9 @@ pub(in crate::python) const SLICE: usize = 10_000;
 
 /// Payloads that go in together or not at all.
 pub(in crate::python) struct Batch {
-    /// With their sizes. Nothing is taken from it before all of it is admitted.
+    /// Payloads with their sizes. Nothing is taken out before all are admitted.
     payloads: std::vec::IntoIter<(Py<PyAny>, u64)>,
-    /// The same in slots, where they are many: then `payloads` is empty.
+    /// Large batches stand in slots instead: then `payloads` is empty.
     prepared: Option<Prepared<Py<PyAny>>>,
     need: Need,
     /// Why it was not admitted.
@@ -140,7 +140,7 @@ impl Queue {
         let seq = self.engine.enqueue_fast(&mut payload, size as u64);
         if let Some(payload) = payload {
             cold_path();
-            // What left may be the last reference to it, and its end may run Python code.
+            // This may drop the last reference to the removed payload, whose destructor may run Python code.
             detach::call_out(py, || payload.drop_ref(py));
         }
         seq
@@ -166,7 +166,7 @@ impl Queue {
         }
     }
 
-    /// Waits for space, where that helps and the caller wants to, and counts a refusal.
+    /// Waits for space if that can help and the caller allows it, and counts a refusal.
     #[cold]
     pub(in crate::python) fn add_slowly(
         &self,
@@ -268,7 +268,7 @@ impl Queue {
         let max_items = max_items.unwrap_or(u64::MAX);
         let length = known_length(payloads);
         let mut batch = Vec::with_capacity(length.min(SLICE));
-        // Whether to go on.
+        // Returns whether to continue.
         let mut take = |payload: Bound<'_, PyAny>| {
             let size = self.size(&payload)?;
             need.bytes = need.bytes.saturating_add(size);

@@ -14,7 +14,7 @@ use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
 use super::{owners, sizers};
 use crate::python::host::detach;
 
-/// More than an object says of itself that tells the truth.
+/// A size above this cannot be true.
 const ABSURD: usize = 1 << 44;
 
 impl<'py> Estimate<'py> {
@@ -53,11 +53,11 @@ impl<'py> Estimate<'py> {
             self.add(2 * POINTER);
         }
         self.ask_held(object, &kind, size)?;
-        if !owners::shows_memory(&kind) || self.meet_owner(object)? || owners::is_file_map(object) {
+        if !owners::shows_memory(&kind) || self.visit_owner(object)? || owners::is_file_map(object) {
             return Ok(());
         }
-        self.meet_fields(object)?;
-        let bytes = self.meet_items(object)?;
+        self.visit_fields(object)?;
+        let bytes = self.visit_items(object)?;
         // SAFETY: a live class.
         let header = unsafe { (*kind.as_type_ptr()).tp_basicsize as usize };
         // An array says the bytes it shows; what shows other memory does not.
@@ -67,15 +67,15 @@ impl<'py> Estimate<'py> {
         Ok(())
     }
 
-    /// Meets the objects in an array, and returns the bytes that the object shows.
-    pub(super) fn meet_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
+    /// Visits the objects in an array, and returns the bytes that the object shows.
+    pub(super) fn visit_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
         // Without the GIL not every type guards its count of views; at least two estimates shall not disturb it.
         with_critical_section(object, || self.buffer(object))
     }
 
     /// The bytes that `object` shows through the buffer protocol; 0 if it has none to show at present.
     ///
-    /// If these are references (an array of objects), what they refer to is met.
+    /// If these are references (an array of objects), what they refer to is visited.
     fn buffer(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
         let py = object.py();
         // SAFETY: a live object. A view that was got keeps its memory in place until it is released, which is before this
@@ -91,7 +91,7 @@ impl<'py> Estimate<'py> {
                 if ffi::PyObject_GetBuffer(object.as_ptr(), &mut view, flags) == 0 {
                     let is_plain = view.suboffsets.is_null() && view.itemsize == POINTER as isize;
                     if is_plain && !view.format.is_null() && CStr::from_ptr(view.format) == c"O" {
-                        self.meet_array(py, &view);
+                        self.visit_array(py, &view);
                     }
                     let bytes = view.len as usize;
                     ffi::PyBuffer_Release(&mut view);
@@ -106,12 +106,12 @@ impl<'py> Estimate<'py> {
         Ok(0)
     }
 
-    /// Meets the objects in an array. Along an axis that repeats the same ones, once will do: it may be endless.
+    /// Visits the objects in an array. Along an axis that repeats the same ones, once will do: it may be endless.
     ///
     /// # Safety
     ///
     /// The items of `view` are references. It has its shape and strides, unless they are the natural ones.
-    unsafe fn meet_array(&mut self, py: Python<'py>, view: &ffi::Py_buffer) {
+    unsafe fn visit_array(&mut self, py: Python<'py>, view: &ffi::Py_buffer) {
         // SAFETY: shape and strides have `ndim` items each, what they reach are references, and no Python code runs.
         unsafe {
             let natural = ([view.len / view.itemsize], [view.itemsize]);
@@ -127,7 +127,7 @@ impl<'py> Estimate<'py> {
             let mut item = view.buf.cast::<u8>();
             let mut index = vec![0; shape.len()];
             loop {
-                self.meet(py, item.cast::<*mut PyObject>().read_unaligned());
+                self.visit(py, item.cast::<*mut PyObject>().read_unaligned());
                 // Like an odometer: the last axis that is not at its end moves on, those after it start again.
                 let Some(axis) = (0..index.len()).rfind(|&axis| {
                     let can_move = strides[axis] != 0 && index[axis] + 1 < shape[axis];

@@ -67,13 +67,13 @@ pub(super) struct Estimate<'py> {
     known: &'py Known,
     /// Bytes counted so far; saturates.
     total: usize,
-    /// Addresses of what has been counted and might be met again.
+    /// Addresses of what has been counted and might be visited again.
     pub(super) seen: Addresses,
     /// Found, and still to be walked.
     pub(super) found: Vec<Bound<'py, PyAny>>,
     /// Walked, and still to be asked for its own size.
     to_ask: Vec<Bound<'py, PyAny>>,
-    /// What said more of itself than any memory has, and how much.
+    /// The object that claims more bytes than any memory has, and how many.
     pub(super) absurd: Option<(Bound<'py, PyType>, usize)>,
 }
 
@@ -84,7 +84,7 @@ impl<'py> Estimate<'py> {
         Self::made(payload).map(|this| this.total.min(isize::MAX as usize))
     }
 
-    /// What in a payload says more of itself than any memory has.
+    /// The object in a payload that claims more bytes than any memory has, and how many.
     #[cold]
     pub(super) fn absurd_in(payload: &Bound<'py, PyAny>) -> Option<String> {
         let (kind, size) = Self::made(payload).ok()?.absurd?;
@@ -113,16 +113,16 @@ impl<'py> Estimate<'py> {
         self.total = self.total.saturating_add(size);
     }
 
-    /// Counts a plain value at once and keeps anything else for later, unless it has been met before.
+    /// Counts a plain value at once and keeps anything else for later, unless it has been visited before.
     ///
-    /// What has a single reference is not remembered: it is the one it was just met by, so it cannot be met again.
+    /// What has a single reference is not remembered: it is the one it was just visited by, so it cannot be visited again.
     /// (If other threads are at work on it, it might be counted twice: that errs upwards.)
     ///
     /// # Safety
     ///
     /// `object` is null or a live object, which the caller keeps alive during the call.
     #[inline]
-    pub(super) unsafe fn meet(&mut self, py: Python<'py>, object: *mut PyObject) {
+    pub(super) unsafe fn visit(&mut self, py: Python<'py>, object: *mut PyObject) {
         // SAFETY: the caller's promise.
         unsafe {
             if object.is_null() || (ffi::Py_REFCNT(object) != 1 && !self.seen.insert(object.addr())) {
@@ -135,7 +135,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Meets what `object` holds, and counts the object itself if its type is known here; else it has to be asked.
+    /// Visits what `object` holds, and counts the object itself if its type is known here; else it has to be asked.
     fn walk(&mut self, object: Bound<'py, PyAny>) -> PyResult<()> {
         let kind = object.get_type();
         if sizers::of(&kind).is_some() {
@@ -169,21 +169,21 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Meets the items of a list, tuple, dict or set, whatever a subclass makes of `__iter__`. Returns the container's
+    /// Visits the items of a list, tuple, dict or set, whatever a subclass makes of `__iter__`. Returns the container's
     /// own size if it is not a subclass.
     fn walk_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<Option<usize>> {
         let py = object.py();
         let container = object.as_ptr();
         // SAFETY: each layout is read after the check for its type. Inside the critical section, or with the GIL, no one
-        // else changes the container, and `meet` runs no Python code: so indices stay valid and items alive.
+        // else changes the container, and `visit` runs no Python code: so indices stay valid and items alive.
         unsafe {
             let kind = ffi::Py_TYPE(container);
             if ffi::PyDict_Check(container) != 0 {
                 with_critical_section(object, || {
                     let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
                     while ffi::PyDict_Next(container, &mut position, &mut key, &mut value) != 0 {
-                        self.meet(py, key);
-                        self.meet(py, value);
+                        self.visit(py, key);
+                        self.visit(py, value);
                     }
                 });
                 if kind == &raw mut ffi::PyDict_Type {
@@ -193,7 +193,7 @@ impl<'py> Estimate<'py> {
             } else if ffi::PyList_Check(container) != 0 {
                 let allocated = with_critical_section(object, || {
                     for index in 0..ffi::PyList_GET_SIZE(container) {
-                        self.meet(py, ffi::PyList_GET_ITEM(container, index));
+                        self.visit(py, ffi::PyList_GET_ITEM(container, index));
                     }
                     (*container.cast::<ffi::PyListObject>()).allocated as usize
                 });
@@ -203,7 +203,7 @@ impl<'py> Estimate<'py> {
             } else if ffi::PyTuple_Check(container) != 0 {
                 let length = ffi::PyTuple_GET_SIZE(container);
                 for index in 0..length {
-                    self.meet(py, ffi::PyTuple_GET_ITEM(container, index));
+                    self.visit(py, ffi::PyTuple_GET_ITEM(container, index));
                 }
                 if kind == &raw mut ffi::PyTuple_Type {
                     return Ok(Some(GC_HEADER + offset_of!(ffi::PyTupleObject, ob_item) + length as usize * POINTER));
@@ -225,7 +225,7 @@ impl<'py> Estimate<'py> {
         Ok(None)
     }
 
-    /// Meets what other objects written in C hold: deques, partials, mapping proxies, slices, exceptions.
+    /// Visits what other objects written in C hold: deques, partials, mapping proxies, slices, exceptions.
     fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) {
         let kind = kind.as_type_ptr();
         let known = self.known;
@@ -247,7 +247,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Meets what the C type `base`, the type of `object` or a base of it, shows the garbage collector.
+    /// Visits what the C type `base`, the type of `object` or a base of it, shows the garbage collector.
     ///
     /// # Safety
     ///
@@ -256,7 +256,7 @@ impl<'py> Estimate<'py> {
         unsafe extern "C" fn visit(object: *mut PyObject, estimate: *mut c_void) -> c_int {
             // SAFETY: the argument is the estimate passed below, which nobody else uses meanwhile; it does not outlive
             // the attachment to the interpreter, and `object` is held by the object being traversed.
-            unsafe { (*estimate.cast::<Estimate<'_>>()).meet(Python::assume_attached(), object) };
+            unsafe { (*estimate.cast::<Estimate<'_>>()).visit(Python::assume_attached(), object) };
             0
         }
         // SAFETY: a traverse function only visits what the object holds, which the critical section keeps in place.
@@ -267,7 +267,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Meets what is in the `__slots__` of a class and of its bases.
+    /// Visits what is in the `__slots__` of a class and of its bases.
     ///
     /// Slots are part of an object's layout, so all classes that have some are in the one line of `tp_base`.
     fn walk_slots(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) {
@@ -281,7 +281,7 @@ impl<'py> Estimate<'py> {
                 while !member.is_null() && !(*member).name.is_null() {
                     if (*member).type_code == ffi::Py_T_OBJECT_EX {
                         let slot = object.as_ptr().byte_offset((*member).offset).cast::<*mut PyObject>();
-                        with_critical_section(object, || self.meet(py, *slot));
+                        with_critical_section(object, || self.visit(py, *slot));
                     }
                     member = member.add(1);
                 }
@@ -290,7 +290,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Meets an instance's `__dict__`, past properties and `__getattribute__`.
+    /// Visits an instance's `__dict__`, past properties and `__getattribute__`.
     fn walk_dict(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<()> {
         let py = object.py();
         // SAFETY: `kind` is a live type and describes the layout of `object`: a positive offset is that of a reference,
@@ -299,10 +299,10 @@ impl<'py> Estimate<'py> {
             let offset = (*kind.as_type_ptr()).tp_dictoffset;
             if offset > 0 {
                 let attributes = object.as_ptr().byte_offset(offset).cast::<*mut PyObject>();
-                with_critical_section(object, || self.meet(py, *attributes));
+                with_critical_section(object, || self.visit(py, *attributes));
             } else if offset < 0 {
                 let attributes = ffi::PyObject_GenericGetDict(object.as_ptr(), ptr::null_mut());
-                self.meet(py, Bound::from_owned_ptr_or_err(py, attributes)?.as_ptr());
+                self.visit(py, Bound::from_owned_ptr_or_err(py, attributes)?.as_ptr());
             }
         }
         Ok(())

@@ -18,15 +18,15 @@ unsafe extern "C" {
 }
 
 impl<'py> Estimate<'py> {
-    /// Meets an object that was made for this, or found by a look-up.
-    pub(super) fn meet_bound(&mut self, object: &Bound<'py, PyAny>) {
-        // Remembered whatever its references: the one to it that is here goes on living elsewhere.
+    /// Visits an object that was made for this purpose, or found by a look-up.
+    pub(super) fn visit_bound(&mut self, object: &Bound<'py, PyAny>) {
+        // Remembered even with a single reference: another one exists elsewhere.
         if self.seen.insert(object.as_ptr().addr()) {
             self.found.push(object.clone());
         }
     }
 
-    /// Meets what a bound method is bound to, and the cells of a closure. Whether it was one of the two.
+    /// Visits what a bound method is bound to, and the cells of a closure. Whether it was one of the two.
     pub(super) fn walk_function(&mut self, object: &Bound<'py, PyAny>) -> bool {
         let py = object.py();
         let function = object.as_ptr();
@@ -34,13 +34,13 @@ impl<'py> Estimate<'py> {
         unsafe {
             let kind = ffi::Py_TYPE(function);
             if kind == &raw mut PyMethod_Type {
-                self.meet(py, PyMethod_Self(function));
-                self.meet(py, PyMethod_Function(function));
+                self.visit(py, PyMethod_Self(function));
+                self.visit(py, PyMethod_Function(function));
                 true
             } else if ffi::PyCFunction_Check(function) != 0 {
                 let of = ffi::PyCFunction_GetSelf(function);
                 if !of.is_null() && ffi::PyModule_Check(of) == 0 {
-                    self.meet(py, of);
+                    self.visit(py, of);
                 }
                 true
             } else if kind == &raw mut ffi::PyFunction_Type {
@@ -49,7 +49,7 @@ impl<'py> Estimate<'py> {
                     for index in 0..ffi::PyTuple_GET_SIZE(closure) {
                         let content = ffi::PyCell_Get(ffi::PyTuple_GET_ITEM(closure, index));
                         if let Some(content) = Bound::from_owned_ptr_or_opt(py, content) {
-                            self.meet_bound(&content);
+                            self.visit_bound(&content);
                         }
                     }
                 }
@@ -60,7 +60,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Meets what an object holds that only its own methods tell: the part that may run Python code.
+    /// Visits what an object holds that only its own methods tell: the part that may run Python code.
     pub(super) fn ask_held(
         &mut self,
         object: &Bound<'py, PyAny>,
@@ -85,7 +85,7 @@ impl<'py> Estimate<'py> {
             detach::call_out(py, || {
                 locals.call_method1(intern!(py, "update"), (frame.getattr(intern!(py, "f_locals"))?,))
             })?;
-            locals.iter().for_each(|(_, value)| self.meet_bound(&value));
+            locals.iter().for_each(|(_, value)| self.visit_bound(&value));
             return Ok(());
         }
         if is_iterator && self.is_iterator_of_c(kind) {
@@ -104,7 +104,7 @@ impl<'py> Estimate<'py> {
             && kind.is(&future)
         {
             match detach::call_out(py, || object.getattr(intern!(py, "_result"))) {
-                Ok(result) => self.meet_bound(&result),
+                Ok(result) => self.visit_bound(&result),
                 Err(error) if error.is_instance_of::<PyException>(py) => {}
                 Err(error) => return Err(error),
             }

@@ -33,7 +33,7 @@ pub(super) fn shows_memory(kind: &Bound<'_, PyType>) -> bool {
     }
 }
 
-/// Whether an object is of a class, past whatever it says of itself: no Python code runs.
+/// Whether an object is an instance of a class, whatever its `__class__` claims: no Python code runs.
 pub(super) fn is_of(object: &Bound<'_, PyAny>, class: &Bound<'_, PyType>) -> bool {
     // SAFETY: a live object's class, and another class.
     unsafe { ffi::PyType_IsSubtype(ffi::Py_TYPE(object.as_ptr()), class.as_type_ptr()) != 0 }
@@ -67,7 +67,7 @@ pub(super) fn owner<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'p
         let Some(class) = array_class(py).filter(|class| is_of(object, class)) else {
             return Ok(None);
         };
-        // The class's own, past what a subclass makes of the name.
+        // The class's own attribute, even if a subclass defines the name.
         let base = class.getattr(intern!(py, "base"))?;
         detach::call_out(py, || base.call_method1(intern!(py, "__get__"), (object,)))?
     };
@@ -93,15 +93,15 @@ pub(in crate::python) fn hint(payload: &Bound<'_, PyAny>) -> Option<String> {
 }
 
 impl<'py> Estimate<'py> {
-    /// Meets the owner of a view. False: it is no view.
-    pub(super) fn meet_owner(&mut self, object: &Bound<'py, PyAny>) -> PyResult<bool> {
+    /// Visits the owner of a view. False: it is no view.
+    pub(super) fn visit_owner(&mut self, object: &Bound<'py, PyAny>) -> PyResult<bool> {
         let Some(owner) = owner(object)? else { return Ok(false) };
-        self.meet_bound(&owner);
+        self.visit_bound(&owner);
         Ok(true)
     }
 
-    /// Meets the objects in the fields of a structured array.
-    pub(super) fn meet_fields(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
+    /// Visits the objects in the fields of a structured array.
+    pub(super) fn visit_fields(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = object.py();
         let Some(class) = array_class(py).filter(|class| is_of(object, class)) else {
             return Ok(());
@@ -121,8 +121,8 @@ impl<'py> Estimate<'py> {
                     .getattr(intern!(py, "hasobject"))?
                     .is_truthy()?
                 {
-                    self.meet_fields(&field)?;
-                    self.meet_items(&field)?;
+                    self.visit_fields(&field)?;
+                    self.visit_items(&field)?;
                 }
             }
             Ok(())

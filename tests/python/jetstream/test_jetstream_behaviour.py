@@ -89,7 +89,7 @@ def test_readers_wait_for_a_message(run):
     run(main)
 
 
-def test_a_batch_takes_what_is_there_up_to_its_limit(run):
+def test_a_batch_takes_available_messages_up_to_its_limit(run):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()
@@ -424,7 +424,7 @@ def test_what_expires_unread_is_missed(run):
     run(main)
 
 
-def test_what_is_past_its_ttl_is_not_delivered(run):
+def test_expired_messages_are_not_delivered(run):
     async def main(place):
         queue = await place.queue(ttl=0.2)
         consumer = queue.add_consumer()
@@ -493,7 +493,7 @@ def test_a_group_gives_each_message_to_one_member(run):
     run(main)
 
 
-def test_what_is_not_acked_comes_again(run):
+def test_an_unacked_message_is_redelivered(run):
     async def main(place):
         queue = await place.queue()
         member = queue.add_group("workers", ack_wait=0.3).add_consumer()
@@ -555,7 +555,7 @@ def test_a_message_is_buried_after_max_deliver(run):
     run(main)
 
 
-def test_a_message_that_nobody_settles_is_buried_too(run):
+def test_an_unsettled_message_is_dead_lettered_too(run):
     async def main(place):
         queue, dead = await place.queue(), await place.queue()
         member = queue.add_group("workers", ack_wait=0.2, max_deliver=2, dead_letter=dead).add_consumer()

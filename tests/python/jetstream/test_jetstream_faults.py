@@ -161,7 +161,7 @@ def test_a_group_survives_the_server(directory):
     asyncio.run(asyncio.wait_for(main(), 100))
 
 
-def test_a_slow_consumer_holds_up_nobody_and_knows_what_it_missed(run_remote):
+def test_a_slow_consumer_delays_no_other_and_knows_its_losses(run_remote):
     async def main(place):
         queue = await place.queue(max_items=200, overflow="drop_oldest", prefetch=16)
         fast, slow = await queue.add_consumer(), await queue.add_consumer()

@@ -96,7 +96,7 @@ def test_a_ttl_the_server_cannot_keep_is_refused(run_remote):
     run_remote(main)
 
 
-def test_nobody_there_is_an_error_in_time():
+def test_no_server_is_an_error_in_time():
     async def main():
         with pytest.raises(Exception, match=r"no servers|Connect call failed"):
             await jetstream.connect(
@@ -630,6 +630,6 @@ def test_errors_can_be_pickled():
         assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
-def test_what_is_exported_is_there():
+def test_exported_names_exist():
     for name in jetstream.__all__:
         assert getattr(jetstream, name) is not None
