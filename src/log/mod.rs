@@ -116,7 +116,7 @@ impl<T> Log<T> {
     /// Adds a message without a deadline of its own at the end, and returns its seq.
     #[inline(always)]
     pub(crate) fn append(&mut self, payload: T, size: u64, now: Now) -> u64 {
-        let seq = self.next;
+        let (seq, all) = (self.next, self.through.wrapping_add(size));
         let chunk = match self.chunks.get_mut(self.filling) {
             Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
             _ => {
@@ -124,10 +124,10 @@ impl<T> Log<T> {
                 self.append_chunk()
             }
         };
-        let through = chunk.through_before(chunk.slots.len()).wrapping_add(size);
+        let through = all.wrapping_sub(chunk.before);
         chunk.slots.push(Slot { payload: Some(payload), through, stamp: Stamp::new(now.mono, false), wall: now.wall });
         chunk.live += 1;
-        self.through = self.through.wrapping_add(size);
+        self.through = all;
         self.next += 1;
         self.len += 1;
         self.bytes += size;
@@ -331,6 +331,22 @@ impl<T> Log<T> {
             key = chunk.next;
         }
         None
+    }
+
+    /// The messages held directly behind `seq`, which is in the chunk of the hint, up to the first hole or the end of the
+    /// chunk. (None of a compacted chunk.)
+    #[inline]
+    pub(crate) fn following(&self, seq: u64, hint: usize) -> impl Iterator<Item = Found<'_, T>> {
+        let chunk = self.chunks.get(hint).filter(|chunk| chunk.is_dense());
+        let index = |chunk: &Chunk<T>| (seq + 1 - chunk.base) as usize;
+        let slots = chunk.and_then(|chunk| chunk.slots.get(index(chunk)..)).unwrap_or(&[]);
+        let mut before = chunk.map_or(0, |chunk| chunk.through_before(index(chunk)));
+        let (mono, wall) = chunk.map_or((0, 0), |chunk| (chunk.mono, chunk.wall));
+        (seq + 1..).zip(slots).map_while(move |(seq, slot)| {
+            let payload = slot.payload.as_ref()?;
+            let size = slot.through.wrapping_sub(std::mem::replace(&mut before, slot.through));
+            Some(Found { seq, payload, size, mono: slot.stamp.mono() + mono, wall: slot.wall + wall })
+        })
     }
 
     /// Whether a message is held.

@@ -13,13 +13,15 @@ pub(super) struct Attended {
     readers: Roll,
     /// Someone waits there for something to be missed.
     gaps: Roll,
+    /// How many there are in both.
+    count: usize,
 }
 
 impl Attended {
     /// Whether nobody waits at any cursor.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.readers.is_empty() && self.gaps.is_empty()
+        self.count == 0
     }
 
     /// Whether nobody waits for a message.
@@ -37,6 +39,7 @@ impl Attended {
     pub(super) fn update(&mut self, cursors: &mut Slab<Cursor>, key: usize) {
         update(&mut self.readers, cursors, key, |cursor| &mut cursor.readers);
         update(&mut self.gaps, cursors, key, |cursor| &mut cursor.gap_waiters);
+        self.count = self.readers.keys().len() + self.gaps.keys().len();
     }
 
     /// Shows every cursor at which someone waits for a message, in the order in which they came as long as all leave
@@ -52,12 +55,14 @@ impl Attended {
             self.update(cursors, key);
         }
         self.readers.keep_room_of(keys);
+        self.count = self.readers.keys().len() + self.gaps.keys().len();
     }
 
     /// Takes all off: their keys.
     pub(super) fn take(&mut self, cursors: &mut Slab<Cursor>) -> Vec<usize> {
         let mut keys = self.readers.take();
         keys.extend(self.gaps.take());
+        self.count = 0;
         for &key in &keys {
             cursors[key].readers.place = None;
             cursors[key].gap_waiters.place = None;
@@ -67,6 +72,7 @@ impl Attended {
 
     /// Checks what must hold between operations.
     pub(super) fn check(&self, cursors: &Slab<Cursor>) {
+        assert_eq!(self.count, self.readers.keys().len() + self.gaps.keys().len());
         for (key, cursor) in cursors {
             for (roll, list) in [(&self.readers, &cursor.readers), (&self.gaps, &cursor.gap_waiters)] {
                 assert_eq!(list.place.is_none(), list.is_empty());

@@ -121,6 +121,14 @@ impl<T> State<T> {
             count += 1;
             // Last, after all counts are updated: foreign code may panic.
             visit(found.delivery(missed, 1, None));
+            // Nothing is missed before those that stand directly behind it.
+            for found in self.log.following(seq, reader.cursor.hint).take(limit - count) {
+                reader.cursor.deliver();
+                reader.cursor.read += 1;
+                reader.consumer.read += 1;
+                count += 1;
+                visit(found.delivery(0, 1, None));
+            }
         }
         drop(reader);
         if is_over {
