@@ -119,6 +119,31 @@ fn drop_oldest_makes_just_enough_room() {
 }
 
 #[test]
+fn with_interest_removing_the_slowest_consumer_frees_all_it_had_not_read_however_much() {
+    let (queue, _) =
+        manual(Options { ttl: None, retention: Retention::Interest, max_bytes: u64::MAX, ..Options::default() });
+    let [slow, fast] = [(); 2].map(|()| queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap());
+    queue.enqueue_batch((0..300_000).map(|n| (n, 1)).collect()).unwrap();
+    fast.seek(Start::Seq(299_999)).unwrap();
+    slow.close();
+    assert_eq!((queue.len(), queue.stats().first_seq), (1, 299_999));
+    queue.check();
+}
+
+#[test]
+fn a_batch_drops_no_more_than_it_needs_whole_chunks_or_parts() {
+    for (held, batch) in [(2_500, 1_500), (2_500, 999), (3_000, 1_000), (3_000, 1_001), (3_000, 3_000), (500, 1)] {
+        let (queue, _) =
+            manual(Options { overflow: Overflow::DropOldest, max_items: Some(held), ..Options::default() });
+        queue.enqueue_batch((0..held).map(|n| (n, 1)).collect()).unwrap();
+        queue.enqueue_batch((0..batch).map(|n| (n, 1)).collect()).unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.dropped, stats.first_seq, stats.total_items), (batch, batch, held));
+        queue.check();
+    }
+}
+
+#[test]
 fn with_interest_a_message_leaves_when_all_have_read_it() {
     let (queue, _) = manual(Options { retention: Retention::Interest, ..Options::default() });
     (0..3).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));

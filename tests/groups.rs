@@ -719,6 +719,20 @@ fn join_waits_for_pending_deliveries() {
 }
 
 #[test]
+fn join_waits_for_the_pending_deliveries_of_every_group() {
+    let f = fixture(acks());
+    let others = ["second", "third"].map(|name| f.queue.add_group(name, Start::Earliest, &acks(), None).unwrap());
+    let members = others.each_ref().map(|group| group.add_consumer(None).unwrap());
+    f.enqueue(1);
+    let receipts = [&f.a, &members[0], &members[1]].map(receipt);
+    for receipt in receipts {
+        assert!(!f.queue.join(Some(Duration::ZERO)));
+        f.settle(receipt, Settle::Ack);
+    }
+    assert!(f.queue.join(Some(Duration::ZERO)));
+}
+
+#[test]
 fn a_closed_queue_is_drained_when_nothing_is_pending() {
     let f = fixture(acks());
     f.enqueue(1);

@@ -98,6 +98,20 @@ fn a_reader_that_was_not_woken_wakes_no_other_when_it_leaves() {
 }
 
 #[test]
+fn waiters_that_leave_in_any_order_leave_the_others_waiting() {
+    let (queue, _) = manual(Options::default());
+    let readers = [(); 4].map(|()| consumer(&queue));
+    let waiting = readers.each_ref().map(|reader| Waiting::on(&queue, Condition::Message(reader.key())));
+    for left in [0, 3, 1] {
+        queue.give_up(&waiting[left].ticket);
+        queue.check();
+    }
+    queue.enqueue(0, 1).unwrap();
+    queue.check();
+    assert_eq!(waiting.each_ref().map(Waiting::woken), [0, 0, 1, 0]);
+}
+
+#[test]
 fn seeking_back_wakes_waiting_readers() {
     let (queue, _) = manual(Options::default());
     let reader = consumer(&queue);

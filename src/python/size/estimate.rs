@@ -12,8 +12,9 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyType};
 
 use super::addresses::Addresses;
-use super::layout::{GC_HEADER, POINTER, quick_size_of};
+use super::layout::{GC_HEADER, IntObject, POINTER, quick_size_of};
 use super::sizers;
+use crate::python::host::detach::FREE_THREADED;
 
 /// Whether this is a class, a module or a function: part of the program, not of the payload.
 fn is_code(object: &Bound<'_, PyAny>) -> bool {
@@ -28,10 +29,15 @@ fn is_code(object: &Bound<'_, PyAny>) -> bool {
     }
 }
 
+/// Free places among the attributes of an instance, at most, and their header.
+const SPARE_PLACES: usize = 8;
+
 /// What is looked up in the interpreter once.
 struct Known {
     /// The class of all enum classes. Their members are part of the program, and count as a pointer.
     enum_type: Py<PyType>,
+    /// A class that is written in Python, inherits from no other, and has a `__dict__`.
+    plain: Py<PyType>,
     /// Containers that are written in C, but have no part in the C API: read as the garbage collector reads them.
     containers: [Py<PyType>; 2],
     /// `dict.__sizeof__`, the C function: the layout of a dict's table is private.
@@ -52,6 +58,7 @@ impl Known {
             match function {
                 Some(dict_sizeof) if flags == ffi::METH_NOARGS => Ok(Known {
                     enum_type: class("enum", "EnumMeta")?,
+                    plain: class("enum", "auto")?,
                     containers: [class("collections", "deque")?, class("functools", "partial")?],
                     dict_sizeof,
                 }),
@@ -67,6 +74,8 @@ pub(super) struct Estimate<'py> {
     known: &'py Known,
     /// Bytes counted so far; saturates.
     total: usize,
+    /// References that the interpreter has shown so far.
+    references: usize,
     /// Addresses of what has been counted and might be visited again.
     pub(super) seen: Addresses,
     /// Found, and still to be walked.
@@ -94,8 +103,15 @@ impl<'py> Estimate<'py> {
 
     fn made(payload: &Bound<'py, PyAny>) -> PyResult<Self> {
         let known = Known::get(payload.py())?;
-        let mut this =
-            Estimate { known, total: 0, seen: Addresses::new(), found: Vec::new(), to_ask: Vec::new(), absurd: None };
+        let mut this = Estimate {
+            known,
+            total: 0,
+            references: 0,
+            seen: Addresses::new(),
+            found: Vec::new(),
+            to_ask: Vec::new(),
+            absurd: None,
+        };
         this.seen.insert(payload.as_ptr().addr());
         this.walk(payload.clone())?;
         loop {
@@ -152,9 +168,11 @@ impl<'py> Estimate<'py> {
         } else if self.walk_function(&object) || is_code(&object) {
             self.add(POINTER);
         } else {
-            self.walk_native(&object, &kind);
-            self.walk_slots(&object, &kind);
-            self.walk_dict(&object, &kind)?;
+            self.walk_native(&object, &kind)?;
+            if !self.walk_plain_instance(&object, &kind) {
+                self.walk_slots(&object, &kind);
+                self.walk_dict(&object, &kind)?;
+            }
             self.to_ask.push(object);
         }
         Ok(())
@@ -198,7 +216,9 @@ impl<'py> Estimate<'py> {
                     (*container.cast::<ffi::PyListObject>()).allocated as usize
                 });
                 if kind == &raw mut ffi::PyList_Type {
-                    return Ok(Some(GC_HEADER + size_of::<ffi::PyListObject>() + allocated * POINTER));
+                    // Without the GIL the items follow their number.
+                    let places = allocated + usize::from(FREE_THREADED && allocated > 0);
+                    return Ok(Some(GC_HEADER + size_of::<ffi::PyListObject>() + places * POINTER));
                 }
             } else if ffi::PyTuple_Check(container) != 0 {
                 let length = ffi::PyTuple_GET_SIZE(container);
@@ -208,6 +228,7 @@ impl<'py> Estimate<'py> {
                 if kind == &raw mut ffi::PyTuple_Type {
                     return Ok(Some(GC_HEADER + offset_of!(ffi::PyTupleObject, ob_item) + length as usize * POINTER));
                 }
+                self.add(POINTER); // instances of subclasses have one more place
             } else if ffi::PyAnySet_Check(container) != 0 {
                 let set = container.cast::<ffi::PySetObject>();
                 self.traverse(object, &raw mut ffi::PySet_Type);
@@ -226,13 +247,24 @@ impl<'py> Estimate<'py> {
     }
 
     /// Visits what other objects written in C hold: deques, partials, mapping proxies, slices, exceptions.
-    fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) {
+    fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<()> {
         let kind = kind.as_type_ptr();
         let known = self.known;
         // SAFETY: `kind` is a live type and keeps its bases alive; every exception has a static base.
         unsafe {
             if kind == &raw mut ffi::PyDictProxy_Type || kind == &raw mut ffi::PySlice_Type {
                 self.traverse(object, kind);
+            } else if kind == &raw mut ffi::PyRange_Type {
+                // Small ints are shared by the whole program.
+                for number in ["start", "stop", "step"].map(|name| object.getattr(name)) {
+                    let number = number?;
+                    if !(0..=256).contains(&number.extract::<i64>().unwrap_or(-1)) {
+                        self.visit_bound(&number);
+                    }
+                }
+                if object.len().unwrap_or(usize::MAX) > 256 {
+                    self.add(size_of::<IntObject>());
+                }
             } else if ffi::PyExceptionInstance_Check(object.as_ptr()) != 0 {
                 let mut base = kind;
                 while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
@@ -245,6 +277,7 @@ impl<'py> Estimate<'py> {
                 self.traverse(object, base.as_ptr().cast());
             }
         }
+        Ok(())
     }
 
     /// Visits what the C type `base`, the type of `object` or a base of it, shows the garbage collector.
@@ -256,7 +289,11 @@ impl<'py> Estimate<'py> {
         unsafe extern "C" fn visit(object: *mut PyObject, estimate: *mut c_void) -> c_int {
             // SAFETY: the argument is the estimate passed below, which nobody else uses meanwhile; it does not outlive
             // the attachment to the interpreter, and `object` is held by the object being traversed.
-            unsafe { (*estimate.cast::<Estimate<'_>>()).visit(Python::assume_attached(), object) };
+            unsafe {
+                let estimate = estimate.cast::<Estimate<'_>>();
+                (*estimate).references += 1;
+                (*estimate).visit(Python::assume_attached(), object);
+            }
             0
         }
         // SAFETY: a traverse function only visits what the object holds, which the critical section keeps in place.
@@ -264,6 +301,31 @@ impl<'py> Estimate<'py> {
             if let Some(traverse) = (*base).tp_traverse {
                 with_critical_section(object, || traverse(object.as_ptr(), visit, ptr::from_mut(self).cast()));
             }
+        }
+    }
+
+    /// Visits the attributes of an instance of a class that is written in Python and inherits from no other, and counts where
+    /// they are kept. The interpreter visits them for its collector, and so no `__dict__` is made for them. Whether it is one.
+    fn walk_plain_instance(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> bool {
+        let (class, plain) = (kind.as_type_ptr(), self.known.plain.bind(object.py()).as_type_ptr());
+        // SAFETY: live types, which keep their bases alive.
+        unsafe {
+            let mut base = class;
+            while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
+                base = (*base).tp_base;
+            }
+            let is_plain = base == &raw mut ffi::PyBaseObject_Type
+                && (*class).tp_dictoffset < 0
+                && (*class)
+                    .tp_traverse
+                    .is_some_and(|own| (*plain).tp_traverse.is_some_and(|of| ptr::fn_addr_eq(own, of)));
+            if is_plain {
+                let before = self.references;
+                self.traverse(object, class);
+                // One of the references is that to the class; a few places may be free.
+                self.add((self.references - before + SPARE_PLACES) * POINTER);
+            }
+            is_plain
         }
     }
 

@@ -1,5 +1,7 @@
 //! What objects hold in places that are neither attributes nor items: bound methods, closures, frames, files in memory.
 
+use std::mem::offset_of;
+
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::intern;
@@ -8,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use super::estimate::Estimate;
+use super::layout::{GC_HEADER, POINTER};
 use super::owners;
 use crate::python::host::detach;
 
@@ -34,19 +37,27 @@ impl<'py> Estimate<'py> {
         unsafe {
             let kind = ffi::Py_TYPE(function);
             if kind == &raw mut PyMethod_Type {
+                // Made anew each time, as the functions below that have an object of their own.
+                self.add(GC_HEADER + (*kind).tp_basicsize as usize);
                 self.visit(py, PyMethod_Self(function));
                 self.visit(py, PyMethod_Function(function));
                 true
             } else if ffi::PyCFunction_Check(function) != 0 {
                 let of = ffi::PyCFunction_GetSelf(function);
                 if !of.is_null() && ffi::PyModule_Check(of) == 0 {
+                    self.add(GC_HEADER + (*kind).tp_basicsize as usize);
                     self.visit(py, of);
                 }
                 true
             } else if kind == &raw mut ffi::PyFunction_Type {
                 let closure = ffi::PyFunction_GetClosure(function);
                 if !closure.is_null() {
-                    for index in 0..ffi::PyTuple_GET_SIZE(closure) {
+                    // A function with a closure is made anew each time, and not a part of the program.
+                    let count = ffi::PyTuple_GET_SIZE(closure);
+                    let cell = GC_HEADER + size_of::<ffi::PyCellObject>();
+                    let tuple = GC_HEADER + offset_of!(ffi::PyTupleObject, ob_item);
+                    self.add(GC_HEADER + (*kind).tp_basicsize as usize + tuple + count as usize * (POINTER + cell));
+                    for index in 0..count {
                         let content = ffi::PyCell_Get(ffi::PyTuple_GET_ITEM(closure, index));
                         if let Some(content) = Bound::from_owned_ptr_or_opt(py, content) {
                             self.visit_bound(&content);

@@ -59,7 +59,9 @@ pub(super) unsafe fn quick_size_of(object: *mut PyObject) -> Option<usize> {
         } else if kind == &raw mut ffi::PyLong_Type {
             let tag = (*object.cast::<IntObject>()).tag;
             let digits = if BEFORE_3_12 { tag.cast_signed().unsigned_abs() } else { tag >> 3 };
-            Some(offset_of!(IntObject, digits) + digits.max(1) * size_of::<u32>())
+            let size = offset_of!(IntObject, digits) + digits.max(1) * size_of::<u32>();
+            // From 3.12 on, an int of one digit is allocated with the padding of its struct.
+            Some(if BEFORE_3_12 { size } else { size.max(size_of::<IntObject>()) })
         } else if kind == &raw mut ffi::PyBytes_Type {
             // A terminating zero follows.
             Some(offset_of!(ffi::PyBytesObject, ob_sval) + ffi::Py_SIZE(object) as usize + 1)

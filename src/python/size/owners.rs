@@ -7,7 +7,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use super::estimate::Estimate;
+use super::layout::{GC_HEADER, POINTER};
 use crate::python::host::detach;
+
+/// What a memoryview keeps beside itself: an object with a count, flags, and the buffer that it has got from the owner.
+const MANAGED_BUFFER: usize = GC_HEADER + size_of::<ffi::PyObject>() + 2 * POINTER + size_of::<ffi::Py_buffer>();
 
 /// A class of a module, if anybody has imported that.
 pub(super) fn loaded<'py>(
@@ -96,6 +100,10 @@ impl<'py> Estimate<'py> {
     /// Visits the owner of a view. False: it is no view.
     pub(super) fn visit_owner(&mut self, object: &Bound<'py, PyAny>) -> PyResult<bool> {
         let Some(owner) = owner(object)? else { return Ok(false) };
+        // SAFETY: a live object.
+        if unsafe { ffi::PyMemoryView_Check(object.as_ptr()) } != 0 {
+            self.add(MANAGED_BUFFER);
+        }
         self.visit_bound(&owner);
         Ok(true)
     }

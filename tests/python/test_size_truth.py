@@ -1,0 +1,185 @@
+"""The estimate against the truth: what `tracemalloc` says that random graphs of ordinary objects take."""
+
+import array
+import collections
+import dataclasses
+import datetime
+import decimal
+import functools
+import gc
+import io
+import itertools
+import tracemalloc
+import types
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpmc_queue import estimate_size
+
+COPIES = 60
+"""How often a graph is built: so that what the interpreter keeps for all of them at once does not count."""
+LOWEST, HIGHEST = 0.95, 1.5
+
+# Tracing sees the allocations of all threads.
+pytestmark = pytest.mark.thread_unsafe
+
+numbers = itertools.count(10**7)
+
+
+@dataclasses.dataclass
+class Record:
+    a: object
+    b: object
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    a: object
+    b: object
+
+
+class Plain:
+    def __init__(self, *parts):
+        self.first, self.second = parts
+
+    def method(self):
+        return self.first
+
+
+Pair = collections.namedtuple("Pair", "x y")
+
+
+def closure(first, second):
+    return lambda: (first, second)
+
+
+def generator(first, second):
+    held = [first]
+    yield held
+    yield second
+
+
+def started(first, second):
+    running = generator(first, second)
+    next(running)
+    return running
+
+
+def cycle(first, second):
+    link = [first, second]
+    link.append(link)
+    return link
+
+
+def text(more=""):
+    """A str that nothing else in the program refers to."""
+    return f"{next(numbers)}-{next(numbers)}{more}"
+
+
+LEAVES = {
+    "int": lambda: next(numbers),
+    "float": lambda: next(numbers) + 0.5,
+    "complex": lambda: complex(next(numbers), 1),
+    "ASCII": text,
+    "Latin-1": lambda: text("é"),
+    "UCS-2": lambda: text("中文"),
+    "UCS-4": lambda: text("😀"),
+    "bytes": lambda: text().encode(),
+    "bytearray": lambda: bytearray(text().encode()),
+    "array": lambda: array.array("d", range(next(numbers) % 5 + 20)),
+    "memoryview": lambda: memoryview(bytes(next(numbers) % 5 + 100)),
+    "BytesIO": lambda: io.BytesIO(text().encode()),
+    "StringIO": lambda: io.StringIO(text()),
+    "datetime": lambda: datetime.datetime(2026, 1, 1, second=next(numbers) % 60),
+    "Decimal": lambda: decimal.Decimal(next(numbers)),
+    "UUID": lambda: uuid.UUID(int=next(numbers) << 80),
+    "set": lambda: {text(), next(numbers)},
+    "frozenset": lambda: frozenset((text(), text())),
+    "range": lambda: range(next(numbers), 10 * next(numbers)),
+}
+PAIRS = {
+    "tuple": lambda a, b: (a, b),
+    "list": lambda a, b: [a, b],
+    "grown list": lambda a, b: list(itertools.chain([a], (b for _ in range(9)))),
+    "dict": lambda a, b: {text(): a, text(): b},
+    "dataclass": Record,
+    "slots": Slotted,
+    "attributes": Plain,
+    "namedtuple": Pair,
+    "SimpleNamespace": lambda a, b: types.SimpleNamespace(a=a, b=b),
+    "deque": lambda a, b: collections.deque((a, b)),
+    "OrderedDict": lambda a, b: collections.OrderedDict([(text(), a), (text(), b)]),
+    "defaultdict": lambda a, b: collections.defaultdict(list, {text(): [a, b]}),
+    "mappingproxy": lambda a, b: types.MappingProxyType({text(): a, text(): b}),
+    "exception": lambda a, b: ValueError(a, b),
+    "slice": lambda a, b: slice(a, b),
+    "partial": lambda a, b: functools.partial(print, a, b),
+    "closure": closure,
+    "generator": started,
+    "bound method": lambda a, b: Plain(a, b).method,
+    "iterator": lambda a, b: iter([a, b]),
+    "chain": lambda a, b: itertools.chain([a], [b]),
+    "cycle": cycle,
+    "shared": lambda a, b: ([a, b], [a, b], a, b),
+}
+
+recipes = st.recursive(
+    st.sampled_from(sorted(LEAVES)), lambda part: st.tuples(st.sampled_from(sorted(PAIRS)), part, part), max_leaves=12
+)
+
+
+def build(recipe):
+    """An object graph made by a recipe: the name of a leaf, or the name of a pair with two recipes."""
+    match recipe:
+        case str():
+            return LEAVES[recipe]()
+        case name, first, second:
+            return PAIRS[name](build(first), build(second))
+
+
+def emptied_free_lists():
+    """Objects that the interpreter would otherwise hand out without an allocation, for as long as they are kept."""
+    tuples = [tuple([None] * length) for length in range(1, 21) for _ in range(2100)]
+    return tuples, [[None] for _ in range(300)], [{} for _ in range(300)], [number + 0.5 for number in range(300)]
+
+
+def truth_and_estimate(make):
+    """Bytes of what `make` makes: as traced, and as estimated."""
+    make()
+    kept = emptied_free_lists()
+    graphs = [None] * COPIES
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(COPIES):
+            graphs[number] = make()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    del kept
+    return after - before, sum(map(estimate_size, graphs))
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_a_value_is_estimated_close_to_the_truth(name):
+    truth, estimate = truth_and_estimate(lambda: [LEAVES[name]() for _ in range(20)])
+    assert LOWEST * truth <= estimate <= HIGHEST * truth
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_an_object_is_estimated_close_to_the_truth(name):
+    truth, estimate = truth_and_estimate(lambda: PAIRS[name](next(numbers), text()))
+    assert LOWEST * truth <= estimate <= HIGHEST * truth
+
+
+@given(recipes)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_graph_of_ordinary_objects_is_estimated_close_to_the_truth(recipe):
+    truth, estimate = truth_and_estimate(lambda: [build(recipe) for _ in range(4)])
+    assert LOWEST * truth <= estimate <= HIGHEST * truth
