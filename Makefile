@@ -47,7 +47,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .PHONY: docs docs-live sdist test-sdist
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan valgrind mutants audit
-.PHONY: bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
+.PHONY: payload-sizes bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -67,6 +67,7 @@ help:
 	@echo 'make bench-growth         what grows with what is held, and how long the lock is held at the longest'
 	@echo 'make instructions         how many instructions the hottest calls take, by valgrind'
 	@echo 'make bench-python         the package, against the queues one would use instead'
+	@echo 'make payload-sizes        what objects of common libraries weigh, and what the estimate says'
 	@echo 'make bench-jetstream      mpmc_queue.jetstream, against nats-py by hand'
 	@echo 'make loom                 the engine where threads meet: loom tries the orders of their steps'
 	@echo 'make fuzz                 sequences of operations made up by libFuzzer, with AddressSanitizer (SECONDS=N)'
@@ -195,6 +196,13 @@ bench-growth: need-rust
 
 bench-python: $(binary) $(bench_group)
 	$(python) benches/python $(BENCH_ARGS)
+
+# PAYLOADS: a virtual environment of its own, with the libraries whose objects are measured.
+payload-sizes: PAYLOADS := target/payloads-$(tag)
+payload-sizes: $(binary)
+	test -d $(PAYLOADS) || $(PYTHON) -m venv $(PAYLOADS)
+	$(PAYLOADS)/bin/python -m pip install --quiet --group payloads
+	PYTHONPATH=python $(PAYLOADS)/bin/python benches/python/payload_sizes.py
 
 instructions: $(binary) $(bench_group)
 	$(python) benches/python/instructions.py

@@ -8,6 +8,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
+use pyo3::types::{PyFunction, PyString, PyType};
 
 use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
@@ -16,6 +17,20 @@ use crate::python::host::detach;
 
 /// A size above this cannot be true.
 const ABSURD: usize = 1 << 44;
+
+/// The `__sizeof__` of a class that tells what an object takes by itself: that of pandas tells what it holds as well, which
+/// is visited and would count twice.
+fn sizeof<'py>(kind: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = kind.py();
+    let method = kind.getattr(intern!(py, "__sizeof__"))?;
+    if method.is_exact_instance_of::<PyFunction>() {
+        let module = method.getattr(intern!(py, "__module__"))?;
+        if module.cast::<PyString>().is_ok_and(|module| module.to_string_lossy().starts_with("pandas.")) {
+            return py.get_type::<PyAny>().getattr(intern!(py, "__sizeof__"));
+        }
+    }
+    Ok(method)
+}
 
 impl<'py> Estimate<'py> {
     /// Counts an object as its type says.
@@ -26,7 +41,7 @@ impl<'py> Estimate<'py> {
             self.add(sizers::ask(sizer.bind(py), object)?);
             return Ok(());
         }
-        let answer = detach::call_out(py, || kind.getattr(intern!(py, "__sizeof__"))?.call1((object,)))?;
+        let answer = detach::call_out(py, || sizeof(&kind)?.call1((object,)))?;
         let mut overflow = 0;
         // SAFETY: both are live objects, and the number is converted only if it is an int.
         let (is_int, size, flags) = unsafe {
