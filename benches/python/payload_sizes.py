@@ -5,6 +5,7 @@ Run by `make payload-sizes`. Each payload is made many times in a process of its
 
 import argparse
 import gc
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -27,8 +28,13 @@ class Case(NamedTuple):
     """Makes one, given its number."""
     size: int
     """About how many bytes it takes: how many copies are made goes by this."""
-    sizer: tuple[Callable[[], type[Any]], Callable[[Any], int]] | None = None
+    sizer: tuple[Callable[[], Any], Callable[[Any], int]] | None = None
     """The class and the sizer to register, where the estimate cannot see the memory."""
+
+
+def module(name: str) -> Any:
+    """A library that may not be installed, and has no part in type checks."""
+    return importlib.import_module(name)
 
 
 def text(number: int) -> str:
@@ -36,40 +42,40 @@ def text(number: int) -> str:
 
 
 def frame(number: int) -> Any:
-    import numpy
-    import pandas
+    numpy = module("numpy")
+    pandas = module("pandas")
 
     return pandas.DataFrame(numpy.random.default_rng(number).random((10_000, 5)), columns=list("abcde"))
 
 
 def frame_of_text(number: int) -> Any:
-    import pandas
+    pandas = module("pandas")
 
     return pandas.DataFrame({"key": range(10_000), "text": [text(number + row) for row in range(10_000)]})
 
 
 def frame_of_objects(number: int) -> Any:
-    import pandas
+    pandas = module("pandas")
 
     column = pandas.Series([text(number + row) for row in range(10_000)], dtype=object)
     return pandas.DataFrame({"key": range(10_000), "text": column})
 
 
 def multi_index(number: int) -> Any:
-    import pandas
+    pandas = module("pandas")
 
     return pandas.MultiIndex.from_product([range(number, number + 100), range(200)])
 
 
 def categorical(number: int) -> Any:
-    import pandas
+    pandas = module("pandas")
 
     return pandas.Categorical([f"kind {row % 7}" for row in range(50_000)])
 
 
 def table(number: int) -> Any:
-    import numpy
-    import pyarrow
+    numpy = module("numpy")
+    pyarrow = module("pyarrow")
 
     return pyarrow.table(
         {"a": numpy.random.default_rng(number).random(50_000), "b": list(range(number, number + 50_000))}
@@ -77,13 +83,13 @@ def table(number: int) -> Any:
 
 
 def image(number: int) -> Any:
-    from PIL import Image
+    Image = module("PIL.Image")
 
     return Image.new("RGB", (640, 480), (number % 256, 0, 0))
 
 
-def image_class() -> type[Any]:
-    from PIL import Image
+def image_class() -> Any:
+    Image = module("PIL.Image")
 
     return Image.Image
 
@@ -93,7 +99,7 @@ def pixels(image: Any) -> int:
 
 
 def array(number: int) -> Any:
-    import numpy
+    numpy = module("numpy")
 
     return numpy.random.default_rng(number).random(20_000)
 
@@ -103,9 +109,9 @@ def rows(number: int) -> Any:
 
 
 def model_class() -> Any:
-    import pydantic
+    pydantic = module("pydantic")
 
-    class Order(pydantic.BaseModel):
+    class Order(pydantic.BaseModel):  # type: ignore[name-defined,misc]
         id: int
         customer: str
         total: float
@@ -115,7 +121,7 @@ def model_class() -> Any:
 
 
 def attrs_class() -> Any:
-    import attrs
+    attrs = module("attrs")
 
     @attrs.define
     class Order:
@@ -128,7 +134,7 @@ def attrs_class() -> Any:
 
 
 def struct_class() -> Any:
-    import msgspec
+    msgspec = module("msgspec")
 
     return msgspec.defstruct("Order", [("id", int), ("customer", str), ("total", float), ("lines", list)])
 
@@ -146,27 +152,27 @@ def order(make_class: Callable[[], Any]) -> Callable[[int], Any]:
 
 
 def raw(number: int) -> Any:
-    import msgspec
+    msgspec = module("msgspec")
 
     return msgspec.Raw(text(number).encode() * 100)
 
 
-def raw_class() -> type[Any]:
-    import msgspec
+def raw_class() -> Any:
+    msgspec = module("msgspec")
 
     return msgspec.Raw
 
 
 def struct_message(number: int) -> Any:
-    from google.protobuf import struct_pb2
+    struct_pb2 = module("google.protobuf.struct_pb2")
 
     message = struct_pb2.Struct()
     message.update({text(number + field): float(field) for field in range(20)})
     return message
 
 
-def message_class() -> type[Any]:
-    from google.protobuf import struct_pb2
+def message_class() -> Any:
+    struct_pb2 = module("google.protobuf.struct_pb2")
 
     return struct_pb2.Struct
 

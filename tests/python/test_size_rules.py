@@ -49,6 +49,8 @@ def own(thing):
         )  # a struct with room for one digit and its padding
     if type(thing) is list and FREE_THREADED and sys.getsizeof(thing) > sys.getsizeof([]):
         return sys.getsizeof(thing) + POINTER  # the number of places, in front of them
+    if isinstance(thing, tuple) and type(thing) is not tuple:
+        return sys.getsizeof(thing) + POINTER  # one more place
     if type(thing) is memoryview:
         return sys.getsizeof(thing) + 128  # the buffer that it has got from its owner, an object of its own
     return sys.getsizeof(thing)
