@@ -49,6 +49,8 @@ pub enum Error {
     GroupClosed,
     /// Another group of the queue has that name.
     NameTaken,
+    /// A member of a group has no position of its own, which the call needs.
+    IsMember,
     /// A position beyond the next message; the value is the queue's next seq.
     BeyondEnd(u64),
 }
@@ -73,6 +75,9 @@ impl fmt::Display for Error {
             Error::Missed(count) => write!(f, "{count} messages left before this consumer read them"),
             Error::GroupClosed => f.write_str("the group was closed"),
             Error::NameTaken => f.write_str("another group of the queue has that name"),
+            Error::IsMember => {
+                f.write_str("a member of a group has no position of its own: it shares that of the group")
+            }
             Error::BeyondEnd(next) => write!(f, "the position is beyond the next message, {next}"),
         }
     }

@@ -44,6 +44,8 @@ pub struct ConsumerStats {
     pub group: Option<String>,
     /// Messages read; for a member of a group, the deliveries it received.
     pub read: u64,
+    /// Those of them that were passed over, and never handed over.
+    pub passed: u64,
     /// Unread messages; for a member of a group, those of the group.
     pub unread: u64,
     /// Their payload bytes.

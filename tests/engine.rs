@@ -242,7 +242,7 @@ fn a_gap_between_two_parts_of_a_call_is_told_by_the_next_call() {
     queue.enqueue(2, 1).unwrap();
     clock.advance(SECOND);
     assert_eq!(consumer.read_with(1, |_| ()), Ok(1));
-    assert_eq!(consumer.read_on_with(9, |_| ()), Ok(0), "the call returns what it has");
+    assert_eq!(consumer.read_fitting_with(9, u64::MAX, true, |_| ()), Ok(0), "the call returns what it has");
     assert_eq!(consumer.read_with(9, |_| ()), Err(Error::Missed(1)));
     assert_eq!(consumer.read_with(9, |_| ()), Ok(1));
 }

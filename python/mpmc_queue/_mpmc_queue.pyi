@@ -309,6 +309,9 @@ class ConsumerStats:
         deliveries it was given.
         """
     @property
+    def passed_items(self) -> int:
+        """Those of them that were never handed over: passed over by `read_where`, `read_latest` or a seek forward."""
+    @property
     def unread_items(self) -> int:
         """Messages that reading on would deliver now."""
     @property
@@ -770,6 +773,9 @@ class Queue(Generic[_T]):
     def __enter__(self) -> Self:
         """`with Queue(...) as q:` closes the queue on exit."""
     def __exit__(self, *exc: object) -> None: ...
+    async def __aenter__(self) -> Self:
+        """`async with Queue(...) as q:` closes the queue on exit."""
+    async def __aexit__(self, *exc: object) -> None: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
@@ -823,14 +829,40 @@ class Consumer(Generic[_T]):
         >>> reader.read().payload
         'a'
         """
-    def read_batch(self, limit: int, *, timeout: float | None = 0.0) -> list[Message[_T]]:
+    def read_batch(
+        self, limit: int, *, timeout: float | None = 0.0, linger: float = 0.0, max_bytes: int | None = None
+    ) -> list[Message[_T]]:
         """Waits for the first message as `read` does, then takes what is there, up to `limit`; [] when there is none.
+
+        linger      seconds that the batch may wait to fill once its first message is there. A full batch, a closed queue, and
+                    a gap that has to be told first end it. Nothing is taken before the call returns: until then messages can
+                    expire, others that share the consumer may read them, and an interrupt leaves them unread.
+        max_bytes   payload bytes (their `size`) of the batch at the most, but always one message; None: no limit.
+
+        TypeError or ValueError for a bad argument, which it names; ConsumerClosedError when the consumer is removed meanwhile.
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
         >>> _ = q.enqueue_batch(["a", "b", "c"])
         >>> [message.payload for message in reader.read_batch(2)]
         ['a', 'b']
+        >>> len(reader.read_batch(500, timeout=1, linger=0.05, max_bytes=1_000_000))
+        1
+        """
+    def read_latest(self, *, timeout: float | None = 0.0) -> Message[_T] | None:
+        """The newest message there is, or None when there is none in time; what is older is passed over.
+
+        What is passed over counts as read (`ConsumerStats.passed_items` tells it apart) and stands in the audit trail. What was
+        missed before it comes with this message. QueueError for a member of a group, which has no position of its own.
+        Otherwise as `read`.
+
+        >>> q = Queue("q")
+        >>> viewer = q.add_consumer()
+        >>> _ = q.enqueue_batch(["frame 1", "frame 2", "frame 3"])
+        >>> viewer.read_latest().payload
+        'frame 3'
+        >>> viewer.stats().passed_items
+        2
         """
     def read_where(
         self, predicate: Callable[[Message[_T]], bool], *, timeout: float | None = 0.0
@@ -882,7 +914,9 @@ class Consumer(Generic[_T]):
         Traceback (most recent call last):
         _queue.Empty
         """
-    def get_batch(self, limit: int, *, timeout: float | None = 0.0) -> list[_T]:
+    def get_batch(
+        self, limit: int, *, timeout: float | None = 0.0, linger: float = 0.0, max_bytes: int | None = None
+    ) -> list[_T]:
         """`read_batch` for payloads.
 
         >>> q = Queue("q")
@@ -907,7 +941,9 @@ class Consumer(Generic[_T]):
         >>> asyncio.run(main())
         'a'
         """
-    async def aread_batch(self, limit: int, *, timeout: float | None = None) -> list[Message[_T]]:
+    async def aread_batch(
+        self, limit: int, *, timeout: float | None = None, linger: float = 0.0, max_bytes: int | None = None
+    ) -> list[Message[_T]]:
         """`read_batch` for asyncio.
 
         >>> import asyncio
@@ -919,8 +955,20 @@ class Consumer(Generic[_T]):
         >>> asyncio.run(main())
         2
         """
-    async def aget(self) -> _T:
-        """`get` for asyncio.
+    async def aread_latest(self, *, timeout: float | None = None) -> Message[_T] | None:
+        """`read_latest` for asyncio.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     viewer = q.add_consumer()
+        ...     _ = q.enqueue_batch(["frame 1", "frame 2"])
+        ...     return (await viewer.aread_latest()).payload
+        >>> asyncio.run(main())
+        'frame 2'
+        """
+    async def aget(self, *, timeout: float | None = None) -> _T:
+        """`get` for asyncio: queue.Empty when there is none in time.
 
         >>> import asyncio
         >>> async def main():
@@ -930,6 +978,21 @@ class Consumer(Generic[_T]):
         ...     return await reader.aget()
         >>> asyncio.run(main())
         'a'
+        """
+
+    async def aget_batch(
+        self, limit: int, *, timeout: float | None = None, linger: float = 0.0, max_bytes: int | None = None
+    ) -> list[_T]:
+        """`get_batch` for asyncio.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     q = Queue("q")
+        ...     reader = q.add_consumer()
+        ...     _ = q.enqueue_batch("abc")
+        ...     return await reader.aget_batch(2)
+        >>> asyncio.run(main())
+        ['a', 'b']
         """
 
     # iterating
@@ -1032,6 +1095,9 @@ class Consumer(Generic[_T]):
     def __enter__(self) -> Self:
         """`with queue.add_consumer() as consumer:` closes the consumer on exit."""
     def __exit__(self, *exc: object) -> None: ...
+    async def __aenter__(self) -> Self:
+        """`async with queue.add_consumer() as consumer:` closes the consumer on exit."""
+    async def __aexit__(self, *exc: object) -> None: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...
 
@@ -1097,5 +1163,8 @@ class ConsumerGroup(Generic[_T]):
         """
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
+    async def __aenter__(self) -> Self:
+        """`async with queue.add_group(...) as group:` closes the group on exit."""
+    async def __aexit__(self, *exc: object) -> None: ...
     @classmethod
     def __class_getitem__(cls, key: object) -> GenericAlias: ...

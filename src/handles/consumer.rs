@@ -13,7 +13,10 @@ use crate::keys::ConsumerKey;
 use crate::options::Start;
 use crate::stats::ConsumerStats;
 use crate::sync::Host;
-use crate::wait::list::Condition;
+use crate::wait::list::{Condition, Enough};
+
+/// Messages that one hold of the lock passes over at the most.
+const AT_ONCE: usize = 4_000;
 
 impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Its id.
@@ -40,14 +43,6 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, false, fx, visit))
     }
 
-    /// Continues a call that has already delivered messages. A gap after those is reported by the next call.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`].
-    pub fn read_on_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
-        self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, true, fx, visit))
-    }
-
     /// Passes the next message to `visit`, under the lock, in the usual case. None: nothing was done, continue with
     /// [`read_with`](Self::read_with).
     #[inline(always)]
@@ -59,6 +54,64 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
             core.collect(&mut state);
         }
         state.read_fast(self.key, visit)
+    }
+
+    /// [`read_with`](Self::read_with) with a limit in payload bytes, too: at least one message, however large it is. `goes_on`: the
+    /// call has already delivered messages; then nothing may fit, and a gap is reported by the next call.
+    ///
+    /// # Errors
+    /// Those of [`read_with`](Self::read_with).
+    pub fn read_fitting_with(
+        &self,
+        limit: usize,
+        max_bytes: u64,
+        goes_on: bool,
+        visit: impl FnMut(Delivery<'_, T>),
+    ) -> Result<usize, Error> {
+        self.queue.core.with_to_read(|state, _, fx| {
+            let count = match max_bytes {
+                u64::MAX => limit,
+                _ => state.fitting(self.key, limit, max_bytes, !goes_on)?,
+            };
+            match count == 0 && goes_on {
+                true => Ok(0),
+                false => state.read(self.key, count.max(1), goes_on, fx, visit),
+            }
+        })
+    }
+
+    /// Whether a read would return a message now, or fail.
+    ///
+    /// # Errors
+    /// [`Error::ConsumerClosed`].
+    pub fn is_readable(&self) -> Result<bool, Error> {
+        self.queue.core.with_to_read(|state, _, _| state.is_readable(self.key))
+    }
+
+    /// Whether a reader that waits for a batch to fill need not wait any longer.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn is_enough(&self, enough: Enough) -> Result<bool, Error> {
+        self.queue.core.with_to_read(|state, _, _| state.is_enough(self.key, enough))
+    }
+
+    /// Passes the newest message there is to `visit`, under the lock, and passes over all before it. False: none are there.
+    ///
+    /// # Errors
+    /// Those of [`read_with`](Self::read_with), and [`Error::IsMember`].
+    pub fn read_latest_with(&self, mut visit: impl FnMut(Delivery<'_, T>)) -> Result<bool, Error> {
+        loop {
+            match self.queue.core.with_to_read(|state, _, fx| state.read_latest(self.key, AT_ONCE, fx, &mut visit))? {
+                (0, _) => return Ok(false),
+                (_, true) => return Ok(true),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a message that was read as passed over: what was missed before it comes with the next delivery.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn pass_over(&self, missed: u64) {
+        self.queue.core.with(|state, _, _| state.pass_over(self.key, missed));
     }
 
     /// The next message, if one is there.

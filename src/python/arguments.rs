@@ -6,108 +6,15 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyBoolMethods, PyDateTime, PyDelta, PyDeltaAccess, PyFloat, PyInt, PyIterator, PyString, PyTzInfo,
-    PyTzInfoAccess,
+    PyBool, PyBoolMethods, PyDateTime, PyDelta, PyDeltaAccess, PyFloat, PyIterator, PyString, PyTzInfo, PyTzInfoAccess,
 };
 
-use super::host::detach;
+use super::refusals::{too_large, type_error, value_error};
+use super::timeouts::seconds;
 use crate::{Lifetime, Overflow, Retention, Start};
 
 /// Positions and limits end here, so that sums of two of them still fit.
 const LARGEST: u64 = i64::MAX as u64;
-
-fn type_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    let kind = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
-    PyTypeError::new_err(format!("{name} must be {expected}, not {kind}"))
-}
-
-fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
-    let shown: String = shown.chars().take(80).collect();
-    PyValueError::new_err(format!("{name} must be {expected}, not {shown}"))
-}
-
-/// How long a call may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timeout {
-    After(Duration),
-    Never,
-}
-
-impl Timeout {
-    pub(super) const NOW: Self = Timeout::After(Duration::ZERO);
-
-    pub(super) fn is_zero(self) -> bool {
-        self == Timeout::NOW
-    }
-}
-
-/// Seconds as a duration; None: for ever.
-fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
-    if value.is_instance_of::<PyBool>() {
-        return Err(type_error(name, "a number of seconds", value));
-    }
-    let seconds = if let Ok(float) = value.cast::<PyFloat>() {
-        float.value()
-    } else if value.is_instance_of::<PyInt>() || value.hasattr("__index__")? || value.hasattr("__float__")? {
-        match value.extract::<f64>() {
-            Ok(seconds) => seconds,
-            // An int too large for a float.
-            Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => match value.lt(0)? {
-                true => f64::NEG_INFINITY,
-                false => f64::INFINITY,
-            },
-            Err(error) => return Err(error),
-        }
-    } else {
-        return Err(type_error(name, "a number of seconds", value));
-    };
-    if seconds.is_nan() || seconds < 0.0 {
-        return Err(value_error(name, "a number of seconds that is not negative", value));
-    }
-    // A time too large to represent means for ever; one below the clock's resolution becomes the shortest that it can
-    // tell.
-    let shortest = Duration::from_nanos(u64::from(seconds > 0.0));
-    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|d| d.as_nanos() < u128::from(LARGEST));
-    Ok(duration.map(|duration| duration.max(shortest)))
-}
-
-impl<'py> FromPyObject<'_, 'py> for Timeout {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if value.is_none() {
-            return Ok(Timeout::Never);
-        }
-        if let Ok(float) = value.cast_exact::<PyFloat>()
-            && float.value() == 0.0
-        {
-            return Ok(Timeout::NOW);
-        }
-        Ok(seconds("timeout", &value)?.map_or(Timeout::Never, Timeout::After))
-    }
-}
-
-/// An argument that is taken by its truth value, as the standard library takes it.
-#[derive(Clone, Copy)]
-pub(super) struct Truth(pub(super) bool);
-
-impl<'py> FromPyObject<'_, 'py> for Truth {
-    type Error = PyErr;
-
-    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        detach::call_out(value.py(), || value.is_truthy()).map(Truth)
-    }
-}
-
-/// How long a call with the standard library's `block` and `timeout` may wait. Without `block` no timeout is looked at.
-pub(super) fn patience(block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
-    match timeout {
-        _ if !block.0 => Ok(Timeout::NOW),
-        None => Ok(Timeout::Never),
-        Some(timeout) => timeout.extract(),
-    }
-}
 
 /// A time to live in nanoseconds; None: for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,12 +78,6 @@ pub(super) fn whole(name: &str, least: u64, value: &Bound<'_, PyAny>) -> PyResul
         Err(error) if error.is_instance_of::<PyTypeError>(value.py()) => Err(type_error(name, "an int", value)),
         Err(error) => Err(error),
     }
-}
-
-fn too_large(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
-    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
-    let shown: String = shown.chars().take(40).collect();
-    PyOverflowError::new_err(format!("{name} must be below 2**63, not {shown}"))
 }
 
 /// How many messages a batch may have at the most.

@@ -8,7 +8,7 @@ use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::aio::operation::Operation;
-use super::arguments::{self, Count, SeekTo, Timeout, Truth};
+use super::arguments::{self, Count, MaxBytes, SeekTo};
 use super::engine::EngineConsumer;
 use super::errors;
 use super::host::detach;
@@ -16,6 +16,8 @@ use super::host::waiting::block;
 use super::message::{self, Draft, Message};
 use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::stats::ConsumerStats;
+use super::taking::Fill;
+use super::timeouts::{self, Block, Linger, Timeout};
 use crate::Error;
 use crate::wait::list::Condition;
 
@@ -56,10 +58,25 @@ impl Consumer {
     }
 
     #[doc = doc!(Consumer.read_batch)]
-    #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
-    fn read_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
-        let messages = self.wait_for(py, timeout, || self.take_messages(py, limit.0))?;
+    #[pyo3(signature = (limit, *, timeout = Timeout::NOW, linger = Linger(Timeout::NOW), max_bytes = None),
+           text_signature = "($self, limit, *, timeout=0.0, linger=0.0, max_bytes=None)")]
+    fn read_batch<'py>(
+        &self,
+        py: Python<'py>,
+        limit: Count,
+        timeout: Timeout,
+        linger: Linger,
+        max_bytes: Option<MaxBytes>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let fill = Fill::new(limit, linger, max_bytes);
+        let messages = self.batch(py, fill, timeout, |fill| self.take_messages(py, fill))?;
         Ok(messages.unwrap_or_else(|| PyList::empty(py)))
+    }
+
+    #[doc = doc!(Consumer.read_latest)]
+    #[pyo3(signature = (*, timeout = Timeout::NOW), text_signature = "($self, *, timeout=0.0)")]
+    fn read_latest<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<Option<Bound<'py, Message>>> {
+        self.wait_for(py, timeout, || self.take_latest(py))
     }
 
     #[doc = doc!(Consumer.read_where)]
@@ -82,9 +99,7 @@ impl Consumer {
                 // Passed over: in a group it is settled as read, and the gap before it is reported by the next
                 // delivery.
                 message.get().pass_over(py);
-                if missed > 0 {
-                    self.consumer.untell(missed);
-                }
+                self.consumer.pass_over(missed);
                 matches?;
             }
             Ok(None)
@@ -100,9 +115,9 @@ impl Consumer {
     // --- payloads -----------------------------------------------------------------------------------------------------
 
     #[doc = doc!(Consumer.get)]
-    #[pyo3(signature = (block = Truth(true), timeout = None), text_signature = "($self, block=True, timeout=None)")]
-    fn get(&self, py: Python<'_>, block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        self.payload(py, arguments::patience(block, timeout)?)
+    #[pyo3(signature = (block = Block(true), timeout = None), text_signature = "($self, block=True, timeout=None)")]
+    fn get(&self, py: Python<'_>, block: Block, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        self.payload(py, timeouts::patience(block, timeout)?)
     }
 
     #[doc = doc!(Consumer.get_nowait)]
@@ -114,9 +129,18 @@ impl Consumer {
     }
 
     #[doc = doc!(Consumer.get_batch)]
-    #[pyo3(signature = (limit, *, timeout = Timeout::NOW), text_signature = "($self, limit, *, timeout=0.0)")]
-    fn get_batch<'py>(&self, py: Python<'py>, limit: Count, timeout: Timeout) -> PyResult<Bound<'py, PyList>> {
-        let payloads = self.wait_for(py, timeout, || self.take_payloads(py, limit.0))?;
+    #[pyo3(signature = (limit, *, timeout = Timeout::NOW, linger = Linger(Timeout::NOW), max_bytes = None),
+           text_signature = "($self, limit, *, timeout=0.0, linger=0.0, max_bytes=None)")]
+    fn get_batch<'py>(
+        &self,
+        py: Python<'py>,
+        limit: Count,
+        timeout: Timeout,
+        linger: Linger,
+        max_bytes: Option<MaxBytes>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let fill = Fill::new(limit, linger, max_bytes);
+        let payloads = self.batch(py, fill, timeout, |fill| self.take_payloads(py, fill))?;
         Ok(payloads.unwrap_or_else(|| PyList::empty(py)))
     }
 
@@ -142,14 +166,29 @@ impl Consumer {
     }
 
     #[doc = doc!(Consumer.aread_batch)]
-    #[pyo3(signature = (limit, *, timeout = Timeout::Never), text_signature = "($self, limit, *, timeout=None)")]
-    fn aread_batch(slf: Py<Self>, limit: Count, timeout: Timeout) -> Call {
-        Call::new(Operation::ReadBatch(slf, limit.0), timeout)
+    #[pyo3(signature = (limit, *, timeout = Timeout::Never, linger = Linger(Timeout::NOW), max_bytes = None),
+           text_signature = "($self, limit, *, timeout=None, linger=0.0, max_bytes=None)")]
+    fn aread_batch(slf: Py<Self>, limit: Count, timeout: Timeout, linger: Linger, max_bytes: Option<MaxBytes>) -> Call {
+        Call::new(Operation::ReadBatch(slf, Fill::new(limit, linger, max_bytes)), timeout)
+    }
+
+    #[doc = doc!(Consumer.aread_latest)]
+    #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
+    fn aread_latest(slf: Py<Self>, timeout: Timeout) -> Call {
+        Call::new(Operation::ReadLatest(slf), timeout)
     }
 
     #[doc = doc!(Consumer.aget)]
-    fn aget(slf: Py<Self>) -> Call {
-        Call::new(Operation::Get(slf), Timeout::Never)
+    #[pyo3(signature = (*, timeout = Timeout::Never), text_signature = "($self, *, timeout=None)")]
+    fn aget(slf: Py<Self>, timeout: Timeout) -> Call {
+        Call::new(Operation::Get(slf), timeout)
+    }
+
+    #[doc = doc!(Consumer.aget_batch)]
+    #[pyo3(signature = (limit, *, timeout = Timeout::Never, linger = Linger(Timeout::NOW), max_bytes = None),
+           text_signature = "($self, limit, *, timeout=None, linger=0.0, max_bytes=None)")]
+    fn aget_batch(slf: Py<Self>, limit: Count, timeout: Timeout, linger: Linger, max_bytes: Option<MaxBytes>) -> Call {
+        Call::new(Operation::GetBatch(slf, Fill::new(limit, linger, max_bytes)), timeout)
     }
 
     #[doc = doc!(Consumer.atake_missed)]
@@ -247,6 +286,16 @@ impl Consumer {
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.close()
+    }
+
+    #[doc = doc!(Consumer.__aenter__)]
+    fn __aenter__(slf: Py<Self>) -> Call {
+        Call::entering("Consumer.__aenter__", slf)
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __aexit__(slf: Py<Self>, _exc: &Bound<'_, PyTuple>) -> Call {
+        Call::closing("Consumer.__aexit__", slf)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

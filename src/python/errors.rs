@@ -37,7 +37,7 @@ fn make(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
             class(py, &CONSUMER_CLOSED, "ConsumerClosedError")?.call((error.to_string(),), Some(&details))
         }
         Error::Missed(count) => class(py, &MISSED, "MessagesMissedError")?.call((count,), Some(&details)),
-        Error::GroupClosed => Err(settling(py, &error.to_string(), queue)),
+        Error::GroupClosed | Error::IsMember => Err(settling(py, &error.to_string(), queue)),
         Error::NameTaken | Error::BeyondEnd(_) => Err(pyo3::exceptions::PyValueError::new_err(error.to_string())),
     });
     made.map_or_else(|error| error, PyErr::from_value)

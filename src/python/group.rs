@@ -4,6 +4,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::stats::GroupStats;
@@ -90,6 +91,16 @@ impl ConsumerGroup {
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, py: Python<'_>, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.close(py)
+    }
+
+    #[doc = doc!(ConsumerGroup.__aenter__)]
+    fn __aenter__(slf: Py<Self>) -> Call {
+        Call::entering("ConsumerGroup.__aenter__", slf)
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __aexit__(slf: Py<Self>, _exc: &Bound<'_, PyTuple>) -> Call {
+        Call::closing("ConsumerGroup.__aexit__", slf)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -14,10 +14,12 @@ mod host;
 mod message;
 mod objects;
 mod queue;
+mod refusals;
 mod registry;
 mod size;
 mod stats;
 mod taking;
+mod timeouts;
 
 use pyo3::prelude::*;
 

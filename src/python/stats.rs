@@ -174,6 +174,12 @@ impl ConsumerStats {
         self.stats.read
     }
 
+    #[doc = doc!(ConsumerStats.passed_items)]
+    #[getter]
+    fn passed_items(&self) -> u64 {
+        self.stats.passed
+    }
+
     #[doc = doc!(ConsumerStats.unread_items)]
     #[getter]
     fn unread_items(&self) -> u64 {

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::arguments::Timeout;
+use super::arguments::{Count, MaxBytes};
 use super::engine::EngineConsumer;
 use super::errors;
 use super::fast::list::Filling;
@@ -11,11 +11,32 @@ use super::host::detach;
 use super::host::waiting::block;
 use super::message::{Draft, Message};
 use super::objects::Consumer;
-use crate::wait::list::Condition;
+use super::timeouts::{Linger, Timeout};
+use crate::wait::list::{Condition, Enough};
 use crate::{Delivery, Error};
 
 /// Messages that one hold of the lock hands over at the most.
 const SLICE: usize = 4_000;
+
+/// How much a batch may hold, and how long it may wait to fill once there is a message.
+#[derive(Clone, Copy)]
+pub(in crate::python) struct Fill {
+    pub(super) limit: usize,
+    /// Payload bytes; `u64::MAX`: no limit.
+    pub(super) max_bytes: u64,
+    pub(super) linger: Timeout,
+}
+
+impl Fill {
+    pub(super) fn new(limit: Count, linger: Linger, max_bytes: Option<MaxBytes>) -> Self {
+        Fill { limit: limit.0, max_bytes: max_bytes.map_or(u64::MAX, |max| max.0), linger: linger.0 }
+    }
+
+    /// When a reader that lingers need not wait any longer.
+    pub(super) fn enough(self) -> Enough {
+        Enough { items: self.limit as u64, bytes: self.max_bytes }
+    }
+}
 
 impl Consumer {
     /// Reads up to `limit` messages that are there. What was missed before them is told first.
@@ -25,9 +46,14 @@ impl Consumer {
         limit: usize,
         visit: &mut impl FnMut(Delivery<'_, Py<PyAny>>),
     ) -> PyResult<usize> {
+        self.telling(py, || self.consumer.read_with(limit, &mut *visit))
+    }
+
+    /// Attempts a read until no gap has to be told before it.
+    fn telling<R>(&self, py: Python<'_>, mut attempt: impl FnMut() -> Result<R, Error>) -> PyResult<R> {
         loop {
-            match self.consumer.read_with(limit, &mut *visit) {
-                Ok(count) => return Ok(count),
+            match attempt() {
+                Ok(result) => return Ok(result),
                 Err(Error::Missed(count)) => match self.queue.get().consumers.kept(py, &self.consumer.id()) {
                     Some(callback) => drop(detach::call_out(py, || callback.call1(py, (count,)))?),
                     None => return Err(self.error(py, Error::Missed(count))),
@@ -67,11 +93,18 @@ impl Consumer {
         self.finish(py, draft)
     }
 
-    /// Up to `limit` messages that are there; None: none are.
-    pub(super) fn take_messages<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
+    /// The newest message there is; what is older is passed over. None: there is none.
+    pub(super) fn take_latest<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
+        let mut taken = None;
+        self.telling(py, || self.consumer.read_latest_with(|delivery| taken = Some(Draft::new(py, &delivery))))?;
+        self.finish(py, taken)
+    }
+
+    /// A batch of messages that are there; None: none are.
+    pub(super) fn take_messages<'py>(&self, py: Python<'py>, fill: Fill) -> PyResult<Option<Bound<'py, PyList>>> {
         let there = self.consumer.unread().unwrap_or(0);
-        let mut drafts = Vec::with_capacity(limit.min(usize::try_from(there).unwrap_or(0)));
-        self.take_slices(py, limit, |delivery| drafts.push(Draft::new(py, &delivery)))?;
+        let mut drafts = Vec::with_capacity(fill.limit.min(usize::try_from(there).unwrap_or(0)));
+        self.take_slices(py, fill, |delivery| drafts.push(Draft::new(py, &delivery)))?;
         if drafts.is_empty() {
             return Ok(None);
         }
@@ -88,20 +121,30 @@ impl Consumer {
         draft.map(|draft| draft.finish(py, &self.queue.get().source)).transpose()
     }
 
-    /// Takes what is there up to `limit`, in slices between which other threads get the interpreter: how many those were.
+    /// Takes a batch that is there, in slices between which other threads get the interpreter: how many messages those were.
     pub(super) fn take_slices(
         &self,
         py: Python<'_>,
-        limit: usize,
+        Fill { limit, max_bytes, .. }: Fill,
         mut visit: impl FnMut(Delivery<'_, Py<PyAny>>),
     ) -> PyResult<usize> {
-        let mut taken = 0;
+        let (mut taken, mut left) = (0, max_bytes);
         while taken < limit {
             let slice = (limit - taken).min(SLICE);
+            let goes_on = taken > 0;
+            let mut attempt = || {
+                let bytes = left;
+                self.consumer.read_fitting_with(slice, bytes, goes_on, |delivery| {
+                    if max_bytes != u64::MAX {
+                        left = left.saturating_sub(delivery.size);
+                    }
+                    visit(delivery);
+                })
+            };
             let count = match taken {
-                0 => self.take(py, slice, &mut visit)?,
+                0 => self.telling(py, attempt)?,
                 // Errors are left to the next read, which meets them again and reports what was missed meanwhile.
-                _ => self.consumer.read_on_with(slice, &mut visit).unwrap_or(0),
+                _ => attempt().unwrap_or(0),
             };
             taken += count;
             if count < slice {
@@ -114,13 +157,13 @@ impl Consumer {
         Ok(taken)
     }
 
-    /// Up to `limit` payloads that are there; None: none are.
-    pub(super) fn take_payloads<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyList>>> {
+    /// A batch of payloads that are there; None: none are.
+    pub(super) fn take_payloads<'py>(&self, py: Python<'py>, fill: Fill) -> PyResult<Option<Bound<'py, PyList>>> {
         let there = self.consumer.unread().unwrap_or(0);
         // One place even if nothing is there: only a read tells why.
-        let mut payloads = Filling::new(py, limit.min(usize::try_from(there).unwrap_or(usize::MAX)).max(1))?;
-        let places = limit.min(payloads.places());
-        self.take_slices(py, places, |delivery| payloads.push(delivery.payload))?;
+        let mut payloads = Filling::new(py, fill.limit.min(usize::try_from(there).unwrap_or(usize::MAX)).max(1))?;
+        let places = fill.limit.min(payloads.places());
+        self.take_slices(py, Fill { limit: places, ..fill }, |delivery| payloads.push(delivery.payload))?;
         Ok(if payloads.len() > 0 { Some(payloads.finish()?) } else { None })
     }
 
@@ -137,6 +180,36 @@ impl Consumer {
                 block(py, engine, Condition::Message(self.consumer.key()), timeout, |_| attempt())
             }
             result => Ok(result),
+        }
+    }
+
+    /// Waits for a batch: for its first message as long as `timeout` allows, then for it to fill as long as it may linger. Only then
+    /// anything is taken.
+    pub(super) fn batch<R>(
+        &self,
+        py: Python<'_>,
+        fill: Fill,
+        timeout: Timeout,
+        mut take: impl FnMut(Fill) -> PyResult<Option<R>>,
+    ) -> PyResult<Option<R>> {
+        if fill.linger.is_zero() {
+            return self.wait_for(py, timeout, || take(fill));
+        }
+        let until = timeout.deadline();
+        loop {
+            let left = timeout.left(until);
+            if self.wait_for(py, left, || Ok(self.ask(py, EngineConsumer::is_readable)?.then_some(())))?.is_none() {
+                return Ok(None);
+            }
+            let is_full = || self.ask(py, |consumer| consumer.is_enough(fill.enough()));
+            if !is_full()? {
+                let condition = Condition::Batch(self.consumer.key(), fill.enough());
+                block(py, self.consumer.queue(), condition, fill.linger, |_| Ok(is_full()?.then_some(())))?;
+            }
+            // What was there may have expired meanwhile, or somebody else may have read it.
+            if let Some(taken) = take(fill)? {
+                return Ok(Some(taken));
+            }
         }
     }
 

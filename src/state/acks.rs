@@ -93,6 +93,11 @@ impl Acks {
         self.len() - self.ready()
     }
 
+    /// Payload bytes of each that is ready, in the order of delivery.
+    pub(crate) fn ready_sizes(&self) -> impl Iterator<Item = u64> {
+        self.pending.ready_ones().map(|pending| pending.size)
+    }
+
     pub(crate) fn first_ready(&self) -> Option<u64> {
         self.pending.first_ready()
     }

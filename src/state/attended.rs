@@ -11,9 +11,11 @@ use crate::wait::list::WaitList;
 pub(super) struct Attended {
     /// Someone waits there for a message.
     readers: Roll,
+    /// Someone waits there for a batch to fill.
+    batches: Roll,
     /// Someone waits there for something to be missed.
     gaps: Roll,
-    /// How many there are in both.
+    /// How many there are in all.
     count: usize,
 }
 
@@ -30,6 +32,11 @@ impl Attended {
         self.readers.is_empty()
     }
 
+    /// Cursors at which someone waits for a batch to fill.
+    pub(super) fn batches(&self) -> &[usize] {
+        self.batches.keys()
+    }
+
     /// Cursors at which someone waits for something to be missed.
     pub(super) fn gaps(&self) -> &[usize] {
         self.gaps.keys()
@@ -38,8 +45,9 @@ impl Attended {
     /// Waiters came to a cursor, or left it.
     pub(super) fn update(&mut self, cursors: &mut Slab<Cursor>, key: usize) {
         update(&mut self.readers, cursors, key, |cursor| &mut cursor.readers);
+        update(&mut self.batches, cursors, key, |cursor| &mut cursor.batches);
         update(&mut self.gaps, cursors, key, |cursor| &mut cursor.gap_waiters);
-        self.count = self.readers.keys().len() + self.gaps.keys().len();
+        self.count();
     }
 
     /// Shows every cursor at which someone waits for a message, in the order in which they came as long as all leave
@@ -55,16 +63,22 @@ impl Attended {
             self.update(cursors, key);
         }
         self.readers.keep_room_of(keys);
-        self.count = self.readers.keys().len() + self.gaps.keys().len();
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.count = [&self.readers, &self.batches, &self.gaps].iter().map(|roll| roll.keys().len()).sum();
     }
 
     /// Takes all off: their keys.
     pub(super) fn take(&mut self, cursors: &mut Slab<Cursor>) -> Vec<usize> {
         let mut keys = self.readers.take();
+        keys.extend(self.batches.take());
         keys.extend(self.gaps.take());
         self.count = 0;
         for &key in &keys {
             cursors[key].readers.place = None;
+            cursors[key].batches.place = None;
             cursors[key].gap_waiters.place = None;
         }
         keys
@@ -72,9 +86,10 @@ impl Attended {
 
     /// Checks what must hold between operations.
     pub(super) fn check(&self, cursors: &Slab<Cursor>) {
-        assert_eq!(self.count, self.readers.keys().len() + self.gaps.keys().len());
+        let rolls = [&self.readers, &self.batches, &self.gaps];
+        assert_eq!(self.count, rolls.iter().map(|roll| roll.keys().len()).sum::<usize>());
         for (key, cursor) in cursors {
-            for (roll, list) in [(&self.readers, &cursor.readers), (&self.gaps, &cursor.gap_waiters)] {
+            for (roll, list) in rolls.iter().zip([&cursor.readers, &cursor.batches, &cursor.gap_waiters]) {
                 assert_eq!(list.place.is_none(), list.is_empty());
                 assert!(list.place.is_none_or(|place| roll.keys()[place] == key));
             }

@@ -46,6 +46,7 @@ impl<T> State<T> {
             cursor,
             group,
             read: 0,
+            passed: 0,
             last_read: 0,
             reads: Reads::default(),
             turn: self.audit.enter(index),
@@ -92,6 +93,7 @@ impl<T> State<T> {
     pub(super) fn remove_cursor(&mut self, key: usize, fx: &mut Effects<T>) {
         let cursor = &mut self.cursors[key];
         fx.wakers.extend(cursor.readers.take());
+        fx.wakers.extend(cursor.batches.take());
         fx.wakers.extend(cursor.gap_waiters.take());
         self.attended.update(&mut self.cursors, key);
         self.cursors.remove(key);
@@ -137,6 +139,7 @@ impl<T> State<T> {
         }
         let skipped = self.cursors[at].seek(to, &self.log);
         self.consumers[key.index].read += skipped;
+        self.consumers[key.index].passed += skipped;
         let available = self.available(at);
         self.wake_readers(at, available, fx);
         self.moved(at, fx);

@@ -35,6 +35,8 @@ pub(crate) struct Cursor {
     pub(crate) group: Option<usize>,
     /// Who waits for a message.
     pub(crate) readers: WaitList,
+    /// Who waits for a batch to fill.
+    pub(crate) batches: WaitList,
     /// Who waits for something to be missed.
     pub(crate) gap_waiters: WaitList,
 }
@@ -54,6 +56,7 @@ impl Cursor {
             read: 0,
             group,
             readers: WaitList::default(),
+            batches: WaitList::default(),
             gap_waiters: WaitList::default(),
         }
     }
@@ -111,6 +114,11 @@ impl Cursor {
     pub(crate) fn lose(&mut self, count: u64) {
         self.missed_behind += count;
         self.reported_by_delivery += count;
+    }
+
+    /// Missed messages told by an error of a read.
+    pub(crate) fn reported_by_error(&self) -> u64 {
+        self.reported_by_error
     }
 
     /// Whether something was passed that no read has told of yet.

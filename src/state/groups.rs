@@ -119,6 +119,7 @@ impl<T> State<T> {
         fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
         let at = &mut self.cursors[cursor];
         at.readers.take_of(serial, &mut fx.wakers);
+        at.batches.take_of(serial, &mut fx.wakers);
         at.gap_waiters.take_of(serial, &mut fx.wakers);
         let available = self.available(cursor);
         self.wake_readers(cursor, available, fx);

@@ -78,6 +78,7 @@ impl<T> State<T> {
                 self.attended.update(&mut self.cursors, key);
             }
         }
+        self.wake_all_batches(fx);
         self.wake_producer(fx);
         self.wake_joiners(fx);
     }

@@ -6,6 +6,7 @@
 mod acks;
 mod attended;
 mod auditing;
+mod batching;
 mod consumers;
 mod cursor;
 mod departed;

@@ -96,6 +96,12 @@ impl PendingMap {
         Some(key * BLOCK + u64::from(self.blocks[key].ready.trailing_zeros()))
     }
 
+    /// Those that are ready, in order of seq.
+    pub(super) fn ready_ones(&self) -> impl Iterator<Item = &Pending> {
+        let blocks = self.ready_blocks.iter().filter_map(|key| self.blocks.get_key_value(key));
+        blocks.flat_map(Block::seqs).map(|(_, pending)| pending).filter(|pending| pending.stage == Stage::Ready)
+    }
+
     /// A moment before which no stage ends.
     pub(super) fn due(&self) -> Option<u64> {
         self.dues.first().map(|&(due, _)| due)

@@ -223,6 +223,7 @@ impl<T> State<T> {
                 cursor.readers.wake(count.min(room), &mut fx.wakers);
             });
         }
+        self.wake_all_batches(fx);
         if let Some(ticket) = ticket {
             self.remove_waiter(ticket, fx);
         }

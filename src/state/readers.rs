@@ -38,6 +38,8 @@ pub(crate) struct Consumer {
     pub(crate) group: Option<usize>,
     /// Messages it read (in a group: deliveries that it was given).
     pub(super) read: u64,
+    /// Those of them that were never handed over.
+    pub(super) passed: u64,
     /// When it read last, wall clock; 0: never.
     pub(crate) last_read: u64,
     /// What it read and when.

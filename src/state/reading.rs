@@ -215,6 +215,7 @@ impl<T> State<T> {
             name: consumer.name.clone(),
             group: consumer.group.map(|group| self.groups[group].name.clone()),
             read: consumer.read,
+            passed: consumer.passed,
             unread: backlog.items,
             unread_bytes: backlog.bytes,
             lag: backlog.lag,

@@ -4,7 +4,7 @@ use std::task::Waker;
 
 use super::cursor::Cursor;
 use super::{Effects, Group, State};
-use crate::wait::list::{Condition, SpaceWaiter, Ticket, Waiter};
+use crate::wait::list::{Condition, Enough, SpaceWaiter, Ticket, Waiter};
 
 impl<T> State<T> {
     /// Enters a waiter, unless its condition already holds. Errors are left to the caller's next attempt.
@@ -12,10 +12,11 @@ impl<T> State<T> {
         self.next_ticket += 1;
         let ticket = Ticket { number: self.next_ticket, condition };
         let owner = match condition {
-            Condition::Message(key) | Condition::Missed(key) => key.serial,
+            Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => key.serial,
             Condition::Space(_) | Condition::Joined => 0,
         };
-        let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone() };
+        let (enough, tells) = (Enough::default(), false);
+        let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone(), enough, tells };
         match condition {
             Condition::Message(key) => {
                 let closed = self.closed;
@@ -26,6 +27,15 @@ impl<T> State<T> {
                     return None;
                 }
                 self.cursors[cursor].readers.push(waiter);
+                self.attended.update(&mut self.cursors, cursor);
+            }
+            Condition::Batch(key, enough) => {
+                if self.is_enough(key, enough).ok()? {
+                    return None;
+                }
+                let consumer = &self.consumers[key.index];
+                let (cursor, tells) = (consumer.cursor, consumer.tells);
+                self.cursors[cursor].batches.push(Waiter { enough, tells, ..waiter });
                 self.attended.update(&mut self.cursors, cursor);
             }
             Condition::Missed(key) => {
@@ -86,11 +96,12 @@ impl<T> State<T> {
     /// Removes a waiter from its list. False: it was no longer there, because it had been woken.
     pub(crate) fn remove_waiter(&mut self, ticket: &Ticket, fx: &mut Effects<T>) -> bool {
         let waker = match ticket.condition {
-            Condition::Message(key) | Condition::Missed(key) => {
+            Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => {
                 let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return true };
                 let at = &mut self.cursors[cursor];
                 let waker = match ticket.condition {
                     Condition::Missed(_) => at.gap_waiters.remove(ticket.number),
+                    Condition::Batch(..) => at.batches.remove(ticket.number),
                     _ => at.readers.remove(ticket.number),
                 };
                 self.attended.update(&mut self.cursors, cursor);
@@ -119,6 +130,9 @@ impl<T> State<T> {
     /// Wakes readers at a cursor.
     pub(super) fn wake_readers(&mut self, cursor: usize, count: u64, fx: &mut Effects<T>) {
         self.cursors[cursor].readers.wake(count, &mut fx.wakers);
+        if !self.cursors[cursor].batches.is_empty() {
+            self.wake_batches(cursor, fx);
+        }
         self.attended.update(&mut self.cursors, cursor);
     }
 
@@ -154,6 +168,7 @@ impl<T> State<T> {
     pub(super) fn wake_all(&mut self, fx: &mut Effects<T>) {
         for key in self.attended.take(&mut self.cursors) {
             fx.wakers.extend(self.cursors[key].readers.take());
+            fx.wakers.extend(self.cursors[key].batches.take());
             fx.wakers.extend(self.cursors[key].gap_waiters.take());
         }
         fx.wakers.extend(self.producers.drain(..).map(|producer| producer.waiter.waker));

@@ -18,6 +18,9 @@ use crate::need::Need;
 pub(crate) enum Condition {
     /// A message that the consumer can read.
     Message(ConsumerKey),
+    /// So many messages that the consumer can read.
+    #[allow(dead_code, reason = "for the binding")]
+    Batch(ConsumerKey, Enough),
     /// A message that the consumer missed.
     #[allow(dead_code, reason = "for the binding")]
     Missed(ConsumerKey),
@@ -25,6 +28,15 @@ pub(crate) enum Condition {
     Space(Need),
     /// Every consumer has read everything.
     Joined,
+}
+
+/// What makes a batch full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Enough {
+    /// Messages.
+    pub(crate) items: u64,
+    /// Payload bytes.
+    pub(crate) bytes: u64,
 }
 
 /// One waiting, from its entry to its end.
@@ -43,6 +55,9 @@ pub(crate) struct Waiter {
     pub(crate) owner: u64,
     /// How to wake it.
     pub(crate) waker: Waker,
+    /// When it waits for a batch: what it waits for, and whether a gap ends the waiting.
+    pub(crate) enough: Enough,
+    pub(crate) tells: bool,
 }
 
 /// Waiters in the order they came.
@@ -68,6 +83,17 @@ impl WaitList {
         wakers.extend(self.waiters.drain(..count).map(|waiter| waiter.waker));
     }
 
+    /// Takes out those for which `is_served` is true.
+    pub(crate) fn wake_where(&mut self, wakers: &mut Vec<Waker>, mut is_served: impl FnMut(&Waiter) -> bool) {
+        self.waiters.retain(|waiter| {
+            let is_served = is_served(waiter);
+            if is_served {
+                wakers.push(waiter.waker.clone());
+            }
+            !is_served
+        });
+    }
+
     /// Takes one out; None if it was taken out already, which means that it was woken.
     pub(crate) fn remove(&mut self, ticket: u64) -> Option<Waker> {
         // Tickets are given in order, and waiters enter in theirs.
@@ -77,13 +103,7 @@ impl WaitList {
 
     /// Takes those of one consumer out.
     pub(crate) fn take_of(&mut self, owner: u64, wakers: &mut Vec<Waker>) {
-        self.waiters.retain_mut(|waiter| {
-            let is_of = waiter.owner == owner;
-            if is_of {
-                wakers.push(waiter.waker.clone());
-            }
-            !is_of
-        });
+        self.wake_where(wakers, |waiter| waiter.owner == owner);
     }
 
     /// Takes all out, without waking anyone.

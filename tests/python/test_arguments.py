@@ -255,3 +255,30 @@ def test_sizes_that_add_up_past_63_bits_do_not_fit(make_queue, sizes):
         for size in sizes:
             queue.enqueue(size)
     assert queue.memory_usage <= queue.max_bytes
+
+
+def test_options_by_position_are_named_in_the_error():
+    with pytest.raises(TypeError, match=r"by name only: pass ttl=5, max_bytes=1000"):
+        Queue("a", 5, 1000)
+
+
+@pytest.mark.parametrize("number", [5, 2.5, -1, 0.1])
+def test_a_timeout_in_the_place_of_block_is_an_error(make_queue, number):
+    queue = make_queue()
+    for call in (queue.add_consumer().get, lambda block: queue.put("item", block)):
+        with pytest.raises(TypeError, match=f"timeout={number}"):
+            call(number)
+    assert queue.is_empty()
+
+
+@pytest.mark.parametrize("block", [True, 1, 1.0, "yes", [0]])
+def test_block_is_taken_by_its_truth_value(make_queue, block):
+    queue = make_queue()
+    queue.put("item", block)
+    assert queue.add_consumer().get(block) == "item"
+
+
+def test_an_object_that_is_no_number_of_seconds_is_named(make_queue):
+    np = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match="timeout must be a number of seconds"):
+        make_queue().add_consumer().read(timeout=np.timedelta64(5, "s"))

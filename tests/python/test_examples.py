@@ -68,6 +68,15 @@ mpmc_consumer_lag_messages\{consumer="shipping",group="",queue="orders"\} 3.0
 bytes held, as scraped: True
 """,
 }
+PRINTS |= {
+    "batch_writer.py": r"""
+2006 rows in \d+ transactions, the largest of 500
+""",
+    "camera.py": r"""
+fast: \d+ frames, the last is 29
+slow: \d+ frames and \d+ passed over, the last is 29
+""",
+}
 ARGUMENTS = {"sse_fan_out.py": ["--self-test"]}
 
 

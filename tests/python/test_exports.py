@@ -29,6 +29,8 @@ SPECIAL_METHODS = {
     "__anext__": "await anext(",
     "__enter__": "with ",
     "__exit__": "with ",
+    "__aenter__": "async with ",
+    "__aexit__": "async with ",
 }
 
 

@@ -188,6 +188,10 @@ def reading(consumer: Consumer[str]) -> None:
     assert_type(consumer.get_nowait(), str)
     assert_type(consumer.get_batch(10), list[str])
     assert_type(consumer.get_batch(10, timeout=None), list[str])
+    assert_type(consumer.get_batch(10, linger=0.05, max_bytes=1000), list[str])
+    assert_type(consumer.read_batch(10, linger=1, max_bytes=None), list[Message[str]])
+    assert_type(consumer.read_latest(), Message[str] | None)
+    assert_type(consumer.read_latest(timeout=None), Message[str] | None)
     assert_type(iter(consumer), Iterator[Message[str]])
     assert_type(next(consumer), Message[str])
     for message in consumer:
@@ -199,13 +203,28 @@ async def reading_from_a_loop(consumer: Consumer[str]) -> None:
     assert_type(await consumer.aread(timeout=1.5), Message[str] | None)
     assert_type(await consumer.aread_batch(10), list[Message[str]])
     assert_type(await consumer.aread_batch(limit=10, timeout=0), list[Message[str]])
+    assert_type(await consumer.aread_batch(10, linger=0.05, max_bytes=1000), list[Message[str]])
+    assert_type(await consumer.aread_latest(), Message[str] | None)
+    assert_type(await consumer.aread_latest(timeout=1), Message[str] | None)
     assert_type(await consumer.aget(), str)
+    assert_type(await consumer.aget(timeout=1), str)
+    assert_type(await consumer.aget_batch(10), list[str])
+    assert_type(await consumer.aget_batch(10, timeout=1, linger=0.05, max_bytes=None), list[str])
     assert_type(await consumer.atake_missed(), int)
     assert_type(await consumer.atake_missed(timeout=None), int)
     assert_type(aiter(consumer), AsyncIterator[Message[str]])
     assert_type(await anext(consumer), Message[str])
     async for message in consumer:
         assert_type(message, Message[str])
+
+
+async def in_blocks(queue: Queue[str], consumer: Consumer[str], group: ConsumerGroup[str]) -> None:
+    async with queue as same_queue:
+        assert_type(same_queue, Queue[str])
+    async with consumer as same_consumer:
+        assert_type(same_consumer, Consumer[str])
+    async with group as same_group:
+        assert_type(same_group, ConsumerGroup[str])
 
 
 def is_late(message: Message[object]) -> bool:
@@ -295,6 +314,7 @@ def consumer_stats(stats: ConsumerStats) -> None:
     assert_type(stats.name, str | None)
     assert_type(stats.group, str | None)
     assert_type(stats.total_items_read, int)
+    assert_type(stats.passed_items, int)
     assert_type(stats.unread_items, int)
     assert_type(stats.unread_bytes, int)
     assert_type(stats.lag, float)

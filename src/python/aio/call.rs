@@ -22,12 +22,12 @@ use super::mailbox::Mailbox;
 use super::operation::Operation;
 use super::turn;
 use crate::need::Need;
-use crate::python::arguments::Timeout;
 use crate::python::errors;
 use crate::python::host::detach;
 use crate::python::host::interpreter::Interpreter;
 use crate::python::message::Message;
 use crate::python::queue::adding::Batch;
+use crate::python::timeouts::Timeout;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::wait::list::Ticket;
 
@@ -47,6 +47,8 @@ struct Progress {
     deadline: Option<Instant>,
     /// What it waits with.
     waiting: Option<Box<Suspended>>,
+    /// While a batch waits to fill: until when, if not for ever.
+    filling: Option<Option<Instant>>,
     /// Whether it has given other tasks their turn.
     paused: bool,
 }
@@ -79,11 +81,29 @@ enum Step {
 
 impl Progress {
     fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
-        if !std::mem::replace(&mut self.paused, true) && turn::is_over(py) {
+        if !std::mem::replace(&mut self.paused, true) && !self.operation.is_immediate() && turn::is_over(py) {
             return Ok(Step::Suspend(py.None()));
         }
-        let was_late = self.waiting.as_ref().map_or(Ok(false), |waiting| waiting.future.get().was_late(py))?;
+        let mut was_late = self.waiting.as_ref().map_or(Ok(false), |waiting| waiting.future.get().was_late(py))?;
         loop {
+            if let Some(fill) = self.operation.lingers() {
+                if self.filling.is_none() && self.operation.is_readable(py)? {
+                    self.filling = Some(fill.linger.deadline());
+                }
+                if let Some(until) = self.filling {
+                    let is_over = std::mem::take(&mut was_late) || until.is_some_and(|until| Instant::now() >= until);
+                    if !is_over && !self.operation.is_full(py, fill)? {
+                        match detach::call_out(py, || self.suspend(py))? {
+                            Some(future) => {
+                                turn::end();
+                                return Ok(Step::Suspend(future));
+                            }
+                            None => continue,
+                        }
+                    }
+                    self.filling = None;
+                }
+            }
             let ticket = self.waiting.as_ref().map(|waiting| &waiting.ticket);
             if let Some(result) = self.operation.attempt(py, &mut self.batch, ticket)? {
                 self.put_away(py, true);
@@ -108,7 +128,8 @@ impl Progress {
         let event_loop = get_running_loop.bind(py).call0()?;
         let future = TaskFuture::new(&event_loop)?;
         let mailbox = Mailbox::of(&event_loop)?;
-        let queue = self.operation.queue().get();
+        let Some(queue) = self.operation.queue().map(Py::get) else { return Ok(None) };
+        let filling = self.filling.and(self.operation.lingers()).and_then(|fill| self.operation.filling(fill));
         // A producer keeps its place; its waker changes, for each suspension has a future of its own.
         let ticket = self.waiting.as_ref().map(|waiting| waiting.ticket);
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
@@ -122,7 +143,7 @@ impl Progress {
             Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(ticket),
             _ => {
                 let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, |batch| batch.need());
-                queue.engine.wait(self.operation.condition(need), &waker)
+                queue.engine.wait(filling.unwrap_or_else(|| self.operation.condition(need)), &waker)
             }
         };
         let Some(ticket) = ticket else {
@@ -135,9 +156,14 @@ impl Progress {
         if let Some(timer) = before.and_then(|before| before.timer) {
             timer.call_method0(py, intern!(py, "cancel"))?;
         }
-        if let Timeout::After(limit) = self.timeout {
-            let deadline =
-                *self.deadline.get_or_insert_with(|| Instant::now() + limit.min(Duration::from_secs(1 << 31)));
+        let deadline = match (self.filling, self.timeout) {
+            (Some(until), _) => until,
+            (None, Timeout::Never) => None,
+            (None, Timeout::After(limit)) => {
+                Some(*self.deadline.get_or_insert_with(|| Instant::now() + limit.min(Duration::from_secs(1 << 31))))
+            }
+        };
+        if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now()).as_secs_f64();
             let expire = wrap_pyfunction!(time_is_up, py)?;
             let timer = event_loop.call_method1(intern!(py, "call_later"), (left, expire, &future))?;
@@ -151,7 +177,7 @@ impl Progress {
     /// Ends the waiting, with what it waited for or without.
     fn put_away(&mut self, py: Python<'_>, is_satisfied: bool) {
         let Some(waiting) = self.waiting.take() else { return };
-        let queue = self.operation.queue().get();
+        let Some(queue) = self.operation.queue().map(Py::get) else { return };
         queue.futures.remove(waiting.number);
         match is_satisfied {
             true => queue.engine.remove_waiter(&waiting.ticket),
@@ -194,8 +220,19 @@ fn warn_of_no_await(py: Python<'_>, name: &str) {
 impl Call {
     pub(in crate::python) fn new(operation: Operation, timeout: Timeout) -> Self {
         let name = operation.name();
-        let progress = Progress { operation, batch: None, timeout, deadline: None, waiting: None, paused: false };
+        let progress =
+            Progress { operation, batch: None, timeout, deadline: None, waiting: None, filling: None, paused: false };
         Call { progress: Mutex::new(Some(progress)), is_begun: AtomicBool::new(false), name }
+    }
+
+    /// `__aenter__`, with the name that the method goes by.
+    pub(in crate::python) fn entering<T>(name: &'static str, object: Py<T>) -> Self {
+        Call::new(Operation::Enter(name, object.into_any()), Timeout::NOW)
+    }
+
+    /// `__aexit__`, likewise.
+    pub(in crate::python) fn closing<T>(name: &'static str, object: Py<T>) -> Self {
+        Call::new(Operation::Close(name, object.into_any()), Timeout::NOW)
     }
 
     fn progress(&self) -> MutexGuard<'_, Option<Progress>> {

@@ -13,7 +13,7 @@ use crate::python::objects::{Consumer, Queue};
 
 /// The methods, by class.
 const OF_QUEUE: [&str; 3] = ["aenqueue", "aenqueue_batch", "ajoin"];
-const OF_CONSUMER: [&str; 4] = ["aread", "aread_batch", "aget", "atake_missed"];
+const OF_CONSUMER: [&str; 6] = ["aread", "aread_batch", "aread_latest", "aget", "aget_batch", "atake_missed"];
 
 // Stands before a method of a class. (Not its documentation: that of an object is the method's.)
 #[pyclass(name = "coroutine_method", module = "mpmc_queue", frozen)]

@@ -2,25 +2,33 @@
 
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::Lifetime;
 use crate::need::Need;
+use crate::python::engine::EngineConsumer;
 use crate::python::errors;
 use crate::python::objects::{Consumer, Queue};
 use crate::python::queue::adding::{self, Batch};
+use crate::python::taking::Fill;
 use crate::wait::list::{Condition, Ticket};
 
 /// What is called, with what it is called on.
 pub(in crate::python) enum Operation {
     Read(Py<Consumer>),
-    ReadBatch(Py<Consumer>, usize),
+    ReadBatch(Py<Consumer>, Fill),
+    ReadLatest(Py<Consumer>),
     Get(Py<Consumer>),
+    GetBatch(Py<Consumer>, Fill),
     Next(Py<Consumer>),
     TakeMissed(Py<Consumer>),
     Enqueue(Py<Queue>, Py<PyAny>, Lifetime),
     EnqueueBatch(Py<Queue>, Py<PyAny>, Lifetime),
     Join(Py<Queue>),
+    /// `async with`: the name of the method, and the object that is entered, or closed.
+    Enter(&'static str, Py<PyAny>),
+    Close(&'static str, Py<PyAny>),
 }
 
 impl Operation {
@@ -29,35 +37,82 @@ impl Operation {
         match self {
             Operation::Read(_) => "Consumer.aread",
             Operation::ReadBatch(..) => "Consumer.aread_batch",
+            Operation::ReadLatest(_) => "Consumer.aread_latest",
             Operation::Get(_) => "Consumer.aget",
+            Operation::GetBatch(..) => "Consumer.aget_batch",
             Operation::Next(_) => "Consumer.__anext__",
             Operation::TakeMissed(_) => "Consumer.atake_missed",
             Operation::Enqueue(..) => "Queue.aenqueue",
             Operation::EnqueueBatch(..) => "Queue.aenqueue_batch",
             Operation::Join(_) => "Queue.ajoin",
+            Operation::Enter(name, _) | Operation::Close(name, _) => name,
         }
     }
 
-    pub(super) fn queue(&self) -> &Py<Queue> {
+    /// Whether it never waits, not for others to have their turn either.
+    pub(super) fn is_immediate(&self) -> bool {
+        matches!(self, Operation::Enter(..) | Operation::Close(..))
+    }
+
+    /// The consumer that reads.
+    fn consumer(&self) -> Option<&Py<Consumer>> {
         match self {
             Operation::Read(consumer)
             | Operation::ReadBatch(consumer, _)
+            | Operation::ReadLatest(consumer)
             | Operation::Get(consumer)
+            | Operation::GetBatch(consumer, _)
             | Operation::Next(consumer)
-            | Operation::TakeMissed(consumer) => &consumer.get().queue,
-            Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) | Operation::Join(queue) => queue,
+            | Operation::TakeMissed(consumer) => Some(consumer),
+            _ => None,
         }
+    }
+
+    /// The queue that is waited for; None: it [never waits](Self::is_immediate).
+    pub(super) fn queue(&self) -> Option<&Py<Queue>> {
+        match self {
+            Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) | Operation::Join(queue) => Some(queue),
+            _ => self.consumer().map(|consumer| &consumer.get().queue),
+        }
+    }
+
+    /// How a batch fills, if it may wait for that.
+    pub(super) fn lingers(&self) -> Option<Fill> {
+        match self {
+            Operation::ReadBatch(_, fill) | Operation::GetBatch(_, fill) => {
+                Some(*fill).filter(|fill| !fill.linger.is_zero())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a read would return something now, or raise.
+    pub(super) fn is_readable(&self, py: Python<'_>) -> PyResult<bool> {
+        self.consumer().map_or(Ok(true), |consumer| consumer.get().ask(py, EngineConsumer::is_readable))
+    }
+
+    /// Whether a batch need not wait any longer to fill.
+    pub(super) fn is_full(&self, py: Python<'_>, fill: Fill) -> PyResult<bool> {
+        self.consumer()
+            .map_or(Ok(true), |consumer| consumer.get().ask(py, |consumer| consumer.is_enough(fill.enough())))
+    }
+
+    /// What a batch waits for while it fills.
+    pub(super) fn filling(&self, fill: Fill) -> Option<Condition> {
+        self.consumer().map(|consumer| Condition::Batch(consumer.get().consumer.key(), fill.enough()))
     }
 
     pub(super) fn condition(&self, need: Need) -> Condition {
         match self {
             Operation::Read(consumer)
             | Operation::ReadBatch(consumer, _)
+            | Operation::ReadLatest(consumer)
             | Operation::Get(consumer)
+            | Operation::GetBatch(consumer, _)
             | Operation::Next(consumer) => Condition::Message(consumer.get().consumer.key()),
             Operation::TakeMissed(consumer) => Condition::Missed(consumer.get().consumer.key()),
             Operation::Enqueue(..) | Operation::EnqueueBatch(..) => Condition::Space(need),
-            Operation::Join(_) => Condition::Joined,
+            Operation::Join(_) | Operation::Enter(..) | Operation::Close(..) => Condition::Joined,
         }
     }
 
@@ -70,10 +125,21 @@ impl Operation {
     ) -> PyResult<Option<Py<PyAny>>> {
         Ok(match self {
             Operation::Read(consumer) => consumer.get().take_message(py)?.map(|message| message.into_any().unbind()),
-            Operation::ReadBatch(consumer, limit) => {
-                consumer.get().take_messages(py, *limit)?.map(|messages| messages.into_any().unbind())
+            Operation::ReadBatch(consumer, fill) => {
+                consumer.get().take_messages(py, *fill)?.map(|messages| messages.into_any().unbind())
+            }
+            Operation::ReadLatest(consumer) => {
+                consumer.get().take_latest(py)?.map(|message| message.into_any().unbind())
             }
             Operation::Get(consumer) => consumer.get().take_payload(py)?,
+            Operation::GetBatch(consumer, fill) => {
+                consumer.get().take_payloads(py, *fill)?.map(|payloads| payloads.into_any().unbind())
+            }
+            Operation::Enter(_, object) => Some(object.clone_ref(py)),
+            Operation::Close(_, object) => {
+                object.bind(py).call_method0(intern!(py, "close"))?;
+                Some(py.None())
+            }
             Operation::Next(consumer) => match consumer.get().take_message(py) {
                 Err(error) if errors::is_closed(py, &error) => return Err(PyStopAsyncIteration::new_err(())),
                 message => message?.map(|message| message.into_any().unbind()),
@@ -112,8 +178,10 @@ impl Operation {
     /// What it comes to when its time is up.
     pub(super) fn give_up(&self, py: Python<'_>, batch: Option<&Batch>) -> PyResult<Py<PyAny>> {
         Ok(match self {
-            Operation::Read(_) | Operation::Get(_) | Operation::Next(_) => py.None(),
-            Operation::ReadBatch(..) => pyo3::types::PyList::empty(py).into_any().unbind(),
+            Operation::Get(_) => return Err(errors::empty(py)),
+            Operation::Read(_) | Operation::ReadLatest(_) | Operation::Next(_) => py.None(),
+            Operation::Enter(..) | Operation::Close(..) => py.None(),
+            Operation::ReadBatch(..) | Operation::GetBatch(..) => pyo3::types::PyList::empty(py).into_any().unbind(),
             Operation::TakeMissed(_) => 0u64.into_pyobject(py)?.into_any().unbind(),
             Operation::Join(_) => false.into_pyobject(py)?.to_owned().into_any().unbind(),
             Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) => {
@@ -127,16 +195,13 @@ impl Operation {
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
-            Operation::Read(consumer)
-            | Operation::ReadBatch(consumer, _)
-            | Operation::Get(consumer)
-            | Operation::Next(consumer)
-            | Operation::TakeMissed(consumer) => visit.call(consumer),
             Operation::Enqueue(queue, payload, _) | Operation::EnqueueBatch(queue, payload, _) => {
                 visit.call(queue)?;
                 visit.call(payload)
             }
+            Operation::Enter(_, object) | Operation::Close(_, object) => visit.call(object),
             Operation::Join(queue) => visit.call(queue),
+            _ => self.consumer().map_or(Ok(()), |consumer| visit.call(consumer)),
         }
     }
 }

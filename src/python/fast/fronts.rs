@@ -20,9 +20,9 @@ use pyo3::types::PyString;
 
 use crate::python::aio::call::Call;
 use crate::python::aio::operation::Operation;
-use crate::python::arguments::Timeout;
 use crate::python::errors;
 use crate::python::objects::{Consumer, Queue};
+use crate::python::timeouts::Timeout;
 
 /// The method behind a front.
 struct Method(AtomicPtr<PyMethodDef>);

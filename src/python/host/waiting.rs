@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 
 use super::detach;
-use crate::python::arguments::Timeout;
 use crate::python::engine::Engine;
+use crate::python::timeouts::Timeout;
 use crate::wait::list::{Condition, Ticket};
 
 /// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,

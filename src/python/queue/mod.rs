@@ -2,11 +2,10 @@
 
 pub(super) mod adding;
 mod finding;
+mod making;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple};
@@ -14,20 +13,16 @@ use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple};
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::aio::operation::Operation;
-use super::arguments::{
-    self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Timeout, Truth, Ttl,
-};
-use super::engine::Engine;
-use super::fast::seq::LastSeq;
-use super::host::lifecycle;
+use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Ttl};
 use super::host::waiting::block;
-use super::message::{Draft, Message, Source};
+use super::message::{Draft, Message};
 use super::objects::{self, Consumer, ConsumerGroup, Queue};
-use super::registry::Registry;
+use super::refusals;
 use super::stats::{ConsumerStats, GroupStats, QueueStats};
+use super::timeouts::{self, Block, Timeout, Truth};
 use super::{errors, grouping, message};
 use crate::wait::list::Condition;
-use crate::{Clock, Error, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
+use crate::{Error, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
 use adding::{SLICE, range};
 
 impl Queue {
@@ -42,7 +37,7 @@ impl Queue {
 #[pymethods]
 impl Queue {
     #[new]
-    #[pyo3(signature = (name, *, ttl = Ttl(Some(600_000_000_000)), max_bytes = MaxBytes(1_048_576), max_items = MaxItems(None),
+    #[pyo3(signature = (name, *by_position, ttl = Ttl(Some(600_000_000_000)), max_bytes = MaxBytes(1_048_576), max_items = MaxItems(None),
                         retention = Retains(Retention::Limits), overflow = Overflows(Overflow::Reject),
                         sizer = None, audit = Audit(true)),
            text_signature = "(name, *, ttl=600.0, max_bytes=1048576, max_items=None, retention='limits', \
@@ -50,6 +45,7 @@ impl Queue {
     #[allow(clippy::too_many_arguments, reason = "the interface has that many")]
     fn new(
         name: &Bound<'_, PyAny>,
+        by_position: &Bound<'_, PyTuple>,
         ttl: Ttl,
         max_bytes: MaxBytes,
         max_items: MaxItems,
@@ -58,34 +54,21 @@ impl Queue {
         sizer: Option<&Bound<'_, PyAny>>,
         audit: Audit,
     ) -> PyResult<Self> {
+        let by_name = ["ttl", "max_bytes", "max_items", "retention", "overflow", "sizer", "audit"];
+        refusals::none_by_position("Queue(name)", by_position, &by_name)?;
         arguments::text("name", name)?;
         let name = name.cast::<PyString>()?.clone();
         let sizer = arguments::callable("sizer", sizer)?;
-        let engine = Engine::new(&Options {
+        let options = Options {
             ttl: ttl.0,
             max_bytes: max_bytes.0,
             max_items: max_items.0,
             audit: audit.0,
-            read_times: true,
             retention: retention.0,
             overflow: overflow.0,
-            clock: Clock::System,
-        });
-        let source = Py::new(name.py(), Source::new(name.clone(), &engine))?;
-        let name = name.unbind();
-        lifecycle::register(engine.number(), engine.downgrade());
-        Ok(Queue {
-            created: engine.now().wall,
-            engine,
-            name,
-            has_sizer: AtomicBool::new(sizer.is_some()),
-            sizer: Mutex::new(sizer),
-            consumers: Registry::default(),
-            futures: Arc::default(),
-            groups: Registry::default(),
-            source,
-            last_seq: LastSeq::new(),
-        })
+            ..Options::default()
+        };
+        Queue::make(name, &options, sizer)
     }
 
     #[doc = doc!(Queue.name)]
@@ -161,10 +144,10 @@ impl Queue {
     }
 
     #[doc = doc!(Queue.put)]
-    #[pyo3(signature = (item, block = Truth(true), timeout = None),
+    #[pyo3(signature = (item, block = Block(true), timeout = None),
            text_signature = "($self, item, block=True, timeout=None)")]
-    fn put(&self, item: Bound<'_, PyAny>, block: Truth, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let timeout = arguments::patience(block, timeout)?;
+    fn put(&self, item: Bound<'_, PyAny>, block: Block, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let timeout = timeouts::patience(block, timeout)?;
         self.add(item, Lifetime::Queue, timeout).map(|_| ())
     }
 
@@ -416,6 +399,16 @@ impl Queue {
     #[pyo3(signature = (*_exc))]
     fn __exit__(&self, _exc: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.end(false)
+    }
+
+    #[doc = doc!(Queue.__aenter__)]
+    fn __aenter__(slf: Py<Self>) -> Call {
+        Call::entering("Queue.__aenter__", slf)
+    }
+
+    #[pyo3(signature = (*_exc))]
+    fn __aexit__(slf: Py<Self>, _exc: &Bound<'_, PyTuple>) -> Call {
+        Call::closing("Queue.__aexit__", slf)
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -1,0 +1,37 @@
+//! Errors for bad arguments: each names the argument and the value.
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+pub(super) fn type_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let kind = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
+    PyTypeError::new_err(format!("{name} must be {expected}, not {kind}"))
+}
+
+pub(super) fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
+    let shown: String = shown.chars().take(80).collect();
+    PyValueError::new_err(format!("{name} must be {expected}, not {shown}"))
+}
+
+pub(super) fn too_large(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
+    let shown: String = shown.chars().take(40).collect();
+    PyOverflowError::new_err(format!("{name} must be below 2**63, not {shown}"))
+}
+
+/// Refuses arguments that have to be passed by name.
+pub(super) fn none_by_position(call: &str, extra: &Bound<'_, PyTuple>, names: &[&str]) -> PyResult<()> {
+    if extra.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<String> = names.iter().zip(extra).map(|(name, value)| shown(name, &value)).collect();
+    let wanted = if wanted.is_empty() { "its options".into() } else { wanted.join(", ") };
+    Err(PyTypeError::new_err(format!("{call} takes its options by name only: pass {wanted}")))
+}
+
+pub(super) fn shown(name: &str, value: &Bound<'_, PyAny>) -> String {
+    let shown = value.repr().map_or_else(|_| "...".into(), |shown| shown.to_string());
+    format!("{name}={}", shown.chars().take(40).collect::<String>())
+}

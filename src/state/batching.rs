@@ -1,0 +1,126 @@
+//! Batches with a limit in bytes, and readers that wait for a batch to fill.
+
+use super::acks::Acks;
+use super::cursor::Cursor;
+use super::{Effects, State};
+use crate::delivery::Delivery;
+use crate::error::Error;
+use crate::keys::ConsumerKey;
+use crate::wait::list::Enough;
+
+impl<T> State<T> {
+    /// Whether a reader that waits for a batch to fill need not wait any longer: enough is there, no more can come, or a gap
+    /// has to be told first.
+    pub(crate) fn is_enough(&self, key: ConsumerKey, enough: Enough) -> Result<bool, Error> {
+        let consumer = self.consumer(key)?;
+        Ok(self.closed || self.is_filled(consumer.cursor, consumer.tells, enough))
+    }
+
+    /// Whether a read would return a message now, or raise: a gap has to be told, or nothing can come any more.
+    pub(crate) fn is_readable(&self, key: ConsumerKey) -> Result<bool, Error> {
+        let consumer = self.consumer(key)?;
+        let at = &self.cursors[consumer.cursor];
+        let is_drained = || at.group.is_none_or(|group| self.groups[group].unsettled() == 0);
+        let has_gap = || consumer.tells && at.missed(&self.log) > at.reported_by_error();
+        Ok(self.available(consumer.cursor) > 0 || self.closed && is_drained() || has_gap())
+    }
+
+    fn is_filled(&self, cursor: usize, tells: bool, enough: Enough) -> bool {
+        let at = &self.cursors[cursor];
+        let has_gap = tells && at.missed(&self.log) > at.reported_by_error();
+        has_gap
+            || self.available(cursor) >= enough.items
+            || enough.bytes != u64::MAX && self.bytes_from(at) >= enough.bytes
+    }
+
+    /// Payload bytes that wait to be delivered at a cursor.
+    fn bytes_from(&self, cursor: &Cursor) -> u64 {
+        let (_, bytes) = self.log.live_from(cursor.position, cursor.hint);
+        bytes + self.acks_of(cursor).map_or(0, Acks::ready_bytes)
+    }
+
+    /// How many of the next messages, up to `limit`, come to no more than `max_bytes`. `or_one`: the first counts however large it
+    /// is.
+    pub(crate) fn fitting(&self, key: ConsumerKey, limit: usize, max_bytes: u64, or_one: bool) -> Result<usize, Error> {
+        let cursor = self.cursor(key)?;
+        let (mut count, mut bytes) = (0, 0u64);
+        let mut takes = |size: u64| {
+            let sum = bytes.saturating_add(size);
+            let fits = count < limit && (sum <= max_bytes || or_one && count == 0);
+            if fits {
+                (count, bytes) = (count + 1, sum);
+            }
+            fits
+        };
+        let acks = self.acks_of(cursor);
+        let mut ready = acks.into_iter().flat_map(Acks::ready_sizes);
+        if ready.all(&mut takes) {
+            let room = acks.map_or(u64::MAX, Acks::room);
+            let (mut seq, mut hint) = (cursor.position, cursor.hint);
+            for _ in 0..room {
+                let Some(found) = self.log.first_at(seq, &mut hint) else { break };
+                if !takes(found.size) {
+                    break;
+                }
+                seq = found.seq + 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Wakes the readers at a cursor whose batch is filled.
+    pub(super) fn wake_batches(&mut self, cursor: usize, fx: &mut Effects<T>) {
+        let mut waiting = std::mem::take(&mut self.cursors[cursor].batches);
+        waiting.wake_where(&mut fx.wakers, |waiter| self.is_filled(cursor, waiter.tells, waiter.enough));
+        self.cursors[cursor].batches = waiting;
+        self.attended.update(&mut self.cursors, cursor);
+    }
+
+    /// Wakes the readers of all cursors whose batch is filled.
+    pub(super) fn wake_all_batches(&mut self, fx: &mut Effects<T>) {
+        // Backwards, because an entry that leaves is replaced by the last one.
+        for place in (0..self.attended.batches().len()).rev() {
+            self.wake_batches(self.attended.batches()[place], fx);
+        }
+    }
+
+    /// Reads up to `most` messages, and passes over all but the newest there is, which it shows: how many were read, and whether
+    /// the newest was among them. 0: none are there.
+    pub(crate) fn read_latest(
+        &mut self,
+        key: ConsumerKey,
+        most: usize,
+        fx: &mut Effects<T>,
+        visit: &mut impl FnMut(Delivery<'_, T>),
+    ) -> Result<(usize, bool), Error> {
+        let consumer = self.consumer(key)?;
+        if consumer.group.is_some() {
+            return Err(Error::IsMember);
+        }
+        let cursor = consumer.cursor;
+        let unread = usize::try_from(self.available(cursor)).unwrap_or(usize::MAX);
+        let (mut count, mut missed, mut has_shown) = (0, 0, false);
+        let read = self.read(key, unread.clamp(1, most), false, fx, |mut delivery| {
+            (count, missed) = (count + 1, missed + delivery.missed);
+            if count == unread {
+                // What was missed before those that are passed over comes with this one.
+                delivery.missed = missed;
+                has_shown = true;
+                visit(delivery);
+            }
+        })?;
+        if !has_shown {
+            self.cursors[cursor].untell(missed);
+        }
+        self.consumers[key.index].passed += (read - usize::from(has_shown)) as u64;
+        Ok((read, has_shown))
+    }
+
+    /// Counts a message that a consumer has read as passed over. What was missed before it comes with the next delivery.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn pass_over(&mut self, key: ConsumerKey, missed: u64) {
+        let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };
+        self.consumers[key.index].passed += 1;
+        self.cursors[cursor].untell(missed);
+    }
+}
