@@ -555,6 +555,7 @@ class Queue(Generic[_T]):
         *,
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
+        ephemeral: bool = False,
     ) -> Consumer[_T]:
         """A new consumer with a position of its own. It stays registered until it is closed or removed.
 
@@ -565,6 +566,8 @@ class Queue(Generic[_T]):
         on_missed   what happens when messages left unread: "skip": the read goes on, the counts tell (the default).
                     "raise": the next read raises MessagesMissedError, once per gap. A callable: called with the
                     count, in the reading thread, before the next message.
+        ephemeral   True: it is also removed when nobody refers to it any more, as if it were closed. A call in progress, a task
+                    or an iterator refers to it; its messages, its stats and the queue do not.
 
         Works on a closed queue too, to drain it.
 
@@ -1140,8 +1143,10 @@ class ConsumerGroup(Generic[_T]):
     @property
     def missed_count(self) -> int:
         """Messages that left before a member read (with ack_wait: settled) them, or that were given up without dead_letter."""
-    def add_consumer(self, name: str | None = None) -> Consumer[_T]:
+    def add_consumer(self, name: str | None = None, *, ephemeral: bool = False) -> Consumer[_T]:
         """A new member.
+
+        ephemeral   True: it is also removed when nobody refers to it any more; what it held and had not settled is delivered again.
 
         >>> q = Queue("q")
         >>> q.add_group("workers").add_consumer("one").group.name

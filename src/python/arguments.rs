@@ -194,6 +194,11 @@ impl<'py> FromPyObject<'_, 'py> for OnMissed {
     }
 }
 
+/// A bool.
+fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.cast::<PyBool>().map(PyBoolMethods::is_true).map_err(|_| type_error(name, "a bool", value))
+}
+
 /// The argument `audit`.
 pub(super) struct Audit(pub(super) bool);
 
@@ -201,8 +206,18 @@ impl<'py> FromPyObject<'_, 'py> for Audit {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let flag = value.cast::<PyBool>().map_err(|_| type_error("audit", "a bool", &value))?;
-        Ok(Audit(flag.is_true()))
+        flag("audit", &value).map(Audit)
+    }
+}
+
+/// The argument `ephemeral`.
+pub(super) struct Ephemeral(pub(super) bool);
+
+impl<'py> FromPyObject<'_, 'py> for Ephemeral {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        flag("ephemeral", &value).map(Ephemeral)
     }
 }
 

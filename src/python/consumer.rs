@@ -312,6 +312,7 @@ impl Consumer {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.queue)
+        visit.call(&self.queue)?;
+        self.ephemeral.as_ref().map_or(Ok(()), |ephemeral| visit.call(&ephemeral.on_missed))
     }
 }

@@ -6,9 +6,10 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
+use super::arguments::{self, Ephemeral};
 use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::stats::GroupStats;
-use super::{arguments, errors, message};
+use super::{errors, message};
 
 impl ConsumerGroup {
     fn figures(&self, py: Python<'_>) -> PyResult<crate::GroupStats> {
@@ -57,12 +58,17 @@ impl ConsumerGroup {
     }
 
     #[doc = doc!(ConsumerGroup.add_consumer)]
-    #[pyo3(signature = (name = None))]
-    fn add_consumer<'py>(&self, py: Python<'py>, name: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Consumer>> {
+    #[pyo3(signature = (name = None, *, ephemeral = Ephemeral(false)),
+           text_signature = "($self, name=None, *, ephemeral=False)")]
+    fn add_consumer<'py>(
+        &self,
+        py: Python<'py>,
+        name: Option<&Bound<'py, PyAny>>,
+        ephemeral: Ephemeral,
+    ) -> PyResult<Bound<'py, Consumer>> {
         let name = name.map(|name| arguments::text("name", name)).transpose()?;
         let member = self.group.add_consumer(name).map_err(|error| errors::raise(py, error, &self.queue.get().name))?;
-        self.queue.get().consumers.enter(member.id(), None);
-        objects::consumer(self.queue.bind(py), member)
+        objects::new_consumer(self.queue.bind(py), member, None, ephemeral.0)
     }
 
     #[doc = doc!(ConsumerGroup.stats)]

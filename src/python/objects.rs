@@ -9,6 +9,7 @@ use pyo3::types::PyString;
 use uuid::Uuid;
 
 use super::aio::futures::Futures;
+use super::aio::mailbox::waking;
 use super::engine::{Engine, EngineConsumer, EngineGroup};
 use super::fast::seq::LastSeq;
 use super::host::lifecycle;
@@ -49,6 +50,28 @@ pub(super) struct Consumer {
     pub(super) consumer: EngineConsumer,
     pub(super) queue: Py<Queue>,
     pub(super) name: Option<String>,
+    /// Of one that is removed when this object goes: the object, for nobody makes another.
+    pub(super) ephemeral: Option<Ephemeral>,
+}
+
+/// What an ephemeral consumer's object keeps itself.
+pub(super) struct Ephemeral {
+    /// What is called when it missed something. The queue does not hold it, for it may refer to the consumer.
+    pub(super) on_missed: Option<Py<PyAny>>,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.ephemeral.is_some() {
+            Python::try_attach(|py| {
+                let removed = waking(|| {
+                    self.queue.get().remove(&self.consumer);
+                    Ok(())
+                });
+                removed.unwrap_or_else(|error| error.write_unraisable(py, None));
+            });
+        }
+    }
 }
 
 #[doc = doc!(ConsumerGroup)]
@@ -65,7 +88,26 @@ pub(super) fn consumer<'py>(queue: &Bound<'py, Queue>, consumer: EngineConsumer)
     queue.get().consumers.object(queue.py(), &id, || {
         // None also if another thread has just removed it.
         let name = consumer.stats().ok().and_then(|stats| stats.name);
-        Consumer { consumer, queue: queue.clone().unbind(), name }
+        Consumer { consumer, queue: queue.clone().unbind(), name, ephemeral: None }
+    })
+}
+
+/// The object of a new consumer, with what is called when it missed something.
+pub(super) fn new_consumer<'py>(
+    queue: &Bound<'py, Queue>,
+    consumer: EngineConsumer,
+    on_missed: Option<Py<PyAny>>,
+    is_ephemeral: bool,
+) -> PyResult<Bound<'py, Consumer>> {
+    let (py, consumers, id) = (queue.py(), &queue.get().consumers, consumer.id());
+    if !is_ephemeral {
+        consumers.enter(id, on_missed);
+        return self::consumer(queue, consumer);
+    }
+    consumers.enter(id, None);
+    consumers.object(py, &id, || {
+        let name = consumer.stats().ok().and_then(|stats| stats.name);
+        Consumer { consumer, queue: queue.clone().unbind(), name, ephemeral: Some(Ephemeral { on_missed }) }
     })
 }
 

@@ -49,12 +49,20 @@ impl Consumer {
         self.telling(py, || self.consumer.read_with(limit, &mut *visit))
     }
 
+    /// What is called when something was missed.
+    fn on_missed(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &self.ephemeral {
+            Some(ephemeral) => ephemeral.on_missed.as_ref().map(|callback| callback.clone_ref(py)),
+            None => self.queue.get().consumers.kept(py, &self.consumer.id()),
+        }
+    }
+
     /// Attempts a read until no gap has to be told before it.
     fn telling<R>(&self, py: Python<'_>, mut attempt: impl FnMut() -> Result<R, Error>) -> PyResult<R> {
         loop {
             match attempt() {
                 Ok(result) => return Ok(result),
-                Err(Error::Missed(count)) => match self.queue.get().consumers.kept(py, &self.consumer.id()) {
+                Err(Error::Missed(count)) => match self.on_missed(py) {
                     Some(callback) => drop(detach::call_out(py, || callback.call1(py, (count,)))?),
                     None => return Err(self.error(py, Error::Missed(count))),
                 },

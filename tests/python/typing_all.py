@@ -218,6 +218,11 @@ async def reading_from_a_loop(consumer: Consumer[str]) -> None:
         assert_type(message, Message[str])
 
 
+def ephemeral(queue: Queue[str], group: ConsumerGroup[str]) -> None:
+    assert_type(queue.add_consumer(ephemeral=True), Consumer[str])
+    assert_type(group.add_consumer(ephemeral=True), Consumer[str])
+
+
 async def in_blocks(queue: Queue[str], consumer: Consumer[str], group: ConsumerGroup[str]) -> None:
     async with queue as same_queue:
         assert_type(same_queue, Queue[str])

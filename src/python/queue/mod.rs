@@ -13,7 +13,9 @@ use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple};
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::aio::operation::Operation;
-use super::arguments::{self, Audit, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Ttl};
+use super::arguments::{
+    self, Audit, Ephemeral, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Ttl,
+};
 use super::host::waiting::block;
 use super::message::{Draft, Message};
 use super::objects::{self, Consumer, ConsumerGroup, Queue};
@@ -159,13 +161,14 @@ impl Queue {
     // --- consumers ----------------------------------------------------------------------------------------------------
 
     #[doc = doc!(Queue.add_consumer)]
-    #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip),
-           text_signature = "($self, name=None, *, start='earliest', on_missed='skip')")]
+    #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip, ephemeral = Ephemeral(false)),
+           text_signature = "($self, name=None, *, start='earliest', on_missed='skip', ephemeral=False)")]
     fn add_consumer<'py>(
         slf: &Bound<'py, Self>,
         name: Option<&Bound<'py, PyAny>>,
         start: StartAt,
         on_missed: OnMissed,
+        ephemeral: Ephemeral,
     ) -> PyResult<Bound<'py, Consumer>> {
         let py = slf.py();
         let this = slf.get();
@@ -179,8 +182,7 @@ impl Queue {
             Error::BeyondEnd(next) => arguments::beyond_end("start", start.0, next),
             error => errors::raise(py, error, &this.name),
         })?;
-        this.consumers.enter(consumer.id(), callback);
-        objects::consumer(slf, consumer)
+        objects::new_consumer(slf, consumer, callback, ephemeral.0)
     }
 
     #[doc = doc!(Queue.add_group)]
