@@ -11,7 +11,7 @@ ROWS = 2_000
 
 def write(queue: Queue[str], database: sqlite3.Connection) -> list[int]:
     """Writes until the queue is closed and drained; returns how many rows each transaction had."""
-    batches = []
+    batches: list[int] = []
     with queue.add_group("writers").add_consumer() as member:
         try:
             while True:

@@ -16,7 +16,7 @@ async def film(camera: Queue[int]) -> None:
 
 async def show(frames: Consumer[int], seconds: float) -> list[int]:
     """Shows the newest frame, again and again, each for so long."""
-    shown = []
+    shown: list[int] = []
     try:
         while True:
             frame = await frames.aread_latest()

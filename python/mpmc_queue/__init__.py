@@ -33,8 +33,10 @@ from mpmc_queue._mpmc_queue import (
     Message,
     Queue,
     QueueStats,
+    await_any,
     estimate_size,
     register_sizer,
+    wait_any,
 )
 
 TYPE_CHECKING = False  # typing's own is not worth importing typing for
@@ -74,6 +76,8 @@ __all__ = [
     "QueueStats",
     "Start",
     "__version__",
+    "await_any",
     "estimate_size",
     "register_sizer",
+    "wait_any",
 ]

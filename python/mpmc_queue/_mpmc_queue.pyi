@@ -24,8 +24,10 @@ __all__ = [
     "Message",
     "Queue",
     "QueueStats",
+    "await_any",
     "estimate_size",
     "register_sizer",
+    "wait_any",
 ]
 
 _T = TypeVar("_T")
@@ -71,6 +73,33 @@ def register_sizer(cls: type[Any], sizer: Callable[[Any], int] | None, /) -> Non
     >>> estimate_size([Image()]) > 1_000_000
     True
     >>> register_sizer(Image, None)
+    """
+
+def wait_any(consumers: Iterable[Consumer[Any]], *, timeout: float | None = None) -> list[Consumer[Any]]:
+    """Waits until at least one of several consumers, of any queues, is readable; those that are, in the order given.
+
+    Readable means that `read(timeout=0)` would return a message or raise: there is a gap to tell, the queue is closed with nothing
+    left, or the consumer was removed. Nothing is read. [] when the timeout is over first. One that is given twice is returned
+    twice. No polling and no helper thread; Ctrl-C interrupts it.
+
+    ValueError when there are no consumers; TypeError for a Consumer by itself, and for anything among them that is none.
+
+    >>> orders, alarms = Queue("orders"), Queue("alarms")
+    >>> sources = [orders.add_consumer("orders"), alarms.add_consumer("alarms")]
+    >>> _ = alarms.enqueue("fire")
+    >>> [consumer.name for consumer in wait_any(sources)]
+    ['alarms']
+    """
+
+async def await_any(consumers: Iterable[Consumer[Any]], *, timeout: float | None = None) -> list[Consumer[Any]]:
+    """`wait_any` for asyncio.
+
+    >>> import asyncio
+    >>> async def main():
+    ...     reader = Queue("q").add_consumer()
+    ...     return await await_any([reader], timeout=0.01)
+    >>> asyncio.run(main())
+    []
     """
 
 @final

@@ -3,6 +3,7 @@
 include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
 mod aio;
+mod any;
 mod arguments;
 mod consumer;
 mod engine;
@@ -20,6 +21,7 @@ mod size;
 mod stats;
 mod taking;
 mod timeouts;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -42,6 +44,8 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CHUNK_SIZE", crate::CHUNK_SIZE)?;
     module.add("DEFAULT_TTL", crate::DEFAULT_TTL.as_secs_f64())?;
     module.add("DEFAULT_MAX_BYTES", crate::DEFAULT_MAX_BYTES)?;
+    module.add_function(wrap_pyfunction!(any::wait_any, module)?)?;
+    module.add_function(wrap_pyfunction!(any::await_any, module)?)?;
     module.add_function(wrap_pyfunction!(size::estimate_size, module)?)?;
     module.add_function(wrap_pyfunction!(size::sizers::register_sizer, module)?)?;
     // Nothing should be measured then.

@@ -13,22 +13,29 @@ impl<T> State<T> {
     /// has to be told first.
     pub(crate) fn is_enough(&self, key: ConsumerKey, enough: Enough) -> Result<bool, Error> {
         let consumer = self.consumer(key)?;
-        Ok(self.closed || self.is_filled(consumer.cursor, consumer.tells, enough))
+        Ok(self.is_filled(consumer.cursor, consumer.tells, enough))
     }
 
     /// Whether a read would return a message now, or raise: a gap has to be told, or nothing can come any more.
     pub(crate) fn is_readable(&self, key: ConsumerKey) -> Result<bool, Error> {
         let consumer = self.consumer(key)?;
         let at = &self.cursors[consumer.cursor];
-        let is_drained = || at.group.is_none_or(|group| self.groups[group].unsettled() == 0);
         let has_gap = || consumer.tells && at.missed(&self.log) > at.reported_by_error();
-        Ok(self.available(consumer.cursor) > 0 || self.closed && is_drained() || has_gap())
+        Ok(self.available(consumer.cursor) > 0 || self.closed && self.is_drained(at) || has_gap())
+    }
+
+    /// Whether nothing is pending at a cursor: once the queue is closed, nothing comes after what is unread.
+    fn is_drained(&self, cursor: &Cursor) -> bool {
+        cursor.group.is_none_or(|group| self.groups[group].unsettled() == 0)
     }
 
     fn is_filled(&self, cursor: usize, tells: bool, enough: Enough) -> bool {
         let at = &self.cursors[cursor];
         let has_gap = tells && at.missed(&self.log) > at.reported_by_error();
+        // A closed queue ends every wait for more messages, but what is pending may still be the first.
+        let is_over = self.closed && (enough.items > 1 || self.is_drained(at));
         has_gap
+            || is_over
             || self.available(cursor) >= enough.items
             || enough.bytes != u64::MAX && self.bytes_from(at) >= enough.bytes
     }

@@ -253,7 +253,7 @@ impl<T> State<T> {
         if self.closed && group.unsettled() == 0 {
             cursor.readers.wake(u64::MAX, &mut fx.wakers);
         }
-        self.attended.update(&mut self.cursors, cursor_key);
+        self.wake_batches(cursor_key, fx);
         self.charge_pending(key.index, fx);
         self.collect_one(seq, fx);
         self.wake_joiners(fx);

@@ -69,6 +69,12 @@ bytes held, as scraped: True
 """,
 }
 PRINTS |= {
+    "several_sources.py": r"""
+127 messages, the first is 'alarm at the start'
+alarm: 6 of 6, in order: True
+job: 21 of 21, in order: True
+report: 100 of 100, in order: True
+""",
     "batch_writer.py": r"""
 2006 rows in \d+ transactions, the largest of 500
 """,

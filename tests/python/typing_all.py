@@ -4,7 +4,7 @@ import pickle
 import queue as stdlib_queue
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Literal, assert_type
+from typing import Any, Literal, assert_type
 from uuid import UUID
 
 import mpmc_queue
@@ -29,8 +29,10 @@ from mpmc_queue import (
     QueueStats,
     Start,
     __version__,
+    await_any,
     estimate_size,
     register_sizer,
+    wait_any,
 )
 
 
@@ -221,6 +223,12 @@ async def reading_from_a_loop(consumer: Consumer[str]) -> None:
 def ephemeral(queue: Queue[str], group: ConsumerGroup[str]) -> None:
     assert_type(queue.add_consumer(ephemeral=True), Consumer[str])
     assert_type(group.add_consumer(ephemeral=True), Consumer[str])
+
+
+async def several(one: Consumer[str], other: Consumer[int]) -> None:
+    assert_type(wait_any([one, other]), list[Consumer[Any]])
+    assert_type(wait_any((one, other), timeout=1), list[Consumer[Any]])
+    assert_type(await await_any([one, other], timeout=None), list[Consumer[Any]])
 
 
 async def in_blocks(queue: Queue[str], consumer: Consumer[str], group: ConsumerGroup[str]) -> None:

@@ -28,6 +28,7 @@ use crate::python::host::interpreter::Interpreter;
 use crate::python::message::Message;
 use crate::python::queue::adding::Batch;
 use crate::python::timeouts::Timeout;
+use crate::python::watch::Watch;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::wait::list::Ticket;
 
@@ -53,9 +54,26 @@ struct Progress {
     paused: bool,
 }
 
+/// Where a suspended call waits.
+enum Place {
+    /// In one line.
+    One(Ticket),
+    /// At several consumers.
+    Several(Watch),
+}
+
+impl Suspended {
+    fn ticket(&self) -> Option<&Ticket> {
+        match &self.place {
+            Place::One(ticket) => Some(ticket),
+            Place::Several(_) => None,
+        }
+    }
+}
+
 /// What a suspended call has to put away when it goes on.
 struct Suspended {
-    ticket: Ticket,
+    place: Place,
     number: u64,
     future: Py<TaskFuture>,
     timer: Option<Py<PyAny>>,
@@ -104,7 +122,7 @@ impl Progress {
                     self.filling = None;
                 }
             }
-            let ticket = self.waiting.as_ref().map(|waiting| &waiting.ticket);
+            let ticket = self.waiting.as_ref().and_then(|waiting| waiting.ticket());
             if let Some(result) = self.operation.attempt(py, &mut self.batch, ticket)? {
                 self.put_away(py, true);
                 return Ok(Step::Done(result));
@@ -131,7 +149,7 @@ impl Progress {
         let Some(queue) = self.operation.queue().map(Py::get) else { return Ok(None) };
         let filling = self.filling.and(self.operation.lingers()).and_then(|fill| self.operation.filling(fill));
         // A producer keeps its place; its waker changes, for each suspension has a future of its own.
-        let ticket = self.waiting.as_ref().map(|waiting| waiting.ticket);
+        let ticket = self.waiting.as_ref().and_then(|waiting| waiting.ticket().copied());
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
         let number = queue.futures.insert(future.clone_ref(py), mailbox.unbind());
         let waker = Waker::from(Arc::new(TaskWaker {
@@ -139,19 +157,23 @@ impl Progress {
             number,
             queue: queue.engine.downgrade(),
         }));
-        let ticket = match ticket {
-            Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(ticket),
+        let place = match ticket {
+            Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(Place::One(ticket)),
+            _ if self.operation.is_any() => self.operation.watch(&waker).map(Place::Several),
             _ => {
                 let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, |batch| batch.need());
-                queue.engine.wait(filling.unwrap_or_else(|| self.operation.condition(need)), &waker)
+                let condition = filling.unwrap_or_else(|| self.operation.condition(need));
+                queue.engine.wait(condition, &waker).map(Place::One)
             }
         };
-        let Some(ticket) = ticket else {
+        let Some(place) = place else {
             queue.futures.remove(number);
             return Ok(None);
         };
-        queue.futures.set_ticket(number, ticket);
-        let waiting = Suspended { ticket, number, future: future.clone_ref(py), timer: None };
+        if let Place::One(ticket) = place {
+            queue.futures.set_ticket(number, ticket);
+        }
+        let waiting = Suspended { place, number, future: future.clone_ref(py), timer: None };
         let before = self.waiting.replace(Box::new(waiting));
         if let Some(timer) = before.and_then(|before| before.timer) {
             timer.call_method0(py, intern!(py, "cancel"))?;
@@ -179,9 +201,10 @@ impl Progress {
         let Some(waiting) = self.waiting.take() else { return };
         let Some(queue) = self.operation.queue().map(Py::get) else { return };
         queue.futures.remove(waiting.number);
-        match is_satisfied {
-            true => queue.engine.remove_waiter(&waiting.ticket),
-            false => queue.engine.give_up(&waiting.ticket),
+        match waiting.place {
+            Place::One(ticket) if is_satisfied => queue.engine.remove_waiter(&ticket),
+            Place::One(ticket) => queue.engine.give_up(&ticket),
+            Place::Several(watch) => drop(watch),
         }
         if let Some(timer) = waiting.timer {
             let _ = detach::call_out(py, || timer.call_method0(py, intern!(py, "cancel")));

@@ -1,9 +1,12 @@
 //! What an asynchronous call does, step by step without waiting.
 
+use std::task::Waker;
+
 use pyo3::exceptions::PyStopAsyncIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::Lifetime;
 use crate::need::Need;
@@ -12,6 +15,7 @@ use crate::python::errors;
 use crate::python::objects::{Consumer, Queue};
 use crate::python::queue::adding::{self, Batch};
 use crate::python::taking::Fill;
+use crate::python::watch::{self, Watch};
 use crate::wait::list::{Condition, Ticket};
 
 /// What is called, with what it is called on.
@@ -26,6 +30,8 @@ pub(in crate::python) enum Operation {
     Enqueue(Py<Queue>, Py<PyAny>, Lifetime),
     EnqueueBatch(Py<Queue>, Py<PyAny>, Lifetime),
     Join(Py<Queue>),
+    /// Of several consumers, those that are readable.
+    Any(Vec<Py<Consumer>>),
     /// `async with`: the name of the method, and the object that is entered, or closed.
     Enter(&'static str, Py<PyAny>),
     Close(&'static str, Py<PyAny>),
@@ -45,6 +51,7 @@ impl Operation {
             Operation::Enqueue(..) => "Queue.aenqueue",
             Operation::EnqueueBatch(..) => "Queue.aenqueue_batch",
             Operation::Join(_) => "Queue.ajoin",
+            Operation::Any(_) => "await_any",
             Operation::Enter(name, _) | Operation::Close(name, _) => name,
         }
     }
@@ -72,7 +79,22 @@ impl Operation {
     pub(super) fn queue(&self) -> Option<&Py<Queue>> {
         match self {
             Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) | Operation::Join(queue) => Some(queue),
+            // Its futures stand with the first of the queues.
+            Operation::Any(consumers) => consumers.first().map(|consumer| &consumer.get().queue),
             _ => self.consumer().map(|consumer| &consumer.get().queue),
+        }
+    }
+
+    /// Whether it waits for several consumers.
+    pub(super) fn is_any(&self) -> bool {
+        matches!(self, Operation::Any(_))
+    }
+
+    /// Enters a waker at each consumer that is waited for; None: one of them may be readable.
+    pub(super) fn watch(&self, waker: &Waker) -> Option<Watch> {
+        match self {
+            Operation::Any(consumers) => Watch::on(consumers, waker),
+            _ => None,
         }
     }
 
@@ -112,7 +134,7 @@ impl Operation {
             | Operation::Next(consumer) => Condition::Message(consumer.get().consumer.key()),
             Operation::TakeMissed(consumer) => Condition::Missed(consumer.get().consumer.key()),
             Operation::Enqueue(..) | Operation::EnqueueBatch(..) => Condition::Space(need),
-            Operation::Join(_) | Operation::Enter(..) | Operation::Close(..) => Condition::Joined,
+            Operation::Join(_) | Operation::Any(_) | Operation::Enter(..) | Operation::Close(..) => Condition::Joined,
         }
     }
 
@@ -135,6 +157,10 @@ impl Operation {
             Operation::GetBatch(consumer, fill) => {
                 consumer.get().take_payloads(py, *fill)?.map(|payloads| payloads.into_any().unbind())
             }
+            Operation::Any(consumers) => match watch::readable(py, consumers) {
+                ready if ready.is_empty() => None,
+                ready => Some(PyList::new(py, ready)?.into_any().unbind()),
+            },
             Operation::Enter(_, object) => Some(object.clone_ref(py)),
             Operation::Close(_, object) => {
                 object.bind(py).call_method0(intern!(py, "close"))?;
@@ -181,7 +207,9 @@ impl Operation {
             Operation::Get(_) => return Err(errors::empty(py)),
             Operation::Read(_) | Operation::ReadLatest(_) | Operation::Next(_) => py.None(),
             Operation::Enter(..) | Operation::Close(..) => py.None(),
-            Operation::ReadBatch(..) | Operation::GetBatch(..) => pyo3::types::PyList::empty(py).into_any().unbind(),
+            Operation::ReadBatch(..) | Operation::GetBatch(..) | Operation::Any(_) => {
+                PyList::empty(py).into_any().unbind()
+            }
             Operation::TakeMissed(_) => 0u64.into_pyobject(py)?.into_any().unbind(),
             Operation::Join(_) => false.into_pyobject(py)?.to_owned().into_any().unbind(),
             Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) => {
@@ -201,6 +229,7 @@ impl Operation {
             }
             Operation::Enter(_, object) | Operation::Close(_, object) => visit.call(object),
             Operation::Join(queue) => visit.call(queue),
+            Operation::Any(consumers) => consumers.iter().try_for_each(|consumer| visit.call(consumer)),
             _ => self.consumer().map_or(Ok(()), |consumer| visit.call(consumer)),
         }
     }

@@ -8,6 +8,7 @@ use super::detach;
 use crate::python::engine::Engine;
 use crate::python::timeouts::Timeout;
 use crate::wait::list::{Condition, Ticket};
+use crate::wait::parker::Parker;
 
 /// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
 /// and then nothing wakes the one that has to handle it.
@@ -24,11 +25,20 @@ pub(in crate::python) fn block<R>(
         Timeout::After(limit) => Instant::now().checked_add(limit),
         Timeout::Never => None,
     };
-    let slice = if detach::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
     engine.block(condition, deadline, attempt, |parker, left| {
-        let limit = left.unwrap_or(Duration::MAX).min(slice);
-        let woken = detach::detach(py, || parker.park(Some(limit).filter(|&limit| limit < Duration::MAX)));
-        py.check_signals()?;
-        Ok(woken)
+        park(py, parker, left.map_or(Timeout::Never, Timeout::After))
     })
+}
+
+/// Parks this thread without the interpreter, no longer than `timeout`: whether it was woken. In the main thread it returns sooner,
+/// to handle signals.
+pub(in crate::python) fn park(py: Python<'_>, parker: &Parker, timeout: Timeout) -> PyResult<bool> {
+    let slice = if detach::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
+    let limit = match timeout {
+        Timeout::After(limit) => limit.min(slice),
+        Timeout::Never => slice,
+    };
+    let woken = detach::detach(py, || parker.park(Some(limit).filter(|&limit| limit < Duration::MAX)));
+    py.check_signals()?;
+    Ok(woken)
 }
