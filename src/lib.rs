@@ -136,6 +136,7 @@ pub use crate::core::dead_letters::DeadLetter;
 pub use delivery::{Delivery, Receipt};
 pub use error::{Error, Full, Limit};
 pub use handles::{Consumer, Group, Queue};
+pub use keys::Predecessor;
 pub use log::chunk::CHUNK_SIZE;
 pub use need::{MESSAGE_OVERHEAD, Need, PENDING_OVERHEAD};
 pub use options::{

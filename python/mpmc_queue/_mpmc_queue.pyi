@@ -585,6 +585,7 @@ class Queue(Generic[_T]):
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
         ephemeral: bool = False,
+        after: Iterable[Consumer[_T] | ConsumerGroup[_T]] = (),
     ) -> Consumer[_T]:
         """A new consumer with a position of its own. It stays registered until it is closed or removed.
 
@@ -597,6 +598,10 @@ class Queue(Generic[_T]):
                     count, in the reading thread, before the next message.
         ephemeral   True: it is also removed when nobody refers to it any more, as if it were closed. A call in progress, a task
                     or an iterator refers to it; its messages, its stats and the queue do not.
+        after       consumers and groups of this queue: a message is read only once each of them has been handed it (with
+                    `ack_wait`: settled it), missed it, started behind it, or is gone. A member stands for its group. One that
+                    seeks back holds up what has not been read yet. `read`, `has_more_data`, `peek` and waiting heed it,
+                    `unread_count` does not. It keeps nobody alive. ValueError for one of another queue.
 
         Works on a closed queue too, to drain it.
 
@@ -617,6 +622,7 @@ class Queue(Generic[_T]):
         backoff: Sequence[float] | None = None,
         max_ack_pending: int | None = None,
         dead_letter: Queue[_T] | None = None,
+        after: Iterable[Consumer[_T] | ConsumerGroup[_T]] = (),
     ) -> ConsumerGroup[_T]:
         """A new group: its members share one position, so that each message goes to one of them.
 
@@ -627,6 +633,7 @@ class Queue(Generic[_T]):
         backoff         seconds that each redelivery waits, the last one repeated; None: no wait.
         max_ack_pending no new deliveries beyond so many not yet settled; None: no limit.
         dead_letter     the queue that takes what was delivered too often, or refused with `term`.
+        after           consumers and groups of this queue that have to be done with a message first, as for `add_consumer`.
 
         Raises ValueError when the name is in use.
 

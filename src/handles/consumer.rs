@@ -9,7 +9,7 @@ use super::blocking::{deadline, park};
 use super::{Consumer, Queue};
 use crate::delivery::Delivery;
 use crate::error::Error;
-use crate::keys::ConsumerKey;
+use crate::keys::{ConsumerKey, Key, Predecessor};
 use crate::options::Start;
 use crate::stats::ConsumerStats;
 use crate::sync::Host;
@@ -22,6 +22,11 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Its id.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// It, for [`Queue::add_consumer_after`].
+    pub fn predecessor(&self) -> Predecessor {
+        Predecessor(Key::Consumer(self.key))
     }
 
     /// Its queue.

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::{Consumer, Group, Queue};
 use crate::error::Error;
+use crate::keys::{Key, Predecessor};
 use crate::stats::GroupStats;
 use crate::sync::{Host, lock};
 
@@ -12,6 +13,11 @@ impl<T: Send + 'static, H: Host> Group<T, H> {
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn serial(&self) -> u64 {
         self.key.serial
+    }
+
+    /// It, for [`Queue::add_consumer_after`].
+    pub fn predecessor(&self) -> Predecessor {
+        Predecessor(Key::Group(self.key))
     }
 
     /// Its queue.

@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::core::dead_letters::DeadLetter;
 use crate::delivery::Receipt;
 use crate::error::Error;
+use crate::keys::Predecessor;
 use crate::log::batch::{Batch, LARGE};
 use crate::need::Need;
 use crate::options::{GroupOptions, Lifetime, MissedPolicy, Options, Settle, Start};
@@ -200,8 +201,23 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         start: Start,
         policy: MissedPolicy,
     ) -> Result<Consumer<T, H>, Error> {
+        self.add_consumer_after(name, start, policy, &[])
+    }
+
+    /// Adds a consumer that reads a message only once each of `after`, of this queue, is done with it: it has been handed the
+    /// message (in an acknowledging group: settled it), missed it, started behind it, or is gone.
+    ///
+    /// # Errors
+    /// [`Error::BeyondEnd`].
+    pub fn add_consumer_after(
+        &self,
+        name: Option<String>,
+        start: Start,
+        policy: MissedPolicy,
+        after: &[Predecessor],
+    ) -> Result<Consumer<T, H>, Error> {
         let id = Uuid::new_v4();
-        let key = self.core.with(|state, _, fx| state.add_consumer(id, name, start, policy, fx))?;
+        let key = self.core.with(|state, _, fx| state.add_consumer(id, name, start, policy, after, fx))?;
         Ok(Consumer { queue: self.clone(), key, id })
     }
 
@@ -216,7 +232,23 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         options: &GroupOptions,
         dead_letter: Option<DeadLetter<T>>,
     ) -> Result<Group<T, H>, Error> {
-        let key = self.core.with(|state, _, fx| state.add_group(name.to_owned(), start, options, fx))?;
+        self.add_group_after(name, start, options, dead_letter, &[])
+    }
+
+    /// Adds a group that reads a message only once each of `after` is done with it, as with
+    /// [`add_consumer_after`](Self::add_consumer_after).
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::BeyondEnd`].
+    pub fn add_group_after(
+        &self,
+        name: &str,
+        start: Start,
+        options: &GroupOptions,
+        dead_letter: Option<DeadLetter<T>>,
+        after: &[Predecessor],
+    ) -> Result<Group<T, H>, Error> {
+        let key = self.core.with(|state, _, fx| state.add_group(name.to_owned(), start, options, after, fx))?;
         if let Some(dead_letter) = dead_letter {
             lock::<H, _>(&self.core.dead_letters).insert(key.serial, dead_letter);
         }

@@ -98,6 +98,11 @@ impl Acks {
         self.pending.ready_ones().map(|pending| pending.size)
     }
 
+    /// The lowest seq that is pending.
+    pub(crate) fn first_pending(&self) -> Option<u64> {
+        self.pending.first()
+    }
+
     pub(crate) fn first_ready(&self) -> Option<u64> {
         self.pending.first_ready()
     }

@@ -24,11 +24,6 @@ impl<T> State<T> {
         Ok(self.available(consumer.cursor) > 0 || self.closed && self.is_drained(at) || has_gap())
     }
 
-    /// Whether nothing is pending at a cursor: once the queue is closed, nothing comes after what is unread.
-    fn is_drained(&self, cursor: &Cursor) -> bool {
-        cursor.group.is_none_or(|group| self.groups[group].unsettled() == 0)
-    }
-
     fn is_filled(&self, cursor: usize, tells: bool, enough: Enough) -> bool {
         let at = &self.cursors[cursor];
         let has_gap = tells && at.missed(&self.log) > at.reported_by_error();
@@ -42,7 +37,11 @@ impl<T> State<T> {
 
     /// Payload bytes that wait to be delivered at a cursor.
     fn bytes_from(&self, cursor: &Cursor) -> u64 {
-        let (_, bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let (_, mut bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let upto = self.limit_of(cursor);
+        if upto != u64::MAX {
+            bytes -= self.log.live_from(upto.max(cursor.position), cursor.hint).1;
+        }
         bytes + self.acks_of(cursor).map_or(0, Acks::ready_bytes)
     }
 
@@ -59,6 +58,7 @@ impl<T> State<T> {
             }
             fits
         };
+        let upto = self.limit_of(cursor);
         let acks = self.acks_of(cursor);
         let mut ready = acks.into_iter().flat_map(Acks::ready_sizes);
         if ready.all(&mut takes) {
@@ -66,7 +66,7 @@ impl<T> State<T> {
             let (mut seq, mut hint) = (cursor.position, cursor.hint);
             for _ in 0..room {
                 let Some(found) = self.log.first_at(seq, &mut hint) else { break };
-                if !takes(found.size) {
+                if found.seq >= upto || !takes(found.size) {
                     break;
                 }
                 seq = found.seq + 1;

@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::departed::Who;
 use super::{Consumer, Effects, State};
 use crate::error::Error;
-use crate::keys::ConsumerKey;
+use crate::keys::{ConsumerKey, Predecessor};
 use crate::log::audit::Reads;
 use crate::options::{MissedPolicy, Start};
 
@@ -18,11 +18,14 @@ impl<T> State<T> {
         name: Option<String>,
         start: Start,
         policy: MissedPolicy,
+        after: &[Predecessor],
         fx: &mut Effects<T>,
     ) -> Result<ConsumerKey, Error> {
         let position = self.seq_of(start)?;
         let cursor = self.cursors.insert(Cursor::new(position, None, &self.log));
+        self.put_after(cursor, after);
         let key = self.insert_consumer(id, name, cursor, None, policy);
+        self.cursors[cursor].consumer = Some(key.index);
         self.moved(cursor, fx);
         Ok(key)
     }
@@ -45,6 +48,7 @@ impl<T> State<T> {
             name,
             cursor,
             group,
+            is_usual: group.is_none() && self.cursors[cursor].after.is_empty(),
             read: 0,
             passed: 0,
             last_read: 0,
@@ -91,6 +95,7 @@ impl<T> State<T> {
     }
 
     pub(super) fn remove_cursor(&mut self, key: usize, fx: &mut Effects<T>) {
+        self.leave_order(key, fx);
         let cursor = &mut self.cursors[key];
         fx.wakers.extend(cursor.readers.take());
         fx.wakers.extend(cursor.batches.take());

@@ -33,6 +33,11 @@ pub(crate) struct Cursor {
     pub(crate) read: u64,
     /// Key of the group that shares it.
     pub(crate) group: Option<usize>,
+    /// Place of the consumer that has it alone.
+    pub(super) consumer: Option<usize>,
+    /// Keys of the cursors that it stands after, and of those that stand after it.
+    pub(super) after: Vec<usize>,
+    pub(super) followers: Vec<usize>,
     /// Who waits for a message.
     pub(crate) readers: WaitList,
     /// Who waits for a batch to fill.
@@ -55,6 +60,9 @@ impl Cursor {
             reported_by_delivery: 0,
             read: 0,
             group,
+            consumer: None,
+            after: Vec::new(),
+            followers: Vec::new(),
             readers: WaitList::default(),
             batches: WaitList::default(),
             gap_waiters: WaitList::default(),

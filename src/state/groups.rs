@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::{Burial, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
-use crate::keys::{ConsumerKey, GroupKey};
+use crate::keys::{ConsumerKey, GroupKey, Predecessor};
 use crate::log::chunk::NIL;
 use crate::options::{GroupOptions, Settle};
 use crate::options::{MissedPolicy, Start};
@@ -35,6 +35,7 @@ impl<T> State<T> {
         name: String,
         start: Start,
         options: &GroupOptions,
+        after: &[Predecessor],
         fx: &mut Effects<T>,
     ) -> Result<GroupKey, Error> {
         if self.find_group(&name).is_some() {
@@ -43,6 +44,7 @@ impl<T> State<T> {
         let position = self.seq_of(start)?;
         let index = self.groups.vacant_key();
         let cursor = self.cursors.insert(Cursor::new(position, Some(index), &self.log));
+        self.put_after(cursor, after);
         let serial = self.new_serial();
         let acks = Acks::new(options);
         self.names.insert(name.clone(), index);
@@ -152,7 +154,7 @@ impl<T> State<T> {
     /// Messages that reading at a cursor would deliver now.
     pub(super) fn available(&self, cursor: usize) -> u64 {
         let at = &self.cursors[cursor];
-        let unread = self.log.count_from(at.position, at.hint);
+        let unread = self.unread_within(at);
         match self.acks_of(at) {
             None => unread,
             Some(acks) => acks.ready() + unread.min(acks.room()),
@@ -169,6 +171,7 @@ impl<T> State<T> {
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
         let now = self.latest;
+        let upto = self.limit_of(&self.cursors[self.groups[index].cursor]);
         let group = &mut self.groups[index];
         let Some(acks) = &mut group.acks else { return Ok(0) };
         let cursor_key = group.cursor;
@@ -182,7 +185,7 @@ impl<T> State<T> {
                 None => {
                     let found = self.log.first_at(cursor.position, &mut cursor.hint);
                     cursor.skip_to(found.as_ref().map_or(self.log.next(), |found| found.seq));
-                    found
+                    found.filter(|found| found.seq < upto)
                 }
             };
             let Some(found) = found else { break };
@@ -205,10 +208,9 @@ impl<T> State<T> {
             // Last, after all counts are updated: foreign code may panic.
             visit(found.delivery(missed, deliveries, Some(receipt)));
         }
-        let is_drained = acks.is_empty();
         self.moved(cursor_key, fx);
-        if count == 0 && self.closed && is_drained {
-            return Err(Error::Closed);
+        if count == 0 {
+            return self.nothing_read(cursor_key);
         }
         Ok(count)
     }
@@ -255,6 +257,7 @@ impl<T> State<T> {
         }
         self.wake_batches(cursor_key, fx);
         self.charge_pending(key.index, fx);
+        self.wake_followers(cursor_key, fx);
         self.collect_one(seq, fx);
         self.wake_joiners(fx);
     }

@@ -79,6 +79,7 @@ impl<T> State<T> {
             }
         }
         self.wake_all_batches(fx);
+        self.wake_all_followers(fx);
         self.wake_producer(fx);
         self.wake_joiners(fx);
     }
@@ -90,6 +91,7 @@ impl<T> State<T> {
             self.floor.set(cursor, self.cursors.get(cursor).map(|cursor| cursor.position));
             self.collect(fx);
         }
+        self.wake_followers(cursor, fx);
     }
 
     /// With `Retention::Interest`: removes a slice of what every cursor has passed and no group has pending. While

@@ -17,6 +17,7 @@ mod floor;
 mod groups;
 mod leaving;
 mod limits;
+mod order;
 mod pending;
 pub(crate) mod producing;
 mod readers;
@@ -90,6 +91,8 @@ pub(crate) struct State<T> {
     pub(crate) rejected: u64,
     /// With `Retention::Interest`: the positions of all cursors. Without: nothing.
     floor: Floor,
+    /// Whether any cursor has ever been put after others.
+    has_order: bool,
     /// The cursors that someone waits at.
     attended: Attended,
     /// Who waits for space.
@@ -133,6 +136,7 @@ impl<T> State<T> {
             dropped: 0,
             rejected: 0,
             floor: Floor::new(),
+            has_order: false,
             attended: Attended::default(),
             producers: VecDeque::new(),
             joiners: WaitList::default(),

@@ -91,6 +91,12 @@ impl PendingMap {
         (self.ready, self.ready_bytes)
     }
 
+    /// The lowest seq.
+    pub(super) fn first(&self) -> Option<u64> {
+        let (key, block) = self.blocks.first_key_value()?;
+        Some(key * BLOCK + u64::from(block.present.trailing_zeros()))
+    }
+
     pub(super) fn first_ready(&self) -> Option<u64> {
         let key = self.ready_blocks.first()?;
         Some(key * BLOCK + u64::from(self.blocks[key].ready.trailing_zeros()))

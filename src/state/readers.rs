@@ -36,6 +36,8 @@ pub(crate) struct Consumer {
     pub(crate) cursor: usize,
     /// Key of the group that it is a member of.
     pub(crate) group: Option<usize>,
+    /// Whether no order with others holds for its reads, so that they may take the quick way.
+    pub(super) is_usual: bool,
     /// Messages it read (in a group: deliveries that it was given).
     pub(super) read: u64,
     /// Those of them that were never handed over.

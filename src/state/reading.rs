@@ -34,7 +34,7 @@ impl<T> State<T> {
             cold_path();
             return None;
         };
-        if consumer.group.is_some() || self.retention != Retention::Limits || !self.joiners.is_empty() {
+        if !consumer.is_usual || self.retention != Retention::Limits || !self.joiners.is_empty() {
             cold_path();
             return None;
         }
@@ -75,10 +75,9 @@ impl<T> State<T> {
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
         let wall = self.read_time();
-        let consumer = match self.consumers.get_mut(key.index) {
-            Some(consumer) if consumer.serial == key.serial => consumer,
-            _ => return Err(Error::ConsumerClosed),
-        };
+        let cursor = self.consumer(key)?.cursor;
+        let upto = self.limit_of(&self.cursors[cursor]);
+        let consumer = &mut self.consumers[key.index];
         if let Some(group) = consumer.group
             && self.groups[group].acks.is_some()
         {
@@ -87,7 +86,6 @@ impl<T> State<T> {
         // All parts of a call have the same read time.
         let wall = if goes_on { consumer.last_read } else { wall };
         let mut is_over = false;
-        let cursor = consumer.cursor;
         let mut reader = Reader {
             run: 0,
             wall,
@@ -113,7 +111,7 @@ impl<T> State<T> {
                 }
                 return Err(Error::Missed(reader.cursor.tell()));
             }
-            let Some(found) = found else { break };
+            let Some(found) = found.filter(|found| found.seq < upto) else { break };
             let missed = reader.cursor.missed_just_before();
             reader.cursor.deliver();
             reader.cursor.read += 1;
@@ -122,7 +120,8 @@ impl<T> State<T> {
             // Last, after all counts are updated: foreign code may panic.
             visit(found.delivery(missed, 1, None));
             // Nothing is missed before those that stand directly behind it.
-            for found in self.log.following(seq, reader.cursor.hint).take(limit - count) {
+            let more = usize::try_from(upto - seq - 1).unwrap_or(usize::MAX).min(limit - count);
+            for found in self.log.following(seq, reader.cursor.hint).take(more) {
                 reader.cursor.deliver();
                 reader.cursor.read += 1;
                 reader.consumer.read += 1;
@@ -136,7 +135,7 @@ impl<T> State<T> {
         }
         self.moved(cursor, fx);
         if count == 0 {
-            return if self.closed { Err(Error::Closed) } else { Ok(0) };
+            return self.nothing_read(cursor);
         }
         self.wake_joiners(fx);
         Ok(count)
@@ -171,7 +170,8 @@ impl<T> State<T> {
         }
         let mut hint = cursor.hint;
         let (from, deliveries) = again.map_or((cursor.position, 1), |(seq, acks)| (seq, acks.deliveries(seq) + 1));
-        Ok(self.log.first_at(from, &mut hint).map(|found| {
+        let upto = if again.is_some() { u64::MAX } else { self.limit_of(cursor) };
+        Ok(self.log.first_at(from, &mut hint).filter(|found| found.seq < upto).map(|found| {
             let missed = if again.is_some() { 0 } else { cursor.missed_before(found.seq) };
             visit(found.delivery(missed, deliveries, None))
         }))

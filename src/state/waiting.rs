@@ -22,8 +22,7 @@ impl<T> State<T> {
                 let closed = self.closed;
                 let cursor = self.consumer(key).ok()?.cursor;
                 let at = &self.cursors[cursor];
-                let is_drained = at.group.is_none_or(|group| self.groups[group].unsettled() == 0);
-                if closed && is_drained || self.available(cursor) > 0 {
+                if closed && self.is_drained(at) || self.available(cursor) > 0 {
                     return None;
                 }
                 self.cursors[cursor].readers.push(waiter);

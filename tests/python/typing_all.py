@@ -225,6 +225,11 @@ def ephemeral(queue: Queue[str], group: ConsumerGroup[str]) -> None:
     assert_type(group.add_consumer(ephemeral=True), Consumer[str])
 
 
+def order(queue: Queue[str], consumer: Consumer[str], group: ConsumerGroup[str]) -> None:
+    assert_type(queue.add_consumer(after=[consumer, group]), Consumer[str])
+    assert_type(queue.add_group("after", after=(consumer,)), ConsumerGroup[str])
+
+
 async def several(one: Consumer[str], other: Consumer[int]) -> None:
     assert_type(wait_any([one, other]), list[Consumer[Any]])
     assert_type(wait_any((one, other), timeout=1), list[Consumer[Any]])

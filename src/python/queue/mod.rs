@@ -161,14 +161,16 @@ impl Queue {
     // --- consumers ----------------------------------------------------------------------------------------------------
 
     #[doc = doc!(Queue.add_consumer)]
-    #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip, ephemeral = Ephemeral(false)),
-           text_signature = "($self, name=None, *, start='earliest', on_missed='skip', ephemeral=False)")]
+    #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip, ephemeral = Ephemeral(false),
+                        after = None),
+           text_signature = "($self, name=None, *, start='earliest', on_missed='skip', ephemeral=False, after=())")]
     fn add_consumer<'py>(
         slf: &Bound<'py, Self>,
         name: Option<&Bound<'py, PyAny>>,
         start: StartAt,
         on_missed: OnMissed,
         ephemeral: Ephemeral,
+        after: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Consumer>> {
         let py = slf.py();
         let this = slf.get();
@@ -178,7 +180,8 @@ impl Queue {
             OnMissed::Raise => (MissedPolicy::Tell, None),
             OnMissed::Call(callback) => (MissedPolicy::Tell, Some(callback)),
         };
-        let consumer = this.engine.add_consumer(name, start.0, policy).map_err(|error| match error {
+        let after = finding::predecessors(this, after)?;
+        let consumer = this.engine.add_consumer_after(name, start.0, policy, &after).map_err(|error| match error {
             Error::BeyondEnd(next) => arguments::beyond_end("start", start.0, next),
             error => errors::raise(py, error, &this.name),
         })?;
@@ -187,9 +190,9 @@ impl Queue {
 
     #[doc = doc!(Queue.add_group)]
     #[pyo3(signature = (name, *, start = StartAt(Start::Earliest), ack_wait = None, max_deliver = None, backoff = None,
-                        max_ack_pending = None, dead_letter = None),
+                        max_ack_pending = None, dead_letter = None, after = None),
            text_signature = "($self, name, *, start='earliest', ack_wait=None, max_deliver=None, backoff=None, \
-                             max_ack_pending=None, dead_letter=None)")]
+                             max_ack_pending=None, dead_letter=None, after=())")]
     #[allow(clippy::too_many_arguments, reason = "the interface has that many")]
     fn add_group<'py>(
         slf: &Bound<'py, Self>,
@@ -200,13 +203,15 @@ impl Queue {
         backoff: Option<&Bound<'py, PyAny>>,
         max_ack_pending: Option<&Bound<'py, PyAny>>,
         dead_letter: Option<&Bound<'py, PyAny>>,
+        after: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, ConsumerGroup>> {
         let (py, this) = (slf.py(), slf.get());
         let text = arguments::text("name", name)?;
         let dead_letter = grouping::dead_letter(slf, dead_letter)?;
         let options = grouping::options(ack_wait, max_deliver, backoff, max_ack_pending, dead_letter.is_some())?;
         let letters = dead_letter.as_ref().map(grouping::letters);
-        let made = this.engine.add_group(&text, start.0, &options, letters.transpose()?);
+        let after = finding::predecessors(this, after)?;
+        let made = this.engine.add_group_after(&text, start.0, &options, letters.transpose()?, &after);
         let made = made.map_err(|error| grouping::not_added(this, py, error, &text, start.0))?;
         this.groups.enter(text, dead_letter.map(|queue| queue.into_any().unbind()));
         objects::group(slf, made, name.cast::<PyString>()?)

@@ -1,0 +1,112 @@
+//! Order between consumers: a cursor that stands after others reads a message only once each of them is done with it.
+//!
+//! A cursor is done with what is before its position, and in an acknowledging group with what is not pending there. So how far a
+//! cursor may read is the lowest of those, and nothing is kept for each message.
+
+use super::acks::Acks;
+use super::cursor::Cursor;
+use super::{Effects, State};
+use crate::error::Error;
+use crate::keys::{Key, Predecessor};
+
+impl<T> State<T> {
+    /// Puts a new cursor after others. Those that are gone do not count.
+    pub(super) fn put_after(&mut self, cursor: usize, after: &[Predecessor]) {
+        for predecessor in after {
+            let before = match predecessor.0 {
+                Key::Consumer(key) => self.consumer(key).map(|consumer| consumer.cursor),
+                Key::Group(key) => self.group(key).map(|group| group.cursor),
+            };
+            if let Ok(before) = before
+                && !self.cursors[cursor].after.contains(&before)
+            {
+                self.has_order = true;
+                self.cursors[cursor].after.push(before);
+                self.cursors[before].followers.push(cursor);
+                self.note_usual(before);
+            }
+        }
+    }
+
+    /// Takes a cursor that goes out of the order: those after it do not wait for it any more.
+    pub(super) fn leave_order(&mut self, cursor: usize, fx: &mut Effects<T>) {
+        let (after, followers) = {
+            let at = &mut self.cursors[cursor];
+            (std::mem::take(&mut at.after), std::mem::take(&mut at.followers))
+        };
+        for before in after {
+            self.cursors[before].followers.retain(|&other| other != cursor);
+            self.note_usual(before);
+        }
+        for follower in followers {
+            self.cursors[follower].after.retain(|&other| other != cursor);
+            self.wake_readers(follower, self.available(follower), fx);
+        }
+    }
+
+    /// Notes whether reads of a consumer that is no member may take the quick way.
+    fn note_usual(&mut self, cursor: usize) {
+        let at = &self.cursors[cursor];
+        if let Some(consumer) = at.consumer.and_then(|index| self.consumers.get_mut(index)) {
+            consumer.is_usual = at.after.is_empty() && at.followers.is_empty();
+        }
+    }
+
+    /// The seq from which on a cursor may not read yet.
+    #[inline]
+    pub(super) fn limit_of(&self, cursor: &Cursor) -> u64 {
+        match cursor.after.is_empty() {
+            true => u64::MAX,
+            false => {
+                cursor.after.iter().map(|&before| self.done_before(&self.cursors[before])).min().unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// The seq before which a cursor is done with everything.
+    fn done_before(&self, cursor: &Cursor) -> u64 {
+        let pending = self.acks_of(cursor).and_then(Acks::first_pending);
+        pending.map_or(cursor.position, |pending| pending.min(cursor.position))
+    }
+
+    /// New messages that a cursor may read now.
+    pub(super) fn unread_within(&self, cursor: &Cursor) -> u64 {
+        let unread = self.log.count_from(cursor.position, cursor.hint);
+        match self.limit_of(cursor) {
+            u64::MAX => unread,
+            limit if limit <= cursor.position => 0,
+            limit => unread - self.log.count_from(limit, cursor.hint),
+        }
+    }
+
+    /// Wakes readers of the cursors after one that has got further.
+    pub(super) fn wake_followers(&mut self, cursor: usize, fx: &mut Effects<T>) {
+        for place in 0..self.cursors.get(cursor).map_or(0, |at| at.followers.len()) {
+            let follower = self.cursors[cursor].followers[place];
+            self.wake_readers(follower, self.available(follower), fx);
+        }
+    }
+
+    /// The same for all of them, after pending deliveries have left.
+    pub(super) fn wake_all_followers(&mut self, fx: &mut Effects<T>) {
+        if !self.has_order {
+            return;
+        }
+        let cursors: Vec<usize> = self.groups.iter().map(|(_, group)| group.cursor).collect();
+        cursors.into_iter().for_each(|cursor| self.wake_followers(cursor, fx));
+    }
+
+    /// Whether all that a closed queue holds for a cursor has been read, so that nothing comes any more.
+    pub(super) fn is_drained(&self, cursor: &Cursor) -> bool {
+        cursor.group.is_none_or(|group| self.groups[group].unsettled() == 0)
+            && (cursor.after.is_empty() || self.log.count_from(cursor.position, cursor.hint) == 0)
+    }
+
+    /// What a read that found nothing comes to.
+    pub(super) fn nothing_read(&self, cursor: usize) -> Result<usize, Error> {
+        match self.closed && self.is_drained(&self.cursors[cursor]) {
+            true => Err(Error::Closed),
+            false => Ok(0),
+        }
+    }
+}
