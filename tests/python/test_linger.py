@@ -6,6 +6,8 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import LONG, acking_group
 from helpers import PATIENCE, expire_all
@@ -312,3 +314,28 @@ def test_async_with_closes_queues_consumers_and_groups():
         assert other.closed
 
     asyncio.run(main())
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40),
+    st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), max_size=20),
+)
+def test_any_batch_is_the_longest_that_fits(payloads, plan):
+    with Queue("model", ttl=None, sizer=lambda payload: payload[0]) as queue:
+        reader = queue.add_consumer()
+        for number, (size, expires) in enumerate(payloads):
+            if expires:
+                queue.enqueue((size, number), ttl=1e-6)
+            else:
+                queue.enqueue((size, number))
+        left = [(size, number) for number, (size, expires) in enumerate(payloads) if not expires]
+        while len(queue) > len(left):
+            queue.force_expiration()
+        for limit, max_bytes in plan:
+            count = 0
+            while count < min(limit, len(left)) and (
+                count == 0 or sum(size for size, _ in left[: count + 1]) <= max_bytes
+            ):
+                count += 1
+            assert reader.get_batch(limit, max_bytes=max_bytes) == left[:count]
+            del left[:count]
