@@ -113,6 +113,8 @@ pub struct GroupOptions {
     pub backoff: Vec<u64>,
     /// Maximum number of pending deliveries.
     pub max_pending: Option<u64>,
+    /// Whether messages that the group would miss go to its dead letter queue instead, if it has one and that takes them.
+    pub rescues_missed: bool,
 }
 
 /// How a member settles a delivery.

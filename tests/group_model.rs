@@ -93,6 +93,7 @@ fn group_options() -> impl Strategy<Value = GroupOptions> {
             max_deliver,
             backoff,
             max_pending,
+            rescues_missed: false,
         })
 }
 

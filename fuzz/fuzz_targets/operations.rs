@@ -245,6 +245,7 @@ impl Stand {
                     max_deliver: max_deliver.map(u32::from),
                     backoff: backoff.iter().map(|&count| u64::from(count) * TICK).collect(),
                     max_pending: max_pending.map(u64::from),
+                    rescues_missed: false,
                 };
                 let buries = buries.then(|| self.dead.dead_letter(Payload::bury, |_| Some(1)));
                 self.teams_so_far += 1;

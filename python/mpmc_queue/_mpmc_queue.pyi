@@ -622,6 +622,7 @@ class Queue(Generic[_T]):
         backoff: Sequence[float] | None = None,
         max_ack_pending: int | None = None,
         dead_letter: Queue[_T] | None = None,
+        dead_letter_missed: bool = False,
         after: Iterable[Consumer[_T] | ConsumerGroup[_T]] = (),
     ) -> ConsumerGroup[_T]:
         """A new group: its members share one position, so that each message goes to one of them.
@@ -633,6 +634,8 @@ class Queue(Generic[_T]):
         backoff         seconds that each redelivery waits, the last one repeated; None: no wait.
         max_ack_pending no new deliveries beyond so many not yet settled; None: no limit.
         dead_letter     the queue that takes what was delivered too often, or refused with `term`.
+        dead_letter_missed  True: what the group would miss (it expired or was dropped, pending or unread) goes to `dead_letter`, too,
+                        before the call that removed it returns. What that does not take, full or closed, counts as missed.
         after           consumers and groups of this queue that have to be done with a message first, as for `add_consumer`.
 
         Raises ValueError when the name is in use.

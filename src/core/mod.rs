@@ -4,6 +4,7 @@ mod burying;
 pub(crate) mod dead_letters;
 pub(crate) mod expiry;
 mod inbox;
+mod rescuing;
 
 use std::collections::HashMap;
 use std::hint::cold_path;
@@ -299,6 +300,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
     /// Applies the effects, and drops all removed payloads in this thread: for calls that promise it.
     pub(crate) fn apply_here(self: &Arc<Self>, mut fx: Effects<T>) {
+        self.rescue(&mut fx);
         let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         self.apply(fx);
         H::dispose(&mut || removed.drop_some());
@@ -306,7 +308,8 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
     /// Applies the effects.
     #[cold]
-    pub(crate) fn apply(self: &Arc<Self>, fx: Effects<T>) {
+    pub(crate) fn apply(self: &Arc<Self>, mut fx: Effects<T>) {
+        self.rescue(&mut fx);
         if !fx.wakers.is_empty() {
             fx.wakers.into_iter().for_each(Waker::wake);
         }
@@ -350,6 +353,7 @@ impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
         state.armed = state.due();
         let due = state.due();
         drop(state);
+        self.rescue(&mut fx);
         let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
         self.apply(fx);
         let mut this = Some(self);

@@ -57,7 +57,7 @@ impl<T> Log<T> {
         let chunk = self.chunks.get_mut(key)?;
         let index = chunk.find(seq)?;
         let payload = chunk.take(index)?;
-        removed.payloads.push(payload);
+        removed.take(seq, Some(payload));
         let (base, need) = (chunk.base, Need::one(chunk.size(index)));
         self.gone(key, base, need);
         self.tidy(key, removed);
@@ -89,7 +89,7 @@ impl<T> Log<T> {
                 need = need.and(Need::one(chunk.size(index)));
                 let seq = chunk.seq(index);
                 (swept.from, swept.upto) = (swept.from.min(seq), swept.upto.max(seq + 1));
-                removed.payloads.extend(chunk.take(index));
+                removed.take(seq, chunk.take(index));
             }
             let base = chunk.base;
             match key == self.filling {
@@ -132,7 +132,12 @@ impl<T> Log<T> {
                 break;
             }
             let following = chunk.next;
-            if swept.upto <= chunk.base && chunk.own == 0 && chunk.live as usize == chunk.slots.len() && whole(chunk) {
+            if swept.upto <= chunk.base
+                && chunk.own == 0
+                && chunk.live as usize == chunk.slots.len()
+                && removed.seqs.is_none()
+                && whole(chunk)
+            {
                 let (items, bytes) = chunk.live_from(0);
                 swept.need = swept.need.and(Need { items, bytes });
                 swept.upto = chunk.end();
@@ -158,7 +163,7 @@ impl<T> Log<T> {
                     Some(false) => {}
                     Some(true) => {
                         need = need.and(Need::one(chunk.size(index)));
-                        removed.payloads.extend(chunk.take(index));
+                        removed.take(seq, chunk.take(index));
                     }
                 }
                 swept.upto = seq + 1;

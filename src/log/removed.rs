@@ -7,17 +7,27 @@ use super::chunk::{CHUNK_SIZE, Slot};
 pub(crate) struct Removed<T> {
     /// Payloads that left one by one.
     pub(crate) payloads: Vec<T>,
+    /// Their seqs, where somebody asks for them; then no chunk leaves whole.
+    pub(crate) seqs: Option<Vec<u64>>,
     /// The slots of chunks that left whole.
     pub(crate) chunks: Vec<Vec<Slot<T>>>,
 }
 
 impl<T> Removed<T> {
     pub(crate) fn new() -> Self {
-        Removed { payloads: Vec::new(), chunks: Vec::new() }
+        Removed { payloads: Vec::new(), seqs: None, chunks: Vec::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.payloads.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Takes a payload that left by itself.
+    pub(crate) fn take(&mut self, seq: u64, payload: Option<T>) {
+        if let Some(payload) = payload {
+            self.payloads.push(payload);
+            self.seqs.iter_mut().for_each(|seqs| seqs.push(seq));
+        }
     }
 
     /// Drops up to a chunk's worth; false when nothing is left.

@@ -210,6 +210,17 @@ impl<'py> FromPyObject<'_, 'py> for Audit {
     }
 }
 
+/// The argument `dead_letter_missed`.
+pub(super) struct DeadLetterMissed(pub(super) bool);
+
+impl<'py> FromPyObject<'_, 'py> for DeadLetterMissed {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        flag("dead_letter_missed", &value).map(DeadLetterMissed)
+    }
+}
+
 /// The argument `ephemeral`.
 pub(super) struct Ephemeral(pub(super) bool);
 

@@ -33,7 +33,13 @@ pub(super) fn options(
     backoff: Option<&Bound<'_, PyAny>>,
     max_ack_pending: Option<&Bound<'_, PyAny>>,
     has_dead_letter: bool,
+    rescues_missed: bool,
 ) -> PyResult<GroupOptions> {
+    if rescues_missed && !has_dead_letter {
+        return Err(PyValueError::new_err(
+            "dead_letter_missed needs dead_letter: the queue that takes what would be missed",
+        ));
+    }
     // Longer than can be represented: for ever.
     const EVER: u64 = u64::MAX / 4;
     let options = GroupOptions {
@@ -45,12 +51,13 @@ pub(super) fn options(
             .transpose()?,
         backoff: backoff.map_or(Ok(Vec::new()), |backoff| arguments::delays("backoff", backoff, EVER))?,
         max_pending: max_ack_pending.map(|most| arguments::whole("max_ack_pending", 1, most)).transpose()?,
+        rescues_missed,
     };
     let needs_acks = [
         ("max_deliver", options.max_deliver.is_some()),
         ("backoff", backoff.is_some()),
         ("max_ack_pending", options.max_pending.is_some()),
-        ("dead_letter", has_dead_letter),
+        ("dead_letter", has_dead_letter && !rescues_missed),
     ];
     match needs_acks.iter().find(|(_, given)| *given && options.ack_wait.is_none()) {
         Some((name, _)) => {

@@ -138,6 +138,11 @@ impl Acks {
         self.pending.due()
     }
 
+    /// Takes one out that has left, unless it is being moved to the dead letter queue already. False: it is not pending.
+    pub(crate) fn rescue(&mut self, seq: u64) -> bool {
+        self.pending.get(seq).is_some_and(|pending| !pending.is_moving) && self.remove(seq)
+    }
+
     /// Takes one out, for good.
     pub(crate) fn remove(&mut self, seq: u64) -> bool {
         self.pending.remove(seq)

@@ -101,6 +101,17 @@ impl Cursor {
         }
     }
 
+    /// Has one that has left, from the position on, not count as missed.
+    pub(crate) fn excuse(&mut self, seq: u64) {
+        self.excused_count += 1;
+        let place = self.excused.partition_point(|seqs| seqs.end < seq);
+        match self.excused.get_mut(place) {
+            Some(seqs) if seqs.end == seq => seqs.end += 1,
+            Some(seqs) if seqs.start == seq + 1 => seqs.start = seq,
+            _ => self.excused.insert(place, seq..seq + 1),
+        }
+    }
+
     /// Forgets what is excused before a seq: how many those were.
     fn forget_excused(&mut self, seq: u64) -> u64 {
         let before = self.excused_count;

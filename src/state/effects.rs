@@ -16,11 +16,19 @@ pub(crate) struct Effects<T> {
     pub(crate) unwoken: Vec<Waker>,
     /// Messages to move to the dead letter queue of a group.
     pub(crate) dying: Vec<Dying>,
+    /// Those that left, and that a group would miss.
+    pub(crate) lost: Vec<Lost>,
 }
 
 impl<T> Effects<T> {
     pub(crate) fn new() -> Self {
-        Effects { removed: Removed::new(), wakers: Vec::new(), unwoken: Vec::new(), dying: Vec::new() }
+        Effects {
+            removed: Removed::new(),
+            wakers: Vec::new(),
+            unwoken: Vec::new(),
+            dying: Vec::new(),
+            lost: Vec::new(),
+        }
     }
 }
 
@@ -28,11 +36,25 @@ impl<T> Effects<T> {
     /// Whether nothing has ever been put in.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let Removed { payloads, chunks } = &self.removed;
+        let Removed { payloads, chunks, seqs: _ } = &self.removed;
         // A list of payloads without a size has an endless capacity from the start, and never allocates.
         let payloads = if size_of::<T>() == 0 { payloads.len() } else { payloads.capacity() };
-        payloads | chunks.capacity() | self.wakers.capacity() | self.unwoken.capacity() | self.dying.capacity() == 0
+        payloads
+            | chunks.capacity()
+            | self.wakers.capacity()
+            | self.unwoken.capacity()
+            | self.dying.capacity()
+            | self.lost.capacity()
+            == 0
     }
+}
+
+/// A message that left, and that a group would miss.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    pub(crate) group: GroupKey,
+    /// Place of its payload among those that were removed.
+    pub(crate) at: usize,
 }
 
 /// A message that is to be moved to the dead letter queue of a group.

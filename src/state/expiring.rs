@@ -48,6 +48,8 @@ impl<T> State<T> {
     fn remove_expired(&mut self, fx: &mut Effects<T>) -> (u64, bool) {
         let now = self.latest.mono;
         let mut gone = Gone::none();
+        self.note_what_leaves(fx);
+        let from = fx.removed.payloads.len();
         let own = self.log.remove_overdue(now, OWN_SLICE, &mut fx.removed);
         gone.add(own.need, own.from..own.upto);
         let mut is_done = own.done;
@@ -56,9 +58,11 @@ impl<T> State<T> {
             && let Some(cutoff) = now.checked_sub(ttl)
         {
             let from = self.swept;
+            // Where a group rescues what it would miss, messages leave one by one.
+            let slice = if self.has_rescuers { 1 } else { SLICE };
             let swept = self.log.sweep(
                 from,
-                SLICE,
+                slice,
                 &mut fx.removed,
                 |chunk| chunk.mono_at(chunk.slots.len() - 1) <= cutoff,
                 |chunk, index| (chunk.mono_at(index) <= cutoff).then(|| !chunk.slots[index].stamp.has_own_ttl()),
@@ -69,6 +73,7 @@ impl<T> State<T> {
         }
         self.expired += gone.need.items;
         let count = gone.need.items;
+        self.rescue(from, fx);
         self.give_back(gone, fx);
         (count, is_done)
     }

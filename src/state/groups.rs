@@ -47,6 +47,7 @@ impl<T> State<T> {
         self.put_after(cursor, after);
         let serial = self.new_serial();
         let acks = Acks::new(options);
+        self.has_rescuers |= options.rescues_missed;
         self.names.insert(name.clone(), index);
         self.groups.insert(Group {
             serial,
@@ -55,6 +56,7 @@ impl<T> State<T> {
             members: 0,
             acks,
             charged: 0,
+            rescues: options.rescues_missed,
             redelivered: 0,
             dead_lettered: 0,
             refused_dead_letters: 0,

@@ -152,6 +152,8 @@ impl<T> State<T> {
 
     /// Drops the oldest messages until `need` fits, which it can.
     pub(super) fn drop_oldest(&mut self, need: Need, fx: &mut Effects<T>) {
+        self.note_what_leaves(fx);
+        let from = fx.removed.payloads.len();
         let (budget, head) = (&self.budget, self.log.head());
         let gone = Cell::new((Need::NONE, 0));
         // Whether it does not fit yet without what has gone and `more`.
@@ -180,6 +182,7 @@ impl<T> State<T> {
             },
         );
         self.dropped += swept.need.items;
+        self.rescue(from, fx);
         self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
     }
 

@@ -22,6 +22,7 @@ mod pending;
 pub(crate) mod producing;
 mod readers;
 mod reading;
+mod rescuing;
 mod roll;
 mod trail;
 mod waiting;
@@ -93,6 +94,8 @@ pub(crate) struct State<T> {
     floor: Floor,
     /// Whether any cursor has ever been put after others.
     has_order: bool,
+    /// Whether any group has its dead letter queue take what it would miss.
+    has_rescuers: bool,
     /// The cursors that someone waits at.
     attended: Attended,
     /// Who waits for space.
@@ -137,6 +140,7 @@ impl<T> State<T> {
             rejected: 0,
             floor: Floor::new(),
             has_order: false,
+            has_rescuers: false,
             attended: Attended::default(),
             producers: VecDeque::new(),
             joiners: WaitList::default(),

@@ -18,6 +18,8 @@ pub(crate) struct Group {
     pub(super) acks: Option<Acks>,
     /// How many of them have been charged.
     pub(super) charged: u64,
+    /// Whether its dead letter queue takes what it would miss.
+    pub(super) rescues: bool,
     /// Deliveries that were not the first of their message.
     pub(crate) redelivered: u64,
     /// Messages moved to the dead letter queue.

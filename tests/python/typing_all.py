@@ -228,6 +228,7 @@ def ephemeral(queue: Queue[str], group: ConsumerGroup[str]) -> None:
 def order(queue: Queue[str], consumer: Consumer[str], group: ConsumerGroup[str]) -> None:
     assert_type(queue.add_consumer(after=[consumer, group]), Consumer[str])
     assert_type(queue.add_group("after", after=(consumer,)), ConsumerGroup[str])
+    assert_type(queue.add_group("all", dead_letter=queue, dead_letter_missed=True), ConsumerGroup[str])
 
 
 async def several(one: Consumer[str], other: Consumer[int]) -> None:

@@ -14,7 +14,7 @@ use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::aio::operation::Operation;
 use super::arguments::{
-    self, Audit, Ephemeral, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Ttl,
+    self, Audit, DeadLetterMissed, Ephemeral, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Ttl,
 };
 use super::host::waiting::block;
 use super::message::{Draft, Message};
@@ -190,9 +190,10 @@ impl Queue {
 
     #[doc = doc!(Queue.add_group)]
     #[pyo3(signature = (name, *, start = StartAt(Start::Earliest), ack_wait = None, max_deliver = None, backoff = None,
-                        max_ack_pending = None, dead_letter = None, after = None),
+                        max_ack_pending = None, dead_letter = None, dead_letter_missed = DeadLetterMissed(false),
+                        after = None),
            text_signature = "($self, name, *, start='earliest', ack_wait=None, max_deliver=None, backoff=None, \
-                             max_ack_pending=None, dead_letter=None, after=())")]
+                             max_ack_pending=None, dead_letter=None, dead_letter_missed=False, after=())")]
     #[allow(clippy::too_many_arguments, reason = "the interface has that many")]
     fn add_group<'py>(
         slf: &Bound<'py, Self>,
@@ -203,15 +204,17 @@ impl Queue {
         backoff: Option<&Bound<'py, PyAny>>,
         max_ack_pending: Option<&Bound<'py, PyAny>>,
         dead_letter: Option<&Bound<'py, PyAny>>,
+        dead_letter_missed: DeadLetterMissed,
         after: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, ConsumerGroup>> {
         let (py, this) = (slf.py(), slf.get());
         let text = arguments::text("name", name)?;
         let dead_letter = grouping::dead_letter(slf, dead_letter)?;
-        let options = grouping::options(ack_wait, max_deliver, backoff, max_ack_pending, dead_letter.is_some())?;
-        let letters = dead_letter.as_ref().map(grouping::letters);
+        let (has_letters, rescues) = (dead_letter.is_some(), dead_letter_missed.0);
+        let options = grouping::options(ack_wait, max_deliver, backoff, max_ack_pending, has_letters, rescues)?;
+        let letters = dead_letter.as_ref().map(grouping::letters).transpose()?;
         let after = finding::predecessors(this, after)?;
-        let made = this.engine.add_group_after(&text, start.0, &options, letters.transpose()?, &after);
+        let made = this.engine.add_group_after(&text, start.0, &options, letters, &after);
         let made = made.map_err(|error| grouping::not_added(this, py, error, &text, start.0))?;
         this.groups.enter(text, dead_letter.map(|queue| queue.into_any().unbind()));
         objects::group(slf, made, name.cast::<PyString>()?)
@@ -220,14 +223,12 @@ impl Queue {
     #[doc = doc!(Queue.get_group)]
     fn get_group<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, ConsumerGroup>>> {
         let text = arguments::text("name", name)?;
-        let found = slf.get().engine.group(&text);
-        found.map(|group| objects::group(slf, group, name.cast::<PyString>()?)).transpose()
+        slf.get().engine.group(&text).map(|group| objects::group(slf, group, name.cast::<PyString>()?)).transpose()
     }
 
     #[doc = doc!(Queue.get_consumer)]
     fn get_consumer<'py>(slf: &Bound<'py, Self>, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Consumer>>> {
-        let found = finding::by_id(slf.get(), id)?;
-        found.map(|consumer| objects::consumer(slf, consumer)).transpose()
+        finding::by_id(slf.get(), id)?.map(|consumer| objects::consumer(slf, consumer)).transpose()
     }
 
     #[doc = doc!(Queue.remove_consumer)]

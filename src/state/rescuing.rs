@@ -1,0 +1,55 @@
+//! Messages that a group would miss, and that its dead letter queue takes instead.
+//!
+//! They are counted as dead-lettered when they leave, under the lock, and moved once it is free. One that the dead letter queue
+//! does not take counts as missed after all.
+
+use super::effects::Lost;
+use super::{Effects, State};
+use crate::keys::GroupKey;
+
+impl<T> State<T> {
+    /// Has what leaves from now on noted with its seq, where a group may want it.
+    pub(super) fn note_what_leaves(&self, fx: &mut Effects<T>) {
+        if self.has_rescuers {
+            fx.removed.seqs.get_or_insert_with(Vec::new);
+        }
+    }
+
+    /// Takes what was lost, from the removed payload at `from` on, for the groups that would miss it.
+    pub(super) fn rescue(&mut self, from: usize, fx: &mut Effects<T>) {
+        if !self.has_rescuers {
+            return;
+        }
+        let Effects { removed, lost, .. } = fx;
+        let seqs = removed.seqs.as_deref().unwrap_or_default().get(from..).unwrap_or_default();
+        for (index, group) in self.groups.iter_mut().filter(|(_, group)| group.rescues) {
+            let cursor = &mut self.cursors[group.cursor];
+            let key = GroupKey { index, serial: group.serial };
+            for (at, &seq) in (from..).zip(seqs) {
+                let is_unread = seq >= cursor.position;
+                if is_unread {
+                    cursor.excuse(seq);
+                } else if !group.acks.as_mut().is_some_and(|acks| acks.rescue(seq)) {
+                    continue;
+                }
+                group.dead_lettered += 1;
+                lost.push(Lost { group: key, at });
+            }
+        }
+        let indices: Vec<usize> = self.groups.iter().map(|(index, _)| index).collect();
+        indices.into_iter().for_each(|index| self.charge_pending(index, fx));
+    }
+
+    /// The dead letter queue did not take one: the group has missed it.
+    pub(crate) fn not_rescued(&mut self, key: GroupKey, fx: &mut Effects<T>) {
+        if self.group(key).is_err() {
+            return;
+        }
+        let group = &mut self.groups[key.index];
+        group.dead_lettered -= 1;
+        let at = group.cursor;
+        self.cursors[at].lose(1);
+        self.cursors[at].gap_waiters.wake(1, &mut fx.wakers);
+        self.attended.update(&mut self.cursors, at);
+    }
+}

@@ -1,0 +1,179 @@
+"""What a group would miss goes to its dead letter queue."""
+
+import pytest
+
+from harness import LONG
+from helpers import PATIENCE, expire_all
+from mpmc_queue import Queue
+
+
+@pytest.fixture
+def dead(make_queue):
+    return make_queue("dead", ttl=None)
+
+
+def letters(dead):
+    """The payloads of all dead letters so far."""
+    return dead.add_consumer().get_batch(1000)
+
+
+def books(group):
+    stats = group.stats()
+    return (
+        stats.total_items_read,
+        stats.unread_items,
+        stats.pending_items,
+        stats.missed_items,
+        stats.dead_lettered_items,
+    )
+
+
+@pytest.mark.parametrize("acks", [{}, {"ack_wait": LONG}])
+def test_what_expires_unread_is_moved_and_not_missed(make_queue, dead, acks):
+    queue = make_queue()
+    group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True, **acks)
+    member = group.add_consumer()
+    queue.enqueue_batch("abc")
+    expire_all(queue)
+    assert letters(dead) == ["a", "b", "c"]
+    assert books(group) == (0, 0, 0, 0, 3)
+    queue.enqueue("d")
+    message = member.read()
+    assert (message.payload, message.missed) == ("d", 0)
+    assert member.take_missed() == 0
+
+
+def test_what_expires_while_it_is_pending_is_moved(make_queue, dead):
+    queue = make_queue()
+    group = queue.add_group("group", ack_wait=LONG, dead_letter=dead, dead_letter_missed=True)
+    member = group.add_consumer()
+    queue.enqueue_batch("abc")
+    first, second = member.read_batch(2)
+    first.ack()
+    expire_all(queue)
+    assert sorted(letters(dead)) == ["b", "c"]
+    assert books(group) == (1, 0, 0, 0, 2)
+    assert second.ack() is False
+
+
+@pytest.mark.parametrize("acks", [{}, {"ack_wait": LONG}])
+def test_what_is_dropped_is_moved_before_the_call_returns(make_queue, dead, acks):
+    queue = make_queue(max_items=3, overflow="drop_oldest")
+    group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True, **acks)
+    member = group.add_consumer()
+    reader = dead.add_consumer()
+    queue.enqueue_batch("abc")
+    member.read()
+    queue.enqueue("d")
+    assert reader.get_batch(9) == ([] if not acks else ["a"])
+    queue.enqueue_batch("efg")
+    assert reader.get_batch(9) == ["b", "c", "d"]
+    assert books(group)[3] == 0
+    assert member.get_batch(9) == list("efg")
+    assert sum(books(group)) == 7
+
+
+def test_with_a_ttl_of_their_own_they_are_moved_from_the_middle(make_queue, dead):
+    queue = make_queue(ttl=None)
+    group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
+    member = group.add_consumer()
+    for number in range(10):
+        if number % 3 == 1:
+            queue.enqueue(number, ttl=1e-6)
+        else:
+            queue.enqueue(number)
+    while len(queue) > 7:
+        queue.force_expiration()
+    assert letters(dead) == [1, 4, 7]
+    assert [(message.payload, message.missed) for message in member.read_batch(9)] == [
+        (number, 0) for number in (0, 2, 3, 5, 6, 8, 9)
+    ]
+    assert books(group) == (7, 0, 0, 0, 3)
+
+
+def test_the_expiration_thread_moves_them_too(make_queue, dead):
+    queue = make_queue(ttl=0.05)
+    reader = dead.add_consumer()
+    group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
+    queue.enqueue_batch("ab")
+    assert [reader.get(timeout=PATIENCE) for _ in range(2)] == ["a", "b"]
+    assert books(group) == (0, 0, 0, 0, 2)
+
+
+def test_a_dead_letter_queue_that_is_full_or_closed_counts_as_missed(make_queue):
+    queue, dead = make_queue(), make_queue("dead", max_items=1)
+    group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
+    member = group.add_consumer()
+    queue.enqueue_batch("abc")
+    expire_all(queue)
+    assert letters(dead) == ["a"]
+    assert books(group) == (0, 0, 0, 2, 1)
+    assert member.take_missed() == 2
+    dead.close()
+    queue.enqueue("d")
+    expire_all(queue)
+    assert books(group) == (0, 0, 0, 3, 1)
+
+
+def test_each_group_gets_what_it_would_miss_and_consumers_miss_it(make_queue):
+    queue = make_queue()
+    deads = [make_queue(f"dead {number}") for number in range(2)]
+    groups = [queue.add_group(dead.name, dead_letter=dead, dead_letter_missed=True) for dead in deads]
+    plain = queue.add_group("plain")
+    consumer = queue.add_consumer()
+    queue.enqueue_batch("abc")
+    groups[0].add_consumer().read()
+    expire_all(queue)
+    assert [letters(dead) for dead in deads] == [["b", "c"], ["a", "b", "c"]]
+    assert (consumer.missed_count, plain.missed_count) == (3, 3)
+
+
+def test_what_had_left_before_the_group_came_is_not_moved(make_queue, dead):
+    queue = make_queue(max_items=2, overflow="drop_oldest")
+    queue.enqueue_batch("ab")
+    group = queue.add_group("group", start="latest", dead_letter=dead, dead_letter_missed=True)
+    queue.enqueue("c")
+    assert (letters(dead), books(group)) == ([], (0, 1, 0, 0, 0))
+
+
+def test_what_an_immediate_close_discards_is_not_moved(make_queue, dead):
+    queue = make_queue()
+    queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
+    queue.enqueue("a")
+    queue.close(immediate=True)
+    assert letters(dead) == []
+
+
+def test_thousands_are_moved_in_order(make_queue):
+    queue, dead = make_queue(max_bytes=1 << 30), make_queue("dead", ttl=None, max_bytes=1 << 30)
+    group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
+    queue.enqueue_batch(range(5000))
+    expire_all(queue)
+    assert dead.add_consumer().get_batch(9999) == list(range(5000))
+    assert books(group) == (0, 0, 0, 0, 5000)
+
+
+def test_two_queues_that_are_each_others_come_to_an_end(make_queue):
+    one, two = (make_queue(name, max_items=2, overflow="drop_oldest") for name in ("one", "two"))
+    first = one.add_group("group", dead_letter=two, dead_letter_missed=True)
+    second = two.add_group("group", dead_letter=one, dead_letter_missed=True)
+    for number in range(20):
+        one.enqueue(number)
+        two.enqueue(-number)
+    for group, queue in ((first, one), (second, two)):
+        assert sum(books(group)) == queue.stats().enqueued
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "named"),
+    [
+        ({"dead_letter_missed": True}, ValueError, "dead_letter"),
+        ({"dead_letter_missed": 1}, TypeError, "dead_letter_missed"),
+        ({"dead_letter_missed": None}, TypeError, "dead_letter_missed"),
+    ],
+)
+def test_a_bad_argument_is_named_and_adds_nothing(arguments, error, named):
+    queue = Queue("q")
+    with pytest.raises(error, match=named):
+        queue.add_group("group", **arguments)
+    assert queue.get_group("group") is None
