@@ -44,6 +44,7 @@ def main() -> None:
     producer.join()
     (count,) = database.execute("select count(*) from readings").fetchone()
     print(f"{count} rows in {len(batches)} transactions, the largest of {max(batches)}")
+    database.close()
     assert count == ROWS + 6
     assert len(batches) < 20
 

@@ -59,6 +59,15 @@ class QueueFullError(QueueError, queue.Full):
         self.message = f"{self.message}; {hint}"
         self.args = (self.message,)
 
+    def _is_all_read(self) -> None:
+        """What fills the queue has been read by everyone."""
+        refused, _, remedies = self.message.rpartition("; ")
+        self.message = (
+            f'{refused}, and everyone has read what is held; make the queue with retention="interest" to free messages '
+            f'once all have read them, or with overflow="drop_oldest" to replace the oldest; or {remedies}'
+        )
+        self.args = (self.message,)
+
     @staticmethod
     def _describe(current: int, max: int, own: int, ahead: int) -> str:
         return f"it is full: this call needs {own:,}{_waiting(ahead)}, and {current:,} of {max:,} are taken"

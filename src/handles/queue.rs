@@ -383,6 +383,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         matches!(self.block(Condition::Joined, deadline(limit), attempt, park), Ok(Some(())))
     }
 
+    /// Whether there are consumers, and all of them have read all that is held.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn is_read_by_all(&self) -> bool {
+        self.core.with(|state, _, _| state.has_cursors() && state.is_all_read())
+    }
+
     /// Whether every consumer has read all that is held.
     pub(crate) fn is_joined(&self) -> bool {
         self.core.with(|state, _, _| state.is_all_read())

@@ -75,6 +75,11 @@ pub(super) fn panicked() -> PyErr {
     PanicException::new_err("internal error of mpmc_queue")
 }
 
+/// Has the error of a refusal say that what fills the queue has been read by everyone.
+pub(super) fn is_all_read(py: Python<'_>, error: &PyErr) {
+    let _ = detach::call_out(py, || error.value(py).call_method0("_is_all_read"));
+}
+
 /// Adds to what an error of ours says.
 pub(super) fn add_hint(py: Python<'_>, error: &PyErr, hint: &str) {
     // Without it the error says less, and nothing wrong.

@@ -135,6 +135,11 @@ impl<T> State<T> {
         self.attended.update(&mut self.cursors, cursor);
     }
 
+    /// Whether there is any consumer or group.
+    pub(crate) fn has_cursors(&self) -> bool {
+        !self.cursors.is_empty()
+    }
+
     /// Whether every cursor has read everything that is held.
     pub(crate) fn is_all_read(&mut self) -> bool {
         let log = &self.log;

@@ -173,3 +173,46 @@ def test_every_error_names_its_queue(cause):
 
 async def awaited(call):
     await call()
+
+
+@pytest.mark.parametrize("limit", [{"max_bytes": 500}, {"max_items": 3}])
+def test_a_refusal_says_when_what_fills_the_queue_has_been_read_by_everyone(make_queue, limit):
+    queue = make_queue(**limit)
+    consumers = queue.add_consumer(), queue.add_consumer()
+    with pytest.raises(QueueFullError) as refused:
+        while True:
+            queue.enqueue("x" * 50)
+    assert "everyone has read" not in str(refused.value)
+    consumers[0].get_batch(9)
+    with pytest.raises(QueueFullError) as refused:
+        queue.enqueue("x" * 50)
+    assert "everyone has read" not in str(refused.value)
+    consumers[1].get_batch(9)
+    for call in (
+        queue.enqueue,
+        queue.put_nowait,
+        lambda item: queue.enqueue_batch([item]),
+        lambda i: queue.put(i, timeout=0.01),
+    ):
+        with pytest.raises(QueueFullError) as refused:
+            call("x" * 50)
+        text = str(refused.value)
+        assert text.index('retention="interest"') < text.index('overflow="drop_oldest"') < text.index("timeout=")
+        assert refused.value.current + refused.value.needed > refused.value.max
+        assert str(pickle.loads(pickle.dumps(refused.value))) == text
+
+
+def test_a_refusal_without_consumers_or_with_deliveries_pending_does_not_say_so(make_queue):
+    queue = make_queue(max_items=1)
+    queue.enqueue("a")
+    with pytest.raises(ItemLimitError) as refused:
+        queue.enqueue("b")
+    assert "everyone" not in str(refused.value)
+    member = queue.add_group("workers", ack_wait=60).add_consumer()
+    message = member.read()
+    with pytest.raises(ItemLimitError) as refused:
+        queue.enqueue("b")
+    assert "everyone" not in str(refused.value)
+    message.ack()
+    with pytest.raises(ItemLimitError, match="everyone has read"):
+        queue.enqueue("b")

@@ -230,6 +230,12 @@ impl Queue {
         {
             errors::add_hint(py, &error, &hint);
         }
+        if let Error::Full(full) = batch.refused
+            && !full.is_hopeless()
+            && self.engine.is_read_by_all()
+        {
+            errors::is_all_read(py, &error);
+        }
         error
     }
 
