@@ -75,6 +75,10 @@ alarm: 6 of 6, in order: True
 job: 21 of 21, in order: True
 report: 100 of 100, in order: True
 """,
+    "trio_program.py": r"""
+cancelled, and nothing is lost: 0 unread
+sums: \[19900, 19900, 19900\]
+""",
     "journal_first.py": r"""
 1000 written, 1000 replicated, 1000 acted upon
 ran ahead of the journal: 0 times

@@ -14,6 +14,8 @@ pub(super) mod futures;
 pub(super) mod mailbox;
 mod method;
 pub(super) mod operation;
+mod progress;
+mod trio;
 mod turn;
 
 use pyo3::prelude::*;
