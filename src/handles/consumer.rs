@@ -76,7 +76,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_to_read(|state, _, fx| {
             let count = match max_bytes {
                 u64::MAX => limit,
-                _ => state.fitting(self.key, limit, max_bytes, !goes_on)?,
+                _ => state.fitting(self.key, limit, max_bytes)?,
             };
             match count == 0 && goes_on {
                 true => Ok(0),

@@ -45,14 +45,13 @@ impl<T> State<T> {
         bytes + self.acks_of(cursor).map_or(0, Acks::ready_bytes)
     }
 
-    /// How many of the next messages, up to `limit`, come to no more than `max_bytes`. `or_one`: the first counts however large it
-    /// is.
-    pub(crate) fn fitting(&self, key: ConsumerKey, limit: usize, max_bytes: u64, or_one: bool) -> Result<usize, Error> {
+    /// How many of the next messages, up to `limit`, come to no more than `max_bytes`.
+    pub(crate) fn fitting(&self, key: ConsumerKey, limit: usize, max_bytes: u64) -> Result<usize, Error> {
         let cursor = self.cursor(key)?;
         let (mut count, mut bytes) = (0, 0u64);
         let mut takes = |size: u64| {
             let sum = bytes.saturating_add(size);
-            let fits = count < limit && (sum <= max_bytes || or_one && count == 0);
+            let fits = count < limit && sum <= max_bytes;
             if fits {
                 (count, bytes) = (count + 1, sum);
             }
