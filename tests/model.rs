@@ -26,6 +26,9 @@ enum Op {
     ReadOne(usize),
     /// One message, waiting for it no longer than not at all.
     ReadWithin(usize),
+    /// Up to so many messages that come to no more than so many bytes.
+    Fitting(usize, usize, u64),
+    Latest(usize),
     Peek(usize),
     AddConsumer(Start, MissedPolicy),
     RemoveConsumer(usize),
@@ -47,6 +50,8 @@ impl Op {
             Op::Read(..)
             | Op::ReadOne(_)
             | Op::ReadWithin(_)
+            | Op::Fitting(..)
+            | Op::Latest(_)
             | Op::Peek(_)
             | Op::RemoveConsumer(_)
             | Op::Seek(..)
@@ -91,6 +96,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..200u64).prop_map(Op::EnqueueWithin),
         6 => (0..4usize).prop_map(Op::ReadOne),
         2 => (0..4usize).prop_map(Op::ReadWithin),
+        3 => (0..4usize, 1..20usize, 0..300u64).prop_map(|(who, limit, bytes)| Op::Fitting(who, limit, bytes)),
+        1 => (0..4usize).prop_map(Op::Latest),
         2 => (0..4usize).prop_map(Op::Peek),
         2 => (start, policy).prop_map(|(start, policy)| Op::AddConsumer(start, policy)),
         1 => (0..4usize).prop_map(Op::RemoveConsumer),
@@ -121,6 +128,7 @@ struct Reader {
     /// Messages that it has to account for, beyond those enqueued from now on.
     begun_with: i64,
     read: u64,
+    passed: u64,
     missed: u64,
     taken: u64,
     tells: bool,
@@ -266,6 +274,40 @@ impl Model {
         if read.is_empty() && self.closed { Err(Error::Closed) } else { Ok(read) }
     }
 
+    /// What a read of up to `limit` messages and `bytes` hands over, but always one message.
+    fn read_fitting(&mut self, index: usize, limit: usize, bytes: u64) -> Result<Vec<(u64, u64, u64, u64)>, Error> {
+        let position = self.readers[index].position;
+        let unread = self.held.iter().filter(|held| held.seq >= position);
+        let sums = unread.scan(0, |sum, held| {
+            *sum += held.size;
+            Some(*sum)
+        });
+        let count = sums.take(limit).take_while(|&sum| sum <= bytes).count();
+        self.read(index, count.max(1))
+    }
+
+    /// The seq of the newest message, and what was missed before it; what is older is passed over.
+    fn read_latest(&mut self, index: usize) -> Result<Option<(u64, u64)>, Error> {
+        loop {
+            let position = self.readers[index].position;
+            let unread = self.held.iter().filter(|held| held.seq >= position).count();
+            let read = self.read(index, unread.clamp(1, 4000))?;
+            let missed = read.iter().map(|read| read.3).sum();
+            let reader = &mut self.readers[index];
+            match read.last() {
+                None => return Ok(None),
+                Some(last) if read.len() == unread => {
+                    reader.passed += read.len() as u64 - 1;
+                    return Ok(Some((last.0, missed)));
+                }
+                Some(_) => {
+                    reader.passed += read.len() as u64;
+                    reader.undelivered += missed;
+                }
+            }
+        }
+    }
+
     fn resolve(&self, start: Start) -> Option<u64> {
         match start {
             Start::Earliest => Some(self.head()),
@@ -356,6 +398,23 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             };
             assert_eq!(read, model.read(index, 1).map(|read| read.first().map(|read| read.0)));
         }
+        Op::Fitting(index, limit, bytes) => {
+            let index = index % model.readers.len();
+            let mut read = Vec::new();
+            let result = model.readers[index].handle.read_fitting_with(limit, bytes, false, |delivery| {
+                read.push((delivery.seq, delivery.size, delivery.created, delivery.missed));
+            });
+            let expected = model.read_fitting(index, limit, bytes);
+            assert_eq!(result.map(|count| (count, read)), expected.map(|read| (read.len(), read)));
+        }
+        Op::Latest(index) => {
+            let index = index % model.readers.len();
+            let mut latest = None;
+            let result = model.readers[index].handle.read_latest_with(|delivery| {
+                assert_eq!(latest.replace((delivery.seq, delivery.missed)), None);
+            });
+            assert_eq!(result.map(|is_there| latest.filter(|_| is_there)), model.read_latest(index));
+        }
         Op::Peek(index) => {
             let index = index % model.readers.len();
             let reader = &model.readers[index];
@@ -371,6 +430,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
                     position: start,
                     begun_with: model.held.iter().filter(|held| held.seq >= start).count() as i64 - model.next as i64,
                     read: 0,
+                    passed: 0,
                     missed: 0,
                     taken: 0,
                     tells: policy == MissedPolicy::Tell,
@@ -403,6 +463,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
                 let skipped = model.held.iter().filter(skipped).count() as u64;
                 let reader = &mut model.readers[index];
                 reader.read += skipped;
+                reader.passed += skipped;
                 reader.seeked |= to < reader.position;
                 reader.pass_to(to);
                 model.collect();
@@ -483,7 +544,7 @@ fn compare(queue: &Queue<u64>, model: &mut Model) {
         assert_eq!(figures.unread, unread.len() as u64);
         assert_eq!(figures.unread_bytes, unread.iter().map(|held| held.size).sum::<u64>());
         assert_eq!(figures.lag, unread.first().map_or(0, |held| model.now - held.at));
-        assert_eq!((figures.read, figures.missed), (reader.read, reader.missed));
+        assert_eq!((figures.read, figures.passed, figures.missed), (reader.read, reader.passed, reader.missed));
         assert_eq!(reader.handle.position().unwrap(), unread.first().map_or(model.next, |held| held.seq));
         if !reader.seeked {
             let books = (figures.read + figures.missed + figures.unread) as i64;

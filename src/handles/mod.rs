@@ -1,6 +1,6 @@
 //! What a Rust user holds: handles of a queue, of its consumers, and of its groups. What they do is in the files below.
 
-mod blocking;
+pub(crate) mod blocking;
 mod checks;
 mod consumer;
 mod group;

@@ -1,6 +1,8 @@
 //! Waiting: no wake-up is lost.
 
 use super::*;
+use crate::handles::blocking::park;
+use crate::wait::list::{Condition, Enough};
 
 #[test]
 fn an_enqueue_wakes_the_waiting_reader_of_every_consumer() {
@@ -37,6 +39,38 @@ fn a_batch_wakes_as_many_as_it_serves() {
         let mut contents = readings.map(|reading| reading.join().unwrap());
         contents.sort_unstable();
         assert_eq!(contents, [1, 2]);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_reader_that_waits_for_a_batch_wakes_when_it_is_full_and_takes_no_wake_up_from_another() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = consumer(&queue);
+        let reading = spawn(&reader, |reader| await_one(&reader).unwrap());
+        let filling = spawn(&reader, |reader| {
+            let enough = Enough { items: 1, bytes: u64::MAX };
+            let is_full = |_: Option<&_>| Ok::<_, Error>(reader.is_enough(enough)?.then_some(()));
+            reader.queue().block(Condition::Batch(reader.key(), enough), None, is_full, park)
+        });
+        enqueue_all(&queue, 1..=2);
+        assert_eq!(reading.join().unwrap(), 1);
+        assert_eq!(filling.join().unwrap(), Ok(Some(())));
+        queue.check();
+    });
+}
+
+#[test]
+fn a_reader_wakes_when_the_one_before_it_has_read() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let first = consumer(&queue);
+        let last = queue.add_consumer_after(None, Start::Earliest, MissedPolicy::Skip, &[first.predecessor()]).unwrap();
+        let reading = spawn(&last, |last| await_one(&last));
+        let before = spawn(&first, |first| await_one(&first));
+        enqueue(&queue, 1).unwrap();
+        assert_eq!((before.join().unwrap(), reading.join().unwrap()), (Ok(1), Ok(1)));
         queue.check();
     });
 }
