@@ -14,16 +14,21 @@ from mpmc_queue import Queue, QueueClosedError, wait_any
 
 
 @pytest.fixture
-def chain(make_queue):
+def make_chain(make_queue):
     """Journal, then replica, then business logic."""
-    queue = make_queue()
-    journal = queue.add_consumer("journal")
-    replica = queue.add_consumer("replica", after=[journal])
-    logic = queue.add_consumer("logic", after=[replica])
-    return queue, journal, replica, logic
+
+    def make():
+        queue = make_queue()
+        journal = queue.add_consumer("journal")
+        replica = queue.add_consumer("replica", after=[journal])
+        logic = queue.add_consumer("logic", after=[replica])
+        return queue, journal, replica, logic
+
+    return make
 
 
-def test_a_chain_reads_one_after_the_other(chain):
+def test_a_chain_reads_one_after_the_other(make_chain):
+    chain = make_chain()
     queue, journal, replica, logic = chain
     queue.enqueue_batch("abc")
     assert (replica.read(), logic.read()) == (None, None)
@@ -51,7 +56,8 @@ def test_a_diamond_waits_for_both_sides(make_queue):
     assert bottom.get_batch(9) == [3, 4]
 
 
-def test_probes_heed_it_and_unread_count_does_not(chain):
+def test_probes_heed_it_and_unread_count_does_not(make_chain):
+    chain = make_chain()
     queue, journal, replica, _ = chain
     queue.enqueue_batch("ab")
     assert (replica.has_more_data(), replica.peek(), replica.unread_count) == (False, None, 2)
@@ -128,7 +134,8 @@ def test_a_group_may_stand_after_others(make_queue):
     assert [member.get_batch(9) for member in members] == [["a"], ["a"]]
 
 
-def test_what_is_gone_holds_up_nobody(chain, run_thread):
+def test_what_is_gone_holds_up_nobody(make_chain, run_thread):
+    chain = make_chain()
     queue, journal, replica, logic = chain
     queue.enqueue_batch("ab")
     waiting = run_thread(replica.read, timeout=PATIENCE)
@@ -212,7 +219,8 @@ def test_drops_are_exact(make_queue):
     assert last.get_batch(9) == ["c", "d", "e"]
 
 
-def test_who_seeks_back_holds_others_up_again_but_not_in_what_they_have_read(chain):
+def test_who_seeks_back_holds_others_up_again_but_not_in_what_they_have_read(make_chain):
+    chain = make_chain()
     queue, journal, replica, _ = chain
     queue.enqueue_batch("abcd")
     journal.get_batch(9)
@@ -236,7 +244,8 @@ def test_interest_frees_what_the_last_of_them_has_read(make_queue):
     assert len(queue) == 0
 
 
-def test_after_close_what_waits_is_still_left(chain):
+def test_after_close_what_waits_is_still_left(make_chain):
+    chain = make_chain()
     queue, journal, replica, _ = chain
     queue.enqueue("a")
     queue.close()
@@ -248,7 +257,8 @@ def test_after_close_what_waits_is_still_left(chain):
             consumer.read()
 
 
-def test_join_waits_for_all_of_them(chain):
+def test_join_waits_for_all_of_them(make_chain):
+    chain = make_chain()
     queue, journal, replica, logic = chain
     queue.enqueue("a")
     for consumer in (journal, replica, logic):

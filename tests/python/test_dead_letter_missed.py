@@ -8,8 +8,12 @@ from mpmc_queue import Queue
 
 
 @pytest.fixture
-def dead(make_queue):
-    return make_queue("dead", ttl=None)
+def make_dead(make_queue):
+
+    def make():
+        return make_queue("dead", ttl=None)
+
+    return make
 
 
 def letters(dead):
@@ -29,7 +33,8 @@ def books(group):
 
 
 @pytest.mark.parametrize("acks", [{}, {"ack_wait": LONG}])
-def test_what_expires_unread_is_moved_and_not_missed(make_queue, dead, acks):
+def test_what_expires_unread_is_moved_and_not_missed(make_queue, make_dead, acks):
+    dead = make_dead()
     queue = make_queue()
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True, **acks)
     member = group.add_consumer()
@@ -43,7 +48,8 @@ def test_what_expires_unread_is_moved_and_not_missed(make_queue, dead, acks):
     assert member.take_missed() == 0
 
 
-def test_what_expires_while_it_is_pending_is_moved(make_queue, dead):
+def test_what_expires_while_it_is_pending_is_moved(make_queue, make_dead):
+    dead = make_dead()
     queue = make_queue()
     group = queue.add_group("group", ack_wait=LONG, dead_letter=dead, dead_letter_missed=True)
     member = group.add_consumer()
@@ -57,7 +63,8 @@ def test_what_expires_while_it_is_pending_is_moved(make_queue, dead):
 
 
 @pytest.mark.parametrize("acks", [{}, {"ack_wait": LONG}])
-def test_what_is_dropped_is_moved_before_the_call_returns(make_queue, dead, acks):
+def test_what_is_dropped_is_moved_before_the_call_returns(make_queue, make_dead, acks):
+    dead = make_dead()
     queue = make_queue(max_items=3, overflow="drop_oldest")
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True, **acks)
     member = group.add_consumer()
@@ -73,7 +80,8 @@ def test_what_is_dropped_is_moved_before_the_call_returns(make_queue, dead, acks
     assert sum(books(group)) == 7
 
 
-def test_with_a_ttl_of_their_own_they_are_moved_from_the_middle(make_queue, dead):
+def test_with_a_ttl_of_their_own_they_are_moved_from_the_middle(make_queue, make_dead):
+    dead = make_dead()
     queue = make_queue(ttl=None)
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
     member = group.add_consumer()
@@ -91,7 +99,8 @@ def test_with_a_ttl_of_their_own_they_are_moved_from_the_middle(make_queue, dead
     assert books(group) == (7, 0, 0, 0, 3)
 
 
-def test_the_expiration_thread_moves_them_too(make_queue, dead):
+def test_the_expiration_thread_moves_them_too(make_queue, make_dead):
+    dead = make_dead()
     queue = make_queue(ttl=0.05)
     reader = dead.add_consumer()
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
@@ -128,7 +137,8 @@ def test_each_group_gets_what_it_would_miss_and_consumers_miss_it(make_queue):
     assert (consumer.missed_count, plain.missed_count) == (3, 3)
 
 
-def test_what_had_left_before_the_group_came_is_not_moved(make_queue, dead):
+def test_what_had_left_before_the_group_came_is_not_moved(make_queue, make_dead):
+    dead = make_dead()
     queue = make_queue(max_items=2, overflow="drop_oldest")
     queue.enqueue_batch("ab")
     group = queue.add_group("group", start="latest", dead_letter=dead, dead_letter_missed=True)
@@ -136,7 +146,8 @@ def test_what_had_left_before_the_group_came_is_not_moved(make_queue, dead):
     assert (letters(dead), books(group)) == ([], (0, 1, 0, 0, 0))
 
 
-def test_what_an_immediate_close_discards_is_not_moved(make_queue, dead):
+def test_what_an_immediate_close_discards_is_not_moved(make_queue, make_dead):
+    dead = make_dead()
     queue = make_queue()
     queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
     queue.enqueue("a")

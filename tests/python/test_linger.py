@@ -21,9 +21,13 @@ def payloads(messages):
 
 
 @pytest.fixture
-def sized(make_queue):
+def make_sized(make_queue):
     """A queue whose payloads are their own sizes."""
-    return make_queue(sizer=lambda payload: payload, max_bytes=1 << 30)
+
+    def make():
+        return make_queue(sizer=lambda payload: payload, max_bytes=1 << 30)
+
+    return make
 
 
 @pytest.fixture(params=["read_batch", "get_batch", "aread_batch", "aget_batch"])
@@ -45,7 +49,8 @@ def take(request):
     return take
 
 
-def test_a_batch_holds_no_more_bytes_than_max_bytes(sized, take):
+def test_a_batch_holds_no_more_bytes_than_max_bytes(make_sized, take):
+    sized = make_sized()
     consumer = sized.add_consumer()
     sized.enqueue_batch([10, 20, 30, 5, 1])
     assert take(consumer, 9, max_bytes=30) == [10, 20]
@@ -53,7 +58,8 @@ def test_a_batch_holds_no_more_bytes_than_max_bytes(sized, take):
     assert take(consumer, 9, max_bytes=36) == []
 
 
-def test_a_batch_holds_one_message_however_large(sized, take):
+def test_a_batch_holds_one_message_however_large(make_sized, take):
+    sized = make_sized()
     consumer = sized.add_consumer()
     sized.enqueue_batch([10, 20, 30])
     assert take(consumer, 9, max_bytes=1) == [10]
@@ -61,7 +67,8 @@ def test_a_batch_holds_one_message_however_large(sized, take):
     assert take(consumer, 1, max_bytes=100) == [30]
 
 
-def test_the_limit_in_bytes_holds_over_many_slices(sized, take):
+def test_the_limit_in_bytes_holds_over_many_slices(make_sized, take):
+    sized = make_sized()
     consumer = sized.add_consumer()
     sized.enqueue_batch([3] * 30_000)
     assert len(take(consumer, 100_000, max_bytes=3 * 9_000 + 2)) == 9_000
@@ -78,7 +85,8 @@ def test_the_limit_in_bytes_counts_redeliveries_too(make_queue, take):
     assert take(member, 9, max_bytes=18) == [8]
 
 
-def test_a_batch_that_is_full_does_not_linger(sized, take):
+def test_a_batch_that_is_full_does_not_linger(make_sized, take):
+    sized = make_sized()
     consumer = sized.add_consumer()
     sized.enqueue_batch([10, 20, 30])
     assert take(consumer, 2, linger=PATIENCE) == [10, 20]
@@ -108,7 +116,8 @@ def test_a_batch_comes_as_soon_as_it_is_full(make_queue, take, run_thread):
     assert taking.result() == list("abc")
 
 
-def test_a_message_that_does_not_fit_ends_the_linger(sized, take, run_thread):
+def test_a_message_that_does_not_fit_ends_the_linger(make_sized, take, run_thread):
+    sized = make_sized()
     consumer = sized.add_consumer()
     taking = run_thread(take, consumer, 9, timeout=PATIENCE, linger=PATIENCE, max_bytes=25)
     sized.enqueue_batch([10, 10])

@@ -32,19 +32,20 @@ class Collecting(logging.Handler):
 
 
 @pytest.fixture
-def queue(make_queue):
-    return make_queue("log", overflow="drop_oldest")
+def make_log(make_queue):
+    """make_log() -> a queue, and a logger of its own that puts its records there"""
+
+    def make():
+        queue = make_queue("log", overflow="drop_oldest")
+        logger = logging.Logger("test")
+        logger.addHandler(logging.handlers.QueueHandler(queue))
+        return queue, logger
+
+    return make
 
 
-@pytest.fixture
-def logger(queue):
-    """A logger of its own that puts its records into the queue."""
-    logger = logging.Logger("test")
-    logger.addHandler(logging.handlers.QueueHandler(queue))
-    return logger
-
-
-def test_records_reach_the_handlers_in_order(queue, logger):
+def test_records_reach_the_handlers_in_order(make_log):
+    queue, logger = make_log()
     handlers = Collecting(), Collecting()
     listener = Listener(queue, *handlers)
     logger.info("before the start")
@@ -56,7 +57,8 @@ def test_records_reach_the_handlers_in_order(queue, logger):
     assert handlers[0].texts == handlers[1].texts == expected
 
 
-def test_it_can_be_started_again(queue, logger):
+def test_it_can_be_started_again(make_log):
+    queue, logger = make_log()
     handler = Collecting()
     listener = Listener(queue, handler)
     for number in range(3):
@@ -67,7 +69,8 @@ def test_it_can_be_started_again(queue, logger):
     assert handler.texts == ["round 0", "between 0", "round 1", "between 1", "round 2"]
 
 
-def test_levels_of_handlers_are_respected_on_request(queue, logger):
+def test_levels_of_handlers_are_respected_on_request(make_log):
+    queue, logger = make_log()
     everything, warnings = Collecting(), Collecting(logging.WARNING)
     listener = Listener(queue, everything, warnings, respect_handler_level=True)
     listener.start()
@@ -77,7 +80,8 @@ def test_levels_of_handlers_are_respected_on_request(queue, logger):
     assert (everything.texts, warnings.texts) == (["info", "warning"], ["warning"])
 
 
-def test_other_consumers_see_records_alone(queue, logger):
+def test_other_consumers_see_records_alone(make_log):
+    queue, logger = make_log()
     tap = queue.add_consumer("tap")
     listener = Listener(queue, Collecting())
     listener.start()
@@ -86,7 +90,8 @@ def test_other_consumers_see_records_alone(queue, logger):
     assert [record.getMessage() for record in tap.get_batch(9)] == ["record"]
 
 
-def test_a_consumer_may_be_given(queue, logger):
+def test_a_consumer_may_be_given(make_log):
+    queue, logger = make_log()
     logger.info("old")
     missed = []
     handler = Collecting()
@@ -98,7 +103,8 @@ def test_a_consumer_may_be_given(queue, logger):
     assert handler.texts == ["new"]
 
 
-def test_the_thread_ends_with_the_queue(queue, logger):
+def test_the_thread_ends_with_the_queue(make_log):
+    queue, logger = make_log()
     handler = Collecting()
     listener = Listener(queue, handler)
     listener.start()
@@ -110,7 +116,8 @@ def test_the_thread_ends_with_the_queue(queue, logger):
     listener.stop()
 
 
-def test_the_thread_ends_with_its_consumer(queue):
+def test_the_thread_ends_with_its_consumer(make_log):
+    queue, _ = make_log()
     consumer = queue.add_consumer()
     listener = Listener(consumer, Collecting())
     listener.start()
@@ -121,7 +128,8 @@ def test_the_thread_ends_with_its_consumer(queue):
     listener.stop()
 
 
-def test_a_handler_that_is_slow_blocks_no_logger(queue, logger):
+def test_a_handler_that_is_slow_blocks_no_logger(make_log):
+    queue, logger = make_log()
     gate = threading.Event()
 
     class Slow(Collecting):

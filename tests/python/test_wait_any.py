@@ -33,12 +33,17 @@ def wait(request):
 
 
 @pytest.fixture
-def consumers(make_queue):
+def make_consumers(make_queue):
     """One of each of three queues."""
-    return [make_queue(name).add_consumer() for name in "abc"]
+
+    def make():
+        return [make_queue(name).add_consumer() for name in "abc"]
+
+    return make
 
 
-def test_it_returns_the_readable_ones_in_the_order_given(consumers, wait):
+def test_it_returns_the_readable_ones_in_the_order_given(make_consumers, wait):
+    consumers = make_consumers()
     a, b, c = consumers
     c.queue.enqueue(1)
     assert wait(consumers, timeout=0) == [c]
@@ -49,12 +54,14 @@ def test_it_returns_the_readable_ones_in_the_order_given(consumers, wait):
     assert (a.unread_count, c.unread_count) == (1, 1), "none are read from"
 
 
-def test_it_takes_any_iterable_once(consumers, wait):
+def test_it_takes_any_iterable_once(make_consumers, wait):
+    consumers = make_consumers()
     consumers[0].queue.enqueue(1)
     assert wait(iter(consumers)) == [consumers[0]]
 
 
-def test_without_a_readable_one_it_is_empty_in_time(consumers, wait):
+def test_without_a_readable_one_it_is_empty_in_time(make_consumers, wait):
+    consumers = make_consumers()
     assert wait(consumers, timeout=0) == []
     began = time.monotonic()
     assert wait(consumers, timeout=SHORT) == []
@@ -62,7 +69,8 @@ def test_without_a_readable_one_it_is_empty_in_time(consumers, wait):
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_any_of_them_wakes_it(consumers, wait, run_thread, which):
+def test_any_of_them_wakes_it(make_consumers, wait, run_thread, which):
+    consumers = make_consumers()
     waiting = run_thread(wait, consumers, timeout=PATIENCE)
     waiting.assert_waiting()
     consumers[which].queue.enqueue("a")
@@ -80,14 +88,16 @@ def test_several_consumers_of_one_queue(make_queue, wait):
     assert wait([second, first]) == [second, first]
 
 
-def test_a_closed_queue_is_readable(consumers, wait, run_thread):
+def test_a_closed_queue_is_readable(make_consumers, wait, run_thread):
+    consumers = make_consumers()
     waiting = run_thread(wait, consumers, timeout=PATIENCE)
     waiting.assert_waiting()
     consumers[1].queue.close()
     assert waiting.result() == [consumers[1]]
 
 
-def test_a_removed_consumer_is_readable(consumers, wait, run_thread):
+def test_a_removed_consumer_is_readable(make_consumers, wait, run_thread):
+    consumers = make_consumers()
     waiting = run_thread(wait, consumers, timeout=PATIENCE)
     waiting.assert_waiting()
     consumers[1].close()
@@ -153,12 +163,14 @@ def test_it_takes_no_wake_up_from_a_reader(make_queue, run_thread):
         (lambda c: "c", TypeError),
     ],
 )
-def test_a_bad_argument_is_named_before_anything_is_waited_for(consumers, wait, given, error):
+def test_a_bad_argument_is_named_before_anything_is_waited_for(make_consumers, wait, given, error):
+    consumers = make_consumers()
     with pytest.raises(error, match="consumers"):
         wait(given(consumers[0]))
 
 
-def test_a_bad_timeout_is_named(consumers, wait):
+def test_a_bad_timeout_is_named(make_consumers, wait):
+    consumers = make_consumers()
     for timeout, error in [(-1, ValueError), (float("nan"), ValueError), ("1", TypeError), (True, TypeError)]:
         with pytest.raises(error, match="timeout"):
             wait(consumers, timeout=timeout)
@@ -190,7 +202,9 @@ def test_a_wait_that_is_over_leaves_nothing_behind(make_queue, wait):
     assert len(gc.get_objects()) - before < 500
 
 
-def test_cancelling_leaves_it(consumers):
+def test_cancelling_leaves_it(make_consumers):
+    consumers = make_consumers()
+
     async def main():
         task = asyncio.create_task(await_any(consumers))
         for _ in range(3):
@@ -204,7 +218,9 @@ def test_cancelling_leaves_it(consumers):
     assert asyncio.run(main()) == [consumers[0]]
 
 
-def test_many_tasks_wait_for_the_same_and_all_wake(consumers):
+def test_many_tasks_wait_for_the_same_and_all_wake(make_consumers):
+    consumers = make_consumers()
+
     async def main():
         tasks = [asyncio.create_task(await_any(consumers)) for _ in range(100)]
         for _ in range(3):
@@ -242,7 +258,8 @@ def test_a_merger_reads_everything_of_many_producers(make_queue):
 
 @pytest.mark.thread_unsafe
 @pytest.mark.skipif(sys.platform == "win32", reason="no os.kill of oneself with SIGINT")
-def test_ctrl_c_interrupts_it(consumers):
+def test_ctrl_c_interrupts_it(make_consumers):
+    consumers = make_consumers()
     timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     began = time.monotonic()
