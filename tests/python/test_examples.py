@@ -44,7 +44,7 @@ dead letters: \['broken.png'\]
 """,
     "request_response.py": r"""
 3 clients, 200 requests each, sums: \[2646700, 2646700, 2646700\]
-left over: 0 requests, 0 responses
+left over: 0 requests
 """,
     "data_pipeline.py": r"""
 50000 lines of 7 sensors, sum 1249975000, right: True
