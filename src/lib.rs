@@ -69,9 +69,11 @@
 //! that was woken and gives up passes its wake-up on. Producers get room in the order in which they came. A call that can
 //! never succeed fails at once.
 //!
-//! The lock is held briefly, and never while waiting. Where threads contend for it, producers post their messages beside it
-//! (`core/inbox.rs`); no caller can tell the difference. Of foreign code only the closures given to
-//! [`Consumer::read_with`] and [`Consumer::peek_with`], and the `clone` of a payload, run under the lock: they must not use
+//! The lock is held briefly, and never while waiting. A consumer that has read under the lock gets a *lease*: it reads the
+//! rest of that chunk without the lock (`log/lane.rs`), so consumers do not exclude each other, nor producers. Whoever
+//! needs the position of a consumer takes its lease back first, so no caller can tell the difference. Payloads are
+//! therefore shared between threads, and have to be `Sync`. Of foreign code only the closures given to
+//! [`Consumer::read_with`] and [`Consumer::peek_with`], and the `clone` of a payload, run under a lock: they must not use
 //! the queue. `sync/` tells how a contended lock is waited for.
 //!
 //! # Closing
@@ -99,7 +101,9 @@
 //!   position was passed; each part of it is **reported** by a delivery, by an error, or by `take_missed`.
 //! - **chunk**, **slot**: the log is a list of chunks of [`CHUNK_SIZE`] slots, one for each message. **Hole**: a slot whose
 //!   message has left.
-//! - **inbox**: where producers post messages beside the log, while threads contend for the lock.
+//! - **lane**: where one consumer reads without the queue's lock, with a lock of its own. **Lease**: the permission to do so, for
+//!   one chunk from a position on. **Grant** it, **recall** it; **vacate** a slot: recall what may still look at it.
+//! - **published**: the seq before which slots may be read without the queue's lock.
 //! - **need**: bytes and items of a message or batch. **Charge**: what the budget counts for it.
 //! - **expire**: leave because its time is over. **Drop**: leave to make room. **Discard**: leave at an immediate close.
 //!   **Trim**: remove the read records of messages that left.

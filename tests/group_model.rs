@@ -16,7 +16,7 @@ use proptest::prelude::*;
 enum Op {
     Enqueue(u64, Lifetime),
     Batch(usize, u64),
-    /// Opens the inbox, enqueues so many messages, and lets a member read some.
+    /// Enqueues so many messages, and lets a member read some.
     Stream(usize, u64, usize, usize, usize),
     AddGroup(Start, GroupOptions, bool),
     CloseGroup(usize),
@@ -635,7 +635,6 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             assert_eq!(queue.enqueue_batch(batch).ok(), model.enqueue(count as u64, size, Lifetime::Queue));
         }
         Op::Stream(count, size, team, member, limit) => {
-            queue.open_inbox();
             for part in [count / 2, count - count / 2] {
                 for _ in 0..part {
                     let seq = queue.enqueue(model.next, size);

@@ -18,8 +18,8 @@ enum Op {
     Batch(Vec<u64>),
     /// One message after the other.
     EnqueueEach(Vec<u64>),
-    /// Opens the inbox, and does not look at the figures, which would close it, for so many steps.
-    OpenInbox(usize),
+    /// Does not look at the figures, for which all leases are taken back, for so many steps.
+    Unwatched(usize),
     /// One message, waiting for room no longer than not at all.
     EnqueueWithin(u64),
     Read(usize, usize),
@@ -90,7 +90,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => prop::collection::vec(0..2u64, 900..2100).prop_map(Op::Batch),
         3 => prop::collection::vec(0..50u64, 1..30).prop_map(Op::EnqueueEach),
         1 => prop::collection::vec(0..2u64, 990..1050).prop_map(Op::EnqueueEach),
-        6 => (1..8usize).prop_map(Op::OpenInbox),
+        6 => (1..8usize).prop_map(Op::Unwatched),
         10 => (0..4usize, 1..5usize).prop_map(|(who, limit)| Op::Read(who, limit)),
         2 => (0..4usize, 500..1500usize).prop_map(|(who, limit)| Op::Read(who, limit)),
         2 => (0..200u64).prop_map(Op::EnqueueWithin),
@@ -337,7 +337,7 @@ fn run(options: Options, ops: Vec<Op>) -> usize {
     let mut unseen = 0;
     for op in ops {
         unseen = match op {
-            Op::OpenInbox(steps) => steps,
+            Op::Unwatched(steps) => steps,
             _ => unseen.saturating_sub(1),
         };
         // What is due meets the next operation, not a look at the figures.
@@ -355,7 +355,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
     if !op.finds(model.readers.len()) {
         return;
     }
-    if !matches!(op, Op::Advance(_) | Op::OpenInbox(_) | Op::SetTtl(_) | Op::SetExpires(_) | Op::Force) {
+    if !matches!(op, Op::Advance(_) | Op::Unwatched(_) | Op::SetTtl(_) | Op::SetExpires(_) | Op::Force) {
         model.expire();
     }
     match op {
@@ -374,7 +374,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
                 assert_eq!(seq.ok(), model.enqueue(&[size], Lifetime::Queue).ok());
             }
         }
-        Op::OpenInbox(_) => drop(queue.open_inbox()),
+        Op::Unwatched(_) => {}
         Op::EnqueueWithin(size) => {
             let seq = queue.enqueue_within(model.next, size, Some(Duration::ZERO));
             assert_eq!(seq.ok(), model.enqueue(&[size], Lifetime::Queue).ok());

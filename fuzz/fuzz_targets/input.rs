@@ -94,7 +94,7 @@ pub(crate) enum Operation {
     ReadDead(u8),
     CloseDead,
     Close(bool),
-    /// Opens the inbox, enqueues so many messages one by one, and reads after so many of each 16.
+    /// Enqueues so many messages one by one, and reads after so many of each 16.
     Stream {
         count: u16,
         size: u8,

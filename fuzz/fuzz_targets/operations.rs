@@ -166,7 +166,6 @@ impl Stand {
             Operation::ReadOne(who) => self.read_one(reader(who)),
             Operation::Stream { count, size, who, reads } => {
                 let room = MANY.saturating_sub(self.queue.len());
-                self.queue.open_inbox();
                 let mut seq = next;
                 for number in 0..u64::from(count).min(room) {
                     let payload = self.payload(seq, size.into(), Lifetime::Queue);

@@ -6,7 +6,7 @@ use super::Core;
 use crate::state::{Burial, Dying};
 use crate::sync::{Host, lock};
 
-impl<T: Send + 'static, H: Host> Core<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     /// Moves a dying message to the dead letter queue of its group.
     #[cold]
     pub(super) fn move_dead_letter(self: &Arc<Self>, dying: Dying) {

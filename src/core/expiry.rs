@@ -78,7 +78,6 @@ struct AnyHost;
 
 impl Host for AnyHost {
     const TRIES: u32 = Threads::TRIES;
-    const HAS_INBOX: bool = false;
 
     fn pause(tries: u32) {
         SURROUNDINGS.get().map_or(Threads::pause as fn(u32), |surroundings| surroundings.pause)(tries);

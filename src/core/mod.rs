@@ -3,7 +3,6 @@
 mod burying;
 pub(crate) mod dead_letters;
 pub(crate) mod expiry;
-mod inbox;
 mod rescuing;
 
 use std::collections::HashMap;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
+use crate::keys::ConsumerKey;
 use crate::log::Removed;
 use crate::options::Options;
 use crate::state::{Effects, State};
@@ -22,25 +22,25 @@ use crate::time::NEVER;
 use crate::time::clock::{Clock, Now};
 use dead_letters::DeadLetter;
 use expiry::Serviced;
-use inbox::Inbox;
 
 /// When more chunks than this were removed, the expiration thread drops them instead of the caller.
 const DROP_INLINE: usize = 4;
 
-/// The state that handles share. Aligned to cache lines, so that a call always touches the same number of them.
-#[repr(align(64))]
-pub(crate) struct Core<T: Send + 'static, H: Host> {
+/// What has cache lines of its own: those who change it do not disturb those who read what stands beside it.
+#[repr(align(128))]
+struct Apart<V>(V);
+
+/// The state that handles share.
+pub(crate) struct Core<T: Send + Sync + 'static, H: Host> {
     /// Unique in the process.
     pub(crate) number: u64,
     pub(crate) clock: Clock,
     /// Whether a read needs the time even where nothing expires.
     is_read_timed: bool,
-    state: Mutex<State<T>>,
+    state: Apart<Mutex<State<T>>>,
     /// Whether a thread that forks holds the lock at this moment.
     #[allow(dead_code, reason = "for the binding")]
     is_held_for_fork: AtomicBool,
-    /// Where producers leave messages while others are at the log.
-    pub(crate) inbox: Inbox<T>,
     /// Where dead letters of the groups go, by serial number.
     pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T>>>,
     host: std::marker::PhantomData<fn() -> H>,
@@ -48,15 +48,14 @@ pub(crate) struct Core<T: Send + 'static, H: Host> {
 
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-impl<T: Send + 'static, H: Host> Core<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     pub(crate) fn new(options: &Options) -> Self {
         Core {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             clock: options.clock.clone(),
             is_read_timed: options.audit || options.read_times,
-            state: Mutex::new(State::new(options, options.clock.now())),
+            state: Apart(Mutex::new(State::new(options, options.clock.now()))),
             is_held_for_fork: AtomicBool::new(false),
-            inbox: Inbox::new(),
             dead_letters: Mutex::new(HashMap::new()),
             host: std::marker::PhantomData,
         }
@@ -65,13 +64,10 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     /// Takes the lock if it is free, at once or after a few tries, and nothing is due.
     #[inline(always)]
     fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
-        let mut state = self.state.try_lock();
+        let mut state = self.state.0.try_lock();
         if H::TRIES > 0 && state.is_none() {
             cold_path();
-            state = try_again::<H, _>(&self.state);
-            if let Some(state) = &mut state {
-                state.is_contended = true;
-            }
+            state = try_again::<H, _>(&self.state.0);
         }
         let Some(mut state) = state else {
             cold_path();
@@ -90,77 +86,33 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         Some(state)
     }
 
-    /// Takes the lock for a read in the usual case: it is free and nothing is due. There may be messages in the inbox.
-    /// The caller must leave no effects to apply. In any other case nothing is done, and the caller continues with
-    /// [`with_to_read`](Self::with_to_read). It never waits, so the interpreter stays attached.
+    /// Takes the lock for a read in the usual case: it is free and nothing is due. Leases stay open. The caller must leave no
+    /// effects to apply. In any other case nothing is done, and the caller continues with
+    /// [`with_leases`](Self::with_leases). It never waits, so the interpreter stays attached.
     #[inline(always)]
     pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
         self.enter(self.is_read_timed)
     }
 
-    /// The same for producers, with the inbox closed. If something becomes due before the expiration thread comes,
-    /// [`unlock`](Self::unlock) has to follow.
+    /// The same for producers. If something becomes due before the expiration thread comes, [`unlock`](Self::unlock) has to
+    /// follow.
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
-        let mut state = self.enter(true)?;
-        self.close_inbox(&mut state);
-        Some(state)
+        self.enter(true)
     }
 
-    /// Takes the lock. The inbox is closed.
+    /// Takes the lock, and all leases back.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
-        let mut state = self.lock_at_log();
-        self.close_inbox(&mut state);
+        let mut state = self.lock_beside_leases();
+        state.recall_all();
         state
     }
 
-    /// Takes the lock. The inbox is empty, and may be open.
+    /// Takes the lock. Leases stay open: before the caller looks at a cursor, it takes that cursor's lease back.
     #[inline]
-    fn lock_to_read(&self) -> MutexGuard<'_, State<T>> {
-        let mut state = self.lock_at_log();
-        if H::HAS_INBOX && state.has_inbox {
-            self.collect(&mut state);
-        }
-        state
-    }
-
-    /// Takes the lock. There may be messages in the inbox.
-    #[inline]
-    fn lock_at_log(&self) -> MutexGuard<'_, State<T>> {
-        self.state.try_lock().unwrap_or_else(|| {
-            let mut state = lock::<H, _>(&self.state);
-            state.is_contended = true;
-            state
-        })
-    }
-
-    /// Opens the inbox, if it may be.
-    #[cold]
-    pub(crate) fn open_inbox(&self, state: &mut State<T>) {
-        state.is_contended = false;
-        if let Some(terms) = state.terms() {
-            state.has_inbox = true;
-            self.inbox.open(state.log.take_spare(), terms);
-        }
-    }
-
-    /// Moves what is in the inbox, which is open and stays so, to the log.
-    #[cold]
-    pub(crate) fn collect(&self, state: &mut State<T>) {
-        let (posted, latest) = self.inbox.collect(state.log.take_spare());
-        state.take_in(posted, latest);
-    }
-
-    /// Closes the inbox, if it is open, and moves what is in it to the log.
-    #[inline]
-    fn close_inbox(&self, state: &mut State<T>) {
-        if H::HAS_INBOX && state.has_inbox {
-            cold_path();
-            state.has_inbox = false;
-            let (posted, latest) = self.inbox.close();
-            state.take_in(posted, latest);
-        }
+    fn lock_beside_leases(&self) -> MutexGuard<'_, State<T>> {
+        lock::<H, _>(&self.state.0)
     }
 
     /// Releases the lock, and wakes the expiration thread in time for what is due.
@@ -177,25 +129,38 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Runs `f` under the lock, after removing what is due, and then applies the effects.
+    /// Runs `f` under the lock, after removing what is due, with all leases taken back, and then applies the effects.
     #[inline]
     pub(crate) fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
         let now = self.clock.now();
         self.run(self.lock(), now, f)
     }
 
-    /// The same for a read, which leaves the inbox open.
+    /// The same for what concerns no cursor, or one whose lease it takes back itself: leases stay open.
     #[inline]
-    pub(crate) fn with_to_read<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
+    pub(crate) fn with_leases<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
         let now = self.clock.now();
-        self.run(self.lock_to_read(), now, f)
+        self.run(self.lock_beside_leases(), now, f)
     }
 
-    /// Takes the lock after doing what is due. Also returns how many messages have expired.
+    /// The same for what concerns the cursor of one consumer, whose lease is taken back.
+    #[inline]
+    pub(crate) fn with_own<R>(
+        self: &Arc<Self>,
+        key: ConsumerKey,
+        f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R,
+    ) -> R {
+        self.with_leases(|state, now, fx| {
+            state.recall_of(key);
+            f(state, now, fx)
+        })
+    }
+
+    /// Takes the lock after doing what is due. Leases stay open. Also returns how many messages have expired.
     pub(crate) fn lock_up_to_date(&self, fx: &mut Effects<T>) -> (MutexGuard<'_, State<T>>, u64) {
         let now = self.clock.now();
         label(&|| ());
-        let (state, _, expired) = self.catch_up(self.lock(), now, fx);
+        let (state, _, expired) = self.catch_up(self.lock_beside_leases(), now, fx);
         (state, expired)
     }
 
@@ -231,7 +196,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         while state.has_to_collect {
             cold_path();
             drop(state);
-            state = self.lock();
+            state = self.lock_beside_leases();
             state.collect(&mut left.fx);
         }
         self.unlock(state);
@@ -247,15 +212,13 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     pub(crate) fn before_fork(&self) {
         hold(self.lock());
         self.is_held_for_fork.store(true, Ordering::SeqCst);
-        self.inbox.before_fork();
     }
 
     /// Releases those locks after the fork.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn after_fork(&self) {
-        self.inbox.after_fork();
         self.is_held_for_fork.store(false, Ordering::SeqCst);
-        release(&self.state);
+        release(&self.state.0);
     }
 
     /// Looks at the state for a garbage collector: no other thread runs Python code meanwhile.
@@ -267,7 +230,7 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn look_while_collecting<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         match self.is_held_for_fork.load(Ordering::SeqCst) {
-            true => held(&self.state, look),
+            true => held(&self.state.0, look),
             false => look(&self.lock()),
         }
     }
@@ -288,11 +251,10 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
         mut state: MutexGuard<'a, State<T>>,
         fx: &mut Effects<T>,
     ) -> (MutexGuard<'a, State<T>>, u64) {
-        self.close_inbox(&mut state);
         let mut count = state.expire(fx);
         while state.is_due() {
             drop(state);
-            state = self.lock();
+            state = self.lock_beside_leases();
             count += state.expire(fx);
         }
         (state, count)
@@ -329,24 +291,24 @@ impl<T: Send + 'static, H: Host> Core<T, H> {
 
 /// What a call leaves to do once the lock is free. It is also done if foreign code in the call (the `clone` of a
 /// payload) panics, since others wait for it.
-struct LeftToDo<'a, T: Send + 'static, H: Host> {
+struct LeftToDo<'a, T: Send + Sync + 'static, H: Host> {
     core: &'a Arc<Core<T, H>>,
     fx: Effects<T>,
 }
 
-impl<T: Send + 'static, H: Host> Drop for LeftToDo<'_, T, H> {
+impl<T: Send + Sync + 'static, H: Host> Drop for LeftToDo<'_, T, H> {
     #[cold]
     fn drop(&mut self) {
         let fx = std::mem::replace(&mut self.fx, Effects::new());
         // A second panic while the first unwinds would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            self.core.unlock(self.core.lock_at_log());
+            self.core.unlock(self.core.lock_beside_leases());
             self.core.apply(fx);
         }));
     }
 }
 
-impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Serviced for Core<T, H> {
     fn service(self: Arc<Self>) -> u64 {
         let mut fx = Effects::new();
         let (mut state, _) = self.lock_up_to_date(&mut fx);
@@ -368,9 +330,9 @@ impl<T: Send + 'static, H: Host> Serviced for Core<T, H> {
     }
 }
 
-impl<T: Send + 'static, H: Host> Drop for Core<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Drop for Core<T, H> {
     fn drop(&mut self) {
-        if self.state.get_mut().armed != NEVER && self.clock.runs() {
+        if self.state.0.get_mut().armed != NEVER && self.clock.runs() {
             expiry::forget(self.number);
         }
     }

@@ -12,7 +12,7 @@ thread_local! {
     static IS_RESCUING: Cell<bool> = const { Cell::new(false) };
 }
 
-impl<T: Send + 'static, H: Host> Core<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     /// Moves what was lost to the dead letter queues of the groups that would miss it.
     #[inline]
     pub(super) fn rescue(self: &Arc<Self>, fx: &mut Effects<T>) {

@@ -9,12 +9,12 @@ use crate::wait::list::{Condition, Ticket};
 use crate::wait::parker::Parker;
 
 /// A waiting thread; dropping this removes it from the wait list.
-struct InLine<'a, T: Send + 'static, H: Host> {
+struct InLine<'a, T: Send + Sync + 'static, H: Host> {
     queue: &'a Queue<T, H>,
     ticket: Ticket,
 }
 
-impl<T: Send + 'static, H: Host> InLine<'_, T, H> {
+impl<T: Send + Sync + 'static, H: Host> InLine<'_, T, H> {
     /// Ends a wait that succeeded: the wake-up need not be passed on.
     fn done(self) {
         self.queue.remove_waiter(&self.ticket);
@@ -22,7 +22,7 @@ impl<T: Send + 'static, H: Host> InLine<'_, T, H> {
     }
 }
 
-impl<T: Send + 'static, H: Host> Drop for InLine<'_, T, H> {
+impl<T: Send + Sync + 'static, H: Host> Drop for InLine<'_, T, H> {
     fn drop(&mut self) {
         self.queue.give_up(&self.ticket);
     }
@@ -38,31 +38,31 @@ pub(crate) fn park<E>(parker: &Parker, limit: Option<Duration>) -> Result<bool, 
     Ok(parker.park(limit))
 }
 
-impl<T: Send + 'static, H: Host> Queue<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     /// Enters a waiter; None: what it waits for may be there, try again.
     pub(crate) fn wait(&self, condition: Condition, waker: &Waker) -> Option<Ticket> {
-        self.core.with(|state, _, _| state.wait(condition, waker))
+        self.core.with_leases(|state, _, _| state.wait(condition, waker))
     }
 
     /// Changes the waker of a producer that keeps its place. False: try again.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn wait_on(&self, ticket: &Ticket, waker: &Waker) -> bool {
-        self.core.with(|state, _, fx| state.wait_on(ticket, waker, fx))
+        self.core.with_leases(|state, _, fx| state.wait_on(ticket, waker, fx))
     }
 
     /// Takes a waiter out that got what it waited for.
     pub(crate) fn remove_waiter(&self, ticket: &Ticket) {
-        self.core.with(|state, _, fx| {
+        self.core.with_leases(|state, _, fx| {
             state.remove_waiter(ticket, fx);
         });
     }
 
     /// Takes a waiter out that goes without what it waited for.
     pub(crate) fn give_up(&self, ticket: &Ticket) {
-        self.core.with(|state, _, fx| state.give_up(ticket, fx));
+        self.core.with_leases(|state, _, fx| state.give_up(ticket, fx));
     }
 
-    /// Calls `attempt` and waits, in turns. Returns the result of `attempt`, the first error of `attempt` or `sleep`,
+    /// Waits and calls `attempt`, in turns; the caller has called it in vain. Returns the result of `attempt`, the first error of `attempt` or `sleep`,
     /// or None after the deadline. `sleep` parks the thread for at most the given time, and returns whether it was
     /// woken.
     pub(crate) fn block<R, E>(
@@ -72,9 +72,6 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         mut attempt: impl FnMut(Option<&Ticket>) -> Result<Option<R>, E>,
         mut sleep: impl FnMut(&Parker, Option<Duration>) -> Result<bool, E>,
     ) -> Result<Option<R>, E> {
-        if let Some(result) = attempt(None)? {
-            return Ok(Some(result));
-        }
         let parker = Parker::new();
         let waker = Waker::from(parker.clone());
         // A producer keeps its place in line until it is admitted; other waiters enter again at the end of their line.
@@ -92,7 +89,10 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
                 let is_late = left.is_some_and(|left| left.is_zero());
                 let woken = !is_late && sleep(&parker, left)?;
                 if let Some(result) = attempt(Some(&line.ticket))? {
-                    line.done();
+                    match woken && !keeps_place {
+                        true => std::mem::forget(line), // whoever wakes a waiter takes it out
+                        false => line.done(),
+                    }
                     return Ok(Some(result));
                 }
                 if is_late {

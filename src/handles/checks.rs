@@ -3,19 +3,17 @@
 use super::Queue;
 use crate::sync::Host;
 
-impl<T: Send + 'static, H: Host> Queue<T, H> {
-    /// Opens the inbox, if it may be, as if threads had met at the lock. Whether it is open.
+impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
+    /// Consumers that read without the queue's lock at this moment.
     #[doc(hidden)]
-    pub fn open_inbox(&self) -> bool {
-        let mut state = self.core.lock();
-        self.core.open_inbox(&mut state);
-        state.has_inbox
+    pub fn leases(&self) -> usize {
+        self.core.with_leases(|state, _, _| state.log.leases.len())
     }
 
     /// Producers that wait for room.
     #[doc(hidden)]
     pub fn waiting_producers(&self) -> usize {
-        self.core.with(|state, _, _| state.waiting_producers())
+        self.core.with_leases(|state, _, _| state.waiting_producers())
     }
 
     /// Checks every invariant.

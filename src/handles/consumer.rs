@@ -10,15 +10,18 @@ use super::{Consumer, Queue};
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::keys::{ConsumerKey, Key, Predecessor};
+use crate::log::lane::{NoLease, Run};
 use crate::options::Start;
 use crate::stats::ConsumerStats;
-use crate::sync::Host;
+use crate::sync::{Host, thread};
 use crate::wait::list::{Condition, Enough};
 
+/// Messages for which a reader comes back at once that has found none.
+const SOME: u64 = 256;
 /// Messages that one hold of the lock passes over at the most.
 const AT_ONCE: usize = 4_000;
 
-impl<T: Send + 'static, H: Host> Consumer<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
     /// Its id.
     pub fn id(&self) -> Uuid {
         self.id
@@ -45,7 +48,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`], [`Error::Missed`].
     #[inline]
     pub fn read_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
-        self.queue.core.with_to_read(|state, _, fx| state.read(self.key, limit, false, fx, visit))
+        self.read_fitting_with(limit, u64::MAX, false, visit)
     }
 
     /// Passes the next message to `visit`, under the lock, in the usual case. None: nothing was done, continue with
@@ -53,12 +56,23 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     #[inline(always)]
     pub(crate) fn read_fast<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let core = &self.queue.core;
-        let mut state = core.enter_to_read()?;
-        if H::HAS_INBOX && state.has_inbox && state.is_at_end(self.key) {
-            cold_path();
-            core.collect(&mut state);
+        let mut visit = Some(visit);
+        match self.lane.read(&core.clock, &mut visit) {
+            Ok(read) => return read,
+            Err(NoLease) => cold_path(),
         }
-        state.read_fast(self.key, visit)
+        let visit = visit?;
+        let mut state = core.enter_to_read()?;
+        let read = state.read_fast(self.key, visit)?;
+        state.lease(self.key, false);
+        Some(read)
+    }
+
+    /// How many messages there are, up to `limit`, where that shows without the queue's lock.
+    #[inline]
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn ready(&self, limit: usize) -> Option<usize> {
+        self.lane.ready(limit)
     }
 
     /// [`read_with`](Self::read_with) with a limit in payload bytes, too: at least one message, however large it is. `goes_on`: the
@@ -71,18 +85,38 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
         limit: usize,
         max_bytes: u64,
         goes_on: bool,
-        visit: impl FnMut(Delivery<'_, T>),
+        mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
-        self.queue.core.with_to_read(|state, _, fx| {
+        let mut run = Run::default();
+        let mut left = max_bytes;
+        if !goes_on {
+            run = self.lane.read_all(&self.queue.core.clock, limit, max_bytes, |delivery| {
+                left = left.saturating_sub(delivery.size);
+                visit(delivery);
+            });
+            if run.is_all {
+                return Ok(run.count);
+            }
+        }
+        let (limit, goes_on) = (limit - run.count, goes_on || run.count > 0);
+        let rest = self.queue.core.with_own(self.key, |state, _, fx| {
             let count = match max_bytes {
                 u64::MAX => limit,
-                _ => state.fitting(self.key, limit, max_bytes)?,
+                _ => state.fitting(self.key, limit, left)?,
             };
-            match count == 0 && goes_on {
+            let read = match count == 0 && goes_on {
                 true => Ok(0),
-                false => state.read(self.key, count.max(1), goes_on, fx, visit),
-            }
-        })
+                false => state.read(self.key, count.max(1).min(limit), goes_on, fx, visit),
+            };
+            // Where threads run at the same time, the next message is often there before anyone waits for it.
+            state.lease(self.key, H::TRIES > 0);
+            read
+        });
+        match rest {
+            // What is amiss is told by the next call: this one returns what it has.
+            Err(_) if run.count > 0 => Ok(run.count),
+            rest => rest.map(|count| run.count + count),
+        }
     }
 
     /// Whether a read would return a message now, or fail.
@@ -90,13 +124,13 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn is_readable(&self) -> Result<bool, Error> {
-        self.queue.core.with_to_read(|state, _, _| state.is_readable(self.key))
+        self.queue.core.with_own(self.key, |state, _, _| state.is_readable(self.key))
     }
 
     /// Whether a reader that waits for a batch to fill need not wait any longer.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn is_enough(&self, enough: Enough) -> Result<bool, Error> {
-        self.queue.core.with_to_read(|state, _, _| state.is_enough(self.key, enough))
+        self.queue.core.with_own(self.key, |state, _, _| state.is_enough(self.key, enough))
     }
 
     /// Passes the newest message there is to `visit`, under the lock, and passes over all before it. False: none are there.
@@ -105,7 +139,11 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Those of [`read_with`](Self::read_with), and [`Error::IsMember`].
     pub fn read_latest_with(&self, mut visit: impl FnMut(Delivery<'_, T>)) -> Result<bool, Error> {
         loop {
-            match self.queue.core.with_to_read(|state, _, fx| state.read_latest(self.key, AT_ONCE, fx, &mut visit))? {
+            match self
+                .queue
+                .core
+                .with_own(self.key, |state, _, fx| state.read_latest(self.key, AT_ONCE, fx, &mut visit))?
+            {
                 (0, _) => return Ok(false),
                 (_, true) => return Ok(true),
                 _ => {}
@@ -116,7 +154,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// Counts a message that was read as passed over: what was missed before it comes with the next delivery.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn pass_over(&self, missed: u64) {
-        self.queue.core.with(|state, _, _| state.pass_over(self.key, missed));
+        self.queue.core.with_own(self.key, |state, _, _| state.pass_over(self.key, missed));
     }
 
     /// The next message, if one is there.
@@ -143,14 +181,47 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     where
         T: Clone,
     {
+        if let Some(read) = self.attempt_for_a_moment(|| self.read())? {
+            return Ok(Some(read));
+        }
         self.queue.block(Condition::Message(self.key), deadline(limit), |_| self.read(), park)
+    }
+
+    /// Calls `attempt`; where that is in vain, once more within the next few microseconds, if something is enqueued meanwhile.
+    ///
+    /// Where producers run at the same time, the next message is often there before this thread could be parked. A reader that
+    /// takes each message as soon as it is there would trade cache lines with its producer for each of them, and both would take
+    /// twice as long: so it comes back when there are some, or no more come. It touches nobody's lock meanwhile.
+    pub(crate) fn attempt_for_a_moment<R, E>(
+        &self,
+        mut attempt: impl FnMut() -> Result<Option<R>, E>,
+    ) -> Result<Option<R>, E> {
+        let mut start = self.lane.end();
+        if H::TRIES == 0 || start.is_none() {
+            let result = attempt()?;
+            if H::TRIES == 0 || result.is_some() {
+                return Ok(result);
+            }
+            start = self.lane.end();
+        }
+        let Some(start) = start else { return Ok(None) };
+        let mut seen = start;
+        for _ in 0..2 * H::TRIES {
+            thread::yield_now();
+            let published = self.lane.published();
+            if published - start >= SOME || published == seen && seen != start {
+                break;
+            }
+            seen = published;
+        }
+        if self.lane.published() == start { Ok(None) } else { attempt() }
     }
 
     /// Undoes the report of `count` missed messages by a delivery that the caller never received. The next delivery
     /// reports them.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn untell(&self, count: u64) {
-        self.queue.core.with(|state, _, _| state.untell(self.key, count));
+        self.queue.core.with_own(self.key, |state, _, _| state.untell(self.key, count));
     }
 
     /// Looks at the next message, and leaves it there.
@@ -158,7 +229,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn peek_with<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Result<Option<R>, Error> {
-        self.queue.core.with(|state, _, _| state.peek(self.key, visit))
+        self.queue.core.with_own(self.key, |state, _, _| state.peek(self.key, visit))
     }
 
     /// Seq of the next message to read.
@@ -166,7 +237,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn position(&self) -> Result<u64, Error> {
-        self.queue.core.with(|state, _, _| state.position(self.key))
+        self.queue.core.with_own(self.key, |state, _, _| state.position(self.key))
     }
 
     /// Puts the position elsewhere.
@@ -182,7 +253,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn has_more(&self) -> Result<bool, Error> {
-        self.queue.core.with(|state, _, _| state.has_more(self.key))
+        self.queue.core.with_own(self.key, |state, _, _| state.has_more(self.key))
     }
 
     /// Messages to read; in a group, those ready to be delivered again included.
@@ -190,7 +261,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn unread(&self) -> Result<u64, Error> {
-        self.queue.core.with(|state, _, _| state.unread(self.key))
+        self.queue.core.with_own(self.key, |state, _, _| state.unread(self.key))
     }
 
     /// Messages that left before they were read, since the consumer was added.
@@ -198,7 +269,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn missed(&self) -> Result<u64, Error> {
-        self.queue.core.with(|state, _, _| state.missed(self.key))
+        self.queue.core.with_own(self.key, |state, _, _| state.missed(self.key))
     }
 
     /// Messages missed since the last call; None: none so far, and more may come.
@@ -206,7 +277,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn take_missed(&self) -> Result<Option<u64>, Error> {
-        self.queue.core.with(|state, _, _| state.take_missed(self.key))
+        self.queue.core.with_own(self.key, |state, _, _| state.take_missed(self.key))
     }
 
     /// The last `limit` readings of messages that are held, oldest first: seq and wall time in microseconds.
@@ -214,7 +285,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn history(&self, limit: usize) -> Result<Vec<(u64, u64)>, Error> {
-        self.queue.core.with(|state, _, _| state.history(self.key, limit))
+        self.queue.core.with_own(self.key, |state, _, _| state.history(self.key, limit))
     }
 
     /// The figures.
@@ -222,7 +293,7 @@ impl<T: Send + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::ConsumerClosed`].
     pub fn stats(&self) -> Result<ConsumerStats, Error> {
-        self.queue.core.with(|state, now, _| state.consumer_stats(self.key, now))
+        self.queue.core.with_own(self.key, |state, now, _| state.consumer_stats(self.key, now))
     }
 
     /// Removes it from its queue. False if it was removed already.

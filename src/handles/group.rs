@@ -8,7 +8,7 @@ use crate::keys::{Key, Predecessor};
 use crate::stats::GroupStats;
 use crate::sync::{Host, lock};
 
-impl<T: Send + 'static, H: Host> Group<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
     /// A number that no other group or consumer of the queue has.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn serial(&self) -> u64 {
@@ -31,8 +31,11 @@ impl<T: Send + 'static, H: Host> Group<T, H> {
     /// [`Error::GroupClosed`].
     pub fn add_consumer(&self, name: Option<String>) -> Result<Consumer<T, H>, Error> {
         let id = Uuid::new_v4();
-        let key = self.queue.core.with(|state, _, _| state.add_member(self.key, id, name))?;
-        Ok(Consumer { queue: self.queue.clone(), key, id })
+        let identity = self.queue.core.with_leases(|state, _, _| {
+            let key = state.add_member(self.key, id, name)?;
+            state.identity(key)
+        })?;
+        Ok(self.queue.handle(identity))
     }
 
     /// Its members, in the order they were added.
@@ -42,9 +45,7 @@ impl<T: Send + 'static, H: Host> Group<T, H> {
                 return Vec::new();
             }
             let keys = state.members(self.key);
-            keys.into_iter()
-                .filter_map(|key| Some(Consumer { queue: self.queue.clone(), key, id: state.consumer(key).ok()?.id }))
-                .collect()
+            keys.into_iter().filter_map(|key| Some(self.queue.handle(state.identity(key).ok()?))).collect()
         })
     }
 
@@ -53,7 +54,7 @@ impl<T: Send + 'static, H: Host> Group<T, H> {
     /// # Errors
     /// [`Error::GroupClosed`].
     pub fn stats(&self) -> Result<GroupStats, Error> {
-        self.queue.core.with(|state, now, _| state.group_stats(self.key, now))
+        self.queue.core.with_leases(|state, now, _| state.group_stats(self.key, now))
     }
 
     /// Ends it, with all its members. False if it was ended already.

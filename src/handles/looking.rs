@@ -15,10 +15,10 @@ use crate::time::clock::Now;
 /// Consumers or groups that are looked at under one hold of the lock.
 const AT_ONCE: usize = 64;
 
-impl<T: Send + 'static, H: Host> Queue<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     /// Messages held.
     pub fn len(&self) -> u64 {
-        self.core.with(|state, _, _| state.log.len())
+        self.core.with_leases(|state, _, _| state.log.len())
     }
 
     /// Whether no message is held.
@@ -28,12 +28,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Bytes held: payloads and overhead.
     pub fn memory_usage(&self) -> u64 {
-        self.core.with(|state, _, _| state.budget.bytes())
+        self.core.with_leases(|state, _, _| state.budget.bytes())
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        self.core.with(|state, _, _| state.closed)
+        self.core.with_leases(|state, _, _| state.closed)
     }
 
     /// The figures, all of one moment.
@@ -44,7 +44,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Shows up to `limit` of the messages held, from the first at or after `seq` on, under the queue's lock. Nobody has
     /// read them by that.
     pub fn look(&self, seq: u64, limit: usize, visit: impl FnMut(Delivery<'_, T>)) {
-        self.core.with(|state, _, _| state.look(seq, limit, visit));
+        self.core.with_leases(|state, _, _| state.look(seq, limit, visit));
     }
 
     /// The figures of every consumer, in the order they were added: those of up to 64 are of one moment, each one's always.
@@ -82,10 +82,8 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Handles of all consumers, in the order they were added.
     pub fn consumers(&self) -> Vec<Consumer<T, H>> {
-        let ids = self.look_at_each(State::consumer_keys, |state, key, _, all| {
-            all.extend(state.consumer(key).map(|consumer| (key, consumer.id)));
-        });
-        ids.into_iter().map(|(key, id)| Consumer { queue: self.clone(), key, id }).collect()
+        let identities = self.look_at_each(State::consumer_keys, |state, key, _, all| all.extend(state.identity(key)));
+        identities.into_iter().map(|identity| self.handle(identity)).collect()
     }
 
     /// Names of all groups, in the order they were added.

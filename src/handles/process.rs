@@ -4,7 +4,7 @@ use super::Queue;
 use crate::sync::Host;
 use crate::time::NEVER;
 
-impl<T: Send + 'static, H: Host> Queue<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     /// Keeps the queue still over a fork.
     pub(crate) fn before_fork(&self) {
         self.core.before_fork();
@@ -17,6 +17,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
             return;
         }
         let mut state = self.core.lock();
+        state.reset_lanes();
         std::mem::forget(state.forget_waiters());
         let due = if self.core.clock.runs() { state.due() } else { NEVER };
         state.armed = due;

@@ -1,7 +1,6 @@
 //! What a queue's handle does.
 
 use std::convert::Infallible;
-use std::hint::cold_path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::sync::{Host, lock};
 use crate::time::clock::Now;
 use crate::wait::list::{Condition, Ticket};
 
-impl<T: Send + 'static, H: Host> Queue<T, H> {
+impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     /// A new queue.
     pub fn new(options: &Options) -> Self {
         Queue { core: Arc::new(Core::new(options)) }
@@ -50,19 +49,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// room, if any. None: `payload` is untouched, continue with [`try_enqueue`](Self::try_enqueue).
     #[inline(always)]
     pub(crate) fn enqueue_fast(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
-        if H::HAS_INBOX && self.core.inbox.may_be_open() {
-            cold_path();
-            if let Some(seq) = self.core.inbox.post::<H>(payload, size, &self.core.clock) {
-                return Some(seq);
-            }
-        }
-        let mut state = self.core.enter_to_add()?;
-        let seq = state.enqueue_fast(payload, size);
-        if H::HAS_INBOX && state.is_contended {
-            cold_path();
-            self.core.open_inbox(&mut state);
-        }
-        seq
+        self.core.enter_to_add()?.enqueue_fast(payload, size)
     }
 
     /// Adds all of a batch in the usual case. None: nothing was taken from `each`, continue with
@@ -88,12 +75,12 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         lifetime: Lifetime,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        self.core.with(|state, _, fx| state.enqueue(each, need, lifetime, ticket, fx))
+        self.core.with_leases(|state, _, fx| state.enqueue(each, need, lifetime, ticket, fx))
     }
 
     /// Adds all of a batch that is in slots, or nothing. A refusal leaves it where it is.
     pub(crate) fn try_enqueue_prepared(&self, batch: &mut Batch<T>, ticket: Option<&Ticket>) -> Result<u64, Error> {
-        self.core.with(|state, _, fx| state.enqueue_prepared(batch, ticket, fx))
+        self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, ticket, fx))
     }
 
     /// The same at once: a refusal counts.
@@ -103,7 +90,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         need: Need,
         lifetime: Lifetime,
     ) -> Result<u64, Error> {
-        self.core.with(|state, _, fx| {
+        self.core.with_leases(|state, _, fx| {
             let result = state.enqueue(each, need, lifetime, None, fx);
             if let Err(Error::Full(_)) = result {
                 state.reject(need);
@@ -114,7 +101,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Counts a refusal.
     pub(crate) fn reject(&self, need: Need) {
-        self.core.with(|state, _, _| state.reject(need));
+        self.core.with_leases(|state, _, _| state.reject(need));
     }
 
     /// Adds a message of `size` payload bytes at once, and returns its seq.
@@ -174,15 +161,18 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         let mut one = Some((payload, size)).into_iter();
         let need = Need::one(size);
         let mut refused = Error::Closed;
-        let attempt = |ticket: Option<&Ticket>| match self.try_enqueue(&mut one, need, Lifetime::Queue, ticket) {
+        let mut attempt = |ticket: Option<&Ticket>| match self.try_enqueue(&mut one, need, Lifetime::Queue, ticket) {
             Err(Error::Full(full)) if !full.is_hopeless() => {
                 refused = Error::Full(full);
                 Ok(None)
             }
             result => result.map(Some),
         };
-        let result = self.block(Condition::Space(need), deadline(limit), attempt, park);
-        let result = result.and_then(|seq| seq.ok_or(refused));
+        let added = match attempt(None) {
+            Ok(None) => self.block(Condition::Space(need), deadline(limit), attempt, park),
+            added => added,
+        };
+        let result = added.and_then(|seq| seq.ok_or(refused));
         if let Err(Error::Full(_)) = result {
             self.reject(need);
         }
@@ -217,8 +207,11 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
         after: &[Predecessor],
     ) -> Result<Consumer<T, H>, Error> {
         let id = Uuid::new_v4();
-        let key = self.core.with(|state, _, fx| state.add_consumer(id, name, start, policy, after, fx))?;
-        Ok(Consumer { queue: self.clone(), key, id })
+        let identity = self.core.with(|state, _, fx| {
+            let key = state.add_consumer(id, name, start, policy, after, fx)?;
+            state.identity(key)
+        })?;
+        Ok(self.handle(identity))
     }
 
     /// Adds a group.
@@ -257,7 +250,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// The group of that name.
     pub fn group(&self, name: &str) -> Option<Group<T, H>> {
-        let key = self.core.with(|state, _, _| state.find_group(name))?;
+        let key = self.core.with_leases(|state, _, _| state.find_group(name))?;
         Some(Group { queue: self.clone(), key })
     }
 
@@ -283,20 +276,20 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     /// Says what has become of a delivery. False: it is too late. The message has left, or somebody has settled it, or, for
     /// a nack and for work in progress, a later delivery has taken this one's place.
     pub fn settle(&self, receipt: &Receipt, how: Settle) -> bool {
-        self.core.with(|state, _, fx| state.settle(receipt, how, fx))
+        self.core.with_leases(|state, _, fx| state.settle(receipt, how, fx))
     }
 
     /// The consumer of an id.
     pub fn consumer(&self, id: Uuid) -> Option<Consumer<T, H>> {
-        let key = self.core.with(|state, _, _| state.find_consumer(id))?;
-        Some(Consumer { queue: self.clone(), key, id })
+        let identity = self.core.with_leases(|state, _, _| state.identity(state.find_consumer(id)?).ok())?;
+        Some(self.handle(identity))
     }
 
     // --- time and limits ----------------------------------------------------------------------------------------------
 
     /// Nanoseconds that a message lives; None: for ever.
     pub fn ttl(&self) -> Option<u64> {
-        self.core.with(|state, _, _| state.ttl())
+        self.core.with_leases(|state, _, _| state.ttl())
     }
 
     /// Changes it, at once for what is held, too.
@@ -307,7 +300,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// Whether messages expire.
     pub fn expires(&self) -> bool {
-        self.core.with(|state, _, _| state.expires())
+        self.core.with_leases(|state, _, _| state.expires())
     }
 
     /// Switches expiration on or off.
@@ -339,7 +332,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// The limit on bytes.
     pub fn max_bytes(&self) -> u64 {
-        self.core.with(|state, _, _| state.budget.max_bytes())
+        self.core.with_leases(|state, _, _| state.budget.max_bytes())
     }
 
     /// Changes it, also below what is held.
@@ -349,7 +342,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
 
     /// The limit on messages.
     pub fn max_items(&self) -> Option<u64> {
-        self.core.with(|state, _, _| state.budget.max_items)
+        self.core.with_leases(|state, _, _| state.budget.max_items)
     }
 
     /// Changes it, also below what is held.
@@ -364,6 +357,7 @@ impl<T: Send + 'static, H: Host> Queue<T, H> {
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
         let (mut state, _) = self.core.lock_up_to_date(&mut fx);
+        state.recall_all();
         state.close(immediate, &mut fx);
         drop(state);
         self.core.apply_here(fx);

@@ -150,6 +150,30 @@ impl Reads {
         }
     }
 
+    /// Whether a batch of up to `most` messages, read at about `at`, can be recorded by [`in_place`](Self::in_place).
+    pub(crate) fn has_place_for(&self, first: u64, most: usize, at: u64) -> bool {
+        if most as u64 >= SHORTEST_BATCH {
+            return self.runs.len() < self.runs.capacity();
+        }
+        match self.runs.back() {
+            Some(Run { first: began, at: then, kind: Kind::Singles(offsets) }) => {
+                *began + offsets.len() as u64 == first
+                    && offsets.capacity() - offsets.len() >= most
+                    && (at / 1000).saturating_sub(*then) < u64::from(BRIDGED / 2)
+            }
+            _ => false,
+        }
+    }
+
+    /// Records a batch in the memory that is there, as [`has_place_for`](Self::has_place_for) has found.
+    pub(crate) fn in_place(&mut self, first: u64, count: u64, most: usize, at: u64) {
+        if (most as u64) < SHORTEST_BATCH {
+            (first..first + count).for_each(|seq| self.single(seq, at));
+        } else {
+            self.push(Run { first, at: at / 1000, kind: Kind::Batch(count) });
+        }
+    }
+
     fn push(&mut self, run: Run) {
         if self.runs.len() == self.runs.capacity() {
             self.runs.reserve_exact(1 + self.runs.len() / 2);

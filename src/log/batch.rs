@@ -1,6 +1,8 @@
 //! Messages that were put into slots before they are added: a large batch is then added in a short hold of the lock.
 
-use super::chunk::{CHUNK_SIZE, Slot, Stamp};
+use super::chunk::CHUNK_SIZE;
+use super::slot::{Slot, Stamp};
+use super::slots::Slots;
 use crate::need::Need;
 use crate::options::Lifetime;
 use crate::time::NEVER;
@@ -11,7 +13,7 @@ pub(crate) const LARGE: usize = 10 * CHUNK_SIZE;
 /// The slots of one chunk. Their times count from the moment at which they are added.
 #[derive(Debug)]
 pub(crate) struct Run<T> {
-    pub(crate) slots: Vec<Slot<T>>,
+    pub(crate) slots: Slots<T>,
     /// When they end, if they have a lifetime of their own that does.
     pub(crate) deadlines: Vec<u64>,
     /// Payload bytes.
@@ -32,7 +34,7 @@ impl<T> Batch<T> {
         let stamp = Stamp::new(0, lifetime != Lifetime::Queue);
         let mut batch = Batch { runs: Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE)), need: Need::NONE, lifetime };
         while each.len() > 0 {
-            let mut slots = Vec::with_capacity(each.len().min(CHUNK_SIZE));
+            let mut slots = Slots::with_capacity(each.len().min(CHUNK_SIZE));
             let mut through = 0u64;
             for (payload, size) in each.by_ref().take(CHUNK_SIZE) {
                 through = size.wrapping_add(through);
@@ -65,6 +67,6 @@ impl<T> Batch<T> {
     /// The payloads, until they are added.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn payloads(&self) -> impl Iterator<Item = &T> {
-        self.runs.iter().flat_map(|run| &run.slots).filter_map(|slot| slot.payload.as_ref())
+        self.runs.iter().flat_map(|run| run.slots.from(0)).filter_map(|slot| slot.payload.as_ref())
     }
 }

@@ -3,46 +3,14 @@
 //! A chunk is *dense* when its slots are those of consecutive seqs; messages that have left are holes in it. A chunk with too
 //! many holes is *compacted*: it keeps the slots of what is held, with their seqs beside them (`compaction.rs`).
 
+use super::slots::Slots;
 use crate::time::NEVER;
 
-/// Slots in a chunk.
-pub const CHUNK_SIZE: usize = 1000;
+/// Slots in a chunk. (In loom's models, few enough to go from one to the next.)
+pub const CHUNK_SIZE: usize = if cfg!(loom) { 4 } else { 1000 };
 
 /// No chunk: the end of a link.
 pub(crate) const NIL: usize = usize::MAX;
-
-/// When a message was enqueued by the monotonic clock, and whether its time to live is its own.
-///
-/// Bit 0 is the flag, the rest nanoseconds: 292 years of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(u64);
-
-impl Stamp {
-    pub(crate) fn new(mono: u64, own_ttl: bool) -> Self {
-        Stamp(mono << 1 | u64::from(own_ttl))
-    }
-
-    pub(crate) fn mono(self) -> u64 {
-        self.0 >> 1
-    }
-
-    pub(crate) fn has_own_ttl(self) -> bool {
-        self.0 & 1 == 1
-    }
-}
-
-/// One message.
-#[derive(Debug)]
-pub(crate) struct Slot<T> {
-    /// The payload; None once it has left.
-    pub(crate) payload: Option<T>,
-    /// Payload bytes of the chunk's slots up to and including this one, modulo 2^64: sizes of ranges are differences.
-    pub(crate) through: u64,
-    /// Enqueue time by the monotonic clock, from the chunk's `mono` on.
-    pub(crate) stamp: Stamp,
-    /// Enqueue time by the wall clock, nanoseconds since the epoch, from the chunk's `wall` on.
-    pub(crate) wall: u64,
-}
 
 /// A chunk of the list. Its links are keys, so a stale one can only lead to the wrong chunk, never to freed memory.
 #[derive(Debug)]
@@ -63,7 +31,7 @@ pub(crate) struct Chunk<T> {
     /// How many of those have a time to live of their own.
     pub(crate) own: u32,
     /// The slots, in order of seq, at most CHUNK_SIZE.
-    pub(crate) slots: Vec<Slot<T>>,
+    pub(crate) slots: Slots<T>,
     /// The seqs of the slots, from the base on; empty while the chunk is dense.
     pub(crate) offsets: Vec<u32>,
     /// Deadlines of messages with a ttl of their own, by slot, relative to `mono`; NEVER for the others. Only as long
@@ -116,7 +84,7 @@ impl<T> Chunk<T> {
     }
 
     /// A chunk without slots, not linked yet.
-    pub(crate) fn new(base: u64, before: u64, slots: Vec<Slot<T>>) -> Self {
+    pub(crate) fn new(base: u64, before: u64, slots: Slots<T>) -> Self {
         Chunk {
             base,
             prev: NIL,
@@ -142,7 +110,7 @@ impl<T> Chunk<T> {
 
     /// The first deadline of what is held; NEVER: there is none.
     pub(crate) fn first_deadline(&self) -> u64 {
-        let held = self.slots.iter().zip(&self.deadlines).filter(|(slot, _)| slot.payload.is_some());
+        let held = self.slots.from(0).zip(&self.deadlines).filter(|(slot, _)| slot.payload.is_some());
         held.map(|(_, &deadline)| deadline.saturating_add(self.mono)).min().unwrap_or(NEVER)
     }
 
@@ -160,13 +128,12 @@ impl<T> Chunk<T> {
         self.slots.get(index).map_or(0, |slot| slot.through.wrapping_sub(self.through_before(index)))
     }
 
-    /// Takes the payload of a slot out.
+    /// Takes the payload of a slot out, at which no lease may look any more.
     #[inline]
     pub(crate) fn take(&mut self, index: usize) -> Option<T> {
-        let slot = self.slots.get_mut(index)?;
-        let payload = slot.payload.take()?;
+        let payload = self.slots.take(index)?;
         self.live -= 1;
-        self.own -= u32::from(slot.stamp.has_own_ttl());
+        self.own -= u32::from(self.slots[index].stamp.has_own_ttl());
         Some(payload)
     }
 

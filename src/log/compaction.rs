@@ -9,8 +9,10 @@
 //! Each compaction moves at most a chunk's slots, after a tenth of them or more has left: a constant cost for each message.
 
 use super::Log;
-use super::chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
+use super::chunk::{CHUNK_SIZE, Chunk, NIL};
 use super::index::Held;
+use super::slot::{Slot, Stamp};
+use super::slots::Slots;
 use crate::need::MESSAGE_OVERHEAD;
 use crate::time::NEVER;
 
@@ -45,14 +47,14 @@ impl<T> Chunk<T> {
             }
         }
         let end = self.before.wrapping_add(self.slots.last().map_or(0, |slot| slot.through));
-        let mut slots = Vec::with_capacity(live);
-        slots.extend(std::mem::take(&mut self.slots).into_iter().filter(|slot| slot.payload.is_some()));
-        (self.slots, self.deadlines) = (slots, deadlines);
+        let mut slots = Slots::with_capacity(live);
         let mut through = 0u64;
-        for (slot, size) in self.slots.iter_mut().zip(sizes) {
+        let kept = std::mem::replace(&mut self.slots, Slots::none()).into_iter().filter(|slot| slot.payload.is_some());
+        for (slot, size) in kept.zip(sizes) {
             through = size.wrapping_add(through);
-            slot.through = through;
+            slots.push(Slot { through, ..slot });
         }
+        (self.slots, self.deadlines) = (slots, deadlines);
         // Its end stays where it was, so that sums from there to the end of the log are right.
         self.before = end.wrapping_sub(through);
         self.base = seqs.first().copied().unwrap_or(self.base);
@@ -66,8 +68,9 @@ impl<T> Chunk<T> {
         let (mono, wall) = (self.mono, self.wall);
         let room = self.slots.capacity() - self.slots.len();
         if room < other.slots.len() {
-            self.slots.reserve_exact(other.slots.len() + self.slots.len() / 8);
-            self.offsets.reserve_exact(other.slots.len() + self.offsets.len() / 8);
+            let more = other.slots.len() + self.slots.len() / 8;
+            self.slots.reserve(more);
+            self.offsets.reserve_exact(more);
         }
         if !other.deadlines.is_empty() || !self.deadlines.is_empty() {
             self.deadlines.resize(self.slots.len(), NEVER);
@@ -79,12 +82,14 @@ impl<T> Chunk<T> {
         let shift = (other.base - self.base) as u32;
         self.offsets.extend(other.offsets.iter().map(|offset| offset + shift));
         // Times are as of this chunk from here on: what is later than the first is never before it.
-        self.slots.extend(other.slots.into_iter().map(|slot| Slot {
-            through: held.wrapping_add(slot.through),
-            stamp: Stamp::new((slot.stamp.mono() + other.mono).wrapping_sub(mono), slot.stamp.has_own_ttl()),
-            wall: (slot.wall + other.wall).wrapping_sub(wall),
-            ..slot
-        }));
+        for slot in other.slots.into_iter() {
+            self.slots.push(Slot {
+                through: held.wrapping_add(slot.through),
+                stamp: Stamp::new((slot.stamp.mono() + other.mono).wrapping_sub(mono), slot.stamp.has_own_ttl()),
+                wall: (slot.wall + other.wall).wrapping_sub(wall),
+                ..slot
+            });
+        }
     }
 }
 
@@ -94,6 +99,7 @@ impl<T> Log<T> {
         if key == self.front || key == self.filling || !self.chunks.get(key).is_some_and(Chunk::is_sparse) {
             return;
         }
+        self.leases.vacate_chunk(key);
         let chunk = &mut self.chunks[key];
         let base = chunk.base;
         chunk.compact();
@@ -124,6 +130,7 @@ impl<T> Log<T> {
 
     /// Unlinks a chunk and takes it out.
     pub(super) fn take_out(&mut self, key: usize) -> Chunk<T> {
+        self.leases.vacate_chunk(key);
         let chunk = self.chunks.remove(key);
         match self.chunks.get_mut(chunk.prev) {
             Some(prev) => prev.next = chunk.next,

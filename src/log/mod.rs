@@ -11,9 +11,14 @@ mod check;
 pub(crate) mod chunk;
 mod compaction;
 mod counting;
+pub(crate) mod granting;
 mod index;
+pub(crate) mod lane;
+pub(crate) mod lease;
 mod removal;
 mod removed;
+mod slot;
+mod slots;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -27,9 +32,12 @@ use crate::options::Lifetime;
 use crate::time::NEVER;
 use crate::time::clock::Now;
 use batch::{Batch, Run};
-use chunk::{CHUNK_SIZE, Chunk, NIL, Slot, Stamp};
+use chunk::{CHUNK_SIZE, Chunk, NIL};
 use index::{Held, Index};
+use lease::Leases;
 pub(crate) use removed::Removed;
+use slot::{Slot, Stamp};
+use slots::Slots;
 
 /// A message in place.
 #[derive(Debug)]
@@ -76,7 +84,11 @@ pub(crate) struct Log<T> {
     /// All chunks but the one that is being filled.
     index: Index,
     /// The slots of a chunk that emptied, for the next one.
-    spare: Vec<Slot<T>>,
+    spare: Option<Slots<T>>,
+    /// No slots.
+    none: Slots<T>,
+    /// What consumers read by themselves.
+    pub(crate) leases: Leases<T>,
 }
 
 impl<T> Log<T> {
@@ -93,7 +105,9 @@ impl<T> Log<T> {
             filling: NIL,
             filling_due: NEVER,
             index: Index::new(),
-            spare: Vec::new(),
+            spare: None,
+            none: Slots::none(),
+            leases: Leases::new(),
         }
     }
 
@@ -117,7 +131,7 @@ impl<T> Log<T> {
     pub(crate) fn append(&mut self, payload: T, size: u64, now: Now) -> u64 {
         let (seq, all) = (self.next, self.through.wrapping_add(size));
         let chunk = match self.chunks.get_mut(self.filling) {
-            Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
+            Some(chunk) if chunk.slots.has_room() => chunk,
             _ => {
                 cold_path();
                 self.append_chunk()
@@ -130,6 +144,7 @@ impl<T> Log<T> {
         self.next += 1;
         self.len += 1;
         self.bytes += size;
+        self.leases.published.publish(self.next);
         seq
     }
 
@@ -143,6 +158,10 @@ impl<T> Log<T> {
     ) -> Need {
         let mut need = Need::NONE;
         let stamp = Stamp::new(now.mono, own.is_some());
+        if own.is_some() {
+            // A lease knows one deadline for all that comes.
+            self.leases.vacate_chunk(self.filling);
+        }
         while each.len() > 0 {
             let chunk = match self.chunks.get_mut(self.filling) {
                 Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
@@ -169,42 +188,7 @@ impl<T> Log<T> {
         }
         self.len += need.items;
         self.bytes += need.bytes;
-        need
-    }
-
-    /// Bytes of all payloads ever enqueued, modulo 2^64.
-    pub(crate) fn through(&self) -> u64 {
-        self.through
-    }
-
-    /// Adds messages that are in slots already, without a lifetime of their own, at the end, and returns what they need. Their
-    /// `through` counts from [`through`](Self::through) on.
-    pub(crate) fn append_slots(&mut self, mut slots: Vec<Slot<T>>) -> Need {
-        let (first, start) = (self.next, self.through);
-        let mut done = 0;
-        while !slots.is_empty() {
-            let chunk = match self.chunks.get_mut(self.filling) {
-                Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
-                _ => self.append_chunk(),
-            };
-            let added = slots.len().min(CHUNK_SIZE - chunk.slots.len());
-            let before = chunk.through_before(chunk.slots.len());
-            let last = slots[added - 1].through.wrapping_sub(start);
-            chunk.slots.extend(slots.drain(..added).map(|slot| Slot {
-                through: before.wrapping_add(slot.through.wrapping_sub(start).wrapping_sub(done)),
-                ..slot
-            }));
-            chunk.live += added as u32;
-            done = last;
-            self.through = start.wrapping_add(done);
-            self.next += added as u64;
-        }
-        let need = Need { bytes: done, items: self.next - first };
-        self.len += need.items;
-        self.bytes += need.bytes;
-        if self.spare.capacity() == 0 {
-            self.spare = slots;
-        }
+        self.leases.published.publish(self.next);
         need
     }
 
@@ -227,19 +211,14 @@ impl<T> Log<T> {
         }
         self.len += need.items;
         self.bytes += need.bytes;
+        self.leases.published.publish(self.next);
         need
-    }
-
-    /// An empty list of slots: the one for the next chunk, if it is there.
-    pub(crate) fn take_spare(&mut self) -> Vec<Slot<T>> {
-        std::mem::take(&mut self.spare)
     }
 
     #[cold]
     fn append_chunk(&mut self) -> &mut Chunk<T> {
         self.close_filling();
-        let mut slots = std::mem::take(&mut self.spare);
-        slots.reserve_exact(CHUNK_SIZE);
+        let slots = self.spare.take().unwrap_or_else(|| Slots::with_capacity(CHUNK_SIZE));
         self.filling = self.link(Chunk::new(self.next, self.through, slots));
         &mut self.chunks[self.filling]
     }
@@ -266,7 +245,11 @@ impl<T> Log<T> {
             return;
         }
         let (items, bytes) = chunk.live_from(0);
-        chunk.slots.shrink_to_fit(); // where a batch ends it early
+        if chunk.slots.len() < CHUNK_SIZE {
+            // A batch ends it early.
+            self.leases.vacate_chunk(key);
+            chunk.slots.shrink_to_fit();
+        }
         self.index.push(chunk.base, key, Held { items, bytes }, due);
         self.compact(key);
     }
@@ -323,7 +306,7 @@ impl<T> Log<T> {
         while let Some(chunk) = self.chunks.get(key) {
             seq = seq.max(chunk.base);
             let from = chunk.index(seq);
-            if let Some(offset) = chunk.slots[from..].iter().position(|slot| slot.payload.is_some()) {
+            if let Some(offset) = chunk.slots.from(from).position(|slot| slot.payload.is_some()) {
                 *hint = key;
                 return Self::found(chunk, from + offset);
             }
@@ -337,9 +320,9 @@ impl<T> Log<T> {
     #[inline]
     pub(crate) fn following(&self, seq: u64, hint: usize) -> impl Iterator<Item = Found<'_, T>> {
         let chunk = self.chunks.get(hint).filter(|chunk| chunk.is_dense());
-        let index = |chunk: &Chunk<T>| (seq + 1 - chunk.base) as usize;
-        let slots = chunk.and_then(|chunk| chunk.slots.get(index(chunk)..)).unwrap_or(&[]);
-        let mut before = chunk.map_or(0, |chunk| chunk.through_before(index(chunk)));
+        let from = chunk.map_or(0, |chunk| (seq + 1 - chunk.base) as usize);
+        let slots = chunk.map_or(&self.none, |chunk| &chunk.slots).from(from);
+        let mut before = chunk.map_or(0, |chunk| chunk.through_before(from));
         let (mono, wall) = chunk.map_or((0, 0), |chunk| (chunk.mono, chunk.wall));
         (seq + 1..).zip(slots).map_while(move |(seq, slot)| {
             let payload = slot.payload.as_ref()?;
@@ -360,7 +343,7 @@ impl<T> Log<T> {
         std::iter::from_fn(move || {
             let chunk = self.chunks.get(key)?;
             key = chunk.next;
-            Some(chunk.slots.iter().filter_map(|slot| slot.payload.as_ref()))
+            Some(chunk.slots.from(0).filter_map(|slot| slot.payload.as_ref()))
         })
         .flatten()
     }

@@ -1,7 +1,7 @@
 //! How messages leave the log: one by one, or in whole chunks. Nothing is dropped here.
 
 use super::Log;
-use super::chunk::Chunk;
+use super::chunk::{CHUNK_SIZE, Chunk};
 use super::index::Held;
 use super::removed::Removed;
 use crate::need::Need;
@@ -31,6 +31,7 @@ impl<T> Log<T> {
         if !may(need) {
             return None;
         }
+        self.leases.vacate(key, self.head);
         let payload = chunk.take(index)?;
         let (base, head) = (chunk.base, chunk.seq(index + 1));
         self.head = head;
@@ -56,6 +57,7 @@ impl<T> Log<T> {
         let key = self.chunk_at(seq, hint);
         let chunk = self.chunks.get_mut(key)?;
         let index = chunk.find(seq)?;
+        self.leases.vacate(key, seq);
         let payload = chunk.take(index)?;
         removed.take(seq, Some(payload));
         let (base, need) = (chunk.base, Need::one(chunk.size(index)));
@@ -89,6 +91,7 @@ impl<T> Log<T> {
                 need = need.and(Need::one(chunk.size(index)));
                 let seq = chunk.seq(index);
                 (swept.from, swept.upto) = (swept.from.min(seq), swept.upto.max(seq + 1));
+                self.leases.vacate(key, seq);
                 removed.take(seq, chunk.take(index));
             }
             let base = chunk.base;
@@ -163,6 +166,7 @@ impl<T> Log<T> {
                     Some(false) => {}
                     Some(true) => {
                         need = need.and(Need::one(chunk.size(index)));
+                        self.leases.vacate(key, seq);
                         removed.take(seq, chunk.take(index));
                     }
                 }
@@ -208,9 +212,7 @@ impl<T> Log<T> {
         if let Some(chunk) = self.chunks.get(key) {
             let from = chunk.index(head.max(chunk.base));
             hint = key;
-            if let Some(offset) =
-                chunk.slots.get(from..).and_then(|slots| slots.iter().position(|s| s.payload.is_some()))
-            {
+            if let Some(offset) = chunk.slots.from(from).position(|slot| slot.payload.is_some()) {
                 self.head = chunk.seq(from + offset);
                 return;
             }
@@ -222,9 +224,10 @@ impl<T> Log<T> {
         let chunk = self.take_out(key);
         if chunk.live > 0 {
             removed.chunks.push(chunk.slots);
-        } else if self.spare.capacity() == 0 && chunk.is_dense() {
-            self.spare = chunk.slots;
-            self.spare.clear(); // nothing but holes: no payload is dropped here
+        } else if self.spare.is_none() && chunk.slots.capacity() == CHUNK_SIZE {
+            let mut slots = chunk.slots;
+            slots.clear(); // nothing but holes: no payload is dropped here
+            self.spare = Some(slots);
         }
     }
 }

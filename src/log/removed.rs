@@ -1,6 +1,7 @@
 //! What left the log, on its way to where it is dropped.
 
-use super::chunk::{CHUNK_SIZE, Slot};
+use super::chunk::CHUNK_SIZE;
+use super::slots::Slots;
 
 /// What left the log, kept together so that it can be dropped elsewhere.
 #[derive(Debug)]
@@ -10,7 +11,7 @@ pub(crate) struct Removed<T> {
     /// Their seqs, where somebody asks for them; then no chunk leaves whole.
     pub(crate) seqs: Option<Vec<u64>>,
     /// The slots of chunks that left whole.
-    pub(crate) chunks: Vec<Vec<Slot<T>>>,
+    pub(crate) chunks: Vec<Slots<T>>,
 }
 
 impl<T> Removed<T> {

@@ -12,7 +12,7 @@ fn messages_are_read_once_and_in_order() {
 }
 
 /// What is enqueued is read once and in order.
-pub(super) fn read_while_enqueuing(queue: &Queue, reader: &Consumer) {
+fn read_while_enqueuing(queue: &Queue, reader: &Consumer) {
     let producer = spawn(queue, |queue| enqueue_all(&queue, 1..=2));
     let mut contents: Vec<u64> = [read(reader), read(reader)].into_iter().filter_map(Result::unwrap).collect();
     producer.join().unwrap();
@@ -85,7 +85,7 @@ fn an_enqueue_during_expiry_is_expired_or_held_but_not_both() {
 }
 
 /// One is held, another comes while the first expires: that one is expired or held, but not both.
-pub(super) fn expire_while_enqueuing(queue: &Queue, reader: &Consumer, clock: &ManualClock) {
+fn expire_while_enqueuing(queue: &Queue, reader: &Consumer, clock: &ManualClock) {
     let producer = spawn(queue, |queue| enqueue(&queue, 2).unwrap());
     clock.advance(TTL);
     queue.force_expiration();

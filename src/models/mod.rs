@@ -21,8 +21,8 @@ use crate::{
 
 mod enqueuing;
 mod grouped;
+mod leasing;
 mod parts;
-mod posting;
 mod waiting;
 
 type Queue = crate::Queue<Letter>;

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::type_object::PyTypeInfo;
 use pyo3::types::{PyDateTime, PyList, PyString};
 use uuid::{Builder, Uuid, Variant, Version};
 
@@ -16,7 +17,7 @@ use super::aio::mailbox::waking;
 use super::arguments::Delay;
 use super::engine::{Engine, WeakEngine};
 use super::errors;
-use super::host::detach;
+use super::host::detach::{self, FREE_THREADED};
 use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle};
 
 /// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
@@ -43,6 +44,18 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn new(name: Bound<'_, PyString>, engine: &Engine) -> Self {
         Source { name: name.unbind(), salt: Uuid::new_v4().as_u128() as u32, engine: engine.downgrade() }
+    }
+
+    /// The one for a consumer's messages. Where threads run at the same time it is another object with the same contents, so
+    /// that two consumers do not share the reference count that each of their messages changes.
+    pub(super) fn of_consumer(py: Python<'_>, of_queue: &Py<Source>) -> Py<Source> {
+        let shared = || of_queue.clone_ref(py);
+        if !FREE_THREADED {
+            return shared();
+        }
+        let Source { name, salt, engine } = of_queue.get();
+        let own = Source { name: name.clone_ref(py), salt: *salt, engine: engine.clone() };
+        Py::new(py, own).unwrap_or_else(|_| shared())
     }
 }
 
@@ -128,7 +141,11 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
         } else {
             ffi::Py_DECREF(payload);
         }
-        ffi::Py_DECREF(class.cast());
+        // Without the GIL, CPython counts the instances of a class in each thread, but an extension has only the count that
+        // all threads share, and two readers would take turns at it. The class lives as long as the process anyway.
+        if !FREE_THREADED {
+            ffi::Py_DECREF(class.cast());
+        }
     }
 }
 
@@ -178,12 +195,13 @@ fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
     if fields == 0 {
         return Bound::new(py, message);
     }
-    let class = py.get_type::<Message>();
+    // The class itself, not a reference of ours to it: two readers would take turns at its count.
+    let class = Message::type_object_raw(py);
     // SAFETY: the class allocates its instances, zeroed and with their header in place; what else PyO3 keeps in one is all
     // zeros at first, as `install` has seen. The fields are written once, before anybody else sees them: an allocation may
     // run the garbage collector, but only starts to track the object at its end, and no code that is ours runs after it.
     unsafe {
-        let object = ffi::PyType_GenericAlloc(class.as_type_ptr(), 0);
+        let object = ffi::PyType_GenericAlloc(class, 0);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
         object.as_ptr().byte_add(fields).cast::<Message>().write(message);
         Ok(object.cast_into_unchecked())

@@ -49,6 +49,8 @@ impl Drop for Queue {
 pub(super) struct Consumer {
     pub(super) consumer: EngineConsumer,
     pub(super) queue: Py<Queue>,
+    /// What its messages know of the queue.
+    pub(super) source: Py<Source>,
     pub(super) name: Option<String>,
     /// Of one that is removed when this object goes: the object, for nobody makes another.
     pub(super) ephemeral: Option<Ephemeral>,
@@ -58,6 +60,15 @@ pub(super) struct Consumer {
 pub(super) struct Ephemeral {
     /// What is called when it missed something. The queue does not hold it, for it may refer to the consumer.
     pub(super) on_missed: Option<Py<PyAny>>,
+}
+
+impl Consumer {
+    fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer, ephemeral: Option<Ephemeral>) -> Self {
+        // None also if another thread has just removed it.
+        let name = consumer.stats().ok().and_then(|stats| stats.name);
+        let source = Source::of_consumer(queue.py(), &queue.get().source);
+        Consumer { consumer, queue: queue.clone().unbind(), source, name, ephemeral }
+    }
 }
 
 impl Drop for Consumer {
@@ -85,11 +96,7 @@ pub(super) struct ConsumerGroup {
 /// The object of a consumer: the one that somebody holds, or a new one.
 pub(super) fn consumer<'py>(queue: &Bound<'py, Queue>, consumer: EngineConsumer) -> PyResult<Bound<'py, Consumer>> {
     let id = consumer.id();
-    queue.get().consumers.object(queue.py(), &id, || {
-        // None also if another thread has just removed it.
-        let name = consumer.stats().ok().and_then(|stats| stats.name);
-        Consumer { consumer, queue: queue.clone().unbind(), name, ephemeral: None }
-    })
+    queue.get().consumers.object(queue.py(), &id, || Consumer::new(queue, consumer, None))
 }
 
 /// The object of a new consumer, with what is called when it missed something.
@@ -105,10 +112,7 @@ pub(super) fn new_consumer<'py>(
         return self::consumer(queue, consumer);
     }
     consumers.enter(id, None);
-    consumers.object(py, &id, || {
-        let name = consumer.stats().ok().and_then(|stats| stats.name);
-        Consumer { consumer, queue: queue.clone().unbind(), name, ephemeral: Some(Ephemeral { on_missed }) }
-    })
+    consumers.object(py, &id, || Consumer::new(queue, consumer, Some(Ephemeral { on_missed })))
 }
 
 /// The object of a group: the one that somebody holds, or a new one.

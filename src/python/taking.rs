@@ -87,7 +87,7 @@ impl Consumer {
     #[inline]
     pub(super) fn take_message_fast<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
         let draft = self.consumer.read_fast(|delivery| Draft::new(py, &delivery))?;
-        Some(draft.finish(py, &self.queue.get().source))
+        Some(draft.finish(py, &self.source))
     }
 
     pub(super) fn take_draft(&self, py: Python<'_>) -> PyResult<Option<Draft>> {
@@ -110,15 +110,19 @@ impl Consumer {
 
     /// A batch of messages that are there; None: none are.
     pub(super) fn take_messages<'py>(&self, py: Python<'py>, fill: Fill) -> PyResult<Option<Bound<'py, PyList>>> {
-        let there = self.consumer.unread().unwrap_or(0);
-        let mut drafts = Vec::with_capacity(fill.limit.min(usize::try_from(there).unwrap_or(0)));
+        let mut drafts = Vec::with_capacity(self.there(fill.limit));
         self.take_slices(py, fill, |delivery| drafts.push(Draft::new(py, &delivery)))?;
         if drafts.is_empty() {
             return Ok(None);
         }
-        let messages =
-            drafts.into_iter().map(|draft| draft.finish(py, &self.queue.get().source)).collect::<PyResult<Vec<_>>>()?;
+        let messages = drafts.into_iter().map(|draft| draft.finish(py, &self.source)).collect::<PyResult<Vec<_>>>()?;
         PyList::new(py, messages).map(Some)
+    }
+
+    /// How many messages are there, up to `limit`.
+    fn there(&self, limit: usize) -> usize {
+        let ready = self.consumer.ready(limit);
+        ready.unwrap_or_else(|| usize::try_from(self.consumer.unread().unwrap_or(0)).unwrap_or(usize::MAX)).min(limit)
     }
 
     pub(super) fn try_take_missed(&self, py: Python<'_>) -> PyResult<Option<u64>> {
@@ -126,7 +130,7 @@ impl Consumer {
     }
 
     pub(super) fn finish<'py>(&self, py: Python<'py>, draft: Option<Draft>) -> PyResult<Option<Bound<'py, Message>>> {
-        draft.map(|draft| draft.finish(py, &self.queue.get().source)).transpose()
+        draft.map(|draft| draft.finish(py, &self.source)).transpose()
     }
 
     /// Takes a batch that is there, in slices between which other threads get the interpreter: how many messages those were.
@@ -167,9 +171,8 @@ impl Consumer {
 
     /// A batch of payloads that are there; None: none are.
     pub(super) fn take_payloads<'py>(&self, py: Python<'py>, fill: Fill) -> PyResult<Option<Bound<'py, PyList>>> {
-        let there = self.consumer.unread().unwrap_or(0);
         // One place even if nothing is there: only a read tells why.
-        let mut payloads = Filling::new(py, fill.limit.min(usize::try_from(there).unwrap_or(usize::MAX)).max(1))?;
+        let mut payloads = Filling::new(py, self.there(fill.limit).max(1))?;
         let places = fill.limit.min(payloads.places());
         self.take_slices(py, Fill { limit: places, ..fill }, |delivery| payloads.push(delivery.payload))?;
         Ok(if payloads.len() > 0 { Some(payloads.finish()?) } else { None })
@@ -182,8 +185,11 @@ impl Consumer {
         timeout: Timeout,
         mut attempt: impl FnMut() -> PyResult<Option<R>>,
     ) -> PyResult<Option<R>> {
-        match attempt()? {
-            None if !timeout.is_zero() => {
+        if timeout.is_zero() {
+            return attempt();
+        }
+        match self.consumer.attempt_for_a_moment(&mut attempt)? {
+            None => {
                 let engine = self.consumer.queue();
                 block(py, engine, Condition::Message(self.consumer.key()), timeout, |_| attempt())
             }

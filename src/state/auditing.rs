@@ -54,20 +54,24 @@ impl Audit {
         }
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
     /// A consumer comes to a place: its turn.
     pub(super) fn enter(&mut self, place: usize) -> usize {
         self.order.enter(place)
     }
 
     /// A consumer is gone, with its records.
-    pub(super) fn forget(&mut self, consumer: &Consumer, consumers: &mut Slab<Consumer>) {
+    pub(super) fn forget<T>(&mut self, consumer: &Consumer<T>, consumers: &mut Slab<Consumer<T>>) {
         self.bytes -= consumer.reads.bytes();
         if let Some(moved) = self.order.leave(consumer.turn) {
             consumers[moved].turn = consumer.turn;
         }
     }
 
-    pub(super) fn check(&self, consumers: &Slab<Consumer>) {
+    pub(super) fn check<T>(&self, consumers: &Slab<Consumer<T>>) {
         assert_eq!(self.order.keys().len(), consumers.len());
         assert!(consumers.iter().all(|(place, consumer)| self.order.keys()[consumer.turn] == place));
         assert_eq!(self.bytes, consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum::<usize>());
@@ -84,7 +88,7 @@ impl Audit {
     /// Shrinks records until at most `max` bytes are held. `own` is the consumer that needs the room: it gives up the
     /// rest if the others do not suffice.
     #[cold]
-    pub(super) fn relieve(&mut self, consumers: &mut Slab<Consumer>, own: usize) {
+    pub(super) fn relieve<T>(&mut self, consumers: &mut Slab<Consumer<T>>, own: usize) {
         for _ in 0..STEPS {
             if self.bytes <= self.max {
                 return;
@@ -110,7 +114,7 @@ impl Audit {
     }
 
     /// Changes the limit: what is beyond it goes.
-    pub(super) fn set_max(&mut self, max: u64, consumers: &mut Slab<Consumer>) {
+    pub(super) fn set_max<T>(&mut self, max: u64, consumers: &mut Slab<Consumer<T>>) {
         self.max = max as usize;
         while self.bytes > self.max
             && let Some(own) = self.next_of()
@@ -120,17 +124,17 @@ impl Audit {
     }
 
     /// Changes a consumer's records; `change` returns the seq before which something was lost.
-    pub(super) fn change(&mut self, consumer: &mut Consumer, change: impl FnOnce(&mut Consumer) -> u64) {
+    pub(super) fn change<T>(&mut self, consumer: &mut Consumer<T>, change: impl FnOnce(&mut Consumer<T>) -> u64) {
         self.bytes -= consumer.reads.bytes();
         self.inexact_before = self.inexact_before.max(change(consumer));
         self.bytes += consumer.reads.bytes();
     }
 }
 
-impl Consumer {
+impl<T> Consumer<T> {
     /// Records that messages were read. True: the records take more than they may, and have to be relieved.
     #[inline(always)]
-    pub(super) fn record<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
+    pub(super) fn record(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
         if seqs.is_empty() {
             return false;
         }
@@ -141,7 +145,7 @@ impl Consumer {
     }
 
     #[inline(never)]
-    fn record_slowly<T>(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
+    fn record_slowly(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
         audit.change(self, |consumer| {
             let before = consumer.reads.bytes();
             match seqs.end - seqs.start {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::acks::Acks;
 use super::cursor::Cursor;
 use super::departed::Who;
+use super::readers::Identity;
 use super::{Consumer, Effects, State};
 use crate::error::Error;
 use crate::keys::{ConsumerKey, Predecessor};
@@ -48,6 +49,7 @@ impl<T> State<T> {
             name,
             cursor,
             group,
+            lane: self.log.leases.lane(),
             is_usual: group.is_none() && self.cursors[cursor].after.is_empty(),
             read: 0,
             passed: 0,
@@ -71,7 +73,7 @@ impl<T> State<T> {
     }
 
     /// Removes a consumer from the tables.
-    pub(super) fn take_consumer(&mut self, index: usize) -> Consumer {
+    pub(super) fn take_consumer(&mut self, index: usize) -> Consumer<T> {
         let consumer = self.consumers.remove(index);
         self.ids.remove(&consumer.id);
         self.audit.forget(&consumer, &mut self.consumers);
@@ -107,7 +109,7 @@ impl<T> State<T> {
     }
 
     #[inline]
-    pub(crate) fn consumer(&self, key: ConsumerKey) -> Result<&Consumer, Error> {
+    pub(crate) fn consumer(&self, key: ConsumerKey) -> Result<&Consumer<T>, Error> {
         match self.consumers.get(key.index) {
             Some(consumer) if consumer.serial == key.serial => Ok(consumer),
             _ => Err(Error::ConsumerClosed),
@@ -116,6 +118,18 @@ impl<T> State<T> {
 
     pub(crate) fn cursor(&self, key: ConsumerKey) -> Result<&Cursor, Error> {
         Ok(&self.cursors[self.consumer(key)?.cursor])
+    }
+
+    /// What a handle of a consumer knows.
+    pub(crate) fn identity(&self, key: ConsumerKey) -> Result<Identity<T>, Error> {
+        let consumer = self.consumer(key)?;
+        Ok(Identity { key, id: consumer.id, lane: consumer.lane.clone() })
+    }
+
+    /// In the child of a fork: no thread of the parent holds the lock of a lane any more.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn reset_lanes(&self) {
+        self.consumers.iter().for_each(|(_, consumer)| consumer.lane.reset_after_fork());
     }
 
     /// Keys of all consumers, in no particular order.

@@ -15,6 +15,8 @@ use crate::wait::list::WaitList;
 pub(crate) struct Cursor {
     /// Seq of the next message to read; what left meanwhile may still lie ahead of it.
     pub(crate) position: u64,
+    /// Whether its consumer reads by itself now, and the position is that at which it began to.
+    pub(super) is_leased: bool,
     /// Key of the chunk that the position was last seen in.
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
@@ -51,6 +53,7 @@ impl Cursor {
         let excused = log.holes(position..log.next());
         Cursor {
             position,
+            is_leased: false,
             hint: NIL,
             missed_behind: 0,
             excused_count: excused.iter().map(|seqs| seqs.end - seqs.start).sum(),
@@ -67,6 +70,11 @@ impl Cursor {
             batches: WaitList::default(),
             gap_waiters: WaitList::default(),
         }
+    }
+
+    /// Whether nobody waits at it.
+    pub(super) fn has_no_waiters(&self) -> bool {
+        self.readers.is_empty() && self.batches.is_empty() && self.gap_waiters.is_empty()
     }
 
     /// Everything missed so far.

@@ -43,6 +43,7 @@ impl Gone {
 impl<T> State<T> {
     /// Updates the counts for what was removed from the log, and wakes those it concerns.
     pub(super) fn give_back(&mut self, gone: Gone, fx: &mut Effects<T>) {
+        self.take_returned();
         if gone.need.items == 0 {
             return;
         }
@@ -143,6 +144,7 @@ impl<T> State<T> {
         }
         let budget = &self.budget;
         let (payload, gone) = self.log.pop_front(|gone| budget.check_without(gone, 0, need).is_ok())?;
+        self.take_returned();
         self.budget.give_back(gone);
         self.dropped += 1;
         // One in, one out: so records are trimmed as fast as they are made.

@@ -15,6 +15,7 @@ mod expiring;
 mod figures;
 mod floor;
 mod groups;
+mod leasing;
 mod leaving;
 mod limits;
 mod order;
@@ -46,13 +47,13 @@ use cursor::Cursor;
 use departed::Departed;
 pub(crate) use effects::{Burial, Dying, Effects};
 use floor::Floor;
-pub(crate) use readers::{Consumer, Group};
+pub(crate) use readers::{Consumer, Group, Identity};
 
 #[derive(Debug)]
 pub(crate) struct State<T> {
     pub(crate) log: Log<T>,
     pub(crate) budget: Budget,
-    pub(crate) consumers: Slab<Consumer>,
+    pub(crate) consumers: Slab<Consumer<T>>,
     /// Places of the consumers by id, and of the groups by name.
     ids: HashMap<Uuid, usize>,
     names: HashMap<String, usize>,
@@ -81,10 +82,6 @@ pub(crate) struct State<T> {
     /// The moment at which the expiration thread looks here next.
     pub(crate) armed: u64,
     pub(crate) closed: bool,
-    /// Whether producers may be posting messages in the inbox, on [`terms`](Self::terms) that hold until that is closed.
-    pub(crate) has_inbox: bool,
-    /// Whether somebody has found the lock taken since this was last looked at.
-    pub(crate) is_contended: bool,
     /// The latest reading of the clock, so that no stamp runs backwards.
     latest: Now,
     pub(crate) expired: u64,
@@ -132,8 +129,6 @@ impl<T> State<T> {
             has_to_collect: false,
             armed: NEVER,
             closed: false,
-            has_inbox: false,
-            is_contended: false,
             latest: now,
             expired: 0,
             dropped: 0,
@@ -185,8 +180,9 @@ impl<T> State<T> {
         assert_eq!((self.ids.len(), self.names.len()), (self.consumers.len(), self.groups.len()));
         assert!(self.consumers.iter().all(|(place, consumer)| self.ids[&consumer.id] == place));
         for (_, cursor) in &self.cursors {
-            assert!(cursor.position <= self.log.next());
+            assert!(cursor.position <= self.log.next() && !cursor.is_leased);
         }
+        assert!(!self.log.leases.any_open() && !self.log.leases.has_returned());
         self.attended.check(&self.cursors);
         if self.retention == Retention::Interest {
             // Lower where a read was ended by a panic of foreign code: the next one sets it right.

@@ -5,32 +5,10 @@ use std::hint::cold_path;
 use super::{Effects, State};
 use crate::error::{Error, Full, Limit};
 use crate::log::batch::Batch;
-use crate::log::budget::Budget;
-use crate::log::chunk::Slot;
 use crate::need::Need;
-use crate::options::{Lifetime, Overflow, Retention};
+use crate::options::{Lifetime, Overflow};
 use crate::time::NEVER;
-use crate::time::clock::Now;
 use crate::wait::list::Ticket;
-
-/// The conditions on which producers may post messages that live by the queue's ttl. Valid while no one waits (reader,
-/// producer or joiner), the queue is open, and the expiration thread comes in time.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    /// What is held, against what may be.
-    pub(crate) budget: Budget,
-    /// Seq of the next message.
-    pub(crate) next: u64,
-    /// Bytes of all payloads ever enqueued, modulo 2^64.
-    pub(crate) through: u64,
-    /// The latest reading of the clock.
-    pub(crate) latest: Now,
-    /// A moment before which nothing expires.
-    pub(crate) due: u64,
-}
-
-/// Messages for which there has to be room, or an inbox would not be worth it.
-const FEW: u64 = 100;
 
 impl<T> State<T> {
     /// Whether a producer may add `need` now; `ticket` is the place it has waited in, if it has.
@@ -131,6 +109,7 @@ impl<T> State<T> {
         let own = self.own_deadline(lifetime);
         let added = self.log.append_all(each, own, self.latest);
         debug_assert_eq!(added, need);
+        self.take_returned();
         self.budget.charge(added);
         if added.items > 0 {
             self.set_deadline(own);
@@ -148,6 +127,7 @@ impl<T> State<T> {
         self.admit(batch.need(), ticket, fx)?;
         let first = self.log.next();
         let added = self.log.append_batch(batch, self.latest);
+        self.take_returned();
         self.budget.charge(added);
         if added.items > 0 {
             self.set_deadline(self.own_deadline(batch.lifetime()));
@@ -162,36 +142,9 @@ impl<T> State<T> {
         !self.closed && self.attended.is_empty() && self.producers.is_empty()
     }
 
-    /// On what messages that live by the queue's ttl may be posted in the inbox, if they may.
-    pub(crate) fn terms(&self) -> Option<Terms> {
-        let may = self.is_quiet()
-            && self.joiners.is_empty()
-            && self.retention == Retention::Limits
-            && self.groups.iter().all(|(_, group)| group.acks.is_none())
-            && self.armed <= self.deadline()
-            && self.due <= self.deadline()
-            && self.budget.check(Need { bytes: 0, items: FEW }).is_ok();
-        may.then(|| Terms {
-            budget: self.budget.clone(),
-            next: self.log.next(),
-            through: self.log.through(),
-            latest: self.latest,
-            due: self.due,
-        })
-    }
-
-    /// Takes in what was posted in the inbox.
-    pub(crate) fn take_in(&mut self, posted: Vec<Slot<T>>, latest: Option<Now>) {
-        if let Some(latest) = latest {
-            self.latest = self.latest.later(latest);
-        }
-        let added = self.log.append_slots(posted);
-        self.budget.charge(added);
-    }
-
     /// When a message enqueued now expires.
     #[inline]
-    fn deadline(&self) -> u64 {
+    pub(super) fn deadline(&self) -> u64 {
         self.latest.mono.saturating_add(self.lives)
     }
 

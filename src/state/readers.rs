@@ -1,9 +1,21 @@
 //! Who reads: consumers, and groups of them.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::acks::Acks;
+use crate::keys::ConsumerKey;
 use crate::log::audit::Reads;
+use crate::log::lane::Lane;
+
+/// What a handle of a consumer knows.
+#[derive(Debug)]
+pub(crate) struct Identity<T> {
+    pub(crate) key: ConsumerKey,
+    pub(crate) id: Uuid,
+    pub(crate) lane: Arc<Lane<T>>,
+}
 
 /// Consumers that share a cursor.
 #[derive(Debug)]
@@ -30,7 +42,7 @@ pub(crate) struct Group {
 
 /// A reader at a cursor.
 #[derive(Debug)]
-pub(crate) struct Consumer {
+pub(crate) struct Consumer<T> {
     pub(super) serial: u64,
     pub(crate) id: Uuid,
     pub(crate) name: Option<String>,
@@ -38,6 +50,8 @@ pub(crate) struct Consumer {
     pub(crate) cursor: usize,
     /// Key of the group that it is a member of.
     pub(crate) group: Option<usize>,
+    /// Where it reads by itself, while it has a lease.
+    pub(crate) lane: Arc<Lane<T>>,
     /// Whether no order with others holds for its reads, so that they may take the quick way.
     pub(super) is_usual: bool,
     /// Messages it read (in a group: deliveries that it was given).

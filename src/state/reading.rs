@@ -17,14 +17,6 @@ use crate::stats::ConsumerStats;
 use crate::time::clock::Now;
 
 impl<T> State<T> {
-    /// Whether the consumer has come to the end of the log.
-    #[inline]
-    pub(crate) fn is_at_end(&self, key: ConsumerKey) -> bool {
-        let consumer = self.consumers.get(key.index);
-        let cursor = consumer.and_then(|consumer| self.cursors.get(consumer.cursor));
-        cursor.is_some_and(|cursor| cursor.position == self.log.next())
-    }
-
     /// Delivers the next message in the usual case: it is there, there is no gap before it, and nothing follows from
     /// its being read. None: nothing was done, continue with [`read`](Self::read).
     #[inline(always)]
@@ -42,6 +34,11 @@ impl<T> State<T> {
             cold_path();
             return None;
         };
+        if cursor.is_leased {
+            // The lane could not, or another thread reads there.
+            cold_path();
+            return None;
+        }
         let seq = cursor.position;
         let Some(found) = self.log.at(seq, cursor.hint) else {
             cold_path();
@@ -76,6 +73,7 @@ impl<T> State<T> {
     ) -> Result<usize, Error> {
         let wall = self.read_time();
         let cursor = self.consumer(key)?.cursor;
+        self.recall(cursor);
         let upto = self.limit_of(&self.cursors[cursor]);
         let consumer = &mut self.consumers[key.index];
         if let Some(group) = consumer.group
@@ -131,7 +129,7 @@ impl<T> State<T> {
         }
         drop(reader);
         if is_over {
-            self.audit.relieve(&mut self.consumers, key.index);
+            self.relieve(key.index);
         }
         self.moved(cursor, fx);
         if count == 0 {
@@ -252,7 +250,7 @@ pub(super) struct Backlog {
 
 /// A read in progress. Dropping it records what was read, also when foreign code panics.
 struct Reader<'a, T> {
-    consumer: &'a mut Consumer,
+    consumer: &'a mut Consumer<T>,
     cursor: &'a mut Cursor,
     log: &'a Log<T>,
     /// First seq of the messages that were read but are not recorded yet; they end at the position.

@@ -22,6 +22,13 @@ impl<T> State<T> {
         }
     }
 
+    /// Makes room where the records take more than they may; `own` is the place of the consumer that needs it.
+    #[cold]
+    pub(super) fn relieve(&mut self, own: usize) {
+        self.recall_all();
+        self.audit.relieve(&mut self.consumers, own);
+    }
+
     /// Bytes of all read records of what is held.
     pub(crate) fn audit_bytes(&mut self) -> usize {
         if self.audit.trimmed != self.log.head() {

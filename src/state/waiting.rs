@@ -9,6 +9,11 @@ use crate::wait::list::{Condition, Enough, SpaceWaiter, Ticket, Waiter};
 impl<T> State<T> {
     /// Enters a waiter, unless its condition already holds. Errors are left to the caller's next attempt.
     pub(crate) fn wait(&mut self, condition: Condition, waker: &Waker) -> Option<Ticket> {
+        match condition {
+            Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => self.recall_of(key),
+            Condition::Joined => self.recall_all(),
+            Condition::Space(_) => {}
+        }
         self.next_ticket += 1;
         let ticket = Ticket { number: self.next_ticket, condition };
         let owner = match condition {
@@ -83,6 +88,7 @@ impl<T> State<T> {
         }
         let (Condition::Message(key) | Condition::Missed(key)) = ticket.condition else { return };
         let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };
+        self.recall(cursor);
         let available = self.available(cursor);
         let at = &mut self.cursors[cursor];
         match ticket.condition {

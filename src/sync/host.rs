@@ -10,8 +10,6 @@ pub trait Host: Send + Sync + 'static {
     /// How many times a contended lock is tried, yielding the processor before each try, before the first
     /// [`pause`](Self::pause). 0 where the holder may be unable to continue until then.
     const TRIES: u32;
-    /// Whether threads run in parallel, so that separating producers from readers pays: see `inbox.rs`.
-    const HAS_INBOX: bool;
 
     /// Lets other threads run while a lock is contended. `tries` counts the attempts of this call so far. Called with
     /// no lock held.
@@ -29,7 +27,6 @@ pub struct Threads;
 impl Host for Threads {
     // Under loom, more tries would only multiply the cases.
     const TRIES: u32 = if cfg!(loom) { 0 } else { 6 };
-    const HAS_INBOX: bool = true;
 
     fn pause(tries: u32) {
         back_off(tries);

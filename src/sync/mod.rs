@@ -1,10 +1,12 @@
 //! The locks and atomics of the engine, and how threads wait for a contended lock.
 //!
-//! Every critical section of the engine is short and never waits. It takes no other lock except the inbox's, whose
-//! holder never waits either. A contended lock is therefore *tried* again after a pause made by the [`Host`], and no
+//! Every critical section of the engine is short and never waits, except that whoever has the queue's lock may wait for that of
+//! a lane (`log/lane.rs`), whose holder never waits for anything. A contended lock is therefore *tried* again after a pause made by the [`Host`], and no
 //! thread is ever parked inside the lock. The whole state of the lock is one word, so a process can `fork()` at any
 //! moment: the child inherits no list of parked threads.
 
+#[cfg(not(loom))]
+mod cell;
 pub(crate) mod holds;
 pub(crate) mod host;
 mod latch;
@@ -14,4 +16,4 @@ mod primitives;
 
 pub use host::{Host, Threads};
 pub(crate) use latch::{Mutex, MutexGuard, held, hold, lock, release, try_again};
-pub(crate) use primitives::{atomic, thread};
+pub(crate) use primitives::{UnsafeCell, atomic, thread};

@@ -1,7 +1,11 @@
 //! The one switch between the atomics and threads of the standard library and those of loom, whose models (`make loom`) go
 //! through the ways in which threads can meet.
 
+#[cfg(not(loom))]
+pub(crate) use super::cell::UnsafeCell;
 #[cfg(loom)]
 pub(crate) use super::modelled::{atomic, thread};
+#[cfg(loom)]
+pub(crate) use loom::cell::UnsafeCell;
 #[cfg(not(loom))]
 pub(crate) use std::{sync::atomic, thread};

@@ -26,7 +26,6 @@ pub(in crate::python) struct Interpreter;
 impl Host for Interpreter {
     // With the GIL, nothing of the process but the expiration thread runs before it is let go of.
     const TRIES: u32 = if FREE_THREADED { 6 } else { 0 };
-    const HAS_INBOX: bool = FREE_THREADED;
 
     fn pause(tries: u32) {
         // SAFETY: it takes nothing, and may be called from any thread at any time.

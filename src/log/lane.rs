@@ -1,0 +1,299 @@
+//! How a cursor reads without the queue's lock.
+//!
+//! Each consumer has a *lane*. While a *lease* is open there, the consumer reads the published slots of one chunk, from its position
+//! on, under the lane's lock alone: readers do not exclude each other, nor producers. What is unusual (a hole, a message that may
+//! be past its time, the end of the chunk, a wait) ends the quick way: the caller takes the queue's lock, whose holder takes the
+//! lease back first. Only the holder of the queue's lock opens and revokes leases (`lease.rs`).
+//!
+//! The lock of a lane comes after the queue's. Its holder waits for nothing, and runs no Python code.
+
+use std::sync::Arc;
+
+use super::audit::Reads;
+use super::slots::Window;
+use crate::delivery::Delivery;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::time::NEVER;
+use crate::time::clock::{Clock, Now};
+
+/// Seq of the next message to be enqueued, for those who read without the queue's lock. It has cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Published(AtomicU64);
+
+impl Published {
+    /// Lets others see the slots before this seq.
+    #[inline(always)]
+    pub(super) fn publish(&self, next: u64) {
+        self.0.store(next, Ordering::Release);
+    }
+
+    /// The slots before this seq may be looked at.
+    #[inline(always)]
+    fn next(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What a consumer may read without the queue's lock. It has cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Lane<T> {
+    /// Whether a lease is open: whether it is worth to try the lock.
+    is_open: AtomicBool,
+    lease: Mutex<Option<Lease<T>>>,
+    published: Arc<Published>,
+}
+
+/// One chunk, from a position on.
+#[derive(Debug)]
+pub(super) struct Lease<T> {
+    pub(super) window: Window<T>,
+    /// Seq of the chunk's first slot.
+    pub(super) base: u64,
+    /// The slot to be read next.
+    pub(super) index: usize,
+    /// Slots before this one are known to be published.
+    pub(super) end: usize,
+    /// Payload bytes of the chunk's slots before `index`.
+    pub(super) through: u64,
+    /// What is added to the wall times of the slots.
+    pub(super) wall: u64,
+    /// The first moment at which a message at or behind the position may have expired; NEVER: none does.
+    pub(super) until: u64,
+    /// Whether reads have a time, and leave records.
+    pub(super) is_timed: bool,
+    pub(super) is_audited: bool,
+    /// The consumer's read records. They take no more memory here: what needs more goes by way of the queue's lock.
+    pub(super) reads: Reads,
+    /// When the consumer read last, wall clock; 0: never.
+    pub(super) last_read: u64,
+}
+
+/// There is no lease, or somebody else reads there at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoLease;
+
+/// What [`Lane::read_all`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Messages handed over.
+    pub(crate) count: usize,
+    /// Whether the caller got all that it asked for, or all there was.
+    pub(crate) is_all: bool,
+}
+
+impl<T> Lease<T> {
+    /// Seq of the message to be read next.
+    pub(super) fn position(&self) -> u64 {
+        self.base + self.index as u64
+    }
+
+    /// How many of the slots from the position on are published: at least `wanted`, or all of the chunk that are.
+    #[inline(always)]
+    fn published(&mut self, published: &Published, wanted: usize) -> usize {
+        if self.end - self.index < wanted {
+            self.end = ((published.next() - self.base) as usize).min(self.window.capacity());
+        }
+        self.end - self.index
+    }
+
+    /// Whether nothing comes after what is published of the chunk: only in the one that is being filled there is room behind that.
+    fn is_last(&self) -> bool {
+        self.end < self.window.capacity()
+    }
+
+    /// The time, where it matters for a read. None: a message may have expired.
+    #[inline(always)]
+    fn time(&self, clock: &Clock) -> Option<Now> {
+        if !self.is_timed && self.until == NEVER {
+            return Some(Now::default());
+        }
+        Some(clock.now()).filter(|now| now.mono < self.until)
+    }
+
+    /// Hands over the next message: see [`Lane::read`].
+    #[inline(always)]
+    fn read<R>(
+        &mut self,
+        published: &Published,
+        clock: &Clock,
+        visit: &mut Option<impl FnOnce(Delivery<'_, T>) -> R>,
+    ) -> Option<R> {
+        if self.published(published, 1) == 0 {
+            return None;
+        }
+        let now = self.time(clock)?;
+        // SAFETY: it is published, and only the holder of the lane's lock has the lease.
+        let slot = unsafe { self.window.slot(self.index) }?;
+        let payload = slot.payload.as_ref()?;
+        let (seq, created) = (self.position(), slot.wall + self.wall);
+        let at = self.read_time(now, created);
+        if self.is_audited && !self.reads.single_in_place(seq, at) {
+            return None;
+        }
+        let size = slot.through.wrapping_sub(self.through);
+        self.through = slot.through;
+        self.index += 1;
+        self.last_read = at;
+        // Last, after all counts are updated: foreign code may panic.
+        visit
+            .take()
+            .map(|visit| visit(Delivery { payload, seq, size, created, missed: 0, deliveries: 1, receipt: None }))
+    }
+
+    /// Wall time of a read: not before the message was enqueued, nor before the last read.
+    #[inline(always)]
+    fn read_time(&self, now: Now, created: u64) -> u64 {
+        if self.is_timed { now.wall.max(created).max(self.last_read) } else { 0 }
+    }
+}
+
+impl<T> Lane<T> {
+    pub(super) fn new(published: Arc<Published>) -> Self {
+        // The default, and a look at the lock, for loom: what others may look at first has to be there before they come.
+        let lane = Lane { is_open: AtomicBool::default(), lease: Mutex::new(None), published };
+        drop(lane.lease.try_lock());
+        lane
+    }
+
+    /// Hands over the next message, if there is a lease. None: it is not there, or may have expired, and `visit` stays where it is.
+    #[inline(always)]
+    pub(crate) fn read<R>(
+        &self,
+        clock: &Clock,
+        visit: &mut Option<impl FnOnce(Delivery<'_, T>) -> R>,
+    ) -> Result<Option<R>, NoLease> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Err(NoLease);
+        }
+        let mut guard = self.lease.try_lock().ok_or(NoLease)?;
+        let lease = guard.as_mut().ok_or(NoLease)?;
+        Ok(lease.read(&self.published, clock, visit))
+    }
+
+    /// Seq of the next message to be enqueued.
+    #[inline]
+    pub(crate) fn published(&self) -> u64 {
+        self.published.next()
+    }
+
+    /// The position, where the lease had nothing more when that was last looked at.
+    pub(crate) fn end(&self) -> Option<u64> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return None;
+        }
+        let guard = self.lease.try_lock()?;
+        guard.as_ref().filter(|lease| lease.index == lease.end).map(Lease::position)
+    }
+
+    /// How many messages there are to read, up to `limit`, where that shows here.
+    #[inline]
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn ready(&self, limit: usize) -> Option<usize> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut guard = self.lease.try_lock()?;
+        let lease = guard.as_mut()?;
+        let ready = lease.published(&self.published, limit);
+        (ready >= limit || ready > 0 && lease.is_last()).then_some(ready)
+    }
+
+    /// Hands over up to `limit` messages of up to `max_bytes` payload bytes, but at least one, however large it is.
+    pub(crate) fn read_all(
+        &self,
+        clock: &Clock,
+        limit: usize,
+        max_bytes: u64,
+        mut visit: impl FnMut(Delivery<'_, T>),
+    ) -> Run {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Run::default();
+        }
+        let Some(mut guard) = self.lease.try_lock() else { return Run::default() };
+        let Some(lease) = guard.as_mut() else { return Run::default() };
+        let most = lease.published(&self.published, limit).min(limit);
+        let Some(now) = lease.time(clock).filter(|_| most > 0) else { return Run::default() };
+        if lease.is_audited && !lease.reads.has_place_for(lease.position(), most, now.wall.max(lease.last_read)) {
+            return Run::default();
+        }
+        let mut reading = Reading { first: lease.index, most, now, created: 0, lease };
+        let mut left = max_bytes;
+        let mut is_full = false;
+        for _ in 0..most {
+            let lease = &mut *reading.lease;
+            // SAFETY: it is published, and this is the lease's holder.
+            let slot = unsafe { lease.window.slot(lease.index) };
+            let Some((slot, payload)) = slot.and_then(|slot| Some((slot, slot.payload.as_ref()?))) else { break };
+            let size = slot.through.wrapping_sub(lease.through);
+            if size > left && lease.index > reading.first {
+                is_full = true;
+                break;
+            }
+            left = left.saturating_sub(size);
+            let (seq, created) = (lease.position(), slot.wall + lease.wall);
+            reading.created = created;
+            lease.through = slot.through;
+            lease.index += 1;
+            visit(Delivery { payload, seq, size, created, missed: 0, deliveries: 1, receipt: None });
+        }
+        let lease = &*reading.lease;
+        let count = lease.index - reading.first;
+        let is_end = lease.index == lease.end && lease.is_last();
+        Run { count, is_all: count == limit || is_full || count > 0 && is_end }
+    }
+
+    /// Opens a lease. The caller has the queue's lock, and there is none open.
+    pub(super) fn open(&self, lease: Lease<T>) {
+        *self.lease.lock() = Some(lease);
+        self.is_open.store(true, Ordering::Relaxed);
+    }
+
+    /// Moves the start of the lease beyond a seq, if the consumer has read that already: the position then. The caller has the
+    /// queue's lock.
+    pub(super) fn pass(&self, seq: u64) -> Option<u64> {
+        let lease = self.lease.lock();
+        lease.as_ref().map(Lease::position).filter(|&position| position > seq)
+    }
+
+    /// Ends the lease. The caller has the queue's lock.
+    pub(super) fn close(&self) -> Option<Lease<T>> {
+        self.is_open.store(false, Ordering::Relaxed);
+        self.lease.lock().take()
+    }
+
+    /// In the child of a fork, after every lease was revoked: a thread of the parent may have been about to look for one.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn reset_after_fork(&self) {
+        if self.lease.is_locked() {
+            crate::sync::release(&self.lease);
+        }
+    }
+}
+
+/// A batch that is being read. Dropping this records what was read, also when foreign code panics.
+struct Reading<'a, T> {
+    lease: &'a mut Lease<T>,
+    /// Index of the first slot, and how many there are at the most.
+    first: usize,
+    most: usize,
+    /// When the read takes place, and when the last of its messages was enqueued, by the wall clock.
+    now: Now,
+    created: u64,
+}
+
+impl<T> Drop for Reading<'_, T> {
+    fn drop(&mut self) {
+        let count = (self.lease.index - self.first) as u64;
+        let lease = &mut *self.lease;
+        if count > 0 {
+            let at = lease.read_time(self.now, self.created);
+            lease.last_read = at;
+            if lease.is_audited {
+                lease.reads.in_place(lease.position() - count, count, self.most, at);
+            }
+        }
+    }
+}

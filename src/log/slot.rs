@@ -1,0 +1,34 @@
+//! One message in its chunk.
+
+/// When a message was enqueued by the monotonic clock, and whether its time to live is its own.
+///
+/// Bit 0 is the flag, the rest nanoseconds: 292 years of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    pub(crate) fn new(mono: u64, own_ttl: bool) -> Self {
+        Stamp(mono << 1 | u64::from(own_ttl))
+    }
+
+    pub(crate) fn mono(self) -> u64 {
+        self.0 >> 1
+    }
+
+    pub(crate) fn has_own_ttl(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
+
+/// One message.
+#[derive(Debug)]
+pub(crate) struct Slot<T> {
+    /// The payload; None once it has left.
+    pub(crate) payload: Option<T>,
+    /// Payload bytes of the chunk's slots up to and including this one, modulo 2^64: sizes of ranges are differences.
+    pub(crate) through: u64,
+    /// Enqueue time by the monotonic clock, from the chunk's `mono` on.
+    pub(crate) stamp: Stamp,
+    /// Enqueue time by the wall clock, nanoseconds since the epoch, from the chunk's `wall` on.
+    pub(crate) wall: u64,
+}

@@ -1,0 +1,91 @@
+//! Leases as the state sees them: who gets one, and what it comes back with.
+//!
+//! While a cursor is leased, its position, its consumer's records and figures are in the lane. Whoever looks at them first has the
+//! lease taken back.
+
+use super::State;
+use crate::keys::ConsumerKey;
+use crate::log::granting::Terms;
+use crate::log::lease::{Holder, Returned};
+use crate::options::Retention;
+
+impl<T> State<T> {
+    /// Takes all leases back.
+    #[inline]
+    pub(crate) fn recall_all(&mut self) {
+        if self.log.leases.any_open() {
+            self.log.leases.revoke_all();
+        }
+        self.take_returned();
+    }
+
+    /// Takes the lease of a cursor back.
+    #[inline]
+    pub(super) fn recall(&mut self, cursor: usize) {
+        if self.cursors.get(cursor).is_some_and(|cursor| cursor.is_leased) {
+            self.log.leases.revoke(cursor);
+        }
+        self.take_returned();
+    }
+
+    /// Takes the lease of a consumer's cursor back.
+    #[inline]
+    pub(crate) fn recall_of(&mut self, key: ConsumerKey) {
+        if let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) {
+            self.recall(cursor);
+        }
+    }
+
+    /// Takes in what has come back since the log was changed.
+    #[inline]
+    pub(super) fn take_returned(&mut self) {
+        while let Some(returned) = self.log.leases.take_returned() {
+            self.take_in(returned);
+        }
+    }
+
+    fn take_in(&mut self, returned: Returned) {
+        let Returned { holder, chunk, read, position, reads, last_read } = returned;
+        let cursor = &mut self.cursors[holder.cursor];
+        cursor.is_leased = false;
+        (cursor.position, cursor.hint) = (position, chunk);
+        cursor.read += read;
+        let consumer = &mut self.consumers[holder.consumer];
+        consumer.read += read;
+        (consumer.reads, consumer.last_read) = (reads, last_read);
+    }
+
+    /// Lets a consumer that has just read go on by itself, if there is more, and nothing follows from its reads.
+    ///
+    /// `at_end`: also where there is nothing more yet, and it may come.
+    pub(crate) fn lease(&mut self, key: ConsumerKey, at_end: bool) {
+        let deadline = self.deadline();
+        let Some(consumer) = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial) else {
+            return;
+        };
+        let cursor = &mut self.cursors[consumer.cursor];
+        let may = consumer.is_usual
+            && self.retention == Retention::Limits
+            && self.joiners.is_empty()
+            && !cursor.is_leased
+            && (at_end || cursor.position < self.log.next())
+            && cursor.missed_just_before() == 0
+            && !(consumer.tells && cursor.has_untold())
+            && cursor.has_no_waiters();
+        if !may {
+            return;
+        }
+        let holder = Holder { consumer: key.index, cursor: consumer.cursor };
+        let terms = Terms { lives: self.lives, deadline, is_timed: self.is_read_timed, is_audited: self.audit.is_on() };
+        cursor.is_leased = self.log.grant(
+            &consumer.lane,
+            holder,
+            (cursor.position, cursor.hint),
+            &terms,
+            &mut consumer.reads,
+            consumer.last_read,
+        );
+        // An older lease may have had to go for it.
+        self.take_returned();
+    }
+}

@@ -1,0 +1,168 @@
+//! Threads that meet in real time: producers, readers with leases, expiry, dropping, seeking, removals, figures. `STRESS_SECONDS`
+//! says for how long; `make tsan` runs this under ThreadSanitizer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mpmc_queue::{Consumer, Delivery, Error, Lifetime, MissedPolicy, Options, Overflow, Queue, Start};
+
+/// A message that knows who enqueued it as which. Those that are alive are counted.
+#[derive(Debug)]
+struct Letter {
+    producer: u64,
+    number: u64,
+    alive: Arc<AtomicU64>,
+}
+
+impl Letter {
+    fn new(producer: u64, number: u64, alive: &Arc<AtomicU64>) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Letter { producer, number, alive: alive.clone() }
+    }
+}
+
+impl Drop for Letter {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+const PRODUCERS: u64 = 2;
+
+fn duration() -> Duration {
+    let seconds = std::env::var("STRESS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs_f64(seconds.unwrap_or(1.0))
+}
+
+/// What a reader has seen.
+#[derive(Default)]
+struct Seen {
+    /// Seq behind the last message.
+    next: u64,
+    /// Number of the last message of each producer.
+    last: [Option<u64>; PRODUCERS as usize],
+    read: u64,
+    missed: u64,
+}
+
+impl Seen {
+    fn take(&mut self, delivery: &Delivery<'_, Letter>) {
+        assert!(delivery.seq >= self.next, "in order of seq");
+        assert_eq!(delivery.seq - self.next, delivery.missed, "every gap is told");
+        let last = &mut self.last[delivery.payload.producer as usize];
+        assert!(last.is_none_or(|last| last < delivery.payload.number), "in the order of each producer");
+        *last = Some(delivery.payload.number);
+        (self.next, self.read, self.missed) = (delivery.seq + 1, self.read + 1, self.missed + delivery.missed);
+    }
+}
+
+fn consumer(queue: &Queue<Letter>, start: Start) -> Consumer<Letter> {
+    queue.add_consumer(None, start, MissedPolicy::Skip).unwrap()
+}
+
+/// Reads from the first message on, one by one or in batches, until the queue is closed and empty, and compares the books then.
+fn read(reader: &Consumer<Letter>, limit: usize) {
+    let mut seen = Seen::default();
+    loop {
+        match reader.read_fitting_with(limit, u64::MAX, false, |delivery| seen.take(&delivery)) {
+            Ok(0) => thread::yield_now(),
+            Ok(count) => assert!(count <= limit),
+            Err(Error::Closed) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+        if seen.read % 64 == 0 {
+            let stats = reader.stats().unwrap();
+            assert_eq!(stats.read, seen.read);
+            assert!(stats.missed >= seen.missed);
+        }
+    }
+    let stats = reader.stats().unwrap();
+    assert_eq!((stats.read, stats.unread), (seen.read, 0));
+    assert_eq!(stats.read + stats.missed, reader.queue().stats().next_seq);
+}
+
+fn meet(options: Options) {
+    let queue = Queue::<Letter>::new(&options);
+    let (alive, is_over) = (Arc::new(AtomicU64::new(0)), AtomicBool::new(false));
+    let readers = [1, 7, 300].map(|limit| (consumer(&queue, Start::Earliest), limit));
+    let end = Instant::now() + duration();
+    thread::scope(|scope| {
+        let producers: Vec<_> = (0..PRODUCERS)
+            .map(|producer| {
+                let (queue, alive) = (&queue, &alive);
+                scope.spawn(move || {
+                    let mut number = 0;
+                    while Instant::now() < end {
+                        let batch = if number % 1000 < 990 { 1 } else { 1 + number % 37 };
+                        let letters = (number..number + batch).map(|number| (Letter::new(producer, number, alive), 8));
+                        let _ = match number % 50 {
+                            7 => queue.enqueue_for(Letter::new(producer, number, alive), 8, Lifetime::Own(1_000_000)),
+                            _ if batch == 1 => queue.enqueue(Letter::new(producer, number, alive), 8),
+                            _ => queue.enqueue_batch(letters.collect()),
+                        };
+                        number += batch;
+                    }
+                })
+            })
+            .collect();
+        for (reader, limit) in &readers {
+            scope.spawn(move || read(reader, *limit));
+        }
+        let visitors = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let visitor = consumer(&queue, Start::Latest);
+                let mut last = None;
+                for round in 0..200 {
+                    let visit = |delivery: Delivery<'_, Letter>| {
+                        assert!(last.is_none_or(|last| last < delivery.seq));
+                        last = Some(delivery.seq);
+                    };
+                    let _ = visitor.read_fitting_with(1 + round % 3, u64::MAX, false, visit);
+                    if round % 50 == 0 && visitor.seek(Start::Earliest) == Ok(()) {
+                        last = None;
+                    }
+                }
+                assert!(visitor.close());
+                queue.check();
+            }
+        });
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        visitors.join().unwrap();
+        queue.close(false);
+    });
+    let stats = queue.stats();
+    assert!(stats.next_seq > 0);
+    drop(readers);
+    drop(queue);
+    let patience = Instant::now() + Duration::from_secs(20);
+    while alive.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
+        thread::yield_now(); // the expiration thread may be about to drop the last
+    }
+    assert_eq!(alive.load(Ordering::Relaxed), 0, "every payload is dropped once");
+}
+
+#[test]
+fn threads_agree_about_a_ring() {
+    meet(Options { max_items: Some(3_000), overflow: Overflow::DropOldest, ..Options::default() });
+}
+
+#[test]
+fn threads_agree_about_what_expires() {
+    meet(Options { ttl: Some(2_000_000), max_bytes: 1 << 24, ..Options::default() });
+}
+
+#[test]
+fn threads_agree_about_a_small_ring_without_records() {
+    meet(Options {
+        max_items: Some(20),
+        overflow: Overflow::DropOldest,
+        audit: false,
+        ttl: None,
+        ..Options::default()
+    });
+}
