@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyList, PyRange, PySet, PyTuple};
 
 use crate::log::batch::{Batch as Prepared, LARGE};
@@ -50,7 +51,7 @@ impl Batch {
 }
 
 /// The objects in a list or tuple that cannot change while this is used: the thread keeps the interpreter, and so nobody
-/// else gets to the list. Without the GIL that goes for tuples only.
+/// else gets to the list. Without the GIL it keeps the list's lock ([`holding_still`]).
 #[derive(Clone)]
 struct Unchanging<'a, 'py> {
     container: &'a Bound<'py, PyAny>,
@@ -66,7 +67,7 @@ impl<'a, 'py> Unchanging<'a, 'py> {
             if container.is_exact_instance_of::<PyTuple>() {
                 let items = (&raw const (*object.cast::<ffi::PyTupleObject>()).ob_item).cast();
                 std::slice::from_raw_parts(items, ffi::PyTuple_GET_SIZE(object) as usize)
-            } else if !FREE_THREADED && container.is_exact_instance_of::<PyList>() && ffi::PyList_GET_SIZE(object) > 0 {
+            } else if container.is_exact_instance_of::<PyList>() && ffi::PyList_GET_SIZE(object) > 0 {
                 let items = (*object.cast::<ffi::PyListObject>()).ob_item.cast_const();
                 std::slice::from_raw_parts(items, ffi::PyList_GET_SIZE(object) as usize)
             } else {
@@ -93,6 +94,14 @@ impl<'a, 'py> Iterator for Unchanging<'a, 'py> {
 }
 
 impl ExactSizeIterator for Unchanging<'_, '_> {}
+
+/// Does something for which a list has to stay what it is.
+fn holding_still<R>(container: &Bound<'_, PyAny>, act: impl FnOnce() -> R) -> R {
+    match FREE_THREADED && container.is_exact_instance_of::<PyList>() {
+        true => with_critical_section(container, act),
+        false => act(),
+    }
+}
 
 /// How many payloads there are, where that is sure without asking; 0: it is not.
 fn known_length(payloads: &Bound<'_, PyAny>) -> usize {
@@ -253,6 +262,10 @@ impl Queue {
         if self.has_sizer.load(Ordering::Relaxed) {
             return None;
         }
+        holding_still(payloads, || self.add_each(payloads))
+    }
+
+    fn add_each(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
         let each = Unchanging::of(payloads).filter(|each| each.len() <= SLICE)?;
         let mut need = Need { bytes: 0, items: each.len() as u64 };
         for payload in each.clone() {
