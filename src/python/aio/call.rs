@@ -120,16 +120,12 @@ impl Call {
     }
 }
 
-/// What `await` calls where it can, up to CPython 3.11: a result comes back as it is, and not inside a `StopIteration`.
+/// One step of a call, without the ceremony of a method.
 ///
 /// # Safety
 ///
-/// CPython's promises for `am_send`: the thread is attached, `slf` is a `Call`, `result` is written to.
-unsafe extern "C" fn send(
-    slf: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-    result: *mut *mut ffi::PyObject,
-) -> ffi::PySendResult {
+/// The thread is attached, `slf` is a `Call`, `value` is an object or null.
+unsafe fn step_once(slf: *mut ffi::PyObject, value: *mut ffi::PyObject) -> PyResult<Step> {
     let step = || {
         // SAFETY: the caller's promises.
         let this = unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Call>() };
@@ -140,8 +136,47 @@ unsafe extern "C" fn send(
         let value = unsafe { Bound::from_borrowed_ptr_or_opt(this.py(), value) };
         Python::attach(|py| this.get().step(py, value.as_ref()))
     };
-    let step = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(errors::panicked()));
-    let (object, outcome) = match step {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(errors::panicked()))
+}
+
+/// What `await` calls from CPython 3.12 on: a result comes back inside a `StopIteration`.
+///
+/// # Safety
+///
+/// CPython's promises for `tp_iternext`: the thread is attached, `slf` is a `Call`.
+unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the caller's promises. The exception is made with the result as its one argument, which a tuple would not be if
+    // it was set directly; its reference is given up once it is set, and so is that of the result.
+    unsafe {
+        match step_once(slf, ptr::null_mut()) {
+            Ok(Step::Suspend(future)) => return future.into_ptr(),
+            Ok(Step::Done(result)) => {
+                let result = result.into_ptr();
+                let stop = ffi::PyObject_CallOneArg(ffi::PyExc_StopIteration, result);
+                ffi::Py_DECREF(result);
+                if !stop.is_null() {
+                    ffi::PyErr_SetObject(ffi::PyExc_StopIteration, stop);
+                    ffi::Py_DECREF(stop);
+                }
+            }
+            Err(error) => error.restore(Python::assume_attached()),
+        }
+    }
+    ptr::null_mut()
+}
+
+/// What `await` calls where it can, up to CPython 3.11: a result comes back as it is, and not inside a `StopIteration`.
+///
+/// # Safety
+///
+/// CPython's promises for `am_send`: the thread is attached, `slf` is a `Call`, `result` is written to.
+unsafe extern "C" fn send(
+    slf: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    // SAFETY: the caller's promises.
+    let (object, outcome) = match unsafe { step_once(slf, value) } {
         Ok(Step::Suspend(future)) => (future.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
         Ok(Step::Done(message)) => (message.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
         Err(error) => {
@@ -160,7 +195,9 @@ pub(super) fn install(py: Python<'_>) {
     // SAFETY: the class was made just now, and has no instance yet; it is a class made at run time, which has a place for
     // these functions.
     unsafe {
-        let functions = (*py.get_type::<Call>().as_type_ptr()).tp_as_async;
+        let class = py.get_type::<Call>().as_type_ptr();
+        (*class).tp_iternext = Some(next);
+        let functions = (*class).tp_as_async;
         // A coroutine is its own iterator.
         (*functions).am_await = Some(ffi::PyObject_SelfIter);
         (*functions).am_send = Some(send);
