@@ -46,7 +46,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
 .PHONY: docs docs-live sdist test-sdist
 .PHONY: loom stress stress-here soak soak-here soak-model
-.PHONY: fuzz asan valgrind mutants audit
+.PHONY: fuzz asan tsan valgrind mutants audit
 .PHONY: payload-sizes bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
 
 help:
@@ -72,6 +72,7 @@ help:
 	@echo 'make loom                 the engine where threads meet: loom tries the orders of their steps'
 	@echo 'make fuzz                 sequences of operations made up by libFuzzer, with AddressSanitizer (SECONDS=N)'
 	@echo 'make asan                 the Rust tests under AddressSanitizer'
+	@echo 'make tsan                 threads that meet, under ThreadSanitizer (SECONDS=N for each of three)'
 	@echo 'make valgrind             every operation of the package under valgrind'
 	@echo 'make mutants              faults put into the engine one by one: each has to be found by a test'
 	@echo 'make audit                known vulnerabilities and licenses of the crates (needs the network)'
@@ -165,6 +166,14 @@ asan: need-rust
 		cargo test --lib --tests --target $(host) --target-dir target/asan
 
 # Optimized as it is released, but with names; and allocations one by one, where CPython would take them from its own pool.
+# One test at a time: each is then the only one that its threads can meet.
+tsan: SECONDS ?= 10
+tsan: need-rust
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' STRESS_SECONDS=$(SECONDS) \
+		TSAN_OPTIONS='suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=0 exitcode=66' \
+		cargo test --lib --test engine --test groups --test hostile --test leases --test contention \
+		--target $(host) --target-dir target/tsan -- --test-threads=1
+
 valgrind: ROUNDS ?= 5
 valgrind: need-rust $(environment)
 	PYO3_PYTHON='$(CURDIR)/$(python)' cargo build --release --features python --target-dir target/valgrind \
