@@ -32,7 +32,7 @@ def show(figures: Sequence[Figure]) -> None:
     for figure in figures:
         limit = "" if figure.limit is None else f"{'>=' if figure.at_least else '<='} {figure.limit:g}"
         verdict = "   over" if figure.over else ""
-        print(f"{figure.name:66}{figure.value:10,.1f}  {figure.unit:10}{limit:>8}{verdict}", flush=True)
+        print(f"{figure.name:66}{figure.value:10,.2f}  {figure.unit:10}{limit:>8}{verdict}", flush=True)
 
 
 def document(figures: Sequence[Figure]) -> list[dict[str, Any]]:

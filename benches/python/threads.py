@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from figures import Figure
 from mpmc_queue import Queue
+from mpmc_queue.cli import bench_scaling
 from mpmc_queue.cli.bench import has_gil
 from mpmc_queue.cli.bench_results import Case
 from mpmc_queue.cli.bench_rounds import ITEMS, Ends, get_all, put_all, simple, streaming
@@ -33,7 +34,7 @@ def cases() -> list[Case]:
 
 
 def figures(rounds: int) -> list[Figure]:
-    """How two threads scale that have nothing to do with each other: ours, and what this machine has to offer."""
+    """How threads scale: on queues of their own, against what this machine has to offer, and on one queue."""
     if has_gil():
         print("\nLeft out, two threads on two queues: this interpreter has the GIL, which lets one run at a time.")
         return []
@@ -45,7 +46,8 @@ def figures(rounds: int) -> list[Figure]:
         result.append(
             Figure(f"two threads on two {name}, as many times the work of one", 2 * one / two, "times", limit, True)
         )
-    return result
+    scales = bench_scaling.measure(rounds)
+    return [*result, *(Figure(name, value, "times", limit, at_least) for name, value, limit, at_least in scales)]
 
 
 def unshared() -> Ends:

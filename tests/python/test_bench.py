@@ -60,6 +60,8 @@ def test_bench_reports_every_case(tmp_path):
         assert any(line.startswith(case["name"]) and case["peer"] in line for line in result.stdout.splitlines())
     assert {case["name"]: case["limit"] for case in cases}.items() >= LIMITS.items()
     assert document["python"] in result.stdout
+    assert all(scale["value"] > 0 and scale["name"] in result.stdout for scale in document["scaling"])
+    assert bool(document["scaling"]) != bench.has_gil()
     assert 0 < document["bytes_per_message"] * 1000 < _mpmc_queue.DEFAULT_MAX_BYTES
 
 
@@ -72,6 +74,13 @@ def test_the_long_version_runs(tmp_path):
         assert all(case[figure] > 0 for figure in FIGURES), case
     assert {"put", "get", "await get"} <= {case["name"] for case in document["beside"]}
     assert document["figures"]
+
+
+def test_the_rounds_run_as_tests():
+    pytest.importorskip("pytest_benchmark")
+    result = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--benchmark-disable", str(ROOT / "benches/python"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "passed" in result.stdout
 
 
 def test_a_debug_build_is_refused(monkeypatch, capsys):

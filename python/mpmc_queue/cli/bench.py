@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TextIO
 
 from mpmc_queue import DEFAULT_MAX_BYTES, Queue, __version__, _mpmc_queue
+from mpmc_queue.cli import bench_scaling
 from mpmc_queue.cli.bench_results import Case, Result
 from mpmc_queue.cli.bench_rounds import (
     ITEMS,
@@ -45,6 +46,8 @@ from mpmc_queue.cli.bench_rounds import (
 
 ROUNDS: Final = 200
 """How many rounds, unless told otherwise."""
+SCALING_ROUNDS: Final = 3
+"""How many rounds of several threads at once, at the most."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
 
@@ -97,12 +100,24 @@ def run(
         print("Interrupted.", file=out)
         return INTERRUPTED
     show(results, out)
+    try:
+        scales = [] if has_gil() else bench_scaling.measure(min(rounds or SCALING_ROUNDS, SCALING_ROUNDS))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=out)
+        return INTERRUPTED
+    if scales:
+        bench_scaling.show(scales, out)
     held = bytes_per_message()
     print(f"\n1000 messages hold {held * 1000:,.0f} of the {DEFAULT_MAX_BYTES:,} bytes of a default queue.", file=out)
     try:
         if json_file is not None:
             with open(json_file, "w", encoding="utf-8") as file:
-                json.dump({**document(results), "bytes_per_message": held}, file, indent=2)
+                figures = {
+                    **document(results),
+                    "bytes_per_message": held,
+                    "scaling": [scale._asdict() for scale in scales],
+                }
+                json.dump(figures, file, indent=2)
                 file.write("\n")
         if plot_file is not None:
             from mpmc_queue.cli.bench_plot import draw
