@@ -168,6 +168,53 @@ fn with_a_lease_messages_expire_at_their_time_and_not_before() {
 }
 
 #[test]
+fn the_next_message_of_a_lease_says_when_it_ends() {
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let reader = consumer(&queue);
+    add(&queue, 0..=1);
+    clock.advance(4 * SECOND);
+    add(&queue, 2..=3);
+    assert_eq!((reader.read(), queue.leases()), (Ok(Some(0)), 1));
+    clock.advance(6 * SECOND);
+    assert_eq!((reader.read(), reader.missed()), (Ok(Some(2)), Ok(1)));
+    queue.check();
+}
+
+#[test]
+fn a_lease_at_the_end_of_the_log_ends_with_the_first_that_may_come() {
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let reader = consumer(&queue);
+    add(&queue, 0..=0);
+    assert_eq!((reader.read(), reader.read(), queue.leases()), (Ok(Some(0)), Ok(None), 1));
+    add(&queue, 1..=1);
+    clock.advance(5 * SECOND);
+    add(&queue, 2..=2);
+    clock.advance(5 * SECOND);
+    assert_eq!((reader.read(), reader.missed()), (Ok(Some(2)), Ok(1)));
+    queue.check();
+}
+
+#[test]
+fn a_gap_at_the_end_of_the_log_comes_with_the_next_message() {
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let reader = consumer(&queue);
+    add(&queue, 0..=0);
+    clock.advance(9 * SECOND);
+    add(&queue, 1..=1);
+    queue.enqueue_for(2, 8, Lifetime::Forever).unwrap();
+    assert_eq!(reader.seek(Start::Seq(2)), Ok(()));
+    assert_eq!(reader.read(), Ok(Some(2)));
+    add(&queue, 3..=4);
+    clock.advance(10 * SECOND);
+    assert_eq!((reader.read(), reader.missed()), (Ok(None), Ok(2)));
+    add(&queue, 5..=5);
+    let mut missed = 0;
+    assert_eq!(reader.read_with(1, |delivery| missed = delivery.missed), Ok(1));
+    assert_eq!(missed, 2);
+    queue.check();
+}
+
+#[test]
 fn expiry_leaves_a_lease_alone_that_has_passed_what_leaves() {
     let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
     let reader = consumer(&queue);
@@ -189,8 +236,9 @@ fn a_ttl_of_its_own_holds_for_a_reader_with_a_lease() {
     let (queue, reader, clock) = leased(Options::default(), 3);
     queue.enqueue_for(3, 8, Lifetime::Own(SECOND)).unwrap();
     add(&queue, 4..=4);
+    assert_eq!((reader.read(), queue.leases()), (Ok(Some(1)), 0), "its chunk has no leases");
     clock.advance(SECOND);
-    assert_eq!(read_all(&reader), [1, 2, 4]);
+    assert_eq!(read_all(&reader), [2, 4]);
     assert_eq!((reader.missed(), queue.stats().expired), (Ok(1), 1));
     queue.check();
 }

@@ -156,12 +156,15 @@ def copy_tree() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="only the faults in whose file or description this stands")
+    parser.add_argument(
+        "--only", action="append", help="only the faults in whose file or description this stands, or one of several"
+    )
     parser.add_argument("--python", default=sys.executable, help="the interpreter that has pytest")
     arguments = parser.parse_args()
     entries = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["mutant"]
     mutants = [Mutant(**entry) for entry in entries]
-    mutants = [mutant for mutant in mutants if arguments.only in mutant.file or arguments.only in mutant.what]
+    wanted = arguments.only or [""]
+    mutants = [mutant for mutant in mutants if any(text in mutant.file or text in mutant.what for text in wanted)]
     copy_tree()
     # Without a fault nothing may fail, or no failure would mean anything.
     for python_test in sorted({mutant.python or "" for mutant in mutants}):

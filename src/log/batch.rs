@@ -8,7 +8,7 @@ use crate::options::Lifetime;
 use crate::time::NEVER;
 
 /// Messages from which on a batch is put into slots first.
-pub(crate) const LARGE: usize = 10 * CHUNK_SIZE;
+pub(crate) const LARGE: usize = if cfg!(loom) { 3 } else { 10 * CHUNK_SIZE };
 
 /// The slots of one chunk. Their times count from the moment at which they are added.
 #[derive(Debug)]

@@ -130,7 +130,7 @@ impl<T> Slots<T> {
         let len = std::mem::take(&mut self.len);
         (0..len).map(move |index| {
             // SAFETY: it was in use, nobody else looks at it, and it is moved out once.
-            self.cells[index].0.with(|cell| unsafe { (*cell).assume_init_read() })
+            self.cells[index].0.with_mut(|cell| unsafe { (*cell).assume_init_read() })
         })
     }
 

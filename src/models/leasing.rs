@@ -161,6 +161,22 @@ fn a_batch_that_drops_the_oldest_takes_no_message_from_a_reader() {
 }
 
 #[test]
+fn a_batch_that_ends_a_chunk_early_moves_no_slot_that_is_read() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = leased(&queue, 1..=2);
+        let producer = spawn(&queue, |queue| {
+            queue.enqueue_batch((3..=5).map(|content| (Letter::new(content), SIZE)).collect()).unwrap()
+        });
+        let mut contents = read_twice(&reader);
+        producer.join().unwrap();
+        contents.extend(drain(&reader));
+        assert_eq!(contents, [2, 3, 4, 5]);
+        queue.check();
+    });
+}
+
+#[test]
 fn exactly_the_messages_before_a_close_are_read_with_a_lease() {
     explore(|| {
         let (queue, _) = queue(untimed());
@@ -230,9 +246,9 @@ fn figures_are_exact_while_a_consumer_reads() {
 fn whoever_waits_for_all_to_be_read_sees_reads_with_a_lease() {
     explore(|| {
         let (queue, _) = queue(untimed());
-        let reader = leased(&queue, 1..=2);
+        let reader = leased(&queue, 1..=3);
         let joining = spawn(&queue, |queue| assert!(queue.join(None)));
-        assert_eq!(drain(&reader), [2]);
+        assert_eq!(drain(&reader), [2, 3]);
         joining.join().unwrap();
         queue.check();
     });

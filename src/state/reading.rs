@@ -58,7 +58,7 @@ impl<T> State<T> {
         Some(visit(found.delivery(0, 1, None)))
     }
 
-    /// Delivers up to `limit` messages, and returns how many. 0: none are there, and more may come.
+    /// Delivers up to `limit` messages, and returns how many. 0: none are there, and more may come. The consumer has no lease.
     ///
     /// `goes_on`: the call has already delivered messages. A gap after those is reported by the next call, since this
     /// one returns what it has.
@@ -73,7 +73,7 @@ impl<T> State<T> {
     ) -> Result<usize, Error> {
         let wall = self.read_time();
         let cursor = self.consumer(key)?.cursor;
-        self.recall(cursor);
+        debug_assert!(!self.cursors[cursor].is_leased);
         let upto = self.limit_of(&self.cursors[cursor]);
         let consumer = &mut self.consumers[key.index];
         if let Some(group) = consumer.group

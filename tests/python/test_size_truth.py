@@ -68,6 +68,47 @@ def started(first, second):
     return running
 
 
+@types.coroutine
+def giving_way():
+    yield
+
+
+async def coroutine(first, second):
+    held = [first]
+    await giving_way()
+    return held, second
+
+
+def suspended(first, second):
+    waiting = coroutine(first, second)
+    waiting.send(None)
+    return waiting
+
+
+async def asynchronous_generator(first, second):
+    held = [first]
+    yield held
+    yield second
+
+
+def started_asynchronously(first, second):
+    running = asynchronous_generator(first, second)
+    try:
+        running.asend(None).send(None)
+    except StopIteration:
+        return running
+
+
+def teed(first, second):
+    one, other = itertools.tee(iter([first, second, first]))
+    next(one)
+    return one, other
+
+
+def zone():
+    return datetime.timezone(datetime.timedelta(minutes=next(numbers) % 600 + 1), text())
+
+
 def cycle(first, second):
     link = [first, second]
     link.append(link)
@@ -98,6 +139,9 @@ LEAVES = {
     "UUID": lambda: uuid.UUID(int=next(numbers) << 80),
     "set": lambda: {text(), next(numbers)},
     "frozenset": lambda: frozenset((text(), text())),
+    "timezone": zone,
+    "datetime with a zone": lambda: datetime.datetime(2026, 1, 1, second=next(numbers) % 60, tzinfo=zone()),
+    "time with a zone": lambda: datetime.time(1, 2, tzinfo=zone()),
     "range": lambda: range(next(numbers), 10 * next(numbers)),
 }
 PAIRS = {
@@ -122,6 +166,17 @@ PAIRS = {
     "bound method": lambda a, b: Plain(a, b).method,
     "iterator": lambda a, b: iter([a, b]),
     "chain": lambda a, b: itertools.chain([a], [b]),
+    "keys": lambda a, b: {text(): a, text(): b}.keys(),
+    "values": lambda a, b: {text(): a, text(): b}.values(),
+    "items": lambda a, b: {text(): a, text(): b}.items(),
+    "coroutine": suspended,
+    "asynchronous generator": started_asynchronously,
+    "staticmethod": lambda a, b: staticmethod(closure(a, b)),
+    "classmethod": lambda a, b: classmethod(closure(a, b)),
+    "property": lambda a, b: property(closure(a, b)),
+    "cell": lambda a, b: [types.CellType(a), types.CellType(b)],
+    "tee": teed,
+    "alias": lambda a, b: types.GenericAlias(list, (a, b)),
     "cycle": cycle,
     "shared": lambda a, b: ([a, b], [a, b], a, b),
 }

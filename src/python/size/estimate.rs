@@ -24,6 +24,7 @@ fn is_code(object: &Bound<'_, PyAny>) -> bool {
         ffi::PyType_Check(object) != 0
             || ffi::PyModule_Check(object) != 0
             || ffi::PyCFunction_Check(object) != 0
+            || ffi::PyCode_Check(object) != 0
             || ffi::Py_TYPE(object) == &raw mut ffi::PyFunction_Type
             || ffi::Py_TYPE(object) == &raw mut ffi::PyMethodDescr_Type
     }
@@ -168,8 +169,10 @@ impl<'py> Estimate<'py> {
         } else if self.walk_function(&object) || is_code(&object) {
             self.add(POINTER);
         } else {
-            self.walk_native(&object, &kind)?;
-            if !self.walk_plain_instance(&object, &kind) {
+            if !self.walk_shown(&object, &kind)
+                && !self.walk_native(&object, &kind)?
+                && !self.walk_plain_instance(&object, &kind)
+            {
                 self.walk_slots(&object, &kind);
                 self.walk_dict(&object, &kind)?;
             }
@@ -246,15 +249,13 @@ impl<'py> Estimate<'py> {
         Ok(None)
     }
 
-    /// Visits what other objects written in C hold: deques, partials, mapping proxies, slices, exceptions.
-    fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<()> {
+    /// Visits what other objects written in C hold: deques, partials, ranges, exceptions. Whether there is no more to visit.
+    fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<bool> {
         let kind = kind.as_type_ptr();
         let known = self.known;
         // SAFETY: `kind` is a live type and keeps its bases alive; every exception has a static base.
         unsafe {
-            if kind == &raw mut ffi::PyDictProxy_Type || kind == &raw mut ffi::PySlice_Type {
-                self.traverse(object, kind);
-            } else if kind == &raw mut ffi::PyRange_Type {
+            if kind == &raw mut ffi::PyRange_Type {
                 // Small ints are shared by the whole program.
                 for number in ["start", "stop", "step"].map(|name| object.getattr(name)) {
                     let number = number?;
@@ -265,6 +266,7 @@ impl<'py> Estimate<'py> {
                 if object.len().unwrap_or(usize::MAX) > 256 {
                     self.add(size_of::<IntObject>());
                 }
+                return Ok(true);
             } else if ffi::PyExceptionInstance_Check(object.as_ptr()) != 0 {
                 let mut base = kind;
                 while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
@@ -277,7 +279,7 @@ impl<'py> Estimate<'py> {
                 self.traverse(object, base.as_ptr().cast());
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Visits what the C type `base`, the type of `object` or a base of it, shows the garbage collector.

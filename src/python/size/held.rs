@@ -20,6 +20,9 @@ unsafe extern "C" {
     fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
 }
 
+/// What the dict of a `staticmethod` or `classmethod` takes: five attributes.
+const WRAPPER_DICT: usize = 200;
+
 impl<'py> Estimate<'py> {
     /// Visits an object that was made for this purpose, or found by a look-up.
     pub(super) fn visit_bound(&mut self, object: &Bound<'py, PyAny>) {
@@ -65,9 +68,38 @@ impl<'py> Estimate<'py> {
                     }
                 }
                 true
+            } else if kind == &raw mut ffi::PyStaticMethod_Type || kind == &raw mut ffi::PyClassMethod_Type {
+                // Its dict has copies of the function's attributes, which belong to the program.
+                self.add(GC_HEADER + (*kind).tp_basicsize as usize + WRAPPER_DICT);
+                if let Ok(function) = object.getattr(intern!(py, "__func__")) {
+                    self.visit_bound(&function);
+                }
+                true
             } else {
                 false
             }
+        }
+    }
+
+    /// Visits what an object of the interpreter's own holds, as far as it shows the garbage collector: views of dicts, iterators,
+    /// generators and coroutines, cells, properties. Whether it is one of these.
+    pub(super) fn walk_shown(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> bool {
+        let class = kind.as_type_ptr();
+        // SAFETY: a live class and its class; an instance of the class, which guards its instances as all of them do.
+        unsafe {
+            let is_shown = ffi::Py_TYPE(kind.as_ptr()) == &raw mut ffi::PyType_Type // else its class may run Python code
+                && (*class).tp_traverse.is_some()
+                && ffi::PyExceptionInstance_Check(object.as_ptr()) == 0
+                && ffi::PyMemoryView_Check(object.as_ptr()) == 0
+                // These lead to the callers of the program.
+                && class != &raw mut ffi::PyTraceBack_Type
+                && class != &raw mut ffi::PyFrame_Type
+                && is_of_interpreter(kind)
+                && !is_running(object);
+            if is_shown {
+                self.traverse(object, class);
+            }
+            is_shown
         }
     }
 
@@ -79,17 +111,12 @@ impl<'py> Estimate<'py> {
         size: usize,
     ) -> PyResult<()> {
         let py = object.py();
-        // SAFETY: live objects.
-        let (is_generator, is_iterator, is_awaitable) = unsafe {
-            let class = kind.as_type_ptr();
-            let is_generator = class == &raw mut ffi::PyGen_Type
-                || class == &raw mut ffi::PyCoro_Type
-                || class == &raw mut ffi::PyAsyncGen_Type;
-            let of_async = (*class).tp_as_async;
-            let is_awaitable = !of_async.is_null() && (*of_async).am_await.is_some();
-            (is_generator, !is_generator && (*class).tp_iternext.is_some(), is_awaitable)
+        // SAFETY: a live class.
+        let is_awaitable = unsafe {
+            let of_async = (*kind.as_type_ptr()).tp_as_async;
+            !of_async.is_null() && (*of_async).am_await.is_some()
         };
-        if is_generator {
+        if is_running(object) {
             let frame = ["gi_frame", "cr_frame", "ag_frame"].iter().find_map(|name| object.getattr(*name).ok());
             let Some(frame) = frame.filter(|frame| !frame.is_none()) else { return Ok(()) };
             let locals = PyDict::new(py);
@@ -99,10 +126,7 @@ impl<'py> Estimate<'py> {
             locals.iter().for_each(|(_, value)| self.visit_bound(&value));
             return Ok(());
         }
-        if is_iterator && self.is_iterator_of_c(kind) {
-            // SAFETY: an instance of the class, which guards its instances as all of them do.
-            unsafe { self.traverse(object, kind.as_type_ptr()) };
-        }
+        self.visit_zone(object)?;
         let (bytes_io, string_io) = (BYTES_IO.import(py, "io", "BytesIO")?, STRING_IO.import(py, "io", "StringIO")?);
         if owners::is_of(object, bytes_io) {
             // It may share its bytes with whoever gave them, and then does not say them.
@@ -122,20 +146,67 @@ impl<'py> Estimate<'py> {
         }
         Ok(())
     }
+}
 
-    /// Whether it is an iterator of the interpreter itself: what it goes over, it shows the garbage collector.
-    fn is_iterator_of_c(&self, kind: &Bound<'py, PyType>) -> bool {
-        // SAFETY: a live class, and its class.
-        let (is_plain, is_static) = unsafe {
-            let is_plain = ffi::Py_TYPE(kind.as_ptr()) == &raw mut ffi::PyType_Type;
-            (is_plain, ffi::PyType_HasFeature(kind.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) == 0)
-        };
-        if !is_plain {
-            return false; // its class may run Python code
+impl<'py> Estimate<'py> {
+    /// Visits the time zone of a time, and what a time zone holds. Zones that the whole program shares count as nothing.
+    fn visit_zone(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
+        static DATETIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static TIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        static TIMEZONE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = object.py();
+        for (found, name) in [(&DATETIME, "datetime"), (&TIME, "time")] {
+            let Some(class) = owners::loaded(py, found, "datetime", name).filter(|class| owners::is_of(object, class))
+            else {
+                continue;
+            };
+            // The class's own attribute, even if a subclass defines the name.
+            let zone = class.getattr(intern!(py, "tzinfo"))?.call_method1(intern!(py, "__get__"), (object,))?;
+            let timezone = owners::loaded(py, &TIMEZONE, "datetime", "timezone");
+            let is_own = timezone.is_some_and(|class| {
+                owners::is_of(&zone, &class) && class.getattr(intern!(py, "utc")).is_ok_and(|utc| !utc.is(&zone))
+            });
+            if is_own {
+                self.visit_bound(&zone);
+            }
+            return Ok(());
         }
-        let module = kind.module().map(|module| module.to_string()).unwrap_or_default();
-        module == "itertools" || module == "builtins" && is_static
+        if let Some(class) = TIMEZONE.get(py)
+            && owners::is_of(object, class.bind(py))
+        {
+            let parts = class.bind(py).call_method1(intern!(py, "__getinitargs__"), (object,))?;
+            parts.try_iter()?.try_for_each(|part| part.map(|part| self.visit_bound(&part)))?;
+        }
+        Ok(())
     }
+}
+
+/// Whether a class is one of the interpreter's own, whose instances show the garbage collector all that they hold.
+fn is_of_interpreter(kind: &Bound<'_, PyType>) -> bool {
+    // SAFETY: a live class.
+    let is_static = unsafe { ffi::PyType_HasFeature(kind.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) == 0 };
+    let module = kind.module().map(|module| module.to_string()).unwrap_or_default();
+    match module.as_str() {
+        "builtins" | "types" => is_static,
+        "itertools" | "_queue" => true,
+        _ => false,
+    }
+}
+
+/// Whether it is a generator, a coroutine or an asynchronous generator that runs at this moment: then its frame is in use.
+fn is_running(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object.
+    let kind = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    let name = if kind == &raw mut ffi::PyGen_Type {
+        "gi_running"
+    } else if kind == &raw mut ffi::PyCoro_Type {
+        "cr_running"
+    } else if kind == &raw mut ffi::PyAsyncGen_Type {
+        "ag_running"
+    } else {
+        return false;
+    };
+    object.getattr(name).is_ok_and(|running| running.is_truthy().unwrap_or(true))
 }
 
 static BYTES_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();

@@ -118,6 +118,11 @@ impl<'py> Estimate<'py> {
         detach::call_out(py, || {
             let kind = attribute("dtype")?;
             let fields = kind.getattr(intern!(py, "fields"))?;
+            if !fields.is_none() {
+                // Its type belongs to it, unless many share that.
+                self.visit_bound(&kind);
+                self.found.push(fields.clone()); // made for this call: its address may be another's later
+            }
             if fields.is_none() || !kind.getattr(intern!(py, "hasobject"))?.is_truthy()? {
                 return Ok(());
             }
