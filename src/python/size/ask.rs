@@ -13,7 +13,7 @@ use pyo3::types::{PyFunction, PyString, PyType};
 use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
 use super::{owners, sizers};
-use crate::python::host::detach::{self, FREE_THREADED};
+use crate::python::host::detach;
 
 /// A size above this cannot be true.
 const ABSURD: usize = 1 << 44;
@@ -57,8 +57,7 @@ impl<'py> Estimate<'py> {
             return Err(PyValueError::new_err(format!("{}.__sizeof__() returned a negative number", kind.name()?)));
         }
         let size = if overflow > 0 { usize::MAX } else { size as usize };
-        // Without the GIL, objects are allocated in steps of 16 bytes also where they ask for less.
-        self.add(if FREE_THREADED { size.checked_next_multiple_of(16).unwrap_or(size) } else { size });
+        self.add(size);
         if size > ABSURD && self.absurd.is_none() {
             self.absurd = Some((kind.clone(), size));
         }
