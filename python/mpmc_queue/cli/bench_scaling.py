@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TextIO
 
 from mpmc_queue import Consumer, Queue
 
-COUNT: Final = 100_000
+COUNT: Final = 200_000
 """Messages of a round."""
 ROOM: Final = 1 << 40
 """A limit that is not reached."""
