@@ -803,3 +803,27 @@ fn a_blocked_member_wakes_for_deliveries_of_a_closed_member() {
     a.close();
     assert_eq!(blocked.join().unwrap(), Ok(Some(0)));
 }
+
+#[test]
+fn what_many_groups_have_pending_expires_whole_and_counts_once() {
+    const GROUPS: u64 = 40;
+    let count = 2 * CHUNK_SIZE as u64 + 300;
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let groups: Vec<_> = (0..GROUPS)
+        .map(|number| queue.add_group(&format!("{number}"), Start::Earliest, &acks(), None).unwrap())
+        .collect();
+    let members: Vec<_> = groups.iter().map(|group| group.add_consumer(None).unwrap()).collect();
+    (0..count).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    clock.advance(SECOND);
+    (count..count + 50).for_each(|n| assert_eq!(queue.enqueue(n, 1), Ok(n)));
+    for member in &members {
+        assert_eq!(member.read_with(usize::MAX, |_| ()), Ok(count as usize + 50));
+    }
+    clock.advance(9 * SECOND);
+    assert_eq!((queue.force_expiration(), queue.len()), (count, 50));
+    for group in &groups {
+        let stats = group.stats().unwrap();
+        assert_eq!((stats.missed, stats.pending, stats.unread), (count, 50, 0));
+    }
+    queue.check();
+}

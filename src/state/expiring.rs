@@ -1,10 +1,14 @@
 //! Time: what is due, and what changes that.
 
+use std::cell::Cell;
+
 use super::leaving::{Gone, SLICE};
 use super::{Effects, State};
 use crate::log::chunk::NIL;
 use crate::time::NEVER;
 
+/// Pending deliveries that one hold of the lock forgets, about.
+const PENDING_SLICE: u64 = 16_000;
 /// Chunks in which one hold of the lock looks for times to live of their own.
 const OWN_SLICE: usize = 16;
 
@@ -60,16 +64,32 @@ impl<T> State<T> {
             let from = self.swept;
             // Where a group rescues what it would miss, messages leave one by one.
             let slice = if self.has_rescuers { 1 } else { SLICE };
+            // Each group loses what it has pending, one by one: where there are many, fewer messages leave at once.
+            let waiting = self.groups.iter().filter(|(_, group)| group.unsettled() > 0).count() as u64;
+            let left = Cell::new(PENDING_SLICE.checked_div(waiting).map_or(u64::MAX, |most| most.max(1)));
             let swept = self.log.sweep(
                 from,
                 slice,
                 &mut fx.removed,
-                |chunk| chunk.mono_at(chunk.slots.len() - 1) <= cutoff,
-                |chunk, index| (chunk.mono_at(index) <= cutoff).then(|| !chunk.slots[index].stamp.has_own_ttl()),
+                |chunk| {
+                    let leaves = chunk.mono_at(chunk.slots.len() - 1) <= cutoff && u64::from(chunk.live) <= left.get();
+                    if leaves {
+                        left.update(|left| left - u64::from(chunk.live));
+                    }
+                    leaves
+                },
+                |chunk, index| {
+                    let is_due = chunk.mono_at(index) <= cutoff && left.get() > 0;
+                    is_due.then(|| {
+                        let leaves = !chunk.slots[index].stamp.has_own_ttl();
+                        left.update(|left| left - u64::from(leaves));
+                        leaves
+                    })
+                },
             );
             self.swept = swept.upto;
             gone.add(swept.need, from..swept.upto);
-            is_done = swept.done;
+            is_done = swept.done && left.get() > 0;
         }
         self.expired += gone.need.items;
         let count = gone.need.items;
