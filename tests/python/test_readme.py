@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import mpmc_queue
+
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +29,19 @@ def test_snippet_prints_what_it_says(snippet, tmp_path):
 
 def test_there_are_snippets():
     assert len(SNIPPETS) == README.count("```python") > 0
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
+def test_the_settings_it_recommends_are_taken(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| (`Queue\(.*`) \|$", text, re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        make, *calls = re.findall(r"`(.*?)`", row)
+        queue = eval(make, {"Queue": mpmc_queue.Queue})
+        for call in calls:
+            target = queue.add_consumer() if call.startswith("read") else queue
+            eval(f"target.{call}", {"target": target})
 
 
 def test_make_demo_and_make_test_are_the_first_commands():

@@ -1,6 +1,7 @@
 """`python -m mpmc_queue demo --nats URL`: the same demo over a JetStream stream, which it makes and deletes again."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 import time
@@ -50,7 +51,8 @@ async def _run(url: str, seconds: float, producers: int, consumers: int, out: Te
         interrupted = True
         demo.stop.set()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+    with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels this task
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
     view = view_for(out, seconds, producers, consumers, f"1 queue on {url}")
     started = time.monotonic()
     try:
