@@ -76,6 +76,22 @@ fn a_reader_sees_what_is_enqueued_while_it_has_a_lease() {
 }
 
 #[test]
+fn a_reader_with_a_lease_sees_that_there_is_nothing_and_that_the_queue_is_closed() {
+    let (queue, reader, _) = leased(Options::default(), 2);
+    assert_eq!((reader.read(), reader.read(), reader.read()), (Ok(Some(1)), Ok(None), Ok(None)));
+    assert_eq!(queue.leases(), 1, "nobody took it back");
+    assert_eq!(reader.read_with(5, |_| ()), Ok(0));
+    queue.close(false);
+    assert_eq!(reader.read(), Err(Error::Closed));
+
+    let (queue, reader, _) = leased(Options::default(), CHUNK);
+    assert_eq!(read_all(&reader).len() as u64, CHUNK - 1);
+    assert_eq!((queue.leases(), reader.read()), (0, Ok(None)), "a chunk that is full is no end");
+    add(&queue, CHUNK..=CHUNK);
+    assert_eq!(reader.read(), Ok(Some(CHUNK)));
+}
+
+#[test]
 fn readers_go_on_from_chunk_to_chunk_also_where_one_ends_early() {
     let (queue, reader, _) = leased(Options { max_bytes: u64::MAX, ..Options::default() }, 10);
     let other = consumer(&queue);

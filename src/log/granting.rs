@@ -14,6 +14,8 @@ pub(crate) struct Terms {
     pub(crate) lives: u64,
     /// When a message enqueued now expires.
     pub(crate) deadline: u64,
+    /// Whether the queue is closed.
+    pub(crate) is_closed: bool,
     /// Whether reads have a time, and leave records.
     pub(crate) is_timed: bool,
     pub(crate) is_audited: bool,
@@ -51,6 +53,7 @@ impl<T> Log<T> {
             through: chunk.through_before(index),
             wall: chunk.wall,
             until,
+            is_closed: terms.is_closed,
             is_timed: terms.is_timed,
             is_audited: terms.is_audited,
             reads: std::mem::take(reads),

@@ -62,6 +62,8 @@ pub(super) struct Lease<T> {
     pub(super) wall: u64,
     /// The first moment at which a message at or behind the position may have expired; NEVER: none does.
     pub(super) until: u64,
+    /// Whether nothing more comes: the queue is closed.
+    pub(super) is_closed: bool,
     /// Whether reads have a time, and leave records.
     pub(super) is_timed: bool,
     pub(super) is_audited: bool,
@@ -80,7 +82,7 @@ pub(crate) struct NoLease;
 pub(crate) struct Run {
     /// Messages handed over.
     pub(crate) count: usize,
-    /// Whether the caller got all that it asked for, or all there was.
+    /// Whether the caller got all that it asked for, or all there was, which may be nothing.
     pub(crate) is_all: bool,
 }
 
@@ -99,9 +101,10 @@ impl<T> Lease<T> {
         self.end - self.index
     }
 
-    /// Whether nothing comes after what is published of the chunk: only in the one that is being filled there is room behind that.
+    /// Whether what is published of the chunk is all there is, and more may come: only in the chunk that is being filled there is
+    /// room behind that.
     fn is_last(&self) -> bool {
-        self.end < self.window.capacity()
+        self.end < self.window.capacity() && !self.is_closed
     }
 
     /// The time, where it matters for a read. None: a message may have expired.
@@ -215,7 +218,10 @@ impl<T> Lane<T> {
         let Some(mut guard) = self.lease.try_lock() else { return Run::default() };
         let Some(lease) = guard.as_mut() else { return Run::default() };
         let most = lease.published(&self.published, limit).min(limit);
-        let Some(now) = lease.time(clock).filter(|_| most > 0) else { return Run::default() };
+        if most == 0 {
+            return Run { count: 0, is_all: lease.is_last() };
+        }
+        let Some(now) = lease.time(clock) else { return Run::default() };
         if lease.is_audited && !lease.reads.has_place_for(lease.position(), most, now.wall.max(lease.last_read)) {
             return Run::default();
         }

@@ -76,7 +76,13 @@ impl<T> State<T> {
             return;
         }
         let holder = Holder { consumer: key.index, cursor: consumer.cursor };
-        let terms = Terms { lives: self.lives, deadline, is_timed: self.is_read_timed, is_audited: self.audit.is_on() };
+        let terms = Terms {
+            lives: self.lives,
+            deadline,
+            is_closed: self.closed,
+            is_timed: self.is_read_timed,
+            is_audited: self.audit.is_on(),
+        };
         cursor.is_leased = self.log.grant(
             &consumer.lane,
             holder,
