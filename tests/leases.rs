@@ -444,3 +444,26 @@ fn readers_and_producers_at_the_same_time_agree() {
     });
     queue.check();
 }
+
+#[test]
+fn nothing_comes_after_a_message_that_is_larger_than_a_batch() {
+    let (queue, _) = manual(Options { max_bytes: u64::MAX, ..Options::default() });
+    let reader = consumer(&queue);
+    for start in [0, CHUNK - 1] {
+        // In the middle of a chunk, and at its end.
+        (queue.stats().next_seq..start).for_each(|seq| assert_eq!(queue.enqueue(seq, 0), Ok(seq)));
+        for size in [0, 20, 0, 0] {
+            queue.enqueue(0, size).unwrap();
+        }
+        while reader.position().unwrap() < start {
+            assert!(reader.read().unwrap().is_some());
+        }
+        assert_eq!(reader.read_with(1, |_| ()), Ok(1));
+        let mut sizes = Vec::new();
+        let read = reader.read_fitting_with(5, 10, false, |delivery| sizes.push(delivery.size));
+        assert_eq!((read, sizes), (Ok(1), vec![20]));
+        let mut sizes = Vec::new();
+        let read = reader.read_fitting_with(5, 10, false, |delivery| sizes.push(delivery.size));
+        assert_eq!((read, sizes), (Ok(2), vec![0, 0]));
+    }
+}

@@ -88,13 +88,13 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
         let mut run = Run::default();
-        let mut left = max_bytes;
+        let mut bytes = 0u64;
         if !goes_on {
             run = self.lane.read_all(&self.queue.core.clock, limit, max_bytes, |delivery| {
-                left = left.saturating_sub(delivery.size);
+                bytes = bytes.saturating_add(delivery.size);
                 visit(delivery);
             });
-            if run.is_all {
+            if run.is_all || bytes > max_bytes {
                 return Ok(run.count);
             }
         }
@@ -102,7 +102,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         let rest = self.queue.core.with_own(self.key, |state, _, fx| {
             let count = match max_bytes {
                 u64::MAX => limit,
-                _ => state.fitting(self.key, limit, left)?,
+                _ => state.fitting(self.key, limit, max_bytes - bytes)?,
             };
             let read = match count == 0 && goes_on {
                 true => Ok(0),

@@ -226,7 +226,7 @@ impl<T> Lane<T> {
             return Run::default();
         }
         let mut reading = Reading { first: lease.index, most, now, created: 0, lease };
-        let mut left = max_bytes;
+        let mut bytes = 0u64;
         let mut is_full = false;
         for _ in 0..most {
             let lease = &mut *reading.lease;
@@ -234,11 +234,11 @@ impl<T> Lane<T> {
             let slot = unsafe { lease.window.slot(lease.index) };
             let Some((slot, payload)) = slot.and_then(|slot| Some((slot, slot.payload.as_ref()?))) else { break };
             let size = slot.through.wrapping_sub(lease.through);
-            if size > left && lease.index > reading.first {
+            bytes = bytes.saturating_add(size);
+            if bytes > max_bytes && lease.index > reading.first {
                 is_full = true;
                 break;
             }
-            left = left.saturating_sub(size);
             let (seq, created) = (lease.position(), slot.wall + lease.wall);
             reading.created = created;
             lease.through = slot.through;
