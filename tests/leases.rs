@@ -467,3 +467,23 @@ fn nothing_comes_after_a_message_that_is_larger_than_a_batch() {
         assert_eq!((read, sizes), (Ok(2), vec![0, 0]));
     }
 }
+
+#[test]
+fn a_large_batch_drops_as_many_as_it_needs_and_no_more() {
+    let max = 300 * CHUNK;
+    let options =
+        Options { max_items: Some(max), max_bytes: u64::MAX, overflow: Overflow::DropOldest, ..Options::default() };
+    let (queue, _) = manual(options);
+    let reader = consumer(&queue);
+    batch(&queue, 0..=max - 8);
+    assert_eq!((reader.read(), queue.leases()), (Ok(Some(0)), 1));
+    let large = 290 * CHUNK + 321; // more than leave in one hold of the lock
+    batch(&queue, max - 7..=max - 8 + large);
+    assert_eq!((queue.len(), queue.stats().dropped), (max, large - 7));
+    assert_eq!(reader.missed(), Ok(large - 8));
+    assert_eq!(reader.read(), Ok(Some(large - 7)));
+    let refused = queue.enqueue_batch((0..=max).map(|seq| (seq, 8)).collect());
+    assert!(matches!(refused, Err(Error::Full(full)) if full.is_hopeless()), "it could never fit");
+    assert_eq!((queue.len(), queue.stats().dropped), (max, large - 7), "and so nothing left for it");
+    queue.check();
+}

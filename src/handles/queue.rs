@@ -80,6 +80,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
 
     /// Adds all of a batch that is in slots, or nothing. A refusal leaves it where it is.
     pub(crate) fn try_enqueue_prepared(&self, batch: &mut Batch<T>, ticket: Option<&Ticket>) -> Result<u64, Error> {
+        while self.core.with_leases(|state, _, fx| state.make_room(batch.need(), fx)) {}
         self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, ticket, fx))
     }
 

@@ -43,7 +43,7 @@ impl Attended {
     }
 
     /// Waiters came to a cursor, or left it.
-    pub(super) fn update(&mut self, cursors: &mut Slab<Cursor>, key: usize) {
+    pub(super) fn update(&mut self, cursors: &mut Slab<Box<Cursor>>, key: usize) {
         update(&mut self.readers, cursors, key, |cursor| &mut cursor.readers);
         update(&mut self.batches, cursors, key, |cursor| &mut cursor.batches);
         update(&mut self.gaps, cursors, key, |cursor| &mut cursor.gap_waiters);
@@ -53,7 +53,7 @@ impl Attended {
     /// Shows every cursor at which someone waits for a message, in the order in which they came as long as all leave
     /// together. Those at which nobody waits afterwards are taken off.
     #[inline]
-    pub(super) fn visit_readers(&mut self, cursors: &mut Slab<Cursor>, mut visit: impl FnMut(&mut Cursor)) {
+    pub(super) fn visit_readers(&mut self, cursors: &mut Slab<Box<Cursor>>, mut visit: impl FnMut(&mut Cursor)) {
         let keys = self.readers.take();
         for &key in &keys {
             visit(&mut cursors[key]);
@@ -71,7 +71,7 @@ impl Attended {
     }
 
     /// Takes all off: their keys.
-    pub(super) fn take(&mut self, cursors: &mut Slab<Cursor>) -> Vec<usize> {
+    pub(super) fn take(&mut self, cursors: &mut Slab<Box<Cursor>>) -> Vec<usize> {
         let mut keys = self.readers.take();
         keys.extend(self.batches.take());
         keys.extend(self.gaps.take());
@@ -85,7 +85,7 @@ impl Attended {
     }
 
     /// Checks what must hold between operations.
-    pub(super) fn check(&self, cursors: &Slab<Cursor>) {
+    pub(super) fn check(&self, cursors: &Slab<Box<Cursor>>) {
         let rolls = [&self.readers, &self.batches, &self.gaps];
         assert_eq!(self.count, rolls.iter().map(|roll| roll.keys().len()).sum::<usize>());
         for (key, cursor) in cursors {
@@ -97,7 +97,7 @@ impl Attended {
     }
 }
 
-fn update(roll: &mut Roll, cursors: &mut Slab<Cursor>, key: usize, list: fn(&mut Cursor) -> &mut WaitList) {
+fn update(roll: &mut Roll, cursors: &mut Slab<Box<Cursor>>, key: usize, list: fn(&mut Cursor) -> &mut WaitList) {
     let Some(cursor) = cursors.get_mut(key) else { return };
     let list_here = list(cursor);
     match (list_here.is_empty(), list_here.place) {

@@ -64,14 +64,14 @@ impl Audit {
     }
 
     /// A consumer is gone, with its records.
-    pub(super) fn forget<T>(&mut self, consumer: &Consumer<T>, consumers: &mut Slab<Consumer<T>>) {
+    pub(super) fn forget<T>(&mut self, consumer: &Consumer<T>, consumers: &mut Slab<Box<Consumer<T>>>) {
         self.bytes -= consumer.reads.bytes();
         if let Some(moved) = self.order.leave(consumer.turn) {
             consumers[moved].turn = consumer.turn;
         }
     }
 
-    pub(super) fn check<T>(&self, consumers: &Slab<Consumer<T>>) {
+    pub(super) fn check<T>(&self, consumers: &Slab<Box<Consumer<T>>>) {
         assert_eq!(self.order.keys().len(), consumers.len());
         assert!(consumers.iter().all(|(place, consumer)| self.order.keys()[consumer.turn] == place));
         assert_eq!(self.bytes, consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum::<usize>());
@@ -88,7 +88,7 @@ impl Audit {
     /// Shrinks records until at most `max` bytes are held. `own` is the consumer that needs the room: it gives up the
     /// rest if the others do not suffice.
     #[cold]
-    pub(super) fn relieve<T>(&mut self, consumers: &mut Slab<Consumer<T>>, own: usize) {
+    pub(super) fn relieve<T>(&mut self, consumers: &mut Slab<Box<Consumer<T>>>, own: usize) {
         for _ in 0..STEPS {
             if self.bytes <= self.max {
                 return;
@@ -114,7 +114,7 @@ impl Audit {
     }
 
     /// Changes the limit: what is beyond it goes.
-    pub(super) fn set_max<T>(&mut self, max: u64, consumers: &mut Slab<Consumer<T>>) {
+    pub(super) fn set_max<T>(&mut self, max: u64, consumers: &mut Slab<Box<Consumer<T>>>) {
         self.max = max as usize;
         while self.bytes > self.max
             && let Some(own) = self.next_of()

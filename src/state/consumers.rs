@@ -12,6 +12,9 @@ use crate::keys::{ConsumerKey, Predecessor};
 use crate::log::audit::Reads;
 use crate::options::{MissedPolicy, Start};
 
+/// Where there is no consumer. (The first is 1.)
+const NO_SERIAL: u64 = 0;
+
 impl<T> State<T> {
     pub(crate) fn add_consumer(
         &mut self,
@@ -23,7 +26,7 @@ impl<T> State<T> {
         fx: &mut Effects<T>,
     ) -> Result<ConsumerKey, Error> {
         let position = self.seq_of(start)?;
-        let cursor = self.cursors.insert(Cursor::new(position, None, &self.log));
+        let cursor = self.cursors.insert(Box::new(Cursor::new(position, None, &self.log)));
         self.put_after(cursor, after);
         let key = self.insert_consumer(id, name, cursor, None, policy);
         self.cursors[cursor].consumer = Some(key.index);
@@ -43,7 +46,7 @@ impl<T> State<T> {
         self.departed.enter(Who { group, name: name.clone() });
         let index = self.consumers.vacant_key();
         self.ids.insert(id, index);
-        self.consumers.insert(Consumer {
+        let consumer = Consumer {
             serial,
             id,
             name,
@@ -57,7 +60,10 @@ impl<T> State<T> {
             reads: Reads::default(),
             turn: self.audit.enter(index),
             tells: policy == MissedPolicy::Tell,
-        });
+        };
+        self.consumers.insert(Box::new(consumer));
+        self.serials.resize(self.serials.len().max(index + 1), NO_SERIAL);
+        self.serials[index] = serial;
         ConsumerKey { index, serial }
     }
 
@@ -73,8 +79,9 @@ impl<T> State<T> {
     }
 
     /// Removes a consumer from the tables.
-    pub(super) fn take_consumer(&mut self, index: usize) -> Consumer<T> {
+    pub(super) fn take_consumer(&mut self, index: usize) -> Box<Consumer<T>> {
         let consumer = self.consumers.remove(index);
+        self.serials[index] = NO_SERIAL;
         self.ids.remove(&consumer.id);
         self.audit.forget(&consumer, &mut self.consumers);
         consumer
@@ -134,7 +141,8 @@ impl<T> State<T> {
 
     /// Keys of all consumers, in no particular order.
     pub(crate) fn consumer_keys(&self) -> Vec<ConsumerKey> {
-        self.consumers.iter().map(|(index, consumer)| ConsumerKey { index, serial: consumer.serial }).collect()
+        let places = self.serials.iter().enumerate().filter(|&(_, &serial)| serial != NO_SERIAL);
+        places.map(|(index, &serial)| ConsumerKey { index, serial }).collect()
     }
 
     pub(super) fn seq_of(&self, start: Start) -> Result<u64, Error> {

@@ -8,9 +8,9 @@ use crate::log::chunk::NIL;
 use crate::time::NEVER;
 
 /// Pending deliveries that one hold of the lock forgets, about.
-const PENDING_SLICE: u64 = 16_000;
+const PENDING_SLICE: u64 = 1_000;
 /// Chunks in which one hold of the lock looks for times to live of their own.
-const OWN_SLICE: usize = 16;
+const OWN_SLICE: usize = 4;
 
 impl<T> State<T> {
     pub(crate) fn ttl(&self) -> Option<u64> {

@@ -15,7 +15,7 @@ use crate::stats::GroupStats;
 use crate::time::clock::Now;
 
 /// Groups for which one hold of the lock does what time has come for.
-const GROUPS: usize = 16;
+const GROUPS: usize = 4;
 
 impl Group {
     /// Messages that are delivered and not settled, those ready to be delivered again included.
@@ -43,7 +43,7 @@ impl<T> State<T> {
         }
         let position = self.seq_of(start)?;
         let index = self.groups.vacant_key();
-        let cursor = self.cursors.insert(Cursor::new(position, Some(index), &self.log));
+        let cursor = self.cursors.insert(Box::new(Cursor::new(position, Some(index), &self.log)));
         self.put_after(cursor, after);
         let serial = self.new_serial();
         let acks = Acks::new(options);

@@ -62,6 +62,9 @@ impl<T> State<T> {
                 cursor.lose(lost);
                 group.charged = acks.len();
                 self.budget.set_pending(before, group.charged);
+                if cursor.readers.is_empty() {
+                    continue; // to count what is there is the dearest part of this
+                }
                 // This made room for new deliveries; the end of a closed queue concerns everyone.
                 let concerns = match self.closed && lost > 0 && acks.is_empty() {
                     true => u64::MAX,
@@ -152,8 +155,18 @@ impl<T> State<T> {
         Some(payload)
     }
 
-    /// Drops the oldest messages until `need` fits, which it can.
-    pub(super) fn drop_oldest(&mut self, need: Need, fx: &mut Effects<T>) {
+    /// Drops a slice of the oldest messages, where more than that have to leave for `need`. Whether to come again.
+    pub(crate) fn make_room(&mut self, need: Need, fx: &mut Effects<T>) -> bool {
+        let may = self.overflow == Overflow::DropOldest
+            && !self.closed
+            && self.producers.is_empty()
+            && self.budget.check_ever(need).is_ok()
+            && self.budget.check(need).is_err();
+        may && !self.drop_oldest(need, SLICE, fx)
+    }
+
+    /// Drops the oldest messages until `need` fits, which it can, in `slice` chunks at the most. Whether it fits.
+    pub(super) fn drop_oldest(&mut self, need: Need, slice: usize, fx: &mut Effects<T>) -> bool {
         self.note_what_leaves(fx);
         let from = fx.removed.payloads.len();
         let (budget, head) = (&self.budget, self.log.head());
@@ -164,7 +177,7 @@ impl<T> State<T> {
         let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
         let swept = self.log.sweep(
             head,
-            usize::MAX,
+            slice,
             &mut fx.removed,
             |chunk| {
                 let (items, bytes) = chunk.live_from(0);
@@ -186,6 +199,7 @@ impl<T> State<T> {
         self.dropped += swept.need.items;
         self.rescue(from, fx);
         self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
+        swept.done
     }
 
     /// Empties the queue. The discarded messages do not count as missed.

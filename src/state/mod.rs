@@ -15,6 +15,7 @@ mod expiring;
 mod figures;
 mod floor;
 mod groups;
+mod hashing;
 mod leasing;
 mod leaving;
 mod limits;
@@ -47,17 +48,20 @@ use cursor::Cursor;
 use departed::Departed;
 pub(crate) use effects::{Burial, Dying, Effects};
 use floor::Floor;
+use hashing::ByBits;
 pub(crate) use readers::{Consumer, Group, Identity};
 
 #[derive(Debug)]
 pub(crate) struct State<T> {
     pub(crate) log: Log<T>,
     pub(crate) budget: Budget,
-    pub(crate) consumers: Slab<Consumer<T>>,
+    pub(crate) consumers: Slab<Box<Consumer<T>>>,
+    /// Their serial numbers by place: a list of all of them takes no look at each.
+    serials: Vec<u64>,
     /// Places of the consumers by id, and of the groups by name.
-    ids: HashMap<Uuid, usize>,
+    ids: HashMap<Uuid, usize, ByBits>,
     names: HashMap<String, usize>,
-    cursors: Slab<Cursor>,
+    cursors: Slab<Box<Cursor>>,
     groups: Slab<Group>,
     /// What removed consumers had read and missed.
     departed: Departed,
@@ -111,7 +115,8 @@ impl<T> State<T> {
             log: Log::new(),
             budget: Budget::new(options.max_bytes, options.max_items),
             consumers: Slab::new(),
-            ids: HashMap::new(),
+            serials: Vec::new(),
+            ids: HashMap::default(),
             names: HashMap::new(),
             cursors: Slab::new(),
             groups: Slab::new(),
@@ -178,7 +183,9 @@ impl<T> State<T> {
         assert_eq!(self.budget.items(), self.log.len());
         self.audit.check(&self.consumers);
         assert_eq!((self.ids.len(), self.names.len()), (self.consumers.len(), self.groups.len()));
-        assert!(self.consumers.iter().all(|(place, consumer)| self.ids[&consumer.id] == place));
+        for (place, consumer) in &self.consumers {
+            assert_eq!((self.ids[&consumer.id], self.serials[place]), (place, consumer.serial));
+        }
         for (_, cursor) in &self.cursors {
             assert!(cursor.position <= self.log.next() && !cursor.is_leased);
         }

@@ -34,7 +34,9 @@ impl<T> State<T> {
             });
         }
         match self.budget.check(need) {
-            Err(_) if self.overflow == Overflow::DropOldest => self.drop_oldest(need, fx),
+            Err(_) if self.overflow == Overflow::DropOldest => {
+                self.drop_oldest(need, usize::MAX, fx);
+            }
             checked => checked.map_err(Error::Full)?,
         }
         Ok(())

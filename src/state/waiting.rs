@@ -153,7 +153,9 @@ impl<T> State<T> {
         let is_unsettled = |group: &Group| group.unsettled() > 0;
         // Usually it is the same one as last time, and the others need no look.
         let (cursor, group) = self.behind;
-        if self.cursors.get(cursor).is_some_and(is_behind) || self.groups.get(group).is_some_and(is_unsettled) {
+        if self.cursors.get(cursor).is_some_and(|cursor| is_behind(cursor))
+            || self.groups.get(group).is_some_and(is_unsettled)
+        {
             return false;
         }
         if let Some((key, _)) = self.cursors.iter().find(|(_, cursor)| is_behind(cursor)) {
