@@ -9,6 +9,8 @@ import functools
 import gc
 import io
 import itertools
+import subprocess
+import sys
 import sysconfig
 import tracemalloc
 import types
@@ -241,3 +243,12 @@ def test_an_object_is_estimated_close_to_the_truth(name):
 def test_any_graph_of_ordinary_objects_is_estimated_close_to_the_truth(recipe):
     truth, estimate = truth_and_estimate(lambda: [build(recipe) for _ in range(GRAPHS)])
     assert LOWEST * truth <= estimate <= HIGHEST * truth
+
+
+def test_a_time_zone_weighs_its_name_also_if_it_is_the_first_thing_weighed():
+    script = (
+        "import datetime, mpmc_queue;"
+        "print(mpmc_queue.estimate_size(datetime.timezone(datetime.timedelta(minutes=7), 'x' * 5000)) > 5000)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (result.stdout, result.stderr) == ("True\n", "")

@@ -12,7 +12,7 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyType};
 
 use super::addresses::Addresses;
-use super::layout::{GC_HEADER, IntObject, POINTER, quick_size_of};
+use super::layout::{GC_HEADER, IntObject, POINTER, quick_size_of, static_base};
 use super::sizers;
 use crate::python::host::detach::FREE_THREADED;
 
@@ -268,11 +268,7 @@ impl<'py> Estimate<'py> {
                 }
                 return Ok(true);
             } else if ffi::PyExceptionInstance_Check(object.as_ptr()) != 0 {
-                let mut base = kind;
-                while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
-                    base = (*base).tp_base;
-                }
-                self.traverse(object, base);
+                self.traverse(object, static_base(kind));
             } else if let Some(base) =
                 known.containers.iter().find(|base| ffi::PyType_IsSubtype(kind, base.as_ptr().cast()) != 0)
             {
@@ -309,18 +305,12 @@ impl<'py> Estimate<'py> {
     /// Visits the attributes of an instance of a class that is written in Python and inherits from no other, and counts where
     /// they are kept. The interpreter visits them for its collector, and so no `__dict__` is made for them. Whether it is one.
     fn walk_plain_instance(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> bool {
-        let (class, plain) = (kind.as_type_ptr(), self.known.plain.bind(object.py()).as_type_ptr());
+        let class = kind.as_type_ptr();
         // SAFETY: live types, which keep their bases alive.
         unsafe {
-            let mut base = class;
-            while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
-                base = (*base).tp_base;
-            }
-            let is_plain = base == &raw mut ffi::PyBaseObject_Type
+            let is_plain = static_base(class) == &raw mut ffi::PyBaseObject_Type
                 && (*class).tp_dictoffset < 0
-                && (*class)
-                    .tp_traverse
-                    .is_some_and(|own| (*plain).tp_traverse.is_some_and(|of| ptr::fn_addr_eq(own, of)));
+                && self.is_written_in_python(class);
             if is_plain {
                 let before = self.references;
                 self.traverse(object, class);
@@ -329,6 +319,14 @@ impl<'py> Estimate<'py> {
             }
             is_plain
         }
+    }
+
+    /// Whether a class is one that a `class` statement makes: the collector visits the instances of all of them in one way.
+    pub(super) fn is_written_in_python(&self, class: *mut PyTypeObject) -> bool {
+        // SAFETY: callers pass a live class; the other one lives as long as the interpreter.
+        let (own, of) =
+            unsafe { ((*class).tp_traverse, (*self.known.plain.as_ptr().cast::<PyTypeObject>()).tp_traverse) };
+        own.is_some_and(|own| of.is_some_and(|of| ptr::fn_addr_eq(own, of)))
     }
 
     /// Visits what is in the `__slots__` of a class and of its bases.

@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use super::estimate::Estimate;
-use super::layout::{GC_HEADER, POINTER};
+use super::layout::{GC_HEADER, POINTER, static_base};
 use super::owners;
 use crate::python::host::detach;
 
@@ -89,6 +89,7 @@ impl<'py> Estimate<'py> {
         unsafe {
             let is_shown = ffi::Py_TYPE(kind.as_ptr()) == &raw mut ffi::PyType_Type // else its class may run Python code
                 && (*class).tp_traverse.is_some()
+                && !self.is_written_in_python(class)
                 && ffi::PyExceptionInstance_Check(object.as_ptr()) == 0
                 && ffi::PyMemoryView_Check(object.as_ptr()) == 0
                 // These lead to the callers of the program.
@@ -155,6 +156,14 @@ impl<'py> Estimate<'py> {
         static TIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         static TIMEZONE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = object.py();
+        // SAFETY: a live object's class.
+        let is_plain = unsafe {
+            let base = static_base(ffi::Py_TYPE(object.as_ptr()));
+            base == &raw mut ffi::PyBaseObject_Type || ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HAVE_GC) != 0
+        };
+        if is_plain {
+            return Ok(()); // most objects: times and zones are written in C, and the collector does not know them
+        }
         for (found, name) in [(&DATETIME, "datetime"), (&TIME, "time")] {
             let Some(class) = owners::loaded(py, found, "datetime", name).filter(|class| owners::is_of(object, class))
             else {
@@ -171,10 +180,10 @@ impl<'py> Estimate<'py> {
             }
             return Ok(());
         }
-        if let Some(class) = TIMEZONE.get(py)
-            && owners::is_of(object, class.bind(py))
+        if let Some(class) =
+            owners::loaded(py, &TIMEZONE, "datetime", "timezone").filter(|class| owners::is_of(object, class))
         {
-            let parts = class.bind(py).call_method1(intern!(py, "__getinitargs__"), (object,))?;
+            let parts = class.call_method1(intern!(py, "__getinitargs__"), (object,))?;
             parts.try_iter()?.try_for_each(|part| part.map(|part| self.visit_bound(&part)))?;
         }
         Ok(())

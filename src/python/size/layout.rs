@@ -7,7 +7,7 @@ use std::ffi::{c_ulong, c_void};
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -73,6 +73,18 @@ pub(super) unsafe fn quick_size_of(object: *mut PyObject) -> Option<usize> {
             None
         }
     }
+}
+
+/// The class that is written in C which a class inherits from, or is.
+pub(super) fn static_base(class: *mut PyTypeObject) -> *mut PyTypeObject {
+    let mut base = class;
+    // SAFETY: callers pass a live class, which keeps its bases alive; the last of them is static.
+    unsafe {
+        while ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
+            base = (*base).tp_base;
+        }
+    }
+    base
 }
 
 /// Whether the size of instances of exactly this class is read off their layout.
