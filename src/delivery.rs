@@ -1,6 +1,7 @@
 //! A message as it is handed over.
 
 use crate::keys::GroupKey;
+use crate::topics::Topic;
 
 /// One message as it is handed over.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Delivery<'a, T> {
     pub size: u64,
     /// When it was enqueued: wall clock, nanoseconds since the epoch.
     pub created: u64,
+    /// What it was enqueued under.
+    pub topic: Option<&'a Topic>,
     /// What the consumer missed just before it.
     pub missed: u64,
     /// How often it was delivered, this time included.

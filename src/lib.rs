@@ -131,6 +131,7 @@ mod state;
 mod stats;
 mod sync;
 mod time;
+mod topics;
 mod wait;
 
 #[cfg(feature = "python")]
@@ -142,12 +143,14 @@ pub use error::{Error, Full, Limit};
 pub use handles::{Consumer, Group, Queue};
 pub use keys::Predecessor;
 pub use log::chunk::CHUNK_SIZE;
-pub use need::{MESSAGE_OVERHEAD, Need, PENDING_OVERHEAD};
+pub use need::{MESSAGE_OVERHEAD, Need, PENDING_OVERHEAD, TOPIC_ENTRY, TOPIC_OVERHEAD};
 pub use options::{
-    DEFAULT_MAX_BYTES, DEFAULT_TTL, GroupOptions, Lifetime, MissedPolicy, Options, Overflow, Retention, Settle, Start,
+    ConsumerOptions, DEFAULT_MAX_BYTES, DEFAULT_TTL, GroupOptions, Lifetime, MissedPolicy, Options, Overflow,
+    Retention, Settle, Start,
 };
 pub use stats::{ConsumerStats, DepartedStats, Figures, GroupStats, QueueStats};
 #[cfg(feature = "holds")]
 pub use sync::holds::{Hold, take_holds};
 pub use sync::{Host, Threads};
 pub use time::clock::{Clock, ManualClock, Now};
+pub use topics::{BadTopic, Filters, LONGEST_TOPIC, Topic};

@@ -1,10 +1,18 @@
 //! What a message or a batch needs of a queue.
 
+use crate::topics::Topic;
+
 /// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
 pub const MESSAGE_OVERHEAD: u64 = 40;
 
 /// Bytes charged for each pending delivery of an acknowledging group, beside what its message is charged.
 pub const PENDING_OVERHEAD: u64 = 56;
+
+/// Bytes charged for a message with a topic, beside what every message is charged: its place in the tables.
+pub const TOPIC_OVERHEAD: u64 = 6;
+
+/// Bytes charged for a topic, beside its text, while a message under it is held.
+pub const TOPIC_ENTRY: u64 = 128;
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,22 @@ impl Need {
     pub(crate) fn all<'a>(sizes: impl ExactSizeIterator<Item = &'a u64>) -> Self {
         let items = sizes.len() as u64;
         Need { bytes: sizes.fold(0, |sum, size| sum.saturating_add(*size)), items }
+    }
+
+    /// The need under a topic, where no other message is held under it.
+    pub fn under(self, topic: Option<&Topic>) -> Self {
+        match topic {
+            Some(topic) if self.items > 0 => {
+                let text = topic.as_str().len() as u64 + TOPIC_ENTRY;
+                self.with_topic(self.items.saturating_mul(TOPIC_OVERHEAD).saturating_add(text))
+            }
+            _ => self,
+        }
+    }
+
+    /// The same where so many bytes are charged besides, for a topic.
+    pub(crate) fn with_topic(self, charge: u64) -> Self {
+        Need { bytes: self.bytes.saturating_add(charge), ..self }
     }
 
     /// What is charged for it: the payloads and their overhead.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::keys::Predecessor;
 use crate::time::clock::Clock;
+use crate::topics::Filters;
 
 /// How long messages live by default.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
@@ -102,6 +104,22 @@ impl Default for Options {
     }
 }
 
+/// How a consumer reads.
+#[derive(Clone, Debug, Default)]
+pub struct ConsumerOptions {
+    /// Its name.
+    pub name: Option<String>,
+    /// Where it begins.
+    pub start: Start,
+    /// What a read does when messages left before they were read.
+    pub policy: MissedPolicy,
+    /// What it reads: messages whose topic matches. None: everything.
+    pub filters: Option<Filters>,
+    /// Those, of the same queue, that have to be done with a message before it reads that: they have been handed it (in an
+    /// acknowledging group: settled it), missed it, do not want it, started behind it, or are gone.
+    pub after: Vec<Predecessor>,
+}
+
 /// How a group delivers.
 #[derive(Clone, Debug, Default)]
 pub struct GroupOptions {
@@ -115,6 +133,10 @@ pub struct GroupOptions {
     pub max_pending: Option<u64>,
     /// Whether messages that the group would miss go to its dead letter queue instead, if it has one and that takes them.
     pub rescues_missed: bool,
+    /// What it reads: messages whose topic matches. None: everything.
+    pub filters: Option<Filters>,
+    /// Those that have to be done with a message before it reads that, as for a consumer.
+    pub after: Vec<Predecessor>,
 }
 
 /// How a member settles a delivery.

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::topics::Filters;
+
 /// The figures of a queue at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueStats {
@@ -56,6 +58,10 @@ pub struct ConsumerStats {
     pub missed: u64,
     /// When it read last: wall clock, nanoseconds since the epoch.
     pub last_read: Option<u64>,
+    /// What it chose; None: everything. For a member of a group, its group's.
+    pub filters: Option<Filters>,
+    /// Messages that did not match, and were held when it went past them. They are in no other figure.
+    pub filtered: u64,
 }
 
 /// The figures of a group at one moment.
@@ -84,6 +90,10 @@ pub struct GroupStats {
     pub dead_lettered: u64,
     /// Those of the missed messages that were too large for the dead letter queue.
     pub refused_dead_letters: u64,
+    /// What it chose; None: everything.
+    pub filters: Option<Filters>,
+    /// Messages that did not match, and were held when it went past them. They are in no other figure.
+    pub filtered: u64,
 }
 
 /// What removed consumers had read and missed, summed up: for those without a name, and for each name that a present

@@ -2,13 +2,13 @@
 
 mod histories;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mpmc_queue::{
-    Clock, Consumer, Error, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now, Options,
-    Overflow, PENDING_OVERHEAD, Queue, Receipt, Retention, Settle, Start,
+    Clock, Consumer, Error, Filters, Group, GroupOptions, Lifetime, MESSAGE_OVERHEAD, ManualClock, MissedPolicy, Now,
+    Options, Overflow, PENDING_OVERHEAD, Queue, Receipt, Retention, Settle, Start, TOPIC_ENTRY, TOPIC_OVERHEAD, Topic,
 };
 use proptest::prelude::*;
 
@@ -77,6 +77,18 @@ fn is_large(seq: u64) -> bool {
     seq % 7 == 6
 }
 
+/// What a message is enqueued under, where there are topics.
+fn topic_of(seq: u64) -> Option<Topic> {
+    let text = [None, Some("a.x"), Some("a.y"), Some("b")][seq as usize % 4];
+    text.map(|text| Topic::new(text).unwrap())
+}
+
+/// What a group reads, where there are topics.
+fn filters_of(number: u64) -> Option<Filters> {
+    let texts: [&[&str]; 4] = [&[], &["a.*"], &["b", "a.x"], &[">"]];
+    Filters::new(texts[number as usize % 4].iter().copied()).ok()
+}
+
 fn ticks(range: std::ops::Range<u64>) -> impl Strategy<Value = u64> {
     range.prop_map(|ticks| ticks * TICK)
 }
@@ -93,7 +105,7 @@ fn group_options() -> impl Strategy<Value = GroupOptions> {
             max_deliver,
             backoff,
             max_pending,
-            rescues_missed: false,
+            ..GroupOptions::default()
         })
 }
 
@@ -169,6 +181,7 @@ struct Held {
     size: u64,
     at: u64,
     lifetime: Lifetime,
+    topic: Option<Topic>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -207,8 +220,8 @@ struct Team {
     members: Vec<Member>,
     position: u64,
     pending: BTreeMap<u64, Pending>,
-    /// Messages that it has to account for, beyond those enqueued from now on.
-    begun_with: i64,
+    /// Messages that it has to account for.
+    owed: u64,
     read: u64,
     missed: u64,
     taken: u64,
@@ -248,10 +261,20 @@ impl Team {
     }
 
     /// Accounts for a message that has left.
-    fn lose(&mut self, seq: u64) {
-        if seq >= self.position || self.pending.remove(&seq).is_some() {
+    fn lose(&mut self, held: &Held) {
+        if self.has_ahead(held) || self.pending.remove(&held.seq).is_some() {
             self.missed += 1;
         }
+    }
+
+    fn wants(&self, topic: Option<&Topic>) -> bool {
+        let filters = self.options.filters.as_ref();
+        filters.is_none_or(|filters| topic.is_some_and(|topic| filters.match_topic(topic.as_str())))
+    }
+
+    /// Whether it has still to read it.
+    fn has_ahead(&self, held: &Held) -> bool {
+        held.seq >= self.position && self.wants(held.topic.as_ref())
     }
 }
 
@@ -273,6 +296,7 @@ struct Given {
 
 struct Model {
     options: Options,
+    has_topics: bool,
     now: u64,
     expires: bool,
     closed: bool,
@@ -305,13 +329,20 @@ impl Model {
     }
 
     fn bytes(&self) -> u64 {
-        self.held.iter().map(|held| self.charge(held)).sum()
+        self.held.iter().map(|held| self.charge(held)).sum::<u64>() + self.of_topics()
+    }
+
+    /// What is charged for topics.
+    fn of_topics(&self) -> u64 {
+        let topics: HashSet<&Topic> = self.held.iter().filter_map(|held| held.topic.as_ref()).collect();
+        let each = self.held.iter().filter(|held| held.topic.is_some()).count() as u64;
+        topics.into_iter().map(|topic| topic.as_str().len() as u64 + TOPIC_ENTRY).sum::<u64>() + each * TOPIC_OVERHEAD
     }
 
     /// What is told of that: pending deliveries in a full queue only up to the limit.
     fn usage(&self) -> u64 {
         let messages: u64 = self.held.iter().map(|held| held.size + MESSAGE_OVERHEAD).sum();
-        self.bytes().min(self.options.max_bytes.max(messages))
+        self.bytes().min(self.options.max_bytes.max(messages + self.of_topics()))
     }
 
     fn head(&self) -> u64 {
@@ -323,7 +354,7 @@ impl Model {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
         for held in &gone {
-            self.teams.iter_mut().for_each(|team| team.lose(held.seq));
+            self.teams.iter_mut().for_each(|team| team.lose(held));
             for alone in self.alone.iter_mut().filter(|alone| alone.position <= held.seq) {
                 alone.missed += 1;
             }
@@ -349,9 +380,9 @@ impl Model {
     fn collect(&mut self) {
         if self.options.retention == Retention::Interest && !(self.teams.is_empty() && self.alone.is_empty()) {
             let (teams, alone) = (&self.teams, &self.alone);
-            self.held.retain(|&Held { seq, .. }| {
-                teams.iter().any(|team| team.position <= seq || team.pending.contains_key(&seq))
-                    || alone.iter().any(|alone| alone.position <= seq)
+            self.held.retain(|held| {
+                teams.iter().any(|team| team.has_ahead(held) || team.pending.contains_key(&held.seq))
+                    || alone.iter().any(|alone| alone.position <= held.seq)
             });
         }
     }
@@ -432,30 +463,39 @@ impl Model {
         if self.closed {
             return None;
         }
-        let needed = count * (size + MESSAGE_OVERHEAD);
+        let topic = topic_of(self.next).filter(|_| self.has_topics);
+        let of_topic = topic.as_ref().map_or(0, |_| TOPIC_OVERHEAD);
+        let needed = count * (size + MESSAGE_OVERHEAD + of_topic);
+        let text = topic.as_ref().map_or(0, |topic| topic.as_str().len() as u64 + TOPIC_ENTRY);
         let max_items = self.options.max_items.unwrap_or(u64::MAX);
-        let fits = |bytes: u64, items: u64| {
-            count == 0 || bytes + needed <= self.options.max_bytes && items + count <= max_items
+        let fits = |model: &Model| {
+            let text = if model.held.iter().any(|held| held.topic == topic) { 0 } else { text };
+            count == 0
+                || model.bytes() + needed + text <= model.options.max_bytes
+                    && model.held.len() as u64 + count <= max_items
         };
-        let (mut bytes, mut items) = (self.bytes(), self.held.len() as u64);
-        if !fits(0, 0) || self.options.overflow == Overflow::Reject && !fits(bytes, items) {
+        let has_readers = !(self.teams.is_empty() && self.alone.is_empty());
+        let is_wanted = !self.alone.is_empty() || self.teams.iter().any(|team| team.wants(topic.as_ref()));
+        let first = self.next;
+        if self.options.retention == Retention::Interest && has_readers && !is_wanted {
+            self.next += count;
+            return Some(first);
+        }
+        let is_hopeless = count > 0 && (needed + text > self.options.max_bytes || count > max_items);
+        if is_hopeless || self.options.overflow == Overflow::Reject && !fits(self) {
             self.rejected += count;
             return None;
         }
-        let mut gone = 0;
-        while !fits(bytes, items) {
-            bytes -= self.charge(&self.held[gone]);
-            items -= 1;
-            gone += 1;
+        while !fits(self) {
+            let oldest = self.head();
+            self.dropped += self.lose(|held| held.seq == oldest);
         }
-        if gone > 0 {
-            let kept = self.held.get(gone).map_or(self.next, |held| held.seq);
-            self.dropped += self.lose(|held| held.seq < kept);
-        }
-        let first = self.next;
         for _ in 0..count {
-            self.held.push_back(Held { seq: self.next, size, at: self.now, lifetime });
+            self.held.push_back(Held { seq: self.next, size, at: self.now, lifetime, topic: topic.clone() });
             self.next += 1;
+        }
+        for team in self.teams.iter_mut().filter(|team| team.wants(topic.as_ref())) {
+            team.owed += count;
         }
         Some(first)
     }
@@ -467,6 +507,10 @@ impl Model {
             Start::Time(wall) => Some(self.held.iter().find(|held| held.at >= wall).map_or(self.next, |held| held.seq)),
             Start::Earliest => Some(self.head()),
         }
+    }
+
+    fn ahead_of(&self, team: &Team) -> u64 {
+        self.held.iter().filter(|held| team.has_ahead(held)).count() as u64
     }
 
     fn held_from(&self, seq: u64) -> u64 {
@@ -481,7 +525,7 @@ impl Model {
             let (now, team) = (self.now, &mut self.teams[team]);
             let again = team.ready();
             let Some(seq) = again.or_else(|| {
-                let next = self.held.iter().find(|held| held.seq >= team.position).map(|held| held.seq);
+                let next = self.held.iter().find(|held| team.has_ahead(held)).map(|held| held.seq);
                 next.filter(|_| team.has_room())
             }) else {
                 break;
@@ -565,7 +609,7 @@ struct Stand {
     graves: Consumer<u64>,
 }
 
-fn run(options: Options, dead_max: u64, ops: Vec<Op>) -> usize {
+fn run(options: Options, dead_max: u64, has_topics: bool, ops: Vec<Op>) -> usize {
     let steps = ops.len();
     let clock = ManualClock::at(Now { mono: TICK, wall: TICK });
     let options = Options { clock: Clock::Manual(clock.clone()), ..options };
@@ -581,6 +625,7 @@ fn run(options: Options, dead_max: u64, ops: Vec<Op>) -> usize {
     let stand = Stand { queue: Queue::new(&options), clock, dead, graves };
     let mut model = Model {
         options,
+        has_topics,
         now: TICK,
         expires: true,
         closed: false,
@@ -617,6 +662,13 @@ fn run(options: Options, dead_max: u64, ops: Vec<Op>) -> usize {
     steps
 }
 
+fn enqueue(queue: &Queue<u64>, model: &Model, size: u64, lifetime: Lifetime) -> Option<u64> {
+    match topic_of(model.next).filter(|_| model.has_topics) {
+        None => queue.enqueue_for(model.next, size, lifetime).ok(),
+        Some(topic) => queue.enqueue_under(&topic, model.next, size, lifetime).ok(),
+    }
+}
+
 fn step(stand: &Stand, model: &mut Model, op: Op) {
     let Stand { queue, clock, dead, graves } = stand;
     let team_of = |index: usize, model: &Model| (!model.teams.is_empty()).then(|| index % model.teams.len());
@@ -627,18 +679,20 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
     };
     match op {
         Op::Enqueue(size, lifetime) => {
-            let seq = queue.enqueue_for(model.next, size, lifetime);
-            assert_eq!(seq.ok(), model.enqueue(1, size, lifetime));
+            let seq = enqueue(queue, model, size, lifetime);
+            assert_eq!(seq, model.enqueue(1, size, lifetime));
         }
         Op::Batch(count, size) => {
             let batch = (model.next..).map(|payload| (payload, size)).take(count).collect();
-            assert_eq!(queue.enqueue_batch(batch).ok(), model.enqueue(count as u64, size, Lifetime::Queue));
+            let topic = topic_of(model.next).filter(|_| model.has_topics);
+            let first = queue.enqueue_batch_under(topic.as_ref(), batch);
+            assert_eq!(first.ok(), model.enqueue(count as u64, size, Lifetime::Queue));
         }
         Op::Stream(count, size, team, member, limit) => {
             for part in [count / 2, count - count / 2] {
                 for _ in 0..part {
-                    let seq = queue.enqueue(model.next, size);
-                    assert_eq!(seq.ok(), model.enqueue(1, size, Lifetime::Queue));
+                    let seq = enqueue(queue, model, size, Lifetime::Queue);
+                    assert_eq!(seq, model.enqueue(1, size, Lifetime::Queue));
                 }
                 step(stand, model, Op::Read(team, member, limit));
                 model.collect();
@@ -649,6 +703,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 return;
             }
             let number = model.number();
+            let how = GroupOptions { filters: filters_of(number).filter(|_| model.has_topics), ..how };
             let letters = buries
                 .then(|| dead.dead_letter(|payload| *payload, |&seq| Some(if is_large(seq) { DEAD_BYTES } else { 1 })));
             let handle = queue.add_group(&number.to_string(), start, &how, letters);
@@ -656,7 +711,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 assert_eq!(handle.err(), Some(Error::BeyondEnd(model.next)));
                 return;
             };
-            model.teams.push(Team {
+            let mut team = Team {
                 handle: handle.unwrap(),
                 number,
                 options: how,
@@ -664,7 +719,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 members: Vec::new(),
                 position,
                 pending: BTreeMap::new(),
-                begun_with: model.held_from(position) as i64 - model.next as i64,
+                owed: 0,
                 read: 0,
                 missed: 0,
                 taken: 0,
@@ -673,7 +728,9 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 dead_lettered: 0,
                 refused_dead_letters: 0,
                 seeked: false,
-            });
+            };
+            team.owed = model.ahead_of(&team);
+            model.teams.push(team);
             step(stand, model, Op::AddMember(model.teams.len() - 1));
         }
         Op::CloseGroup(team) => {
@@ -729,7 +786,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             let expected = match team.ready() {
                 Some(seq) => Some((seq, team.pending[&seq].deliveries + 1)),
                 None if !team.has_room() => None,
-                None => model.held.iter().find(|held| held.seq >= team.position).map(|held| (held.seq, 1)),
+                None => model.held.iter().find(|held| team.has_ahead(held)).map(|held| (held.seq, 1)),
             };
             assert_eq!(peeked, Ok(expected));
             assert_eq!(team.members[member].handle.has_more(), Ok(expected.is_some()));
@@ -753,7 +810,8 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             let to = model.resolve(to);
             assert_eq!(result.is_ok(), to.is_some());
             let Some(to) = to else { return };
-            let skipped = model.held_from(model.teams[team].position).saturating_sub(model.held_from(to));
+            let ahead = model.held.iter().filter(|held| model.teams[team].has_ahead(held));
+            let skipped = ahead.filter(|held| held.seq < to).count() as u64;
             let team = &mut model.teams[team];
             team.read += skipped;
             team.members[member].read += skipped;
@@ -860,13 +918,13 @@ fn compare(stand: &Stand, model: &mut Model) {
     assert_eq!((letters.next_seq, letters.rejected), (model.dead_next, model.dead_rejected));
     let mut is_joined = true;
     for team in &model.teams {
-        let unread_new = model.held_from(team.position);
+        let unread_new = model.ahead_of(team);
         let ready = team.pending.iter().filter(|(_, pending)| pending.stage == Stage::Ready).map(|(&seq, _)| seq);
         let ready: Vec<u64> = ready.collect();
         let unread = unread_new + ready.len() as u64;
         let figures = team.handle.stats().unwrap();
         assert_eq!((figures.pending, figures.unread), ((team.pending.len() - ready.len()) as u64, unread));
-        let waiting = model.held.iter().filter(|held| held.seq >= team.position || ready.contains(&held.seq));
+        let waiting = model.held.iter().filter(|held| team.has_ahead(held) || ready.contains(&held.seq));
         let (bytes, oldest) =
             waiting.fold((0, u64::MAX), |(bytes, oldest), held| (bytes + held.size, oldest.min(held.at)));
         assert_eq!((figures.unread_bytes, figures.lag), (bytes, model.now.saturating_sub(oldest)));
@@ -881,7 +939,7 @@ fn compare(stand: &Stand, model: &mut Model) {
         }
         if !team.seeked {
             let books = figures.read + figures.missed + figures.unread + figures.pending + figures.dead_lettered;
-            assert_eq!(books as i64, model.next as i64 + team.begun_with, "the books balance");
+            assert_eq!(books, team.owed, "the books balance");
             assert!(team.told <= team.missed);
         }
         is_joined &= unread_new == 0 && team.pending.is_empty();
@@ -914,5 +972,11 @@ fn options() -> impl Strategy<Value = Options> {
 #[test]
 fn groups_do_as_the_model_says() {
     let history = |longest| (options(), 1..6u64, prop::collection::vec(op(), 1..longest));
-    histories::play_all(300, 150, history, |(options, dead_max, ops)| run(options, dead_max, ops));
+    histories::play_all(300, 150, history, |(options, dead_max, ops)| run(options, dead_max, false, ops));
+}
+
+#[test]
+fn with_topics_they_do_so_too() {
+    let history = |longest| (options(), 1..6u64, prop::collection::vec(op(), 1..longest));
+    histories::play_all(100, 150, history, |(options, dead_max, ops)| run(options, dead_max, true, ops));
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 10] = [
     &["sync"],
     &["time"],
-    &["delivery", "error", "keys", "need", "options", "stats"],
+    &["delivery", "error", "keys", "need", "options", "stats", "topics"],
     &["log"],
     &["wait"],
     &["state"],

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mpmc_queue::{
-    CHUNK_SIZE, Consumer, Error, GroupOptions, Lifetime, ManualClock, MissedPolicy, Options, Overflow, Queue,
-    Retention, Start,
+    CHUNK_SIZE, Consumer, ConsumerOptions, Error, GroupOptions, Lifetime, ManualClock, MissedPolicy, Options, Overflow,
+    Queue, Retention, Start,
 };
 
 use driven::{SECOND, manual};
@@ -299,13 +299,17 @@ fn only_readers_that_nothing_follows_from_have_leases() {
     let group = queue.add_group("group", Start::Earliest, &GroupOptions::default(), None).unwrap();
     let member = group.add_consumer(None).unwrap();
     let first = consumer(&queue);
-    let second = queue.add_consumer_after(None, Start::Earliest, MissedPolicy::Skip, &[first.predecessor()]).unwrap();
+    let second = queue
+        .add_consumer_with(&ConsumerOptions { after: vec![first.predecessor()], ..ConsumerOptions::default() })
+        .unwrap();
     add(&queue, 0..=3);
     assert_eq!((member.read(), queue.leases()), (Ok(Some(0)), 0));
     assert_eq!((second.read(), first.read(), second.read(), queue.leases()), (Ok(None), Ok(Some(0)), Ok(Some(0)), 0));
 
     let (queue, reader, _) = leased(Options::default(), 5);
-    let after = queue.add_consumer_after(None, Start::Earliest, MissedPolicy::Skip, &[reader.predecessor()]).unwrap();
+    let after = queue
+        .add_consumer_with(&ConsumerOptions { after: vec![reader.predecessor()], ..ConsumerOptions::default() })
+        .unwrap();
     assert_eq!((reader.read(), queue.leases()), (Ok(Some(1)), 0));
     assert_eq!((after.read(), after.read(), after.read()), (Ok(Some(0)), Ok(Some(1)), Ok(None)));
     queue.check();

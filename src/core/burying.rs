@@ -18,10 +18,10 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         };
         // Another handle to the payload is only had where payloads may be dropped.
         H::dispose(&mut || {
-            let Some(payload) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
+            let Some((payload, topic)) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
                 return false;
             };
-            let burial = (letters.deposit)(payload);
+            let burial = (letters.deposit)(payload, topic.as_ref());
             self.with(|state, _, fx| state.bury(group, seq, burial, fx));
             false
         });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::state::Burial;
+use crate::topics::Topic;
 
 /// Where messages go that could not be delivered.
 pub struct DeadLetter<T> {
@@ -13,8 +14,8 @@ pub struct DeadLetter<T> {
     pub(crate) deposit: Arc<Deposit<T>>,
 }
 
-/// Puts a payload into the dead letter queue, and tells what came of it.
-pub(crate) type Deposit<T> = dyn Fn(T) -> Burial + Send + Sync;
+/// Puts a payload with its topic into the dead letter queue, and tells what came of it.
+pub(crate) type Deposit<T> = dyn Fn(T, Option<&Topic>) -> Burial + Send + Sync;
 
 impl<T> Clone for DeadLetter<T> {
     fn clone(&self) -> Self {

@@ -31,7 +31,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             if let Some(letters) = letters.filter(|_| !is_nested) {
                 // Another handle to a payload is only had where payloads may be dropped.
                 H::dispose(&mut || {
-                    burial = (letters.deposit)((letters.share)(&payloads[lost.at]));
+                    burial = (letters.deposit)((letters.share)(&payloads[lost.at]), lost.topic.as_ref());
                     false
                 });
             }

@@ -27,7 +27,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.id
     }
 
-    /// It, for [`Queue::add_consumer_after`].
+    /// It, for [`ConsumerOptions::after`](crate::ConsumerOptions::after).
     pub fn predecessor(&self) -> Predecessor {
         Predecessor(Key::Consumer(self.key))
     }

@@ -15,7 +15,7 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
         self.key.serial
     }
 
-    /// It, for [`Queue::add_consumer_after`].
+    /// It, for [`ConsumerOptions::after`](crate::ConsumerOptions::after).
     pub fn predecessor(&self) -> Predecessor {
         Predecessor(Key::Group(self.key))
     }

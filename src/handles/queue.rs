@@ -12,13 +12,14 @@ use crate::core::Core;
 use crate::core::dead_letters::DeadLetter;
 use crate::delivery::Receipt;
 use crate::error::Error;
-use crate::keys::Predecessor;
 use crate::log::batch::{Batch, LARGE};
 use crate::need::Need;
-use crate::options::{GroupOptions, Lifetime, MissedPolicy, Options, Settle, Start};
-use crate::state::{Burial, Effects};
+use crate::options::{ConsumerOptions, GroupOptions, Lifetime, MissedPolicy, Options, Settle, Start};
+use crate::state::producing::How;
+use crate::state::{Burial, Effects, State};
 use crate::sync::{Host, lock};
 use crate::time::clock::Now;
+use crate::topics::{Filters, Topic};
 use crate::wait::list::{Condition, Ticket};
 
 impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
@@ -52,6 +53,13 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.enter_to_add()?.enqueue_fast(payload, size)
     }
 
+    /// The same under a topic. None: continue with [`try_enqueue`](Self::try_enqueue), once the topic was checked.
+    #[inline]
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn enqueue_under_fast(&self, payload: &mut Option<T>, size: u64, topic: &str) -> Option<u64> {
+        self.core.enter_to_add()?.enqueue_under_fast(payload, size, topic)
+    }
+
     /// Adds all of a batch in the usual case. None: nothing was taken from `each`, continue with
     /// [`try_enqueue`](Self::try_enqueue).
     #[allow(dead_code, reason = "for the binding")]
@@ -72,16 +80,21 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         &self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
-        lifetime: Lifetime,
+        how: How<'_>,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        self.core.with_leases(|state, _, fx| state.enqueue(each, need, lifetime, ticket, fx))
+        self.core.with_leases(|state, _, fx| state.enqueue(each, need, how, ticket, fx))
     }
 
     /// Adds all of a batch that is in slots, or nothing. A refusal leaves it where it is.
-    pub(crate) fn try_enqueue_prepared(&self, batch: &mut Batch<T>, ticket: Option<&Ticket>) -> Result<u64, Error> {
-        while self.core.with_leases(|state, _, fx| state.make_room(batch.need(), fx)) {}
-        self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, ticket, fx))
+    pub(crate) fn try_enqueue_prepared(
+        &self,
+        batch: &mut Batch<T>,
+        topic: Option<&Topic>,
+        ticket: Option<&Ticket>,
+    ) -> Result<u64, Error> {
+        while self.core.with_leases(|state, _, fx| state.make_room(batch.need(), topic, fx)) {}
+        self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, topic, ticket, fx))
     }
 
     /// The same at once: a refusal counts.
@@ -89,10 +102,10 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         &self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
-        lifetime: Lifetime,
+        how: How<'_>,
     ) -> Result<u64, Error> {
         self.core.with_leases(|state, _, fx| {
-            let result = state.enqueue(each, need, lifetime, None, fx);
+            let result = state.enqueue(each, need, how, None, fx);
             if let Err(Error::Full(_)) = result {
                 state.reject(need);
             }
@@ -132,7 +145,17 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         }
         // Declared outside the closure, so that refused payloads are dropped without the lock.
         let mut one = payload.map(|payload| (payload, size)).into_iter();
-        self.enqueue_now(&mut one, Need::one(size), lifetime)
+        self.enqueue_now(&mut one, Need::one(size), How { lifetime, topic: None })
+    }
+
+    /// The same under a topic: for those without filters, and those with a filter that the topic matches.
+    ///
+    /// # Errors
+    /// Those of [`enqueue`](Self::enqueue).
+    pub fn enqueue_under(&self, topic: &Topic, payload: T, size: u64, lifetime: Lifetime) -> Result<u64, Error> {
+        // Declared outside the closure, so that a refused payload is dropped without the lock.
+        let mut one = Some((payload, size)).into_iter();
+        self.enqueue_now(&mut one, Need::one(size), How { lifetime, topic: Some(topic) })
     }
 
     /// Adds all of a batch of payloads with their sizes at once, or nothing, and returns the first seq.
@@ -140,10 +163,18 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue).
     pub fn enqueue_batch(&self, batch: Vec<(T, u64)>) -> Result<u64, Error> {
+        self.enqueue_batch_under(None, batch)
+    }
+
+    /// The same under a topic, which is that of every message.
+    ///
+    /// # Errors
+    /// Those of [`enqueue`](Self::enqueue).
+    pub fn enqueue_batch_under(&self, topic: Option<&Topic>, batch: Vec<(T, u64)>) -> Result<u64, Error> {
         let need = Need::all(batch.iter().map(|(_, size)| size));
         if batch.len() >= LARGE {
             let mut batch = Batch::new(batch.into_iter(), Lifetime::Queue);
-            let result = self.try_enqueue_prepared(&mut batch, None);
+            let result = self.try_enqueue_prepared(&mut batch, topic, None);
             if let Err(Error::Full(_)) = result {
                 self.reject(need);
             }
@@ -151,7 +182,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         }
         // Declared outside the closure, so that refused payloads are dropped without the lock.
         let mut each = batch.into_iter();
-        self.enqueue_now(&mut each, need, Lifetime::Queue)
+        self.enqueue_now(&mut each, need, How { topic, ..How::default() })
     }
 
     /// Adds a message, waiting for space as long as `limit` allows (None: for ever).
@@ -162,7 +193,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         let mut one = Some((payload, size)).into_iter();
         let need = Need::one(size);
         let mut refused = Error::Closed;
-        let mut attempt = |ticket: Option<&Ticket>| match self.try_enqueue(&mut one, need, Lifetime::Queue, ticket) {
+        let mut attempt = |ticket: Option<&Ticket>| match self.try_enqueue(&mut one, need, How::default(), ticket) {
             Err(Error::Full(full)) if !full.is_hopeless() => {
                 refused = Error::Full(full);
                 Ok(None)
@@ -192,24 +223,17 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         start: Start,
         policy: MissedPolicy,
     ) -> Result<Consumer<T, H>, Error> {
-        self.add_consumer_after(name, start, policy, &[])
+        self.add_consumer_with(&ConsumerOptions { name, start, policy, ..ConsumerOptions::default() })
     }
 
-    /// Adds a consumer that reads a message only once each of `after`, of this queue, is done with it: it has been handed the
-    /// message (in an acknowledging group: settled it), missed it, started behind it, or is gone.
+    /// Adds a consumer that reads so.
     ///
     /// # Errors
     /// [`Error::BeyondEnd`].
-    pub fn add_consumer_after(
-        &self,
-        name: Option<String>,
-        start: Start,
-        policy: MissedPolicy,
-        after: &[Predecessor],
-    ) -> Result<Consumer<T, H>, Error> {
+    pub fn add_consumer_with(&self, options: &ConsumerOptions) -> Result<Consumer<T, H>, Error> {
         let id = Uuid::new_v4();
-        let identity = self.core.with(|state, _, fx| {
-            let key = state.add_consumer(id, name, start, policy, after, fx)?;
+        let identity = self.with_filter(options.filters.as_ref(), |state, filter, fx| {
+            let key = state.add_consumer(id, options, filter, fx)?;
             state.identity(key)
         })?;
         Ok(self.handle(identity))
@@ -226,27 +250,31 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         options: &GroupOptions,
         dead_letter: Option<DeadLetter<T>>,
     ) -> Result<Group<T, H>, Error> {
-        self.add_group_after(name, start, options, dead_letter, &[])
-    }
-
-    /// Adds a group that reads a message only once each of `after` is done with it, as with
-    /// [`add_consumer_after`](Self::add_consumer_after).
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::BeyondEnd`].
-    pub fn add_group_after(
-        &self,
-        name: &str,
-        start: Start,
-        options: &GroupOptions,
-        dead_letter: Option<DeadLetter<T>>,
-        after: &[Predecessor],
-    ) -> Result<Group<T, H>, Error> {
-        let key = self.core.with(|state, _, fx| state.add_group(name.to_owned(), start, options, after, fx))?;
+        let add =
+            |state: &mut State<T>, filter, fx: &mut _| state.add_group(name.to_owned(), start, options, filter, fx);
+        let key = self.with_filter(options.filters.as_ref(), add)?;
         if let Some(dead_letter) = dead_letter {
             lock::<H, _>(&self.core.dead_letters).insert(key.serial, dead_letter);
         }
         Ok(Group { queue: self.clone(), key })
+    }
+
+    /// Adds what reads with filters, once those have taken in what is held, in slices.
+    fn with_filter<R>(
+        &self,
+        filters: Option<&Filters>,
+        add: impl FnOnce(&mut State<T>, Option<usize>, &mut Effects<T>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let place = filters.map(|filters| self.core.with_leases(|state, _, _| state.log.use_filters(filters)));
+        let build = |place| self.core.with_leases(|state, _, _| state.log.build_filter(place));
+        place.into_iter().for_each(|place| while build(place) {});
+        self.core.with(|state, _, fx| {
+            let added = add(state, place, fx);
+            if added.is_err() {
+                place.into_iter().for_each(|place| state.leave_filter(place));
+            }
+            added
+        })
     }
 
     /// The group of that name.
@@ -263,15 +291,22 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         measure: impl Fn(&T) -> Option<u64> + Send + Sync + 'static,
     ) -> DeadLetter<T> {
         let weak = self.downgrade();
-        let deposit = move |payload| match weak.upgrade() {
+        let deposit = move |payload, topic: Option<&Topic>| match weak.upgrade() {
             None => Burial::Later,
-            Some(queue) => match measure(&payload).map(|size| queue.enqueue(payload, size)) {
+            Some(queue) => match measure(&payload).map(|size| queue.enqueue_letter(payload, size, topic)) {
                 Some(Ok(_)) => Burial::Done,
                 Some(Err(Error::Full(full))) if full.is_hopeless() => Burial::Never,
                 _ => Burial::Later,
             },
         };
         DeadLetter { share, deposit: Arc::new(deposit) }
+    }
+
+    fn enqueue_letter(&self, payload: T, size: u64, topic: Option<&Topic>) -> Result<u64, Error> {
+        match topic {
+            Some(topic) => self.enqueue_under(topic, payload, size, Lifetime::Queue),
+            None => self.enqueue(payload, size),
+        }
     }
 
     /// Says what has become of a delivery. False: it is too late. The message has left, or somebody has settled it, or, for

@@ -6,7 +6,8 @@ use std::task::{Wake, Waker};
 
 use crate::error::Error;
 use crate::need::Need;
-use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
+use crate::options::{MissedPolicy, Options, Overflow, Retention, Start};
+use crate::state::producing::How;
 use crate::time::clock::{Clock, ManualClock, Now};
 use crate::wait::list::{Condition, Ticket};
 use crate::{Consumer, GroupOptions, Queue, Settle};
@@ -59,7 +60,7 @@ fn space(items: u64) -> Condition {
 }
 
 fn enqueue_as(queue: &Queue<u64>, waiting: Option<&Waiting>) -> Result<u64, Error> {
-    queue.try_enqueue([(7, 1)].into_iter(), Need::one(1), Lifetime::Queue, waiting.map(|waiting| &waiting.ticket))
+    queue.try_enqueue([(7, 1)].into_iter(), Need::one(1), How::default(), waiting.map(|waiting| &waiting.ticket))
 }
 
 #[test]

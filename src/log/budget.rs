@@ -14,6 +14,8 @@ pub(crate) struct Budget {
     bytes: u64,
     /// Those of pending deliveries.
     pending: u64,
+    /// Those of topics.
+    topics: u64,
     /// Messages held.
     items: u64,
     /// Hard limit on `bytes`, at most [`LARGEST`].
@@ -24,7 +26,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max_bytes: u64, max_items: Option<u64>) -> Self {
-        Budget { bytes: 0, pending: 0, items: 0, max_bytes: max_bytes.min(LARGEST), max_items }
+        Budget { bytes: 0, pending: 0, topics: 0, items: 0, max_bytes: max_bytes.min(LARGEST), max_items }
     }
 
     pub(crate) fn max_bytes(&self) -> u64 {
@@ -46,6 +48,13 @@ impl Budget {
         let (before, now) = (before * PENDING_OVERHEAD, now * PENDING_OVERHEAD);
         self.pending = self.pending - before + now;
         self.bytes = self.bytes - before + now;
+    }
+
+    /// What topics are charged now.
+    #[inline]
+    pub(crate) fn set_topics(&mut self, charge: u64) {
+        self.bytes = self.bytes - self.topics + charge;
+        self.topics = charge;
     }
 
     pub(crate) fn pending(&self) -> u64 {

@@ -3,11 +3,16 @@
 //! A chunk is *dense* when its slots are those of consecutive seqs; messages that have left are holes in it. A chunk with too
 //! many holes is *compacted*: it keeps the slots of what is held, with their seqs beside them (`compaction.rs`).
 
+use super::held::Held;
+use super::segment::Segment;
 use super::slots::Slots;
 use crate::time::NEVER;
 
 /// Slots in a chunk. (In loom's models, few enough to go from one to the next.)
 pub const CHUNK_SIZE: usize = if cfg!(loom) { 4 } else { 1000 };
+
+/// The place of the topic that a message does not have.
+pub(super) const NO_TOPIC: u32 = u32::MAX;
 
 /// No chunk: the end of a link.
 pub(crate) const NIL: usize = usize::MAX;
@@ -37,6 +42,10 @@ pub(crate) struct Chunk<T> {
     /// Deadlines of messages with a ttl of their own, by slot, relative to `mono`; NEVER for the others. Only as long
     /// as needed.
     pub(crate) deadlines: Vec<u64>,
+    /// Places of the topics, by slot. Only as long as needed.
+    pub(super) topics: Vec<u32>,
+    /// What matches the filters in use, by their places.
+    pub(super) segments: Vec<Segment>,
 }
 
 impl<T> Chunk<T> {
@@ -97,7 +106,41 @@ impl<T> Chunk<T> {
             slots,
             offsets: Vec::new(),
             deadlines: Vec::new(),
+            topics: Vec::new(),
+            segments: Vec::new(),
         }
+    }
+
+    /// The place of the topic of a slot.
+    #[inline]
+    pub(super) fn topic_at(&self, index: usize) -> u32 {
+        self.topics.get(index).copied().unwrap_or(NO_TOPIC)
+    }
+
+    /// What matches a filter.
+    #[inline]
+    pub(super) fn segment(&self, filter: usize) -> Option<&Segment> {
+        let place = self.segments.binary_search_by_key(&(filter as u32), |segment| segment.filter).ok()?;
+        Some(&self.segments[place])
+    }
+
+    /// What matches a filter and is held, from a slot on: slot and number.
+    pub(super) fn matches(&self, filter: usize, slot: usize) -> impl Iterator<Item = (usize, u64)> {
+        let segment = self.segment(filter).into_iter();
+        segment.flat_map(move |segment| segment.from(slot)).filter(|&(slot, _)| self.slots[slot].payload.is_some())
+    }
+
+    /// How many those are.
+    pub(super) fn count_matches(&self, filter: usize, slot: usize) -> u64 {
+        let count = self.segment(filter).map_or(Some(0), |segment| segment.count_without_holes(slot));
+        count.unwrap_or_else(|| self.matches(filter, slot).count() as u64)
+    }
+
+    /// The same, and their payload bytes.
+    pub(super) fn sum_matches(&self, filter: usize, slot: usize) -> Held {
+        let mut held = Held::default();
+        self.matches(filter, slot).for_each(|(slot, _)| held.add(Held { items: 1, bytes: self.size(slot) }));
+        held
     }
 
     /// Gives the slots from `index` on, which have none yet, their deadline.

@@ -9,8 +9,8 @@
 //! Each compaction moves at most a chunk's slots, after a tenth of them or more has left: a constant cost for each message.
 
 use super::Log;
-use super::chunk::{CHUNK_SIZE, Chunk, NIL};
-use super::index::Held;
+use super::chunk::{CHUNK_SIZE, Chunk, NIL, NO_TOPIC};
+use super::held::Held;
 use super::slot::{Slot, Stamp};
 use super::slots::Slots;
 use crate::need::MESSAGE_OVERHEAD;
@@ -36,15 +36,20 @@ impl<T> Chunk<T> {
         let has_deadlines = self.own > 0 && !self.deadlines.is_empty();
         let (mut seqs, mut deadlines) =
             (Vec::with_capacity(live), Vec::with_capacity(if has_deadlines { live } else { 0 }));
-        let mut sizes = Vec::with_capacity(live);
+        let (mut sizes, mut kept) = (Vec::with_capacity(live), Vec::with_capacity(live));
         for index in 0..self.slots.len() {
             if self.slots[index].payload.is_some() {
                 seqs.push(self.seq(index));
                 sizes.push(self.size(index));
+                kept.push(index);
                 if has_deadlines {
                     deadlines.push(self.deadlines.get(index).copied().unwrap_or(NEVER));
                 }
             }
+        }
+        self.segments.iter_mut().for_each(|segment| segment.keep(&kept));
+        if !self.topics.is_empty() {
+            self.topics = kept.iter().map(|&index| self.topic_at(index)).collect();
         }
         let end = self.before.wrapping_add(self.slots.last().map_or(0, |slot| slot.through));
         let mut slots = Slots::with_capacity(live);
@@ -77,6 +82,7 @@ impl<T> Chunk<T> {
             let times = (0..other.slots.len()).map(|index| other.deadline(index));
             self.deadlines.extend(times.map(|at| if at == NEVER { NEVER } else { at.wrapping_sub(mono) }));
         }
+        self.absorb_topics(&other);
         self.live += other.live;
         self.own += other.own;
         let shift = (other.base - self.base) as u32;
@@ -93,6 +99,23 @@ impl<T> Chunk<T> {
     }
 }
 
+impl<T> Chunk<T> {
+    /// Takes over the topics of a chunk behind it, before its slots.
+    fn absorb_topics(&mut self, other: &Chunk<T>) {
+        let shift = self.slots.len();
+        if !other.topics.is_empty() {
+            self.topics.resize(shift, NO_TOPIC);
+            self.topics.extend(&other.topics);
+        }
+        for of_other in &other.segments {
+            match self.segments.binary_search_by_key(&of_other.filter, |segment| segment.filter) {
+                Ok(place) => self.segments[place].absorb(of_other, shift),
+                Err(place) => self.segments.insert(place, of_other.shifted(shift)),
+            }
+        }
+    }
+}
+
 impl<T> Log<T> {
     /// Compacts a chunk from which messages have left, if it takes more than is charged for the rest.
     pub(super) fn compact(&mut self, key: usize) {
@@ -105,6 +128,9 @@ impl<T> Log<T> {
         chunk.compact();
         let (rebased, prev, next) = (chunk.base, chunk.prev, chunk.next);
         self.index.rebase(base, rebased);
+        for segment in &self.chunks[key].segments {
+            self.topics.filters[segment.filter as usize].index.rebase(base, rebased);
+        }
         let kept = self.merge(prev, key);
         self.merge(kept, next);
     }
@@ -121,8 +147,18 @@ impl<T> Log<T> {
         let right = self.take_out(second);
         let (items, bytes) = right.live_from(0);
         let left = &mut self.chunks[first];
-        left.absorb(right);
         let base = left.base;
+        for segment in &right.segments {
+            let index = &mut self.topics.filters[segment.filter as usize].index;
+            match left.segment(segment.filter as usize) {
+                Some(_) => {
+                    index.remove(right.base);
+                    index.add(base, segment.held);
+                }
+                None => index.move_to(right.base, base, first),
+            }
+        }
+        left.absorb(right);
         self.index.add(base, Held { items, bytes });
         self.index.set_due(base, due.min(self.index.due(base)));
         first

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::Log;
 use super::chunk::Chunk;
+use super::filtering::Gap;
 
 impl<T> Log<T> {
     /// Messages and payload bytes held at or after `seq`.
@@ -31,12 +32,12 @@ impl<T> Log<T> {
     }
 
     /// The seqs of a range that are not held, as runs. O(1) while there are no holes.
-    pub(crate) fn holes(&self, seqs: Range<u64>) -> VecDeque<Range<u64>> {
-        let mut holes: VecDeque<Range<u64>> = VecDeque::new();
+    pub(crate) fn holes(&self, seqs: Range<u64>) -> VecDeque<Gap> {
+        let mut holes: VecDeque<Gap> = VecDeque::new();
         let mut add = |start: u64, end: u64| match holes.back_mut() {
             _ if start >= end => {}
-            Some(last) if last.end == start => last.end = end,
-            _ => holes.push_back(start..end),
+            Some(last) if last.seqs.end == start => (last.seqs.end, last.count) = (end, last.count + end - start),
+            _ => holes.push_back(Gap { seqs: start..end, count: end - start }),
         };
         let mut next = seqs.start;
         if self.has_no_holes() {

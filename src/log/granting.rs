@@ -34,7 +34,8 @@ impl<T> Log<T> {
     ) -> bool {
         let key = if position == self.next { self.filling } else { self.chunk_at(position, hint) };
         let Some(chunk) = self.chunks.get(key).filter(|chunk| chunk.base <= position) else { return false };
-        if !chunk.is_dense() || chunk.own > 0 || !self.leases.has_room() {
+        // A lane does not look at topics.
+        if !chunk.is_dense() || chunk.own > 0 || !chunk.topics.is_empty() || !self.leases.has_room() {
             return false;
         }
         let index = (position - chunk.base) as usize;

@@ -6,29 +6,11 @@
 use std::collections::VecDeque;
 
 use super::chunk::{Chunk, NIL};
+use super::held::Held;
 use crate::time::NEVER;
 
 /// Chunks in a block at the most. A block that is full is cut in two.
 const BLOCK: usize = 128;
-
-/// What a chunk holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) items: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Held {
-    fn add(&mut self, other: Held) {
-        self.items += other.items;
-        self.bytes += other.bytes;
-    }
-
-    fn subtract(&mut self, other: Held) {
-        self.items -= other.items;
-        self.bytes -= other.bytes;
-    }
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -101,6 +83,21 @@ impl Index {
         self.place(seq).map(|(block, entry)| self.blocks[block].entries[entry].key)
     }
 
+    /// Key of the first chunk that begins after a seq.
+    pub(crate) fn find_after(&self, seq: u64) -> Option<usize> {
+        let (block, entry) = match self.place(seq) {
+            Some((block, entry)) if entry + 1 < self.blocks[block].entries.len() => (block, entry + 1),
+            Some((block, _)) => (block + 1, 0),
+            None => (0, 0),
+        };
+        self.blocks.get(block).map(|block| block.entries[entry].key)
+    }
+
+    /// Whether there is a chunk that begins at this seq.
+    pub(crate) fn has(&self, base: u64) -> bool {
+        self.place(base).is_some_and(|(block, entry)| self.blocks[block].entries[entry].base == base)
+    }
+
     /// Key of the first chunk for which `is_before` is false. It must be true for all chunks before that one, and false
     /// for all behind it.
     pub(crate) fn first_not(&self, is_before: impl Fn(usize) -> bool) -> Option<usize> {
@@ -148,6 +145,13 @@ impl Index {
     pub(crate) fn rebase(&mut self, base: u64, rebased: u64) {
         if let Some(entry) = self.entry(base) {
             entry.base = rebased;
+        }
+    }
+
+    /// What the chunk at `base` holds is in another chunk now, which begins earlier, but behind all others before that one.
+    pub(crate) fn move_to(&mut self, base: u64, rebased: u64, key: usize) {
+        if let Some(entry) = self.entry(base) {
+            (entry.base, entry.key) = (rebased, key);
         }
     }
 

@@ -141,9 +141,9 @@ impl<T> Lease<T> {
         self.index += 1;
         self.last_read = at;
         // Last, after all counts are updated: foreign code may panic.
-        visit
-            .take()
-            .map(|visit| visit(Delivery { payload, seq, size, created, missed: 0, deliveries: 1, receipt: None }))
+        visit.take().map(|visit| {
+            visit(Delivery { payload, seq, size, created, topic: None, missed: 0, deliveries: 1, receipt: None })
+        })
     }
 
     /// Wall time of a read: not before the message was enqueued, nor before the last read.
@@ -243,7 +243,7 @@ impl<T> Lane<T> {
             reading.created = created;
             lease.through = slot.through;
             lease.index += 1;
-            visit(Delivery { payload, seq, size, created, missed: 0, deliveries: 1, receipt: None });
+            visit(Delivery { payload, seq, size, created, topic: None, missed: 0, deliveries: 1, receipt: None });
         }
         let lease = &*reading.lease;
         let count = lease.index - reading.first;

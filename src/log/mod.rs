@@ -11,16 +11,23 @@ mod check;
 pub(crate) mod chunk;
 mod compaction;
 mod counting;
+mod filter;
+pub(crate) mod filtering;
 pub(crate) mod granting;
+mod held;
 mod index;
 pub(crate) mod lane;
 pub(crate) mod lease;
+mod matcher;
 mod removal;
 mod removed;
+mod segment;
 mod slot;
 mod slots;
+mod tagging;
 #[cfg(all(test, not(loom)))]
 mod tests;
+pub(crate) mod topics;
 
 use std::hint::cold_path;
 
@@ -31,13 +38,16 @@ use crate::need::Need;
 use crate::options::Lifetime;
 use crate::time::NEVER;
 use crate::time::clock::Now;
+use crate::topics::Topic;
 use batch::{Batch, Run};
 use chunk::{CHUNK_SIZE, Chunk, NIL};
-use index::{Held, Index};
+use held::Held;
+use index::Index;
 use lease::Leases;
-pub(crate) use removed::Removed;
+pub(crate) use removed::{Note, Removed};
 use slot::{Slot, Stamp};
 use slots::Slots;
+use topics::Topics;
 
 /// A message in place.
 #[derive(Debug)]
@@ -48,14 +58,15 @@ pub(crate) struct Found<'a, T> {
     /// When it was enqueued: monotonic, wall.
     pub(crate) mono: u64,
     pub(crate) wall: u64,
+    pub(crate) topic: Option<&'a Topic>,
 }
 
 impl<'a, T> Found<'a, T> {
     /// The message as it is handed over. `missed`: what its reader missed just before it.
     #[inline(always)]
     pub(crate) fn delivery(self, missed: u64, deliveries: u32, receipt: Option<Receipt>) -> Delivery<'a, T> {
-        let Found { seq, payload, size, wall, .. } = self;
-        Delivery { payload, seq, size, created: wall, missed, deliveries, receipt }
+        let Found { seq, payload, size, wall, topic, .. } = self;
+        Delivery { payload, seq, size, created: wall, topic, missed, deliveries, receipt }
     }
 }
 
@@ -89,6 +100,8 @@ pub(crate) struct Log<T> {
     none: Slots<T>,
     /// What consumers read by themselves.
     pub(crate) leases: Leases<T>,
+    /// Topics of what is held, and filters in use.
+    pub(crate) topics: Box<Topics>,
 }
 
 impl<T> Log<T> {
@@ -108,6 +121,7 @@ impl<T> Log<T> {
             spare: None,
             none: Slots::none(),
             leases: Leases::new(),
+            topics: Box::default(),
         }
     }
 
@@ -251,6 +265,10 @@ impl<T> Log<T> {
             chunk.slots.shrink_to_fit();
         }
         self.index.push(chunk.base, key, Held { items, bytes }, due);
+        for segment in &mut chunk.segments {
+            segment.shrink_to_fit();
+            self.topics.filters[segment.filter as usize].index.push(chunk.base, key, segment.held, NEVER);
+        }
         self.compact(key);
     }
 
@@ -284,15 +302,22 @@ impl<T> Log<T> {
             cold_path();
             index = chunk.find(seq)?;
         }
-        Self::found(chunk, index)
+        self.found(chunk, index)
     }
 
     #[inline(always)]
-    fn found(chunk: &Chunk<T>, index: usize) -> Option<Found<'_, T>> {
+    fn found<'a>(&'a self, chunk: &'a Chunk<T>, index: usize) -> Option<Found<'a, T>> {
         let slot = chunk.slots.get(index)?;
         let payload = slot.payload.as_ref()?;
         let (mono, wall) = (slot.stamp.mono() + chunk.mono, slot.wall + chunk.wall);
-        Some(Found { seq: chunk.seq(index), payload, size: chunk.size(index), mono, wall })
+        let topic = self.topic_in(chunk, index);
+        Some(Found { seq: chunk.seq(index), payload, size: chunk.size(index), mono, wall, topic })
+    }
+
+    /// The topic of a slot that holds a message.
+    #[inline(always)]
+    fn topic_in(&self, chunk: &Chunk<T>, index: usize) -> Option<&Topic> {
+        chunk.topics.get(index).and_then(|&place| self.topics.topic(place))
     }
 
     /// The first message held at or after `seq`. The hint is a chunk key, and becomes that of the message.
@@ -308,7 +333,7 @@ impl<T> Log<T> {
             let from = chunk.index(seq);
             if let Some(offset) = chunk.slots.from(from).position(|slot| slot.payload.is_some()) {
                 *hint = key;
-                return Self::found(chunk, from + offset);
+                return self.found(chunk, from + offset);
             }
             key = chunk.next;
         }
@@ -324,10 +349,13 @@ impl<T> Log<T> {
         let slots = chunk.map_or(&self.none, |chunk| &chunk.slots).from(from);
         let mut before = chunk.map_or(0, |chunk| chunk.through_before(from));
         let (mono, wall) = chunk.map_or((0, 0), |chunk| (chunk.mono, chunk.wall));
+        let topics = chunk.map_or(&[][..], |chunk| &chunk.topics);
+        let mut topics = topics.get(from..).unwrap_or_default().iter();
         (seq + 1..).zip(slots).map_while(move |(seq, slot)| {
             let payload = slot.payload.as_ref()?;
             let size = slot.through.wrapping_sub(std::mem::replace(&mut before, slot.through));
-            Some(Found { seq, payload, size, mono: slot.stamp.mono() + mono, wall: slot.wall + wall })
+            let topic = topics.next().and_then(|&place| self.topics.topic(place));
+            Some(Found { seq, payload, size, mono: slot.stamp.mono() + mono, wall: slot.wall + wall, topic })
         })
     }
 

@@ -2,10 +2,13 @@
 
 use super::Log;
 use super::chunk::{CHUNK_SIZE, Chunk};
-use super::index::Held;
+use super::held::Held;
 use super::removed::Removed;
 use crate::need::Need;
 use crate::time::NEVER;
+
+/// As many chunks without topics take as long to remove as one with topics.
+const WITH_TOPICS: usize = 16;
 
 /// What [`Log::sweep`] removed.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ impl<T> Log<T> {
         }
         self.leases.vacate(key, self.head);
         let payload = chunk.take(index)?;
+        self.topics.left(chunk, index, key != self.filling);
         let (base, head) = (chunk.base, chunk.seq(index + 1));
         self.head = head;
         self.gone(key, base, need);
@@ -59,7 +63,8 @@ impl<T> Log<T> {
         let index = chunk.find(seq)?;
         self.leases.vacate(key, seq);
         let payload = chunk.take(index)?;
-        removed.take(seq, Some(payload));
+        removed.take(seq, Some(payload), || self.topics.topic(chunk.topic_at(index)));
+        self.topics.left(chunk, index, key != self.filling);
         let (base, need) = (chunk.base, Need::one(chunk.size(index)));
         self.gone(key, base, need);
         self.tidy(key, removed);
@@ -92,7 +97,9 @@ impl<T> Log<T> {
                 let seq = chunk.seq(index);
                 (swept.from, swept.upto) = (swept.from.min(seq), swept.upto.max(seq + 1));
                 self.leases.vacate(key, seq);
-                removed.take(seq, chunk.take(index));
+                let payload = chunk.take(index);
+                removed.take(seq, payload, || self.topics.topic(chunk.topic_at(index)));
+                self.topics.left(chunk, index, key != self.filling);
             }
             let base = chunk.base;
             match key == self.filling {
@@ -128,17 +135,19 @@ impl<T> Log<T> {
         let from = from.max(self.head);
         let mut swept = Swept { need: Need::NONE, from, upto: from, done: true };
         let mut key = self.chunk_at(swept.upto, self.front);
-        for visited in 0.. {
+        let mut visited = 0usize;
+        loop {
             let Some(chunk) = self.chunks.get_mut(key) else { break };
-            if visited == slice {
+            if visited >= slice {
                 swept.done = false;
                 break;
             }
+            visited += if chunk.topics.is_empty() { 1 } else { WITH_TOPICS };
             let following = chunk.next;
             if swept.upto <= chunk.base
                 && chunk.own == 0
                 && chunk.live as usize == chunk.slots.len()
-                && removed.seqs.is_none()
+                && removed.notes.is_none()
                 && whole(chunk)
             {
                 let (items, bytes) = chunk.live_from(0);
@@ -146,6 +155,8 @@ impl<T> Log<T> {
                 swept.upto = chunk.end();
                 self.len -= items;
                 self.bytes -= bytes;
+                self.topics.all_left(chunk, key != self.filling);
+                chunk.segments.clear();
                 self.unlink(key, removed);
                 key = following;
                 continue;
@@ -167,7 +178,9 @@ impl<T> Log<T> {
                     Some(true) => {
                         need = need.and(Need::one(chunk.size(index)));
                         self.leases.vacate(key, seq);
-                        removed.take(seq, chunk.take(index));
+                        let payload = chunk.take(index);
+                        removed.take(seq, payload, || self.topics.topic(chunk.topic_at(index)));
+                        self.topics.left(chunk, index, key != self.filling);
                     }
                 }
                 swept.upto = seq + 1;

@@ -2,21 +2,29 @@
 
 use super::chunk::CHUNK_SIZE;
 use super::slots::Slots;
+use crate::topics::Topic;
+
+/// A message that left by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pub(crate) seq: u64,
+    pub(crate) topic: Option<Topic>,
+}
 
 /// What left the log, kept together so that it can be dropped elsewhere.
 #[derive(Debug)]
 pub(crate) struct Removed<T> {
     /// Payloads that left one by one.
     pub(crate) payloads: Vec<T>,
-    /// Their seqs, where somebody asks for them; then no chunk leaves whole.
-    pub(crate) seqs: Option<Vec<u64>>,
+    /// What they were, where somebody asks for that; then no chunk leaves whole.
+    pub(crate) notes: Option<Vec<Note>>,
     /// The slots of chunks that left whole.
     pub(crate) chunks: Vec<Slots<T>>,
 }
 
 impl<T> Removed<T> {
     pub(crate) fn new() -> Self {
-        Removed { payloads: Vec::new(), seqs: None, chunks: Vec::new() }
+        Removed { payloads: Vec::new(), notes: None, chunks: Vec::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -24,10 +32,10 @@ impl<T> Removed<T> {
     }
 
     /// Takes a payload that left by itself.
-    pub(crate) fn take(&mut self, seq: u64, payload: Option<T>) {
+    pub(crate) fn take<'a>(&mut self, seq: u64, payload: Option<T>, topic: impl Fn() -> Option<&'a Topic>) {
         if let Some(payload) = payload {
             self.payloads.push(payload);
-            self.seqs.iter_mut().for_each(|seqs| seqs.push(seq));
+            self.notes.iter_mut().for_each(|notes| notes.push(Note { seq, topic: topic().cloned() }));
         }
     }
 

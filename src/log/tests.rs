@@ -148,7 +148,7 @@ impl Both {
             let held = map.range(from..).fold((0, 0), |(count, bytes), (_, message)| (count + 1, bytes + message.size));
             assert_eq!((log.live_from(from, NIL), log.count_from(from, hint)), (held, held.0));
             assert_eq!(log.contains(from), map.contains_key(&from));
-            let holes: u64 = log.holes(from..log.next()).iter().map(|run| run.end - run.start).sum();
+            let holes: u64 = log.holes(from..log.next()).iter().map(|gap| gap.count).sum();
             assert_eq!(holes, log.next() - from - held.0);
         }
         for wall in 0..=self.now.wall + 1 {

@@ -3,6 +3,7 @@
 
 use super::enqueuing::close_while_enqueuing;
 use super::*;
+use crate::ConsumerOptions;
 
 /// A consumer that has read the first of some messages, and may read the others by itself.
 fn leased(queue: &Queue, contents: RangeInclusive<u64>) -> Consumer {
@@ -292,7 +293,9 @@ fn what_is_put_behind_others_is_read_after_them_at_once() {
         let first = leased(&queue, 1..=2);
         let adding = spawn(&queue, {
             let before = first.predecessor();
-            move |queue| queue.add_consumer_after(None, Start::Earliest, MissedPolicy::Skip, &[before]).unwrap()
+            move |queue| {
+                queue.add_consumer_with(&ConsumerOptions { after: vec![before], ..ConsumerOptions::default() }).unwrap()
+            }
         });
         let early = drain(&first).len();
         let second = adding.join().unwrap();

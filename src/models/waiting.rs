@@ -1,6 +1,7 @@
 //! Waiting: no wake-up is lost.
 
 use super::*;
+use crate::ConsumerOptions;
 use crate::handles::blocking::park;
 use crate::wait::list::{Condition, Enough};
 
@@ -66,7 +67,9 @@ fn a_reader_wakes_when_the_one_before_it_has_read() {
     explore(|| {
         let (queue, _) = queue(untimed());
         let first = consumer(&queue);
-        let last = queue.add_consumer_after(None, Start::Earliest, MissedPolicy::Skip, &[first.predecessor()]).unwrap();
+        let last = queue
+            .add_consumer_with(&ConsumerOptions { after: vec![first.predecessor()], ..ConsumerOptions::default() })
+            .unwrap();
         let reading = spawn(&last, |last| await_one(&last));
         let before = spawn(&first, |first| await_one(&first));
         enqueue(&queue, 1).unwrap();

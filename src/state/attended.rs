@@ -7,29 +7,41 @@ use super::roll::Roll;
 use crate::wait::list::WaitList;
 
 /// Keys of the cursors with waiters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attended {
-    /// Someone waits there for a message.
-    readers: Roll,
+    /// Someone waits there for a message: first those without a filter, then the others by their filters. A message wakes nobody
+    /// whose filter it does not match.
+    readers: Vec<Roll>,
     /// Someone waits there for a batch to fill.
     batches: Roll,
     /// Someone waits there for something to be missed.
     gaps: Roll,
-    /// How many there are in all.
+    /// How many there are that every message concerns: without a filter, or where more than a message is waited for.
     count: usize,
 }
 
+impl Default for Attended {
+    fn default() -> Self {
+        Attended { readers: vec![Roll::default()], batches: Roll::default(), gaps: Roll::default(), count: 0 }
+    }
+}
+
+/// Place of the readers with this filter.
+fn roll(filter: Option<usize>) -> usize {
+    filter.map_or(0, |filter| filter + 1)
+}
+
 impl Attended {
-    /// Whether nobody waits at any cursor.
+    /// Whether nobody waits at any cursor for what comes next, whatever that is.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Whether nobody waits for a message.
+    /// Whether nobody with this filter waits for a message.
     #[inline]
-    pub(super) fn has_no_readers(&self) -> bool {
-        self.readers.is_empty()
+    pub(super) fn has_no_readers(&self, filter: Option<usize>) -> bool {
+        self.readers.get(roll(filter)).is_none_or(Roll::is_empty)
     }
 
     /// Cursors at which someone waits for a batch to fill.
@@ -44,17 +56,30 @@ impl Attended {
 
     /// Waiters came to a cursor, or left it.
     pub(super) fn update(&mut self, cursors: &mut Slab<Box<Cursor>>, key: usize) {
-        update(&mut self.readers, cursors, key, |cursor| &mut cursor.readers);
+        if let Some(cursor) = cursors.get(key) {
+            let place = roll(cursor.filter);
+            if place >= self.readers.len() && !cursor.readers.is_empty() {
+                self.readers.resize_with(place + 1, Roll::default);
+            }
+            if let Some(readers) = self.readers.get_mut(place) {
+                update(readers, cursors, key, |cursor| &mut cursor.readers);
+            }
+        }
         update(&mut self.batches, cursors, key, |cursor| &mut cursor.batches);
         update(&mut self.gaps, cursors, key, |cursor| &mut cursor.gap_waiters);
         self.count();
     }
 
-    /// Shows every cursor at which someone waits for a message, in the order in which they came as long as all leave
+    /// Shows every cursor with this filter at which someone waits for a message, in the order in which they came as long as all leave
     /// together. Those at which nobody waits afterwards are taken off.
     #[inline]
-    pub(super) fn visit_readers(&mut self, cursors: &mut Slab<Box<Cursor>>, mut visit: impl FnMut(&mut Cursor)) {
-        let keys = self.readers.take();
+    pub(super) fn visit_readers(
+        &mut self,
+        filter: Option<usize>,
+        cursors: &mut Slab<Box<Cursor>>,
+        mut visit: impl FnMut(&mut Cursor),
+    ) {
+        let keys = self.readers[roll(filter)].take();
         for &key in &keys {
             visit(&mut cursors[key]);
             cursors[key].readers.place = None;
@@ -62,17 +87,17 @@ impl Attended {
         for &key in &keys {
             self.update(cursors, key);
         }
-        self.readers.keep_room_of(keys);
+        self.readers[roll(filter)].keep_room_of(keys);
         self.count();
     }
 
     fn count(&mut self) {
-        self.count = [&self.readers, &self.batches, &self.gaps].iter().map(|roll| roll.keys().len()).sum();
+        self.count = [&self.readers[0], &self.batches, &self.gaps].iter().map(|roll| roll.keys().len()).sum();
     }
 
     /// Takes all off: their keys.
     pub(super) fn take(&mut self, cursors: &mut Slab<Box<Cursor>>) -> Vec<usize> {
-        let mut keys = self.readers.take();
+        let mut keys: Vec<usize> = self.readers.iter_mut().flat_map(Roll::take).collect();
         keys.extend(self.batches.take());
         keys.extend(self.gaps.take());
         self.count = 0;
@@ -86,9 +111,12 @@ impl Attended {
 
     /// Checks what must hold between operations.
     pub(super) fn check(&self, cursors: &Slab<Box<Cursor>>) {
-        let rolls = [&self.readers, &self.batches, &self.gaps];
+        let rolls = [&self.readers[0], &self.batches, &self.gaps];
         assert_eq!(self.count, rolls.iter().map(|roll| roll.keys().len()).sum::<usize>());
+        let none = Roll::default();
         for (key, cursor) in cursors {
+            let readers = self.readers.get(roll(cursor.filter)).unwrap_or(&none);
+            let rolls = [readers, &self.batches, &self.gaps];
             for (roll, list) in rolls.iter().zip([&cursor.readers, &cursor.batches, &cursor.gap_waiters]) {
                 assert_eq!(list.place.is_none(), list.is_empty());
                 assert!(list.place.is_none_or(|place| roll.keys()[place] == key));

@@ -37,10 +37,10 @@ impl<T> State<T> {
 
     /// Payload bytes that wait to be delivered at a cursor.
     fn bytes_from(&self, cursor: &Cursor) -> u64 {
-        let (_, mut bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let (_, mut bytes) = cursor.unread_and_bytes(&self.log);
         let upto = self.limit_of(cursor);
         if upto != u64::MAX {
-            bytes -= self.log.live_from(upto.max(cursor.position), cursor.hint).1;
+            bytes -= self.log.live_for(cursor.filter, upto.max(cursor.position), cursor.hint).1;
         }
         bytes + self.acks_of(cursor).map_or(0, Acks::ready_bytes)
     }
@@ -64,7 +64,7 @@ impl<T> State<T> {
             let room = acks.map_or(u64::MAX, Acks::room);
             let (mut seq, mut hint) = (cursor.position, cursor.hint);
             for _ in 0..room {
-                let Some(found) = self.log.first_at(seq, &mut hint) else { break };
+                let Some(found) = self.log.first_for(cursor.filter, seq, &mut hint) else { break };
                 if found.seq >= upto || !takes(found.size) {
                     break;
                 }

@@ -10,28 +10,33 @@ use super::{Consumer, Effects, State};
 use crate::error::Error;
 use crate::keys::{ConsumerKey, Predecessor};
 use crate::log::audit::Reads;
-use crate::options::{MissedPolicy, Start};
+use crate::options::{ConsumerOptions, MissedPolicy, Start};
 
 /// Where there is no consumer. (The first is 1.)
 const NO_SERIAL: u64 = 0;
 
 impl<T> State<T> {
+    /// Adds a consumer. `filter`: the place of its filters, in use and built.
     pub(crate) fn add_consumer(
         &mut self,
         id: Uuid,
-        name: Option<String>,
-        start: Start,
-        policy: MissedPolicy,
-        after: &[Predecessor],
+        options: &ConsumerOptions,
+        filter: Option<usize>,
         fx: &mut Effects<T>,
     ) -> Result<ConsumerKey, Error> {
-        let position = self.seq_of(start)?;
-        let cursor = self.cursors.insert(Box::new(Cursor::new(position, None, &self.log)));
-        self.put_after(cursor, after);
-        let key = self.insert_consumer(id, name, cursor, None, policy);
+        let position = self.seq_of(options.start)?;
+        let cursor = self.put_cursor(Cursor::new(position, None, filter, &self.log), &options.after);
+        let key = self.insert_consumer(id, options.name.clone(), cursor, None, options.policy);
         self.cursors[cursor].consumer = Some(key.index);
         self.moved(cursor, fx);
         Ok(key)
+    }
+
+    /// Takes a new cursor in, after others.
+    pub(super) fn put_cursor(&mut self, cursor: Cursor, after: &[Predecessor]) -> usize {
+        let key = self.cursors.insert(Box::new(cursor));
+        self.put_after(key, after);
+        key
     }
 
     pub(super) fn insert_consumer(
@@ -53,7 +58,7 @@ impl<T> State<T> {
             cursor,
             group,
             lane: self.log.leases.lane(),
-            is_usual: group.is_none() && self.cursors[cursor].after.is_empty(),
+            is_usual: group.is_none() && self.cursors[cursor].is_usual(),
             read: 0,
             passed: 0,
             last_read: 0,
@@ -110,8 +115,8 @@ impl<T> State<T> {
         fx.wakers.extend(cursor.batches.take());
         fx.wakers.extend(cursor.gap_waiters.take());
         self.attended.update(&mut self.cursors, key);
-        self.cursors.remove(key);
-        self.moved(key, fx);
+        let cursor = self.cursors.remove(key);
+        self.removed(key, &cursor, fx);
         self.wake_joiners(fx);
     }
 
@@ -176,9 +181,7 @@ impl<T> State<T> {
 
     /// The seq of the next message that the consumer would read.
     pub(crate) fn position(&self, key: ConsumerKey) -> Result<u64, Error> {
-        let cursor = self.cursor(key)?;
-        let mut hint = cursor.hint;
-        Ok(self.log.first_at(cursor.position, &mut hint).map_or(self.log.next(), |found| found.seq))
+        Ok(self.cursor(key)?.next(&self.log).map_or(self.log.next(), |found| found.seq))
     }
 
     /// Whether a read would find a message now.
@@ -189,6 +192,6 @@ impl<T> State<T> {
     /// Messages that wait to be delivered to the consumer, those ready to be delivered again included.
     pub(crate) fn unread(&self, key: ConsumerKey) -> Result<u64, Error> {
         let cursor = self.cursor(key)?;
-        Ok(self.log.count_from(cursor.position, cursor.hint) + self.acks_of(cursor).map_or(0, Acks::ready))
+        Ok(cursor.unread(&self.log) + self.acks_of(cursor).map_or(0, Acks::ready))
     }
 }

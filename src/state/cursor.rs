@@ -3,12 +3,15 @@
 //! What a cursor missed is arithmetic. Of the messages from its position to the end, those that are no longer held have
 //! left unread; those that it passed by are added up in `missed_behind`. So when messages leave, no cursor is touched. Only what
 //! had left before the position was set there is written down, for it does not count.
+//!
+//! The same holds for a cursor with a filter, of the messages that match: they have numbers, which stand in for seqs
+//! (`log/filter.rs`).
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
-use crate::log::Log;
 use crate::log::chunk::NIL;
+use crate::log::filtering::Gap;
+use crate::log::{Found, Log};
 use crate::wait::list::WaitList;
 
 #[derive(Debug)]
@@ -21,8 +24,16 @@ pub(crate) struct Cursor {
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
     missed_behind: u64,
-    /// Seqs from the position on that had left before it was set there.
-    excused: VecDeque<Range<u64>>,
+    /// The filter whose matches alone it reads.
+    pub(crate) filter: Option<usize>,
+    /// With a filter: the number of the next match, which may have left.
+    number: u64,
+    /// With a filter: what was passed over while it was held, since it did not match.
+    pub(crate) filtered: u64,
+    /// With a filter, where messages leave once nobody needs them: from where on it is known to need its matches.
+    pub(super) wanted_from: Option<u64>,
+    /// What from the position on had left before it was set there.
+    excused: VecDeque<Gap>,
     /// How many those are.
     excused_count: u64,
     /// Missed messages told by `take_missed`.
@@ -49,14 +60,22 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new<T>(position: u64, group: Option<usize>, log: &Log<T>) -> Self {
-        let excused = log.holes(position..log.next());
+    pub(crate) fn new<T>(position: u64, group: Option<usize>, filter: Option<usize>, log: &Log<T>) -> Self {
+        let number = filter.map_or(0, |filter| log.number_at(filter, position).0);
+        let excused = match filter {
+            None => log.holes(position..log.next()),
+            Some(filter) => log.gaps(filter, position..log.next(), log.next_number(Some(filter))),
+        };
         Cursor {
             position,
             is_leased: false,
             hint: NIL,
             missed_behind: 0,
-            excused_count: excused.iter().map(|seqs| seqs.end - seqs.start).sum(),
+            filter,
+            number,
+            filtered: 0,
+            wanted_from: None,
+            excused_count: excused.iter().map(|gap| gap.count).sum(),
             excused,
             reported_by_take: 0,
             reported_by_error: 0,
@@ -72,20 +91,60 @@ impl Cursor {
         }
     }
 
+    /// Whether reads there may take the quick way: it reads everything, and no order with others holds.
+    pub(super) fn is_usual(&self) -> bool {
+        self.filter.is_none() && self.after.is_empty() && self.followers.is_empty()
+    }
+
     /// Whether nobody waits at it.
     pub(super) fn has_no_waiters(&self) -> bool {
         self.readers.is_empty() && self.batches.is_empty() && self.gap_waiters.is_empty()
     }
 
+    /// The message that it reads next, if that is held.
+    pub(crate) fn next<'a, T>(&self, log: &'a Log<T>) -> Option<Found<'a, T>> {
+        log.first_for(self.filter, self.position, &mut { self.hint })
+    }
+
+    /// Moves on to the next match of its filter, past all that does not match, and returns it.
+    pub(crate) fn next_match<'a, T>(&mut self, filter: usize, log: &'a Log<T>) -> Option<Found<'a, T>> {
+        let mut hint = self.hint;
+        let found = log.match_at(filter, self.position, &mut hint);
+        let (seq, number) = match &found {
+            Some((found, number)) => (found.seq, *number),
+            None => (log.next(), log.next_number(Some(filter))),
+        };
+        if seq != self.position {
+            let filtered = log.count_from(self.position, self.hint) - log.count_from(seq, hint);
+            self.pass_to(seq, number, filtered);
+        }
+        self.hint = hint;
+        found.map(|(found, _)| found)
+    }
+
+    /// How many messages are held that it has not read.
+    pub(crate) fn unread<T>(&self, log: &Log<T>) -> u64 {
+        log.count_for(self.filter, self.position, self.hint)
+    }
+
+    /// The same, and their payload bytes.
+    pub(crate) fn unread_and_bytes<T>(&self, log: &Log<T>) -> (u64, u64) {
+        log.live_for(self.filter, self.position, self.hint)
+    }
+
     /// Everything missed so far.
     pub(crate) fn missed<T>(&self, log: &Log<T>) -> u64 {
-        self.missed_with(log.count_from(self.position, self.hint), log)
+        self.missed_with(self.unread(log), log)
     }
 
     /// The same, where so many messages are known to be held from the position on: the others from there on have left, but for
     /// those that had before it was set there.
     pub(crate) fn missed_with<T>(&self, held: u64, log: &Log<T>) -> u64 {
-        self.missed_behind + log.next() - self.position - held - self.excused_count
+        let ahead = match self.filter {
+            None => log.next() - self.position,
+            Some(_) => log.next_number(self.filter) - self.number,
+        };
+        self.missed_behind + ahead - held - self.excused_count
     }
 
     /// What was missed since it was last asked for.
@@ -109,27 +168,40 @@ impl Cursor {
         }
     }
 
-    /// Has one that has left, from the position on, not count as missed.
-    pub(crate) fn excuse(&mut self, seq: u64) {
-        self.excused_count += 1;
-        let place = self.excused.partition_point(|seqs| seqs.end < seq);
-        match self.excused.get_mut(place) {
-            Some(seqs) if seqs.end == seq => seqs.end += 1,
-            Some(seqs) if seqs.start == seq + 1 => seqs.start = seq,
-            _ => self.excused.insert(place, seq..seq + 1),
+    /// With a filter: moves on to `seq`, past everything before it; `number` is that of the first match at or behind it. None of
+    /// those before is held, but for so many messages that do not match.
+    pub(crate) fn pass_to(&mut self, seq: u64, number: u64, filtered: u64) {
+        self.missed_behind += number - self.number;
+        (self.position, self.number) = (seq, number);
+        self.filtered += filtered;
+        if !self.excused.is_empty() {
+            self.missed_behind -= self.forget_excused(seq);
         }
     }
 
-    /// Forgets what is excused before a seq: how many those were.
+    /// Has one that has left, from the position on, not count as missed.
+    pub(crate) fn excuse(&mut self, seq: u64) {
+        self.excused_count += 1;
+        let place = self.excused.partition_point(|gap| gap.seqs.end < seq);
+        match self.excused.get_mut(place) {
+            Some(gap) if gap.seqs.end == seq => (gap.seqs.end, gap.count) = (seq + 1, gap.count + 1),
+            Some(gap) if gap.seqs.start == seq + 1 => (gap.seqs.start, gap.count) = (seq, gap.count + 1),
+            Some(gap) if gap.seqs.contains(&seq) => gap.count += 1,
+            _ => self.excused.insert(place, Gap { seqs: seq..seq + 1, count: 1 }),
+        }
+    }
+
+    /// Forgets what is excused before a seq: how many those were. A gap that is cut in two has no filter, so that all of its
+    /// seqs count.
     fn forget_excused(&mut self, seq: u64) -> u64 {
         let before = self.excused_count;
-        while let Some(seqs) = self.excused.front_mut()
-            && seqs.start < seq
+        while let Some(gap) = self.excused.front_mut()
+            && gap.seqs.start < seq
         {
-            let end = seqs.end.min(seq);
-            self.excused_count -= end - seqs.start;
-            seqs.start = end;
-            if seqs.is_empty() {
+            let behind = gap.seqs.end.saturating_sub(seq).min(gap.count);
+            self.excused_count -= gap.count - behind;
+            (gap.seqs.start, gap.count) = (seq.min(gap.seqs.end), behind);
+            if gap.seqs.is_empty() {
                 self.excused.pop_front();
             }
         }
@@ -164,11 +236,18 @@ impl Cursor {
         self.missed_behind - self.reported_by_delivery
     }
 
-    /// What will have been missed since the last delivery when the message `seq`, the next that is held, is delivered.
-    pub(crate) fn missed_before(&self, seq: u64) -> u64 {
-        let excused: u64 =
-            self.excused.iter().take_while(|seqs| seqs.start < seq).map(|seqs| seqs.end.min(seq) - seqs.start).sum();
-        self.missed_just_before() + (seq - self.position) - excused
+    /// What will have been missed since the last delivery when the message `seq`, the next that it reads, is delivered.
+    pub(crate) fn missed_before<T>(&self, seq: u64, log: &Log<T>) -> u64 {
+        let ahead = match self.filter {
+            None => seq - self.position,
+            Some(filter) => log.number_at(filter, seq).0 - self.number,
+        };
+        let excused = self.excused.iter().take_while(|gap| gap.seqs.start < seq);
+        let excused: u64 = match self.filter {
+            None => excused.map(|gap| gap.seqs.end.min(seq) - gap.seqs.start).sum(),
+            Some(_) => excused.map(|gap| gap.count).sum(),
+        };
+        self.missed_just_before() + ahead - excused
     }
 
     /// Hands the message at the position over.
@@ -176,6 +255,13 @@ impl Cursor {
     pub(crate) fn deliver(&mut self) {
         self.position += 1;
         self.reported_by_delivery = self.missed_behind;
+    }
+
+    /// The same, with a filter or without.
+    #[inline]
+    pub(crate) fn deliver_match(&mut self) {
+        self.deliver();
+        self.number += 1;
     }
 
     /// Takes back that a delivery told of so many.
@@ -189,28 +275,46 @@ impl Cursor {
     pub(crate) fn seek<T>(&mut self, to: u64, log: &Log<T>) -> u64 {
         let from = self.position;
         let skipped = match to > from {
-            true => log.count_from(from, self.hint) - log.count_from(to, NIL),
+            true => self.unread(log) - log.count_for(self.filter, to, NIL),
             false => 0,
         };
         self.read += skipped;
-        self.hint = NIL;
-        if to > from {
-            self.skip_to(to);
-            self.missed_behind -= skipped;
-        } else {
-            // What is gone from there on either did not count before, or has been counted.
-            for seqs in log.holes(to..from).into_iter().rev() {
-                self.excused_count += seqs.end - seqs.start;
-                self.excused.push_front(seqs);
+        match self.filter {
+            None if to > from => self.skip_to(to),
+            None => {
+                // What is gone from there on either did not count before, or has been counted.
+                log.holes(to..from).into_iter().rev().for_each(|gap| self.excuse_first(gap));
+                self.position = to;
             }
-            self.position = to;
+            Some(filter) if to > from => {
+                let (number, seq) = log.number_at(filter, to);
+                let held = log.count_from(from, self.hint) - log.count_from(to, NIL);
+                self.pass_to(to, number, held - skipped);
+                // Of what had left before, nothing stands between there and the next match.
+                self.missed_behind -= self.forget_excused(seq);
+            }
+            Some(filter) => {
+                let (number, seq) = log.number_at(filter, to);
+                if seq < from {
+                    log.gaps(filter, to..from, self.number).into_iter().rev().for_each(|gap| self.excuse_first(gap));
+                    self.number = number;
+                }
+                self.position = to;
+            }
         }
+        self.hint = NIL;
+        self.missed_behind -= skipped;
         skipped
     }
 
+    fn excuse_first(&mut self, gap: Gap) {
+        self.excused_count += gap.count;
+        self.excused.push_front(gap);
+    }
+
     /// Puts the position at the end of an emptied queue: what it held counts neither as read nor as missed.
-    pub(crate) fn discard_to(&mut self, end: u64, missed: u64) {
-        self.position = end;
+    pub(crate) fn discard_to<T>(&mut self, end: u64, missed: u64, log: &Log<T>) {
+        (self.position, self.number) = (end, log.next_number(self.filter));
         self.missed_behind = missed;
         self.excused.clear();
         self.excused_count = 0;

@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use crate::keys::GroupKey;
 use crate::log::Removed;
+use crate::topics::Topic;
 
 /// What is left to do once the lock is free.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl<T> Effects<T> {
     /// Whether nothing has ever been put in.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let Removed { payloads, chunks, seqs: _ } = &self.removed;
+        let Removed { payloads, chunks, notes: _ } = &self.removed;
         // A list of payloads without a size has an endless capacity from the start, and never allocates.
         let payloads = if size_of::<T>() == 0 { payloads.len() } else { payloads.capacity() };
         payloads
@@ -50,11 +51,12 @@ impl<T> Effects<T> {
 }
 
 /// A message that left, and that a group would miss.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Lost {
     pub(crate) group: GroupKey,
     /// Place of its payload among those that were removed.
     pub(crate) at: usize,
+    pub(crate) topic: Option<Topic>,
 }
 
 /// A message that is to be moved to the dead letter queue of a group.

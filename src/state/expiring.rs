@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use super::leaving::{Gone, SLICE};
+use super::gone::Gone;
+use super::leaving::SLICE;
 use super::{Effects, State};
 use crate::log::chunk::NIL;
 use crate::time::NEVER;

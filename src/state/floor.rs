@@ -21,6 +21,11 @@ impl Floor {
         Some(self.nodes[1]).filter(|&position| position != NONE)
     }
 
+    /// The position of a key.
+    pub(super) fn get(&self, key: usize) -> Option<u64> {
+        self.nodes.get(self.nodes.len() / 2 + key).copied().filter(|&position| position != NONE)
+    }
+
     /// Gives a key its position, or takes that away.
     pub(super) fn set(&mut self, key: usize, position: Option<u64>) {
         let leaves = self.nodes.len() / 2;

@@ -7,12 +7,13 @@ use super::cursor::Cursor;
 use super::{Burial, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
-use crate::keys::{ConsumerKey, GroupKey, Predecessor};
+use crate::keys::{ConsumerKey, GroupKey};
 use crate::log::chunk::NIL;
 use crate::options::{GroupOptions, Settle};
 use crate::options::{MissedPolicy, Start};
 use crate::stats::GroupStats;
 use crate::time::clock::Now;
+use crate::topics::Topic;
 
 /// Groups for which one hold of the lock does what time has come for.
 const GROUPS: usize = 4;
@@ -35,7 +36,7 @@ impl<T> State<T> {
         name: String,
         start: Start,
         options: &GroupOptions,
-        after: &[Predecessor],
+        filter: Option<usize>,
         fx: &mut Effects<T>,
     ) -> Result<GroupKey, Error> {
         if self.find_group(&name).is_some() {
@@ -43,8 +44,7 @@ impl<T> State<T> {
         }
         let position = self.seq_of(start)?;
         let index = self.groups.vacant_key();
-        let cursor = self.cursors.insert(Box::new(Cursor::new(position, Some(index), &self.log)));
-        self.put_after(cursor, after);
+        let cursor = self.put_cursor(Cursor::new(position, Some(index), filter, &self.log), &options.after);
         let serial = self.new_serial();
         let acks = Acks::new(options);
         self.has_rescuers |= options.rescues_missed;
@@ -95,6 +95,8 @@ impl<T> State<T> {
             redelivered: group.redelivered,
             dead_lettered: group.dead_lettered,
             refused_dead_letters: group.refused_dead_letters,
+            filters: self.log.filters(cursor.filter),
+            filtered: cursor.filtered,
         })
     }
 
@@ -143,6 +145,9 @@ impl<T> State<T> {
         // No one else needs its pending messages: with `Retention::Interest` they may leave.
         if group.unsettled() > 0 {
             self.collected = 0;
+            if self.wanting.is_in_use() {
+                self.look_at_everything();
+            }
         }
         self.remove_cursor(cursor, fx);
         true
@@ -185,8 +190,14 @@ impl<T> State<T> {
                 Some(seq) => self.log.first_at(seq, &mut { NIL }),
                 None if acks.room() == 0 => break,
                 None => {
-                    let found = self.log.first_at(cursor.position, &mut cursor.hint);
-                    cursor.skip_to(found.as_ref().map_or(self.log.next(), |found| found.seq));
+                    let found = match cursor.filter {
+                        Some(filter) => cursor.next_match(filter, &self.log),
+                        None => {
+                            let found = self.log.first_at(cursor.position, &mut cursor.hint);
+                            cursor.skip_to(found.as_ref().map_or(self.log.next(), |found| found.seq));
+                            found
+                        }
+                    };
                     found.filter(|found| found.seq < upto)
                 }
             };
@@ -199,7 +210,7 @@ impl<T> State<T> {
             self.due = self.due.min(until);
             match again {
                 Some(_) => group.redelivered += 1,
-                None => cursor.deliver(),
+                None => cursor.deliver_match(),
             }
             let consumer = &mut self.consumers[key.index];
             consumer.read += 1;
@@ -292,16 +303,16 @@ impl<T> State<T> {
         }
     }
 
-    /// Another handle to the payload of a dying message, which can no longer be settled from now on. None: it is not
+    /// Another handle to the payload of a dying message, with its topic; it can no longer be settled from now on. None: it is not
     /// dying.
-    pub(crate) fn dying(&mut self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<T> {
+    pub(crate) fn dying(&mut self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<(T, Option<Topic>)> {
         self.group(key).ok()?;
         let acks = self.groups[key.index].acks.as_mut()?;
         if !acks.begin_to_move(seq) {
             return None;
         }
         let found = self.log.first_at(seq, &mut { NIL }).filter(|found| found.seq == seq)?;
-        Some(share(found.payload))
+        Some((share(found.payload), found.topic.cloned()))
     }
 
     /// Ends the dying of a message: it was moved, it could not be moved, or there is no dead letter queue.

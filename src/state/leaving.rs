@@ -1,44 +1,23 @@
 //! What happens when messages leave: by their time, by overflow, because everyone has read them.
 
 use std::cell::Cell;
-use std::ops::Range;
 
 use super::acks::Acks;
+use super::cursor::Cursor;
+use super::gone::Gone;
 use super::{Effects, State};
 use crate::log::chunk::NIL;
 use crate::need::Need;
 use crate::options::{Overflow, Retention};
 use crate::time::NEVER;
+use crate::topics::Topic;
 
 /// Chunks that one hold of the lock removes at the most: far below 100 µs.
 pub(super) const SLICE: usize = 128;
+/// Messages that are dropped one by one in the time of a chunk.
+const SINGLY: usize = 8;
 /// Consumers whose read records are looked at for each slice of removals.
 const TRIM: usize = 64;
-
-/// What was taken out of the log.
-#[derive(Clone, Debug)]
-pub(super) struct Gone {
-    pub(super) need: Need,
-    /// All of it has a seq in here (and other messages may, too). Empty while nothing was.
-    pub(super) seqs: Range<u64>,
-}
-
-impl Gone {
-    pub(super) fn none() -> Self {
-        Gone { need: Need { bytes: 0, items: 0 }, seqs: 0..0 }
-    }
-
-    pub(super) fn add(&mut self, need: Need, seqs: Range<u64>) {
-        if need.items > 0 {
-            self.need.bytes += need.bytes;
-            self.need.items += need.items;
-            self.seqs = match self.seqs.is_empty() {
-                true => seqs,
-                false => self.seqs.start.min(seqs.start)..self.seqs.end.max(seqs.end),
-            };
-        }
-    }
-}
 
 impl<T> State<T> {
     /// Updates the counts for what was removed from the log, and wakes those it concerns.
@@ -48,6 +27,7 @@ impl<T> State<T> {
             return;
         }
         self.budget.give_back(gone.need);
+        self.budget.set_topics(self.log.topics.charge());
         self.trim_reads(TRIM);
         for (_, group) in &mut self.groups {
             if let Some(acks) = &mut group.acks
@@ -68,7 +48,7 @@ impl<T> State<T> {
                 // This made room for new deliveries; the end of a closed queue concerns everyone.
                 let concerns = match self.closed && lost > 0 && acks.is_empty() {
                     true => u64::MAX,
-                    false => lost.min(self.log.count_from(cursor.position, cursor.hint)),
+                    false => lost.min(cursor.unread(&self.log)),
                 };
                 cursor.readers.wake(concerns, &mut fx.wakers);
                 self.attended.update(&mut self.cursors, key);
@@ -92,18 +72,34 @@ impl<T> State<T> {
     #[inline]
     pub(super) fn moved(&mut self, cursor: usize, fx: &mut Effects<T>) {
         if self.retention == Retention::Interest {
-            self.floor.set(cursor, self.cursors.get(cursor).map(|cursor| cursor.position));
+            self.want_less(cursor);
             self.collect(fx);
         }
         self.wake_followers(cursor, fx);
     }
 
+    /// A cursor is gone.
+    pub(super) fn removed(&mut self, key: usize, cursor: &Cursor, fx: &mut Effects<T>) {
+        if self.retention == Retention::Interest {
+            self.want_nothing(key, cursor);
+        }
+        if let Some(filter) = cursor.filter {
+            self.leave_filter(filter);
+        }
+        if self.retention == Retention::Interest {
+            self.collect(fx);
+        }
+    }
+
     /// With `Retention::Interest`: removes a slice of what every cursor has passed and no group has pending. While
     /// [`has_to_collect`](Self::has_to_collect), there is more.
     pub(crate) fn collect(&mut self, fx: &mut Effects<T>) {
+        if self.wanting.is_in_use() {
+            return self.collect_unwanted(fx);
+        }
+        self.has_to_collect = false;
         let Some(floor) = self.floor.lowest() else { return };
         let from = self.collected.max(self.log.head());
-        self.has_to_collect = false;
         if floor <= from {
             self.collected = floor;
             return;
@@ -127,10 +123,7 @@ impl<T> State<T> {
 
     /// With `Retention::Interest`: removes one message, if nobody needs it any more.
     pub(super) fn collect_one(&mut self, seq: u64, fx: &mut Effects<T>) {
-        if self.retention != Retention::Interest
-            || self.floor.lowest().is_some_and(|lowest| lowest <= seq)
-            || self.groups.iter().any(|(_, group)| group.acks.as_ref().is_some_and(|acks| acks.contains(seq)))
-        {
+        if self.retention != Retention::Interest || self.is_needed(seq, self.log.topic_place(seq)) {
             return;
         }
         if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
@@ -141,7 +134,10 @@ impl<T> State<T> {
     /// Removes the oldest message in the usual case: that makes room for `need`, and concerns no one else. None:
     /// nothing was done, continue with [`drop_oldest`](Self::drop_oldest).
     pub(super) fn drop_one(&mut self, need: Need) -> Option<T> {
-        let is_usual = self.overflow == Overflow::DropOldest && self.groups.is_empty() && self.joiners.is_empty();
+        let is_usual = self.overflow == Overflow::DropOldest
+            && self.groups.is_empty()
+            && self.joiners.is_empty()
+            && self.log.topics.is_empty();
         if !is_usual {
             return None;
         }
@@ -156,17 +152,22 @@ impl<T> State<T> {
     }
 
     /// Drops a slice of the oldest messages, where more than that have to leave for `need`. Whether to come again.
-    pub(crate) fn make_room(&mut self, need: Need, fx: &mut Effects<T>) -> bool {
+    pub(crate) fn make_room(&mut self, need: Need, topic: Option<&Topic>, fx: &mut Effects<T>) -> bool {
+        let all = self.need_under(need, topic);
         let may = self.overflow == Overflow::DropOldest
             && !self.closed
             && self.producers.is_empty()
-            && self.budget.check_ever(need).is_ok()
-            && self.budget.check(need).is_err();
-        may && !self.drop_oldest(need, SLICE, fx)
+            && self.is_wanted(topic)
+            && self.budget.check_ever(need.under(topic)).is_ok()
+            && self.budget.check(all).is_err();
+        may && !self.drop_oldest(need, topic, SLICE, fx)
     }
 
     /// Drops the oldest messages until `need` fits, which it can, in `slice` chunks at the most. Whether it fits.
-    pub(super) fn drop_oldest(&mut self, need: Need, slice: usize, fx: &mut Effects<T>) -> bool {
+    pub(super) fn drop_oldest(&mut self, need: Need, topic: Option<&Topic>, slice: usize, fx: &mut Effects<T>) -> bool {
+        if topic.is_some() || !self.log.topics.is_empty() {
+            return self.drop_oldest_singly(need, topic, slice, fx);
+        }
         self.note_what_leaves(fx);
         let from = fx.removed.payloads.len();
         let (budget, head) = (&self.budget, self.log.head());
@@ -202,6 +203,30 @@ impl<T> State<T> {
         swept.done
     }
 
+    /// The same, message by message: what each gives back depends on whether it is the last under its topic.
+    fn drop_oldest_singly(&mut self, need: Need, topic: Option<&Topic>, slice: usize, fx: &mut Effects<T>) -> bool {
+        self.note_what_leaves(fx);
+        let from = fx.removed.payloads.len();
+        let head = self.log.head();
+        let (mut gone, mut pending) = (Need::NONE, 0);
+        let mut fits = false;
+        for _ in 0..slice.saturating_mul(SINGLY) {
+            self.budget.set_topics(self.log.topics.charge());
+            fits = self.budget.check_without(gone, pending, self.need_under(need, topic)).is_ok();
+            if fits || self.log.len() == 0 {
+                break;
+            }
+            let seq = self.log.head();
+            let acks = self.groups.iter().filter_map(|(_, group)| group.acks.as_ref());
+            pending += acks.filter(|acks| acks.contains(seq)).count() as u64;
+            gone = gone.and(self.log.remove(seq, NIL, &mut fx.removed).unwrap_or(Need::NONE));
+        }
+        self.dropped += gone.items;
+        self.rescue(from, fx);
+        self.give_back(Gone { need: gone, seqs: head..self.log.head() }, fx);
+        fits
+    }
+
     /// Empties the queue. The discarded messages do not count as missed.
     pub(crate) fn discard(&mut self, fx: &mut Effects<T>) {
         let end = self.log.next();
@@ -213,10 +238,10 @@ impl<T> State<T> {
         let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
         self.due = NEVER;
         for ((_, cursor), missed) in self.cursors.iter_mut().zip(missed) {
-            cursor.discard_to(end, missed);
+            cursor.discard_to(end, missed, &self.log);
         }
         if self.retention == Retention::Interest {
-            self.cursors.iter().for_each(|(key, _)| self.floor.set(key, Some(end)));
+            self.want_from(end);
         }
         self.give_back(Gone { need: swept.need, seqs: 0..end }, fx);
     }

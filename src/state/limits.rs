@@ -25,6 +25,7 @@ impl<T> State<T> {
 
     pub(crate) fn close(&mut self, immediate: bool, fx: &mut Effects<T>) {
         self.closed = true;
+        self.note_plain();
         if immediate {
             self.discard(fx);
         }

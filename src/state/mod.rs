@@ -14,8 +14,10 @@ mod effects;
 mod expiring;
 mod figures;
 mod floor;
+mod gone;
 mod groups;
 mod hashing;
+mod interest;
 mod leasing;
 mod leaving;
 mod limits;
@@ -28,6 +30,7 @@ mod rescuing;
 mod roll;
 mod trail;
 mod waiting;
+mod wanting;
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -50,6 +53,7 @@ pub(crate) use effects::{Burial, Dying, Effects};
 use floor::Floor;
 use hashing::ByBits;
 pub(crate) use readers::{Consumer, Group, Identity};
+use wanting::Wanting;
 
 #[derive(Debug)]
 pub(crate) struct State<T> {
@@ -91,10 +95,14 @@ pub(crate) struct State<T> {
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
     pub(crate) rejected: u64,
-    /// With `Retention::Interest`: the positions of all cursors. Without: nothing.
+    /// With `Retention::Interest`: the positions of all cursors without a filter. Without: nothing.
     floor: Floor,
-    /// Whether any cursor has ever been put after others.
-    has_order: bool,
+    /// With `Retention::Interest`: who needs which messages, where there are filters.
+    wanting: Wanting,
+    /// Whether messages go in as usual: the queue is open, and each is of interest to somebody.
+    is_plain: bool,
+    /// The cursors that others stand after.
+    leaders: Vec<usize>,
     /// Whether any group has its dead letter queue take what it would miss.
     has_rescuers: bool,
     /// The cursors that someone waits at.
@@ -139,7 +147,9 @@ impl<T> State<T> {
             dropped: 0,
             rejected: 0,
             floor: Floor::new(),
-            has_order: false,
+            wanting: Wanting::default(),
+            is_plain: true,
+            leaders: Vec::new(),
             has_rescuers: false,
             attended: Attended::default(),
             producers: VecDeque::new(),
@@ -193,8 +203,10 @@ impl<T> State<T> {
         self.attended.check(&self.cursors);
         if self.retention == Retention::Interest {
             // Lower where a read was ended by a panic of foreign code: the next one sets it right.
-            let lowest = self.cursors.iter().map(|(_, cursor)| cursor.position).min();
+            let unfiltered = self.cursors.iter().filter(|(_, cursor)| cursor.filter.is_none());
+            let lowest = unfiltered.map(|(_, cursor)| cursor.position).min();
             assert!(self.floor.lowest() <= lowest && self.floor.lowest().is_some() == lowest.is_some());
+            self.check_wanting();
         }
         for (_, group) in &self.groups {
             assert_eq!(group.charged, group.unsettled());

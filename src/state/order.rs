@@ -20,8 +20,10 @@ impl<T> State<T> {
             if let Ok(before) = before
                 && !self.cursors[cursor].after.contains(&before)
             {
-                self.has_order = true;
                 self.cursors[cursor].after.push(before);
+                if self.cursors[before].followers.is_empty() {
+                    self.leaders.push(before);
+                }
                 self.cursors[before].followers.push(cursor);
                 self.note_usual(before);
             }
@@ -36,8 +38,12 @@ impl<T> State<T> {
         };
         for before in after {
             self.cursors[before].followers.retain(|&other| other != cursor);
+            if self.cursors[before].followers.is_empty() {
+                self.leaders.retain(|&other| other != before);
+            }
             self.note_usual(before);
         }
+        self.leaders.retain(|&other| other != cursor);
         for follower in followers {
             self.cursors[follower].after.retain(|&other| other != cursor);
             self.wake_readers(follower, self.available(follower), fx);
@@ -48,7 +54,7 @@ impl<T> State<T> {
     fn note_usual(&mut self, cursor: usize) {
         let at = &self.cursors[cursor];
         if let Some(consumer) = at.consumer.and_then(|index| self.consumers.get_mut(index)) {
-            consumer.is_usual = at.after.is_empty() && at.followers.is_empty();
+            consumer.is_usual = at.is_usual();
         }
     }
 
@@ -66,16 +72,21 @@ impl<T> State<T> {
     /// The seq before which a cursor is done with everything.
     fn done_before(&self, cursor: &Cursor) -> u64 {
         let pending = self.acks_of(cursor).and_then(Acks::first_pending);
-        pending.map_or(cursor.position, |pending| pending.min(cursor.position))
+        // What does not match its filter is nothing that it has to do.
+        let position = match cursor.filter {
+            None => cursor.position,
+            Some(_) => cursor.next(&self.log).map_or(self.log.next(), |found| found.seq),
+        };
+        pending.map_or(position, |pending| pending.min(position))
     }
 
     /// New messages that a cursor may read now.
     pub(super) fn unread_within(&self, cursor: &Cursor) -> u64 {
-        let unread = self.log.count_from(cursor.position, cursor.hint);
+        let unread = cursor.unread(&self.log);
         match self.limit_of(cursor) {
             u64::MAX => unread,
             limit if limit <= cursor.position => 0,
-            limit => unread - self.log.count_from(limit, cursor.hint),
+            limit => unread - self.log.count_for(cursor.filter, limit, cursor.hint),
         }
     }
 
@@ -87,19 +98,21 @@ impl<T> State<T> {
         }
     }
 
-    /// The same for all of them, after pending deliveries have left.
+    /// The same for all of which one may have got further by what has left: pending deliveries, and what others waited for them to
+    /// read.
     pub(super) fn wake_all_followers(&mut self, fx: &mut Effects<T>) {
-        if !self.has_order {
-            return;
+        for place in 0..self.leaders.len() {
+            let at = &self.cursors[self.leaders[place]];
+            if at.group.is_some() || at.filter.is_some() {
+                self.wake_followers(self.leaders[place], fx);
+            }
         }
-        let cursors: Vec<usize> = self.groups.iter().map(|(_, group)| group.cursor).collect();
-        cursors.into_iter().for_each(|cursor| self.wake_followers(cursor, fx));
     }
 
     /// Whether all that a closed queue holds for a cursor has been read, so that nothing comes any more.
     pub(super) fn is_drained(&self, cursor: &Cursor) -> bool {
         cursor.group.is_none_or(|group| self.groups[group].unsettled() == 0)
-            && (cursor.after.is_empty() || self.log.count_from(cursor.position, cursor.hint) == 0)
+            && (cursor.after.is_empty() || cursor.unread(&self.log) == 0)
     }
 
     /// What a read that found nothing comes to.

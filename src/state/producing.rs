@@ -5,18 +5,44 @@ use std::hint::cold_path;
 use super::{Effects, State};
 use crate::error::{Error, Full, Limit};
 use crate::log::batch::Batch;
-use crate::need::Need;
-use crate::options::{Lifetime, Overflow};
+use crate::need::{Need, TOPIC_OVERHEAD};
+use crate::options::{Lifetime, Overflow, Retention};
 use crate::time::NEVER;
+use crate::topics::Topic;
 use crate::wait::list::Ticket;
 
+/// What messages are enqueued with beside their payloads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct How<'a> {
+    pub(crate) lifetime: Lifetime,
+    pub(crate) topic: Option<&'a Topic>,
+}
+
 impl<T> State<T> {
-    /// Whether a producer may add `need` now; `ticket` is the place it has waited in, if it has.
-    pub(super) fn admit(&mut self, need: Need, ticket: Option<&Ticket>, fx: &mut Effects<T>) -> Result<(), Error> {
+    /// What messages need under a topic.
+    pub(super) fn need_under(&self, need: Need, topic: Option<&Topic>) -> Need {
+        match topic {
+            Some(topic) if need.items > 0 => need.with_topic(self.log.topics.charge_of(topic, need.items)),
+            _ => need,
+        }
+    }
+
+    /// Whether a producer may add `base` now; `ticket` is the place it has waited in, if it has.
+    pub(super) fn admit(
+        &mut self,
+        base: Need,
+        topic: Option<&Topic>,
+        ticket: Option<&Ticket>,
+        fx: &mut Effects<T>,
+    ) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
         }
-        self.budget.check_ever(need).map_err(Error::Full)?;
+        if !self.is_wanted(topic) {
+            return Ok(());
+        }
+        let need = self.need_under(base, topic);
+        self.budget.check_ever(base.under(topic)).map_err(Error::Full)?;
         // Producers that came before go first, and small messages do not starve a large batch: there must be room for
         // all of them.
         let ahead = self
@@ -35,7 +61,7 @@ impl<T> State<T> {
         }
         match self.budget.check(need) {
             Err(_) if self.overflow == Overflow::DropOldest => {
-                self.drop_oldest(need, usize::MAX, fx);
+                self.drop_oldest(base, topic, usize::MAX, fx);
             }
             checked => checked.map_err(Error::Full)?,
         }
@@ -79,19 +105,67 @@ impl<T> State<T> {
         Some(seq)
     }
 
+    /// Adds one message under a topic in the usual case: the same, and others are held under the topic. None: the payload is still
+    /// there, and [`enqueue`](Self::enqueue) handles it.
+    #[allow(dead_code, reason = "for the binding")]
+    pub(crate) fn enqueue_under_fast(&mut self, payload: &mut Option<T>, size: u64, topic: &str) -> Option<u64> {
+        let need = Need::one(size);
+        let deadline = self.deadline();
+        if !self.is_quiet() || self.armed > deadline || self.retention != Retention::Limits {
+            return None;
+        }
+        let place = self.log.topics.find(topic)?;
+        let has_readers = |filter: &u32| !self.attended.has_no_readers(Some(*filter as usize));
+        if self.budget.check(need.with_topic(TOPIC_OVERHEAD)).is_err()
+            || self.log.topics.filters_of(place).iter().any(has_readers)
+        {
+            return None;
+        }
+        let payload = payload.take()?;
+        self.log.prepare_to_tag();
+        let seq = self.log.append(payload, size, self.latest);
+        self.log.tag_one(seq, place);
+        self.take_returned();
+        self.budget.charge(need);
+        self.budget.set_topics(self.log.topics.charge());
+        self.due = self.due.min(deadline);
+        Some(seq)
+    }
+
     /// Adds `need.items` messages, or none. `each` gives them with their sizes, which come to `need.bytes`.
     pub(crate) fn enqueue(
         &mut self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
-        lifetime: Lifetime,
+        how: How<'_>,
         ticket: Option<&Ticket>,
         fx: &mut Effects<T>,
     ) -> Result<u64, Error> {
-        self.admit(need, ticket, fx)?;
-        let first = self.push_all(each, need, lifetime);
-        self.added(self.log.next() - first, ticket, fx);
+        self.admit(need, how.topic, ticket, fx)?;
+        let is_wanted = self.is_wanted(how.topic);
+        let first = self.push_all(each, need, how);
+        self.came(first, how.topic, is_wanted, ticket, fx);
         Ok(first)
+    }
+
+    /// Messages from `first` on were added.
+    fn came(
+        &mut self,
+        first: u64,
+        topic: Option<&Topic>,
+        is_wanted: bool,
+        ticket: Option<&Ticket>,
+        fx: &mut Effects<T>,
+    ) {
+        let end = self.log.next();
+        if is_wanted {
+            self.added(end - first, topic, ticket, fx);
+        } else {
+            self.leave_at_once(first..end, fx);
+            if let Some(ticket) = ticket {
+                self.remove_waiter(ticket, fx);
+            }
+        }
     }
 
     /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
@@ -102,46 +176,56 @@ impl<T> State<T> {
         each: impl ExactSizeIterator<Item = (T, u64)>,
         need: Need,
     ) -> Option<u64> {
-        (self.is_quiet() && self.budget.check(need).is_ok()).then(|| self.push_all(each, need, Lifetime::Queue))
+        (self.is_quiet() && self.budget.check(need).is_ok()).then(|| self.push_all(each, need, How::default()))
     }
 
     /// Adds messages that were admitted, and returns the first seq.
-    fn push_all(&mut self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need, lifetime: Lifetime) -> u64 {
+    fn push_all(&mut self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need, how: How<'_>) -> u64 {
         let first = self.log.next();
-        let own = self.own_deadline(lifetime);
+        let own = self.own_deadline(how.lifetime);
+        if how.topic.is_some() {
+            self.log.prepare_to_tag();
+        }
         let added = self.log.append_all(each, own, self.latest);
         debug_assert_eq!(added, need);
+        self.pushed(first, added, own, how.topic);
+        first
+    }
+
+    /// Takes the messages from `first` on, which have been added to the log, into the books.
+    fn pushed(&mut self, first: u64, added: Need, own: Option<u64>, topic: Option<&Topic>) {
+        if let Some(topic) = topic {
+            self.log.tag(first, topic);
+            self.budget.set_topics(self.log.topics.charge());
+        }
         self.take_returned();
         self.budget.charge(added);
         if added.items > 0 {
             self.set_deadline(own);
         }
-        first
     }
 
     /// Adds a batch that is in slots already, or says why not, and leaves it where it is.
     pub(crate) fn enqueue_prepared(
         &mut self,
         batch: &mut Batch<T>,
+        topic: Option<&Topic>,
         ticket: Option<&Ticket>,
         fx: &mut Effects<T>,
     ) -> Result<u64, Error> {
-        self.admit(batch.need(), ticket, fx)?;
+        self.admit(batch.need(), topic, ticket, fx)?;
+        let is_wanted = self.is_wanted(topic);
         let first = self.log.next();
         let added = self.log.append_batch(batch, self.latest);
-        self.take_returned();
-        self.budget.charge(added);
-        if added.items > 0 {
-            self.set_deadline(self.own_deadline(batch.lifetime()));
-        }
-        self.added(added.items, ticket, fx);
+        self.pushed(first, added, self.own_deadline(batch.lifetime()), topic);
+        self.came(first, topic, is_wanted, ticket, fx);
         Ok(first)
     }
 
-    /// Whether nobody waits (reader or producer) and the queue is open.
+    /// Whether nobody waits (reader or producer), the queue is open, and every message is of interest to somebody.
     #[inline]
     fn is_quiet(&self) -> bool {
-        !self.closed && self.attended.is_empty() && self.producers.is_empty()
+        self.is_plain && self.attended.is_empty() && self.producers.is_empty()
     }
 
     /// When a message enqueued now expires.
@@ -170,17 +254,29 @@ impl<T> State<T> {
 
     /// Wakes the readers that new messages concern.
     #[inline]
-    pub(super) fn added(&mut self, count: u64, ticket: Option<&Ticket>, fx: &mut Effects<T>) {
-        if !self.attended.has_no_readers() {
-            let groups = &self.groups;
-            self.attended.visit_readers(&mut self.cursors, |cursor| {
-                let room = cursor.group.map_or(u64::MAX, |group| groups[group].room());
-                cursor.readers.wake(count.min(room), &mut fx.wakers);
-            });
+    pub(super) fn added(&mut self, count: u64, topic: Option<&Topic>, ticket: Option<&Ticket>, fx: &mut Effects<T>) {
+        self.wake_for(count, None, fx);
+        if let Some(place) = topic.and_then(|topic| self.log.topics.find(topic.as_str())) {
+            for at in 0..self.log.topics.filters_of(place).len() {
+                let filter = self.log.topics.filters_of(place)[at];
+                self.wake_for(count, Some(filter as usize), fx);
+            }
         }
         self.wake_all_batches(fx);
         if let Some(ticket) = ticket {
             self.remove_waiter(ticket, fx);
+        }
+    }
+
+    /// Wakes readers with this filter for so many messages.
+    #[inline]
+    fn wake_for(&mut self, count: u64, filter: Option<usize>, fx: &mut Effects<T>) {
+        if !self.attended.has_no_readers(filter) {
+            let groups = &self.groups;
+            self.attended.visit_readers(filter, &mut self.cursors, |cursor| {
+                let room = cursor.group.map_or(u64::MAX, |group| groups[group].room());
+                cursor.readers.wake(count.min(room), &mut fx.wakers);
+            });
         }
     }
 

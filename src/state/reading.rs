@@ -10,8 +10,8 @@ use super::{Consumer, Effects, State};
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::keys::ConsumerKey;
-use crate::log::Log;
 use crate::log::chunk::NIL;
+use crate::log::{Found, Log};
 use crate::options::Retention;
 use crate::stats::ConsumerStats;
 use crate::time::clock::Now;
@@ -96,13 +96,7 @@ impl<T> State<T> {
         reader.run = reader.cursor.position;
         let mut count = 0;
         while count < limit {
-            let found = self.log.first_at(reader.cursor.position, &mut reader.cursor.hint);
-            let seq = found.as_ref().map_or(self.log.next(), |found| found.seq);
-            if seq != reader.cursor.position {
-                reader.record();
-                reader.cursor.skip_to(seq);
-                reader.run = seq;
-            }
+            let found = reader.next();
             if reader.consumer.tells && reader.cursor.has_untold() {
                 if count > 0 || goes_on {
                     break;
@@ -111,12 +105,16 @@ impl<T> State<T> {
             }
             let Some(found) = found.filter(|found| found.seq < upto) else { break };
             let missed = reader.cursor.missed_just_before();
-            reader.cursor.deliver();
+            let seq = found.seq;
+            reader.cursor.deliver_match();
             reader.cursor.read += 1;
             reader.consumer.read += 1;
             count += 1;
             // Last, after all counts are updated: foreign code may panic.
             visit(found.delivery(missed, 1, None));
+            if reader.cursor.filter.is_some() {
+                continue;
+            }
             // Nothing is missed before those that stand directly behind it.
             let more = usize::try_from(upto - seq - 1).unwrap_or(usize::MAX).min(limit - count);
             for found in self.log.following(seq, reader.cursor.hint).take(more) {
@@ -169,8 +167,9 @@ impl<T> State<T> {
         let mut hint = cursor.hint;
         let (from, deliveries) = again.map_or((cursor.position, 1), |(seq, acks)| (seq, acks.deliveries(seq) + 1));
         let upto = if again.is_some() { u64::MAX } else { self.limit_of(cursor) };
-        Ok(self.log.first_at(from, &mut hint).filter(|found| found.seq < upto).map(|found| {
-            let missed = if again.is_some() { 0 } else { cursor.missed_before(found.seq) };
+        let filter = cursor.filter.filter(|_| again.is_none());
+        Ok(self.log.first_for(filter, from, &mut hint).filter(|found| found.seq < upto).map(|found| {
+            let missed = if again.is_some() { 0 } else { cursor.missed_before(found.seq, &self.log) };
             visit(found.delivery(missed, deliveries, None))
         }))
     }
@@ -190,16 +189,16 @@ impl<T> State<T> {
 
     /// What waits at a cursor to be delivered: new messages, and those ready to be delivered again.
     pub(super) fn backlog(&self, cursor: &Cursor, now: Now) -> Backlog {
-        let (new, mut bytes) = self.log.live_from(cursor.position, cursor.hint);
+        let (new, mut bytes) = cursor.unread_and_bytes(&self.log);
         let mut items = new;
-        let mut hint = cursor.hint;
-        let mut oldest = self.log.first_at(cursor.position, &mut hint);
+        let mut oldest = cursor.next(&self.log);
         if let Some(acks) = self.acks_of(cursor)
             && let Some(first) = acks.first_ready()
         {
             items += acks.ready();
             bytes += acks.ready_bytes();
-            oldest = self.log.first_at(first.min(cursor.position), &mut { NIL });
+            let again = self.log.first_at(first, &mut { NIL });
+            oldest = again.into_iter().chain(oldest).min_by_key(|found| found.seq);
         }
         Backlog { new, items, bytes, lag: oldest.map_or(0, |found| now.mono - found.mono) }
     }
@@ -219,6 +218,8 @@ impl<T> State<T> {
             lag: backlog.lag,
             missed: cursor.missed_with(backlog.new, &self.log),
             last_read: Some(consumer.last_read).filter(|&at| at > 0),
+            filters: self.log.filters(cursor.filter),
+            filtered: cursor.filtered,
         })
     }
 
@@ -262,9 +263,36 @@ struct Reader<'a, T> {
     is_over: &'a mut bool,
 }
 
-impl<T> Reader<'_, T> {
+impl<'a, T> Reader<'a, T> {
+    /// Moves the cursor on to the next message it reads, and returns that.
+    #[inline]
+    fn next(&mut self) -> Option<Found<'a, T>> {
+        let Reader { log, cursor, .. } = self;
+        let Some(filter) = cursor.filter else {
+            let found = log.first_at(cursor.position, &mut cursor.hint);
+            let seq = found.as_ref().map_or(log.next(), |found| found.seq);
+            if seq != cursor.position {
+                self.record();
+                self.cursor.skip_to(seq);
+                self.run = seq;
+            }
+            return found;
+        };
+        let from = cursor.position;
+        let found = cursor.next_match(filter, log);
+        if self.cursor.position != from {
+            self.record_upto(from);
+            self.run = self.cursor.position;
+        }
+        found
+    }
+
     fn record(&mut self) {
-        let seqs = self.run..self.cursor.position;
+        self.record_upto(self.cursor.position);
+    }
+
+    fn record_upto(&mut self, end: u64) {
+        let seqs = self.run..end;
         *self.is_over |= self.consumer.record(seqs, self.wall, self.log, self.audit);
     }
 }

@@ -6,12 +6,14 @@
 use super::effects::Lost;
 use super::{Effects, State};
 use crate::keys::GroupKey;
+use crate::log::Note;
+use crate::topics::Topic;
 
 impl<T> State<T> {
     /// Has what leaves from now on noted with its seq, where a group may want it.
     pub(super) fn note_what_leaves(&self, fx: &mut Effects<T>) {
         if self.has_rescuers {
-            fx.removed.seqs.get_or_insert_with(Vec::new);
+            fx.removed.notes.get_or_insert_with(Vec::new);
         }
     }
 
@@ -21,19 +23,26 @@ impl<T> State<T> {
             return;
         }
         let Effects { removed, lost, .. } = fx;
-        let seqs = removed.seqs.as_deref().unwrap_or_default().get(from..).unwrap_or_default();
+        let notes = removed.notes.as_deref().unwrap_or_default().get(from..).unwrap_or_default();
         for (index, group) in self.groups.iter_mut().filter(|(_, group)| group.rescues) {
             let cursor = &mut self.cursors[group.cursor];
             let key = GroupKey { index, serial: group.serial };
-            for (at, &seq) in (from..).zip(seqs) {
+            let filters = self.log.filters(cursor.filter);
+            let does_match = |topic: Option<&Topic>| {
+                filters.as_ref().is_none_or(|filters| topic.is_some_and(|topic| filters.match_topic(topic.as_str())))
+            };
+            for (at, &Note { seq, ref topic }) in (from..).zip(notes) {
                 let is_unread = seq >= cursor.position;
                 if is_unread {
+                    if !does_match(topic.as_ref()) {
+                        continue;
+                    }
                     cursor.excuse(seq);
                 } else if !group.acks.as_mut().is_some_and(|acks| acks.rescue(seq)) {
                     continue;
                 }
                 group.dead_lettered += 1;
-                lost.push(Lost { group: key, at });
+                lost.push(Lost { group: key, at, topic: topic.clone() });
             }
         }
         let indices: Vec<usize> = self.groups.iter().map(|(index, _)| index).collect();

@@ -149,7 +149,7 @@ impl<T> State<T> {
     /// Whether every cursor has read everything that is held.
     pub(crate) fn is_all_read(&mut self) -> bool {
         let log = &self.log;
-        let is_behind = |cursor: &Cursor| log.count_from(cursor.position, cursor.hint) > 0;
+        let is_behind = |cursor: &Cursor| cursor.unread(log) > 0;
         let is_unsettled = |group: &Group| group.unsettled() > 0;
         // Usually it is the same one as last time, and the others need no look.
         let (cursor, group) = self.behind;

@@ -1,0 +1,193 @@
+//! How messages get their topic, and how what matches a filter is counted when they come and leave.
+
+use super::Log;
+use super::chunk::{Chunk, NIL, NO_TOPIC};
+use super::filter::{Filter, Stage};
+use super::held::Held;
+use super::segment::Segment;
+use super::topics::Topics;
+use crate::time::NEVER;
+use crate::topics::{Filters, Topic};
+
+/// Chunks that one hold of the lock counts for a new filter.
+const AT_ONCE: usize = 8;
+
+impl<T> Log<T> {
+    /// Before messages are added that get a topic: no lease looks at where they go, since a lane does not look at topics.
+    #[inline]
+    pub(crate) fn prepare_to_tag(&mut self) {
+        if self.chunks.get(self.filling).is_some_and(|chunk| chunk.topics.is_empty()) {
+            self.leases.vacate_chunk(self.filling);
+        }
+    }
+
+    /// Gives the messages from `first` on, which have been added under this hold of the lock, their topic.
+    pub(crate) fn tag(&mut self, first: u64, topic: &Topic) {
+        if first < self.next {
+            let place = self.topics.hold(topic, self.next - first);
+            self.mark(first, place);
+        }
+    }
+
+    /// The same for one message, under the topic at a place.
+    #[inline]
+    pub(crate) fn tag_one(&mut self, seq: u64, place: u32) {
+        self.topics.hold_at(place, 1);
+        self.mark(seq, place);
+    }
+
+    fn mark(&mut self, first: u64, place: u32) {
+        let mut key = self.chunk_at(first, self.filling);
+        let (filters, matching) = self.topics.filters_and_entry(place);
+        while let Some(chunk) = self.chunks.get_mut(key) {
+            let (from, end) = (chunk.index(first.max(chunk.base)), chunk.slots.len());
+            chunk.topics.resize(from, NO_TOPIC);
+            chunk.topics.resize(end, place);
+            for &filter in matching {
+                let books = &mut filters[filter as usize];
+                if books.stage == Stage::Built {
+                    let is_full = key != self.filling;
+                    count(chunk, filter, books, from..end, is_full.then_some(key));
+                }
+            }
+            key = chunk.next;
+        }
+    }
+
+    /// The place of the topic of a message that is held.
+    pub(crate) fn topic_place(&self, seq: u64) -> u32 {
+        let chunk = self.chunks.get(self.chunk_at(seq, NIL));
+        let place = chunk.and_then(|chunk| Some((chunk, chunk.find(seq)?)));
+        place
+            .filter(|(chunk, index)| chunk.slots[*index].payload.is_some())
+            .map_or(NO_TOPIC, |(chunk, index)| chunk.topic_at(index))
+    }
+
+    /// Lets one more cursor use these filters: their place. [`build_filter`](Self::build_filter) has to follow.
+    pub(crate) fn use_filters(&mut self, filters: &Filters) -> usize {
+        self.topics.use_filters(filters)
+    }
+
+    /// Takes in a slice of what was held when a filter came. Whether there is more.
+    pub(crate) fn build_filter(&mut self, place: usize) -> bool {
+        match self.topics.filters[place].stage {
+            Stage::Topics(from) => {
+                let next = self.topics.decide(place, from);
+                self.topics.filters[place].stage = next.map_or(Stage::Messages(0), Stage::Topics);
+                true
+            }
+            Stage::Messages(from) => {
+                let stage = self.count_messages(place, from);
+                self.topics.filters[place].stage = stage;
+                stage != Stage::Built
+            }
+            Stage::Built => false,
+        }
+    }
+
+    fn count_messages(&mut self, place: usize, from: u64) -> Stage {
+        let mut from = from.max(self.head);
+        let mut key = self.chunk_at(from, self.front);
+        let mut visited = 0;
+        while let Some(chunk) = self.chunks.get_mut(key) {
+            if visited == AT_ONCE {
+                return Stage::Messages(from);
+            }
+            visited += usize::from(!chunk.topics.is_empty());
+            for index in chunk.index(from.max(chunk.base))..chunk.topics.len() {
+                let topic = chunk.topics[index];
+                let does_match = || self.topics.filters_of(topic).binary_search(&(place as u32)).is_ok();
+                if topic != NO_TOPIC && chunk.slots[index].payload.is_some() && does_match() {
+                    let is_full = key != self.filling;
+                    let books = &mut self.topics.filters[place];
+                    count(chunk, place as u32, books, index..index + 1, is_full.then_some(key));
+                }
+            }
+            from = chunk.end();
+            key = chunk.next;
+        }
+        Stage::Built
+    }
+
+    /// One cursor less uses a filter. Whether none does any more, and it is gone.
+    pub(crate) fn leave_filter(&mut self, place: usize) -> bool {
+        let is_gone = self.topics.leave_filter(place);
+        if is_gone {
+            let mut key = self.front;
+            while let Some(chunk) = self.chunks.get_mut(key) {
+                chunk.segments.retain(|segment| segment.filter != place as u32);
+                key = chunk.next;
+            }
+        }
+        is_gone
+    }
+}
+
+/// Enters the messages of some slots, which all match and are held, in the books of a filter. `full`: the key of the chunk, unless
+/// that is the one that is being filled.
+fn count<T>(chunk: &mut Chunk<T>, filter: u32, books: &mut Filter, slots: std::ops::Range<usize>, full: Option<usize>) {
+    let place = chunk.segments.binary_search_by_key(&filter, |segment| segment.filter).unwrap_or_else(|place| {
+        chunk.segments.insert(place, Segment::new(filter, books.next));
+        place
+    });
+    let mut added = Held::default();
+    for slot in slots {
+        let size = chunk.size(slot);
+        chunk.segments[place].push(slot, books.next, size);
+        books.next += 1;
+        added.add(Held { items: 1, bytes: size });
+    }
+    books.held.add(added);
+    if let Some(key) = full {
+        match books.index.has(chunk.base) {
+            true => books.index.add(chunk.base, added),
+            false => books.index.push(chunk.base, key, added, NEVER),
+        }
+    }
+}
+
+impl Topics {
+    /// A message has left a slot of a chunk: `is_full` unless that is being filled.
+    pub(super) fn left<T>(&mut self, chunk: &mut Chunk<T>, index: usize, is_full: bool) {
+        let Some(topic) = chunk.topics.get_mut(index) else { return };
+        let topic = std::mem::replace(topic, NO_TOPIC);
+        if topic == NO_TOPIC {
+            return;
+        }
+        let gone = Held { items: 1, bytes: chunk.size(index) };
+        let seq = chunk.seq(index);
+        let (filters, matching) = self.filters_and_entry(topic);
+        for &filter in matching {
+            let books = &mut filters[filter as usize];
+            if !books.knows(seq) {
+                continue;
+            }
+            let Ok(place) = chunk.segments.binary_search_by_key(&filter, |segment| segment.filter) else { continue };
+            let segment = &mut chunk.segments[place];
+            segment.held.subtract(gone);
+            books.held.subtract(gone);
+            let is_over = segment.held.items == 0;
+            if is_over {
+                chunk.segments.remove(place);
+            }
+            match is_full {
+                true if is_over => books.index.remove(chunk.base),
+                true => books.index.subtract(chunk.base, gone),
+                false => {}
+            }
+        }
+        self.release(topic);
+    }
+
+    /// All messages of a chunk leave with it, before it is taken out.
+    pub(super) fn all_left<T>(&mut self, chunk: &Chunk<T>, is_full: bool) {
+        for segment in &chunk.segments {
+            let books = &mut self.filters[segment.filter as usize];
+            books.held.subtract(segment.held);
+            if is_full {
+                books.index.remove(chunk.base);
+            }
+        }
+        chunk.topics.iter().filter(|&&topic| topic != NO_TOPIC).for_each(|&topic| self.release(topic));
+    }
+}

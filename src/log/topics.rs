@@ -1,0 +1,203 @@
+//! The topics of what is held, and the filters in use: which of them match is decided once for each pair.
+//!
+//! A topic is here as long as a message under it is held. Its text is charged once, and [`TOPIC_OVERHEAD`] for each message.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::filter::{Filter, Stage};
+use super::matcher::Matcher;
+use crate::need::{TOPIC_ENTRY, TOPIC_OVERHEAD};
+use crate::topics::{Filters, Topic};
+
+/// Topics for which one hold of the lock decides whether a new filter matches them.
+const AT_ONCE: usize = 1_000;
+
+/// A topic under which a message is held.
+#[derive(Debug)]
+struct Entry {
+    text: Topic,
+    /// How many messages are held under it.
+    held: u64,
+    /// Places of the filters that it matches.
+    filters: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    /// Places of the topics by text.
+    places: HashMap<Arc<str>, u32>,
+    entries: Slab<Entry>,
+    /// Bytes charged for all of them.
+    charge: u64,
+    matcher: Matcher,
+    pub(super) filters: Slab<Filter>,
+    /// Places of the filters by their texts, in alphabetic order.
+    filter_places: HashMap<Vec<Box<str>>, usize>,
+}
+
+impl Topics {
+    /// Whether no message has a topic.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes charged for topics.
+    #[inline]
+    pub(crate) fn charge(&self) -> u64 {
+        self.charge
+    }
+
+    /// What so many messages under a topic are charged more than without.
+    pub(crate) fn charge_of(&self, topic: &Topic, items: u64) -> u64 {
+        let text = if self.places.contains_key(&topic.0) { 0 } else { entry_charge(topic) };
+        items.saturating_mul(TOPIC_OVERHEAD).saturating_add(text)
+    }
+
+    /// The place of a topic under which a message is held.
+    #[inline]
+    pub(crate) fn find(&self, text: &str) -> Option<u32> {
+        self.places.get(text).copied()
+    }
+
+    /// Counts so many more messages under a topic: its place.
+    pub(super) fn hold(&mut self, topic: &Topic, items: u64) -> u32 {
+        let place = match self.places.get(&topic.0) {
+            Some(&place) => place,
+            None => {
+                let filters = self.matcher.filters_of(topic.as_str());
+                let place = self.entries.insert(Entry { text: topic.clone(), held: 0, filters }) as u32;
+                self.places.insert(topic.0.clone(), place);
+                self.charge += entry_charge(topic);
+                place
+            }
+        };
+        self.hold_at(place, items);
+        place
+    }
+
+    /// Counts so many more messages under the topic at a place.
+    #[inline]
+    pub(super) fn hold_at(&mut self, place: u32, items: u64) {
+        self.entries[place as usize].held += items;
+        self.charge += items * TOPIC_OVERHEAD;
+    }
+
+    /// A message under the topic at a place has left.
+    pub(super) fn release(&mut self, place: u32) {
+        let Some(entry) = self.entries.get_mut(place as usize) else { return };
+        entry.held -= 1;
+        self.charge -= TOPIC_OVERHEAD;
+        if entry.held == 0 {
+            self.charge -= entry_charge(&entry.text);
+            let Entry { text, .. } = self.entries.remove(place as usize);
+            self.places.remove(&text.0);
+        }
+    }
+
+    /// The topic at a place.
+    #[inline]
+    pub(super) fn topic(&self, place: u32) -> Option<&Topic> {
+        self.entries.get(place as usize).map(|entry| &entry.text)
+    }
+
+    /// Places of the filters that the topic at a place matches.
+    #[inline]
+    pub(crate) fn filters_of(&self, place: u32) -> &[u32] {
+        self.entries.get(place as usize).map_or(&[], |entry| &entry.filters)
+    }
+
+    /// Places of the filters that a topic matches, under which nothing may be held.
+    pub(crate) fn filters_matching(&self, topic: &Topic) -> Vec<u32> {
+        match self.places.get(&topic.0) {
+            Some(&place) => self.filters_of(place).to_vec(),
+            None => self.matcher.filters_of(topic.as_str()),
+        }
+    }
+
+    /// The filter at a place, and the filters of what a message has been enqueued under, at once.
+    pub(super) fn filters_and_entry(&mut self, place: u32) -> (&mut Slab<Filter>, &[u32]) {
+        let filters = self.entries.get(place as usize).map_or(&[][..], |entry| &entry.filters);
+        (&mut self.filters, filters)
+    }
+
+    /// Lets one more cursor use these filters: their place. They have to be built before they are used.
+    pub(super) fn use_filters(&mut self, filters: &Filters) -> usize {
+        let texts = sorted(filters);
+        if let Some(&place) = self.filter_places.get(&texts) {
+            self.filters[place].users += 1;
+            return place;
+        }
+        let place = self.filters.insert(Filter::new(filters.clone()));
+        texts.iter().for_each(|text| self.matcher.insert(text, place as u32));
+        self.filter_places.insert(texts, place);
+        place
+    }
+
+    /// One cursor less uses a filter. Whether none does any more, and it is gone.
+    pub(super) fn leave_filter(&mut self, place: usize) -> bool {
+        let filter = &mut self.filters[place];
+        filter.users -= 1;
+        if filter.users > 0 {
+            return false;
+        }
+        let filter = self.filters.remove(place);
+        let texts = sorted(&filter.filters);
+        texts.iter().for_each(|text| self.matcher.remove(text, place as u32));
+        self.filter_places.remove(&texts);
+        self.entries.iter_mut().for_each(|(_, entry)| entry.filters.retain(|&other| other != place as u32));
+        true
+    }
+
+    /// Decides for a slice of the topics whether a new filter matches them, from a place on: where to go on, if there are more.
+    pub(super) fn decide(&mut self, filter: usize, from: usize) -> Option<usize> {
+        let upto = from.saturating_add(AT_ONCE);
+        let end = self.entries.iter().next_back().map_or(0, |(last, _)| last + 1);
+        let filters = &self.filters[filter].filters;
+        for place in from..upto.min(end) {
+            if let Some(entry) = self.entries.get_mut(place)
+                && let Err(at) = entry.filters.binary_search(&(filter as u32))
+                && filters.match_topic(entry.text.as_str())
+            {
+                entry.filters.insert(at, filter as u32);
+            }
+        }
+        (upto < end).then_some(upto)
+    }
+
+    /// Checks that the topics are those of the messages held: so many under each place.
+    pub(super) fn check(&self, held: &HashMap<u32, u64>) {
+        assert_eq!(self.places.len(), self.entries.len());
+        assert_eq!(self.entries.len(), held.len(), "no topic outlives its last message");
+        let mut charge = 0;
+        for (place, entry) in &self.entries {
+            assert_eq!(self.places.get(&entry.text.0), Some(&(place as u32)));
+            assert_eq!(Some(&entry.held), held.get(&(place as u32)));
+            let built = |&&filter: &&u32| self.filters[filter as usize].stage == Stage::Built;
+            let matching = self.filters.iter().filter(|(_, books)| books.stage == Stage::Built);
+            let matching = matching.filter(|(_, books)| books.filters.match_topic(entry.text.as_str()));
+            let matching: Vec<u32> = matching.map(|(filter, _)| filter as u32).collect();
+            assert_eq!(entry.filters.iter().filter(built).copied().collect::<Vec<_>>(), matching);
+            charge += entry_charge(&entry.text) + entry.held * TOPIC_OVERHEAD;
+        }
+        assert_eq!(charge, self.charge);
+        assert_eq!(self.filter_places.len(), self.filters.len());
+        assert_eq!(self.filters.is_empty(), self.matcher.is_empty());
+    }
+}
+
+/// What a topic is charged once.
+fn entry_charge(topic: &Topic) -> u64 {
+    topic.0.len() as u64 + TOPIC_ENTRY
+}
+
+/// The texts of filters in alphabetic order, each once.
+fn sorted(filters: &Filters) -> Vec<Box<str>> {
+    let mut texts: Vec<Box<str>> = filters.texts().map(Box::from).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}

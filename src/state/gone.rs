@@ -1,0 +1,30 @@
+//! What was taken out of the log, on its way into the books.
+
+use std::ops::Range;
+
+use crate::need::Need;
+
+/// What was taken out of the log.
+#[derive(Clone, Debug)]
+pub(super) struct Gone {
+    pub(super) need: Need,
+    /// All of it has a seq in here (and other messages may, too). Empty while nothing was.
+    pub(super) seqs: Range<u64>,
+}
+
+impl Gone {
+    pub(super) fn none() -> Self {
+        Gone { need: Need { bytes: 0, items: 0 }, seqs: 0..0 }
+    }
+
+    pub(super) fn add(&mut self, need: Need, seqs: Range<u64>) {
+        if need.items > 0 {
+            self.need.bytes += need.bytes;
+            self.need.items += need.items;
+            self.seqs = match self.seqs.is_empty() {
+                true => seqs,
+                false => self.seqs.start.min(seqs.start)..self.seqs.end.max(seqs.end),
+            };
+        }
+    }
+}
