@@ -477,11 +477,11 @@ impl Model {
         let has_readers = !(self.teams.is_empty() && self.alone.is_empty());
         let is_wanted = !self.alone.is_empty() || self.teams.iter().any(|team| team.wants(topic.as_ref()));
         let first = self.next;
-        if self.options.retention == Retention::Interest && has_readers && !is_wanted {
+        let is_hopeless = count > 0 && (needed + text > self.options.max_bytes || count > max_items);
+        if self.options.retention == Retention::Interest && has_readers && !is_hopeless && !is_wanted {
             self.next += count;
             return Some(first);
         }
-        let is_hopeless = count > 0 && (needed + text > self.options.max_bytes || count > max_items);
         if is_hopeless || self.options.overflow == Overflow::Reject && !fits(self) {
             self.rejected += count;
             return None;

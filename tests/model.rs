@@ -267,13 +267,13 @@ impl Model {
                 || model.bytes() + needed + text <= model.options.max_bytes
                     && model.held.len() as u64 + count <= max_items
         };
+        let is_hopeless = count > 0 && (needed + charge_once(topic) > self.options.max_bytes || count > max_items);
         let is_interest = self.options.retention == Retention::Interest && !self.readers.is_empty();
-        if is_interest && !self.readers.iter().any(|reader| reader.wants(topic)) {
+        if is_interest && !is_hopeless && !self.readers.iter().any(|reader| reader.wants(topic)) {
             let first = self.next;
             self.next += count;
             return Ok(first);
         }
-        let is_hopeless = count > 0 && (needed + charge_once(topic) > self.options.max_bytes || count > max_items);
         if is_hopeless || self.options.overflow == Overflow::Reject && !fits(self) {
             self.rejected += count;
             return Err(());

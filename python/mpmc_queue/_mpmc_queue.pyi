@@ -149,6 +149,9 @@ class Message(Generic[_T_co]):
     def payload(self) -> _T_co:
         """The very object that was enqueued, not a copy: consumers share it."""
     @property
+    def topic(self) -> str | None:
+        """The topic it was enqueued under; None: without one. A dead letter keeps it."""
+    @property
     def size(self) -> int:
         """The bytes accounted for it."""
     @property
@@ -341,6 +344,12 @@ class ConsumerStats:
     def passed_items(self) -> int:
         """Those of them that were never handed over: passed over by `read_where`, `read_latest` or a seek forward."""
     @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters, as they were given (those of its group, for a member); None: it reads everything."""
+    @property
+    def filtered_items(self) -> int:
+        """Messages that did not match `topics`, and were held when a read or a seek went past them: in no other figure."""
+    @property
     def unread_items(self) -> int:
         """Messages that reading on would deliver now."""
     @property
@@ -408,6 +417,12 @@ class GroupStats:
     @property
     def dead_lettered_items(self) -> int:
         """Messages moved to the dead letter queue."""
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters, as they were given; None: it reads everything."""
+    @property
+    def filtered_items(self) -> int:
+        """Messages that did not match `topics`, and were held when a read or a seek went past them: in no other figure."""
 
 @final
 class Queue(Generic[_T]):
@@ -420,7 +435,8 @@ class Queue(Generic[_T]):
     max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
     max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
     retention   "limits": kept until TTL or overflow removes it (the default).
-                "interest": also removed once every consumer and group has read (or acked) it.
+                "interest": also removed once every consumer and group that wants it has read (or acked) it; at once when there
+                are some and none wants its topic.
     overflow    "reject": a full queue raises QueueFullError, or waits as long as `timeout` allows (the default).
                 "drop_oldest": the oldest messages make room; consumers count them as missed.
     sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
@@ -485,11 +501,14 @@ class Queue(Generic[_T]):
         self,
         payload: _T,
         *,
+        topic: str | None = None,
         ttl: float | timedelta | None = ...,
         timeout: float | None = 0.0,
     ) -> int:
         """Adds a message and returns its seq.
 
+        topic       what it is about: tokens joined by ".", such as "orders.eu.new", in 255 bytes of UTF-8 at the most, without
+                    white space, "*" or ">". Consumers with `topics=` read what matches; None: only consumers of everything.
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl, shorter or longer;
                     None: for ever.
         timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
@@ -498,18 +517,20 @@ class Queue(Generic[_T]):
         QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
 
         >>> q = Queue("q")
-        >>> q.enqueue("a"), q.enqueue("b", ttl=5)
-        (0, 1)
+        >>> q.enqueue("a"), q.enqueue("b", ttl=5), q.enqueue("c", topic="orders.eu.new")
+        (0, 1, 2)
         """
     def enqueue_batch(
         self,
         payloads: Iterable[_T],
         *,
+        topic: str | None = None,
         ttl: float | timedelta | None = ...,
         timeout: float | None = 0.0,
     ) -> range:
         """Adds all of the payloads, next to each other, or none; returns their seqs.
 
+        topic       that of every message, as for `enqueue`.
         ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: for ever.
         timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
                     fit fails at once, an endless iterable as soon as it is past max_bytes.
@@ -544,6 +565,7 @@ class Queue(Generic[_T]):
         self,
         payload: _T,
         *,
+        topic: str | None = None,
         ttl: float | timedelta | None = ...,
         timeout: float | None = None,
     ) -> int:
@@ -562,6 +584,7 @@ class Queue(Generic[_T]):
         self,
         payloads: Iterable[_T],
         *,
+        topic: str | None = None,
         ttl: float | timedelta | None = ...,
         timeout: float | None = None,
     ) -> range:
@@ -584,6 +607,7 @@ class Queue(Generic[_T]):
         *,
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
+        topics: str | Iterable[str] | None = None,
         ephemeral: bool = False,
         after: Iterable[Consumer[_T] | ConsumerGroup[_T]] = (),
     ) -> Consumer[_T]:
@@ -596,10 +620,13 @@ class Queue(Generic[_T]):
         on_missed   what happens when messages left unread: "skip": the read goes on, the counts tell (the default).
                     "raise": the next read raises MessagesMissedError, once per gap. A callable: called with the
                     count, in the reading thread, before the next message.
+        topics      a filter, or several: it reads only messages whose topic matches one of them, each once, and all its figures
+                    are about those. In a filter "*" stands for one token and ">", at the end, for one or more: "orders.*.new",
+                    "orders.>". A message without a topic matches none. None: everything (the default).
         ephemeral   True: it is also removed when nobody refers to it any more, as if it were closed. A call in progress, a task
                     or an iterator refers to it; its messages, its stats and the queue do not.
         after       consumers and groups of this queue: a message is read only once each of them has been handed it (with
-                    `ack_wait`: settled it), missed it, started behind it, or is gone. A member stands for its group. One that
+                    `ack_wait`: settled it), missed it, does not want it (`topics`), started behind it, or is gone. A member stands for its group. One that
                     seeks back holds up what has not been read yet. `read`, `has_more_data`, `peek` and waiting heed it,
                     `unread_count` does not. It keeps nobody alive. ValueError for one of another queue.
 
@@ -611,6 +638,10 @@ class Queue(Generic[_T]):
         'a'
         >>> q.add_consumer("tail", start="latest").read() is None
         True
+        >>> orders = q.add_consumer("orders", topics="orders.>")
+        >>> _ = q.enqueue("c", topic="orders.eu.new"), q.enqueue("d", topic="news")
+        >>> orders.get(), orders.unread_count
+        ('c', 0)
         """
     def add_group(
         self,
@@ -623,6 +654,7 @@ class Queue(Generic[_T]):
         max_ack_pending: int | None = None,
         dead_letter: Queue[_T] | None = None,
         dead_letter_missed: bool = False,
+        topics: str | Iterable[str] | None = None,
         after: Iterable[Consumer[_T] | ConsumerGroup[_T]] = (),
     ) -> ConsumerGroup[_T]:
         """A new group: its members share one position, so that each message goes to one of them.
@@ -636,6 +668,7 @@ class Queue(Generic[_T]):
         dead_letter     the queue that takes what was delivered too often, or refused with `term`.
         dead_letter_missed  True: what the group would miss (it expired or was dropped, pending or unread) goes to `dead_letter`, too,
                         before the call that removed it returns. What that does not take, full or closed, counts as missed.
+        topics          a filter, or several: the group reads only messages whose topic matches, as for `add_consumer`.
         after           consumers and groups of this queue that have to be done with a message first, as for `add_consumer`.
 
         Raises ValueError when the name is in use.
@@ -853,6 +886,9 @@ class Consumer(Generic[_T]):
     @property
     def group(self) -> ConsumerGroup[_T] | None:
         """The group it is a member of, if any."""
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters, as they were given (those of its group, for a member); None: it reads everything."""
 
     # messages
     def read(self, *, timeout: float | None = 0.0) -> Message[_T] | None:

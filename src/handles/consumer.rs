@@ -98,25 +98,49 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
                 return Ok(run.count);
             }
         }
-        let (limit, goes_on) = (limit - run.count, goes_on || run.count > 0);
-        let rest = self.queue.core.with_own(self.key, |state, _, fx| {
+        let mut count = run.count;
+        loop {
+            let left = if max_bytes == u64::MAX { u64::MAX } else { max_bytes.saturating_sub(bytes) };
+            let slice = self.read_slice(limit - count, left, goes_on || count > 0, &mut |delivery| {
+                bytes = bytes.saturating_add(delivery.size);
+                visit(delivery);
+            });
+            match slice {
+                // What is amiss is told by the next call: this one returns what it has.
+                Err(_) if count > 0 => return Ok(count),
+                Err(error) => return Err(error),
+                Ok((read, is_all)) => {
+                    count += read;
+                    if is_all {
+                        return Ok(count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What one hold of the lock reads of a batch: how many messages, and whether that was all.
+    fn read_slice(
+        &self,
+        limit: usize,
+        max_bytes: u64,
+        goes_on: bool,
+        visit: &mut impl FnMut(Delivery<'_, T>),
+    ) -> Result<(usize, bool), Error> {
+        self.queue.core.with_own(self.key, |state, _, fx| {
+            let most = state.at_once(self.key).min(limit);
             let count = match max_bytes {
-                u64::MAX => limit,
-                _ => state.fitting(self.key, limit, max_bytes - bytes)?,
+                u64::MAX => most,
+                _ => state.fitting(self.key, most, max_bytes)?,
             };
             let read = match count == 0 && goes_on {
                 true => Ok(0),
-                false => state.read(self.key, count.max(1).min(limit), goes_on, fx, visit),
+                false => state.read(self.key, count.max(1).min(most), goes_on, fx, visit),
             };
             // Where threads run at the same time, the next message is often there before anyone waits for it.
             state.lease(self.key, H::TRIES > 0);
-            read
-        });
-        match rest {
-            // What is amiss is told by the next call: this one returns what it has.
-            Err(_) if run.count > 0 => Ok(run.count),
-            rest => rest.map(|count| run.count + count),
-        }
+            read.map(|read| (read, read < most || read == limit))
+        })
     }
 
     /// Whether a read would return a message now, or fail.

@@ -18,6 +18,7 @@ use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::stats::ConsumerStats;
 use super::taking::Fill;
 use super::timeouts::{self, Block, Linger, Timeout};
+use super::topics;
 use crate::Error;
 use crate::wait::list::Condition;
 
@@ -39,6 +40,12 @@ impl Consumer {
     #[getter]
     fn queue(&self, py: Python<'_>) -> Py<Queue> {
         self.queue.clone_ref(py)
+    }
+
+    #[doc = doc!(Consumer.topics)]
+    #[getter]
+    fn topics<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        topics::texts(py, self.filters.as_ref())
     }
 
     #[doc = doc!(Consumer.group)]

@@ -52,6 +52,7 @@ pub(super) fn options(
         backoff: backoff.map_or(Ok(Vec::new()), |backoff| arguments::delays("backoff", backoff, EVER))?,
         max_pending: max_ack_pending.map(|most| arguments::whole("max_ack_pending", 1, most)).transpose()?,
         rescues_missed,
+        ..GroupOptions::default()
     };
     let needs_acks = [
         ("max_deliver", options.max_deliver.is_some()),

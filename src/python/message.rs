@@ -18,7 +18,7 @@ use super::arguments::Delay;
 use super::engine::{Engine, WeakEngine};
 use super::errors;
 use super::host::detach::{self, FREE_THREADED};
-use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle};
+use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle, Topic};
 
 /// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
 pub(super) struct Draft {
@@ -28,8 +28,16 @@ pub(super) struct Draft {
     created: u64,
     pub(super) missed: u64,
     deliveries: u32,
+    /// What few messages have.
+    extra: Option<Box<Extra>>,
+}
+
+/// What few messages have.
+#[derive(Clone, Default)]
+struct Extra {
     /// What to settle it with, in an acknowledging group.
-    receipt: Option<Box<Receipt>>,
+    receipt: Option<Receipt>,
+    topic: Option<Topic>,
 }
 
 /// What messages know of their queue, without keeping it alive.
@@ -68,8 +76,15 @@ impl Draft {
             created: delivery.created,
             missed: delivery.missed,
             deliveries: delivery.deliveries,
-            receipt: delivery.receipt.map(Box::new),
+            extra: match (delivery.receipt, delivery.topic) {
+                (None, None) => None,
+                (receipt, topic) => Some(Box::new(Extra { receipt, topic: topic.cloned() })),
+            },
         }
+    }
+
+    fn receipt(&self) -> Option<&Receipt> {
+        self.extra.as_ref()?.receipt.as_ref()
     }
 
     pub(super) fn finish<'py>(self, py: Python<'py>, source: &Py<Source>) -> PyResult<Bound<'py, Message>> {
@@ -89,14 +104,14 @@ pub(super) struct Message {
 impl Message {
     /// Settles a delivery that the caller never receives: its member has passed over it.
     pub(super) fn pass_over(&self, py: Python<'_>) {
-        if self.draft.receipt.is_some() {
+        if self.draft.receipt().is_some() {
             // It is the first settling, so there is no error, and it does not matter if it is too late.
             let _ = self.settle(py, Settle::Ack);
         }
     }
 
     fn settle(&self, py: Python<'_>, how: Settle) -> PyResult<bool> {
-        let Some(receipt) = &self.draft.receipt else {
+        let Some(receipt) = self.draft.receipt() else {
             let message = "this message needs no settling: only deliveries of a group with ack_wait do";
             return Err(errors::settling(py, message, &self.source.get().name));
         };
@@ -134,7 +149,7 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
         let Message { source, draft, is_settled: _ } = this.get();
         let payload = draft.payload.as_ptr();
         ffi::Py_DECREF(source.as_ptr());
-        drop(ptr::read(&draft.receipt));
+        drop(ptr::read(&draft.extra));
         ffi::PyObject_GC_Del(slf.cast());
         if ffi::Py_TYPE(payload) == class {
             let_go(payload);
@@ -214,7 +229,7 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     let clock = Clock::Manual(ManualClock::at(Now::default()));
     let queue = Engine::new(&Options { clock, ..Options::default() });
     let source = Py::new(py, Source::new(PyString::new(py, "sample"), &queue))?;
-    let draft = Draft { payload: py.None(), seq: 0, size: 0, created: 0, missed: 0, deliveries: 0, receipt: None };
+    let draft = Draft { payload: py.None(), seq: 0, size: 0, created: 0, missed: 0, deliveries: 0, extra: None };
     let sample = Bound::new(py, Message { source, draft, is_settled: AtomicBool::new(false) })?;
     let fields = ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
     let class = py.get_type::<Message>().as_type_ptr();
@@ -282,6 +297,12 @@ impl Message {
     #[getter]
     fn payload(&self, py: Python<'_>) -> Py<PyAny> {
         self.draft.payload.clone_ref(py)
+    }
+
+    #[doc = doc!(Message.topic)]
+    #[getter]
+    fn topic(&self) -> Option<&str> {
+        self.draft.extra.as_ref()?.topic.as_ref().map(Topic::as_str)
     }
 
     #[doc = doc!(Message.size)]

@@ -21,6 +21,7 @@ mod size;
 mod stats;
 mod taking;
 mod timeouts;
+mod topics;
 mod watch;
 
 use pyo3::prelude::*;

@@ -15,6 +15,7 @@ use super::fast::seq::LastSeq;
 use super::host::lifecycle;
 use super::message::Source;
 use super::registry::Registry;
+use crate::Filters;
 
 #[doc = doc!(Queue)]
 #[pyclass(module = "mpmc_queue", frozen, weakref, generic)]
@@ -52,6 +53,8 @@ pub(super) struct Consumer {
     /// What its messages know of the queue.
     pub(super) source: Py<Source>,
     pub(super) name: Option<String>,
+    /// What it reads; None: everything.
+    pub(super) filters: Option<Filters>,
     /// Of one that is removed when this object goes: the object, for nobody makes another.
     pub(super) ephemeral: Option<Ephemeral>,
 }
@@ -65,9 +68,9 @@ pub(super) struct Ephemeral {
 impl Consumer {
     fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer, ephemeral: Option<Ephemeral>) -> Self {
         // None also if another thread has just removed it.
-        let name = consumer.stats().ok().and_then(|stats| stats.name);
+        let (name, filters) = consumer.stats().map_or((None, None), |stats| (stats.name, stats.filters));
         let source = Source::of_consumer(queue.py(), &queue.get().source);
-        Consumer { consumer, queue: queue.clone().unbind(), source, name, ephemeral }
+        Consumer { consumer, queue: queue.clone().unbind(), source, name, filters, ephemeral }
     }
 }
 

@@ -15,6 +15,13 @@ pub(super) fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) 
     PyValueError::new_err(format!("{name} must be {expected}, not {shown}"))
 }
 
+/// The same for a text, with what is wrong with it.
+pub(super) fn bad_text(name: &str, expected: &str, value: &Bound<'_, PyAny>, why: &str) -> PyErr {
+    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
+    let shown: String = shown.chars().take(80).collect();
+    PyValueError::new_err(format!("{name} must be {expected}, not {shown}: {why}"))
+}
+
 pub(super) fn too_large(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
     let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
     let shown: String = shown.chars().take(40).collect();

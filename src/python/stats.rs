@@ -1,8 +1,9 @@
 //! `QueueStats`, `ConsumerStats` and `GroupStats`: the figures of one moment.
 
 use super::message::{datetime, seconds, uuid};
+use super::topics::texts;
 use pyo3::prelude::*;
-use pyo3::types::{PyDateTime, PyString};
+use pyo3::types::{PyDateTime, PyString, PyTuple};
 
 #[doc = doc!(QueueStats)]
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
@@ -204,6 +205,18 @@ impl ConsumerStats {
         self.stats.missed
     }
 
+    #[doc = doc!(ConsumerStats.topics)]
+    #[getter]
+    fn topics<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        texts(py, self.stats.filters.as_ref())
+    }
+
+    #[doc = doc!(ConsumerStats.filtered_items)]
+    #[getter]
+    fn filtered_items(&self) -> u64 {
+        self.stats.filtered
+    }
+
     #[doc = doc!(ConsumerStats.last_read_time)]
     #[getter]
     fn last_read_time<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDateTime>>> {
@@ -289,6 +302,18 @@ impl GroupStats {
     #[getter]
     fn refused_dead_letters(&self) -> u64 {
         self.stats.refused_dead_letters
+    }
+
+    #[doc = doc!(GroupStats.topics)]
+    #[getter]
+    fn topics<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        texts(py, self.stats.filters.as_ref())
+    }
+
+    #[doc = doc!(GroupStats.filtered_items)]
+    #[getter]
+    fn filtered_items(&self) -> u64 {
+        self.stats.filtered
     }
 
     #[doc = doc!(GroupStats.redelivered_items)]

@@ -38,11 +38,11 @@ impl<T> State<T> {
         if self.closed {
             return Err(Error::Closed);
         }
+        self.budget.check_ever(base.under(topic)).map_err(Error::Full)?;
         if !self.is_wanted(topic) {
             return Ok(());
         }
         let need = self.need_under(base, topic);
-        self.budget.check_ever(base.under(topic)).map_err(Error::Full)?;
         // Producers that came before go first, and small messages do not starve a large batch: there must be room for
         // all of them.
         let ahead = self
@@ -114,7 +114,7 @@ impl<T> State<T> {
         if !self.is_quiet() || self.armed > deadline || self.retention != Retention::Limits {
             return None;
         }
-        let place = self.log.topics.find(topic)?;
+        let place = self.log.topics.find_again(topic)?;
         let has_readers = |filter: &u32| !self.attended.has_no_readers(Some(*filter as usize));
         if self.budget.check(need.with_topic(TOPIC_OVERHEAD)).is_err()
             || self.log.topics.filters_of(place).iter().any(has_readers)

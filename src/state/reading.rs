@@ -16,6 +16,9 @@ use crate::options::Retention;
 use crate::stats::ConsumerStats;
 use crate::time::clock::Now;
 
+/// Messages that one hold of the lock reads with a filter.
+const FILTERED_AT_ONCE: usize = 256;
+
 impl<T> State<T> {
     /// Delivers the next message in the usual case: it is there, there is no gap before it, and nothing follows from
     /// its being read. None: nothing was done, continue with [`read`](Self::read).
@@ -135,6 +138,12 @@ impl<T> State<T> {
         }
         self.wake_joiners(fx);
         Ok(count)
+    }
+
+    /// Messages that one hold of the lock may read: with a filter each has to be found.
+    pub(crate) fn at_once(&self, key: ConsumerKey) -> usize {
+        let has_filter = self.cursor(key).is_ok_and(|cursor| cursor.filter.is_some());
+        if has_filter { FILTERED_AT_ONCE } else { usize::MAX }
     }
 
     /// Wall time of a read at this moment; 0 where read times are not kept.

@@ -68,6 +68,9 @@ def producing(queue: Queue[str]) -> None:
     assert_type(queue.enqueue("a", ttl=2.5), int)
     assert_type(queue.enqueue("a", ttl=timedelta(days=1), timeout=1), int)
     assert_type(queue.enqueue("a", ttl=None), int)
+    assert_type(queue.enqueue("a", topic="orders.new"), int)
+    assert_type(queue.enqueue_batch("ab", topic=None), range)
+    queue.enqueue("a", topic=1)  # type: ignore[arg-type]
     assert_type(queue.enqueue_batch(["a", "b"]), range)
     assert_type(queue.enqueue_batch((letter for letter in "ab"), timeout=1), range)
     assert_type(queue.enqueue_batch("ab", ttl=60), range)
@@ -82,6 +85,8 @@ def producing(queue: Queue[str]) -> None:
 async def producing_from_a_loop(queue: Queue[str]) -> None:
     assert_type(await queue.aenqueue("a"), int)
     assert_type(await queue.aenqueue("a", ttl=timedelta(seconds=1), timeout=0), int)
+    assert_type(await queue.aenqueue("a", topic="orders.new"), int)
+    assert_type(await queue.aenqueue_batch("ab", topic="orders.new"), range)
     assert_type(await queue.aenqueue_batch(["a", "b"]), range)
     assert_type(await queue.aenqueue_batch("ab", ttl=None, timeout=1.5), range)
     assert_type(await queue.ajoin(), bool)
@@ -97,6 +102,10 @@ def consumers(queue: Queue[str], start: Start) -> None:
     queue.add_consumer(start=datetime.now(UTC), on_missed="skip")
     queue.add_consumer(start=start)
     queue.add_consumer(start="middle")  # type: ignore[arg-type]
+    assert_type(queue.add_consumer(topics="orders.>").topics, tuple[str, ...] | None)
+    queue.add_consumer(topics=["orders.>", "news"])
+    queue.add_consumer(topics=1)  # type: ignore[arg-type]
+    queue.add_group("some", topics={"orders.*"})
     assert_type(queue.get_consumer(consumer.id), Consumer[str] | None)
     assert_type(queue.get_consumer(str(consumer.id)), Consumer[str] | None)
     assert_type(queue.consumers, tuple[Consumer[str], ...])
@@ -282,6 +291,7 @@ def messages(message: Message[str]) -> None:
     assert_type(message.seq, int)
     assert_type(message.payload, str)
     assert_type(message.size, int)
+    assert_type(message.topic, str | None)
     assert_type(message.created, datetime)
     assert_type(message.created_ns, int)
     assert_type(message.events, list[Event])
@@ -334,6 +344,8 @@ def consumer_stats(stats: ConsumerStats) -> None:
     assert_type(stats.group, str | None)
     assert_type(stats.total_items_read, int)
     assert_type(stats.passed_items, int)
+    assert_type(stats.topics, tuple[str, ...] | None)
+    assert_type(stats.filtered_items, int)
     assert_type(stats.unread_items, int)
     assert_type(stats.unread_bytes, int)
     assert_type(stats.lag, float)
@@ -351,6 +363,8 @@ def group_stats(stats: GroupStats) -> None:
     assert_type(stats.pending_items, int)
     assert_type(stats.missed_items, int)
     assert_type(stats.refused_dead_letters, int)
+    assert_type(stats.topics, tuple[str, ...] | None)
+    assert_type(stats.filtered_items, int)
     assert_type(stats.redelivered_items, int)
     assert_type(stats.dead_lettered_items, int)
 

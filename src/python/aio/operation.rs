@@ -8,12 +8,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::Lifetime;
 use crate::need::Need;
 use crate::python::engine::EngineConsumer;
 use crate::python::errors;
 use crate::python::objects::{Consumer, Queue};
-use crate::python::queue::adding::{self, Batch};
+use crate::python::queue::adding::{self, Batch, Terms};
 use crate::python::taking::Fill;
 use crate::python::watch::{self, Watch};
 use crate::wait::list::{Condition, Ticket};
@@ -27,8 +26,8 @@ pub(in crate::python) enum Operation {
     GetBatch(Py<Consumer>, Fill),
     Next(Py<Consumer>),
     TakeMissed(Py<Consumer>),
-    Enqueue(Py<Queue>, Py<PyAny>, Lifetime),
-    EnqueueBatch(Py<Queue>, Py<PyAny>, Lifetime),
+    Enqueue(Py<Queue>, Py<PyAny>, Terms),
+    EnqueueBatch(Py<Queue>, Py<PyAny>, Terms),
     Join(Py<Queue>),
     /// Of several consumers, those that are readable.
     Any(Vec<Py<Consumer>>),
@@ -174,20 +173,20 @@ impl Operation {
                 Some(count) => Some(count.into_pyobject(py)?.into_any().unbind()),
                 None => None,
             },
-            Operation::Enqueue(queue, payload, lifetime) => {
+            Operation::Enqueue(queue, payload, terms) => {
                 if batch.is_none() {
-                    *batch = Some(Box::new(queue.get().batch_of_one(payload.bind(py))?));
+                    *batch = Some(Box::new(queue.get().batch_of_one(payload.bind(py), terms)?));
                 }
-                match batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
+                match batch.as_mut().map(|batch| queue.get().try_add(py, batch, ticket)).transpose()? {
                     Some(Some(seqs)) => Some(seqs.start.into_pyobject(py)?.into_any().unbind()),
                     _ => None,
                 }
             }
-            Operation::EnqueueBatch(queue, payloads, lifetime) => {
+            Operation::EnqueueBatch(queue, payloads, terms) => {
                 if batch.is_none() {
-                    *batch = Some(Box::new(queue.get().collect(payloads.bind(py))?));
+                    *batch = Some(Box::new(queue.get().collect(payloads.bind(py), terms)?));
                 }
-                match batch.as_mut().map(|batch| queue.get().try_add(py, batch, *lifetime, ticket)).transpose()? {
+                match batch.as_mut().map(|batch| queue.get().try_add(py, batch, ticket)).transpose()? {
                     Some(Some(seqs)) => Some(adding::range(py, seqs)?.into_any().unbind()),
                     _ => None,
                 }

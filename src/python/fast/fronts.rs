@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::PyClass;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyMethodDef, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::python::aio::call::Call;
 use crate::python::aio::operation::Operation;
@@ -37,6 +38,17 @@ trait Front {
 
     /// Does the call in the usual case. The thread's attachment is not counted: no `Py` may be dropped here.
     fn usual<'py>(py: Python<'py>, this: Borrowed<'_, 'py, Self::Class>, args: &[Borrowed<'_, 'py, PyAny>]) -> Outcome;
+
+    /// The same for a call with arguments by name: their values stand behind the others.
+    #[inline(always)]
+    fn usual_by_name<'py>(
+        _py: Python<'py>,
+        _this: Borrowed<'_, 'py, Self::Class>,
+        _args: &[Borrowed<'_, 'py, PyAny>],
+        _names: Borrowed<'_, 'py, PyTuple>,
+    ) -> Outcome {
+        Outcome::UNUSUAL
+    }
 }
 
 /// What came of it: an object, [`RAISED`], or null, where nothing was done.
@@ -88,23 +100,28 @@ unsafe extern "C" fn call<F: Front>(
     // long as it is used; a slice of no objects may not start at null.
     unsafe {
         let py = Python::assume_attached();
-        if names.is_null() {
-            let this = Borrowed::from_ptr(py, slf).cast_unchecked::<F::Class>();
-            let args = match count {
-                0 => &[],
-                count => std::slice::from_raw_parts(args.cast::<Borrowed<'_, '_, PyAny>>(), count as usize),
-            };
-            let outcome = catch_unwind(AssertUnwindSafe(|| F::usual(py, this, args)));
-            let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(errors::panicked()), py));
-            if outcome.0 == RAISED {
-                cold_path();
-                return ptr::null_mut();
+        let this = Borrowed::from_ptr(py, slf).cast_unchecked::<F::Class>();
+        let slice = |count| match count {
+            0 => &[],
+            count => std::slice::from_raw_parts(args.cast::<Borrowed<'_, '_, PyAny>>(), count as usize),
+        };
+        let outcome = match names.is_null() {
+            true => catch_unwind(AssertUnwindSafe(|| F::usual(py, this, slice(count)))),
+            false => {
+                let all = slice(count + ffi::PyTuple_GET_SIZE(names));
+                let names = Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>();
+                catch_unwind(AssertUnwindSafe(|| F::usual_by_name(py, this, all, names)))
             }
-            if !outcome.0.is_null() {
-                return outcome.0;
-            }
+        };
+        let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(errors::panicked()), py));
+        if outcome.0 == RAISED {
             cold_path();
+            return ptr::null_mut();
         }
+        if !outcome.0.is_null() {
+            return outcome.0;
+        }
+        cold_path();
         F::METHOD.call(slf, args, count, names)
     }
 }
@@ -178,9 +195,18 @@ pub(in crate::python) fn install_all(py: Python<'_>) -> PyResult<()> {
     install::<Aread>(py)
 }
 
+/// Whether `topic` is the only argument by name. (Compiled code has its names interned.)
+fn is_topic(names: &Bound<'_, PyTuple>) -> bool {
+    let first = names.get_borrowed_item(0);
+    names.len() == 1 && first.is_ok_and(|name| name.is(intern!(names.py(), "topic")))
+}
+
 /// Defines the front of one method.
 macro_rules! front {
-    ($(#[$doc:meta])* $front:ident, $class:ty, $name:literal, |$py:ident, $this:ident, $args:ident| $usual:expr) => {
+    (
+        $(#[$doc:meta])* $front:ident, $class:ty, $name:literal, |$py:ident, $this:ident, $args:ident| $usual:expr
+        $(, |$py_:ident, $this_:ident, $args_:ident, $names:ident| $by_name:expr)?
+    ) => {
         $(#[$doc])*
         struct $front;
 
@@ -200,14 +226,35 @@ macro_rules! front {
             ) -> Outcome {
                 $usual
             }
+
+            $(
+                #[inline(always)]
+                fn usual_by_name<'py>(
+                    $py_: Python<'py>,
+                    $this_: Borrowed<'_, 'py, $class>,
+                    $args_: &[Borrowed<'_, 'py, PyAny>],
+                    $names: Borrowed<'_, 'py, PyTuple>,
+                ) -> Outcome {
+                    $by_name
+                }
+            )?
         }
     };
 }
 
 front!(
-    /// `queue.enqueue(payload)`
+    /// `queue.enqueue(payload)`, `queue.enqueue(payload, topic="a.b")`
     Enqueue, Queue, "enqueue", |py, queue, args| match args {
         [payload] => queue.get().add_fast(payload).map_or(Outcome::UNUSUAL, |seq| Outcome::made(queue.get().last_seq.int(py, seq))),
+        _ => Outcome::UNUSUAL,
+    },
+    |py, queue, args, names| match args {
+        [payload, topic] if is_topic(&names) && topic.is_exact_instance_of::<PyString>() => {
+            // SAFETY: it is a str.
+            let topic = unsafe { topic.cast_unchecked::<PyString>() };
+            let seq = topic.to_str().ok().and_then(|topic| queue.get().add_under_fast(payload, topic));
+            seq.map_or(Outcome::UNUSUAL, |seq| Outcome::made(queue.get().last_seq.int(py, seq)))
+        }
         _ => Outcome::UNUSUAL,
     }
 );

@@ -18,14 +18,34 @@ use crate::python::host::waiting::block;
 use crate::python::objects::Queue;
 use crate::python::timeouts::Timeout;
 use crate::python::{errors, size};
+use crate::state::producing::How;
 use crate::wait::list::{Condition, Ticket};
-use crate::{Error, Full, Lifetime, Limit};
+use crate::{Error, Full, Lifetime, Limit, Topic};
 
 /// Messages that one hold of the interpreter takes in or hands out at the most, before other threads may have it.
 pub(in crate::python) const SLICE: usize = 10_000;
 
+/// What payloads are enqueued with.
+#[derive(Clone, Debug, Default)]
+pub(in crate::python) struct Terms {
+    pub(in crate::python) lifetime: Lifetime,
+    pub(in crate::python) topic: Option<Topic>,
+}
+
+impl Terms {
+    fn how(&self) -> How<'_> {
+        How { lifetime: self.lifetime, topic: self.topic.as_ref() }
+    }
+
+    /// What they need with the topic.
+    fn need(&self, need: Need) -> Need {
+        need.under(self.topic.as_ref())
+    }
+}
+
 /// Payloads that go in together or not at all.
 pub(in crate::python) struct Batch {
+    terms: Terms,
     /// Payloads with their sizes. Nothing is taken out before all are admitted.
     payloads: std::vec::IntoIter<(Py<PyAny>, u64)>,
     /// Large batches stand in slots instead: then `payloads` is empty.
@@ -36,12 +56,13 @@ pub(in crate::python) struct Batch {
 }
 
 impl Batch {
-    fn new(need: Need) -> Self {
-        Batch { payloads: Vec::new().into_iter(), prepared: None, need, refused: Error::Closed }
+    fn new(need: Need, terms: Terms) -> Self {
+        Batch { terms, payloads: Vec::new().into_iter(), prepared: None, need, refused: Error::Closed }
     }
 
+    /// What it waits for.
     pub(in crate::python) fn need(&self) -> Need {
-        self.need
+        self.terms.need(self.need)
     }
 
     pub(in crate::python) fn payloads(&self) -> impl Iterator<Item = &Py<PyAny>> {
@@ -156,22 +177,35 @@ impl Queue {
         seq
     }
 
+    /// Adds one message under a topic in the usual case: others are held under it, its size is known at once, and there is
+    /// room. None: nothing was done.
+    #[inline]
+    pub(in crate::python) fn add_under_fast(&self, payload: &Bound<'_, PyAny>, topic: &str) -> Option<u64> {
+        if self.has_sizer.load(Ordering::Relaxed) {
+            return None;
+        }
+        let size = size::quick_size(payload)?;
+        let py = payload.py();
+        let mut payload = Some(payload.clone().unbind());
+        let seq = self.engine.enqueue_under_fast(&mut payload, size as u64, topic);
+        if let Some(payload) = payload {
+            cold_path();
+            detach::call_out(py, || payload.drop_ref(py));
+        }
+        seq
+    }
+
     /// Adds one message, waiting for space as long as `timeout` allows.
-    pub(in crate::python) fn add(
-        &self,
-        payload: Bound<'_, PyAny>,
-        lifetime: Lifetime,
-        timeout: Timeout,
-    ) -> PyResult<u64> {
+    pub(in crate::python) fn add(&self, payload: Bound<'_, PyAny>, terms: Terms, timeout: Timeout) -> PyResult<u64> {
         let py = payload.py();
         let size = self.size(&payload)?;
         let mut one = Some((payload.unbind(), size)).into_iter();
-        match waking(|| Ok(self.engine.try_enqueue(&mut one, Need::one(size), lifetime, None)))? {
+        match waking(|| Ok(self.engine.try_enqueue(&mut one, Need::one(size), terms.how(), None)))? {
             Ok(seq) => Ok(seq),
             Err(refused) => {
                 let payloads = Vec::from_iter(one).into_iter();
-                let batch = Batch { payloads, refused, ..Batch::new(Need::one(size)) };
-                self.add_slowly(py, batch, lifetime, timeout).map(|seqs| seqs.start)
+                let batch = Batch { payloads, refused, ..Batch::new(Need::one(size), terms) };
+                self.add_slowly(py, batch, timeout).map(|seqs| seqs.start)
             }
         }
     }
@@ -182,13 +216,12 @@ impl Queue {
         &self,
         py: Python<'_>,
         mut batch: Batch,
-        lifetime: Lifetime,
         timeout: Timeout,
     ) -> PyResult<Range<u64>> {
         let can_wait = matches!(batch.refused, Error::Full(full) if !full.is_hopeless()) && !timeout.is_zero();
         let added = match can_wait {
-            true => block(py, &self.engine, Condition::Space(batch.need), timeout, |ticket| {
-                self.try_add(py, &mut batch, lifetime, ticket)
+            true => block(py, &self.engine, Condition::Space(batch.need()), timeout, |ticket| {
+                self.try_add(py, &mut batch, ticket)
             })?,
             false => None,
         };
@@ -200,17 +233,17 @@ impl Queue {
         &self,
         py: Python<'_>,
         batch: &mut Batch,
-        lifetime: Lifetime,
         ticket: Option<&Ticket>,
     ) -> PyResult<Option<Range<u64>>> {
         if batch.payloads.len() >= LARGE {
             let payloads = std::mem::take(&mut batch.payloads);
+            let lifetime = batch.terms.lifetime;
             batch.prepared = Some(detach::detach(py, || Prepared::new(payloads, lifetime)));
         }
         let added = || {
             Ok(match &mut batch.prepared {
-                Some(prepared) => self.engine.try_enqueue_prepared(prepared, ticket),
-                None => self.engine.try_enqueue(&mut batch.payloads, batch.need, lifetime, ticket),
+                Some(prepared) => self.engine.try_enqueue_prepared(prepared, batch.terms.topic.as_ref(), ticket),
+                None => self.engine.try_enqueue(&mut batch.payloads, batch.need, batch.terms.how(), ticket),
             })
         };
         match waking(added)? {
@@ -249,9 +282,10 @@ impl Queue {
     }
 
     /// One payload as a batch.
-    pub(in crate::python) fn batch_of_one(&self, payload: &Bound<'_, PyAny>) -> PyResult<Batch> {
+    pub(in crate::python) fn batch_of_one(&self, payload: &Bound<'_, PyAny>, terms: &Terms) -> PyResult<Batch> {
         let size = self.size(payload)?;
-        Ok(Batch { payloads: vec![(payload.clone().unbind(), size)].into_iter(), ..Batch::new(Need::one(size)) })
+        let payloads = vec![(payload.clone().unbind(), size)].into_iter();
+        Ok(Batch { payloads, ..Batch::new(Need::one(size), terms.clone()) })
     }
 
     /// Adds what a list or tuple holds in the usual case: all sizes are known at once, and there is room. None: nothing
@@ -281,7 +315,7 @@ impl Queue {
 
     /// The payloads of a batch with their sizes. One that could never fit fails: with all its figures where its length
     /// is known, and otherwise as soon as it is past the limit, since it may have no end.
-    pub(in crate::python) fn collect(&self, payloads: &Bound<'_, PyAny>) -> PyResult<Batch> {
+    pub(in crate::python) fn collect(&self, payloads: &Bound<'_, PyAny>, terms: &Terms) -> PyResult<Batch> {
         let py = payloads.py();
         let mut need = Need { bytes: 0, items: 0 };
         let (max_bytes, max_items) = self.engine.limits();
@@ -293,7 +327,7 @@ impl Queue {
             let size = self.size(&payload)?;
             need.bytes = need.bytes.saturating_add(size);
             need.items += 1;
-            if need.charge() <= max_bytes && need.items <= max_items {
+            if terms.need(need).charge() <= max_bytes && need.items <= max_items {
                 batch.push((payload.unbind(), size));
             } else {
                 batch.clear();
@@ -321,16 +355,17 @@ impl Queue {
                 }
             }
         }
-        let mut collected = Batch { payloads: batch.into_iter(), ..Batch::new(need) };
+        let mut collected = Batch { payloads: batch.into_iter(), ..Batch::new(need, terms.clone()) };
         if collected.payloads.len() as u64 == need.items {
             return Ok(collected);
         }
         if !self.engine.is_closed() {
             let stats = self.engine.stats();
-            collected.refused = Error::Full(match need.charge() > max_bytes {
+            let charge = terms.need(need).charge();
+            collected.refused = Error::Full(match charge > max_bytes {
                 true => {
                     let current = stats.memory_usage;
-                    Full { limit: Limit::Memory, current, max: max_bytes, needed: need.charge(), ahead: 0 }
+                    Full { limit: Limit::Memory, current, max: max_bytes, needed: charge, ahead: 0 }
                 }
                 false => Full {
                     limit: Limit::Items,

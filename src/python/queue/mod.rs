@@ -2,6 +2,7 @@
 
 pub(super) mod adding;
 mod finding;
+mod joining;
 mod making;
 
 use std::sync::atomic::Ordering;
@@ -22,10 +23,11 @@ use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::refusals;
 use super::stats::{ConsumerStats, GroupStats, QueueStats};
 use super::timeouts::{self, Block, Timeout, Truth};
-use super::{errors, grouping, message};
+use super::topics::{Under, Wanted};
+use super::{grouping, message};
 use crate::wait::list::Condition;
-use crate::{Error, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
-use adding::{SLICE, range};
+use crate::{ConsumerOptions, GroupOptions, Lifetime, Options, Overflow, Retention, Start};
+use adding::{SLICE, Terms, range};
 
 impl Queue {
     fn end(&self, immediate: bool) -> PyResult<()> {
@@ -116,31 +118,33 @@ impl Queue {
     // --- producing ----------------------------------------------------------------------------------------------------
 
     #[doc = doc!(Queue.enqueue)]
-    #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
-           text_signature = "($self, payload, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=0.0)")]
-    fn enqueue(&self, payload: Bound<'_, PyAny>, ttl: OwnTtl, timeout: Timeout) -> PyResult<u64> {
-        self.add(payload, ttl.0, timeout)
+    #[pyo3(signature = (payload, *, topic = Under(None), ttl = OwnTtl::NONE, timeout = Timeout::NOW),
+           text_signature = "($self, payload, *, topic=None, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=0.0)")]
+    fn enqueue(&self, payload: Bound<'_, PyAny>, topic: Under, ttl: OwnTtl, timeout: Timeout) -> PyResult<u64> {
+        self.add(payload, Terms { lifetime: ttl.0, topic: topic.0 }, timeout)
     }
 
     #[doc = doc!(Queue.enqueue_batch)]
-    #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::NOW),
-           text_signature = "($self, payloads, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=0.0)")]
+    #[pyo3(signature = (payloads, *, topic = Under(None), ttl = OwnTtl::NONE, timeout = Timeout::NOW),
+           text_signature = "($self, payloads, *, topic=None, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=0.0)")]
     fn enqueue_batch<'py>(
         &self,
         payloads: &Bound<'py, PyAny>,
+        topic: Under,
         ttl: OwnTtl,
         timeout: Timeout,
     ) -> PyResult<Bound<'py, PyRange>> {
         let py = payloads.py();
         if ttl.0 == Lifetime::Queue
+            && topic.0.is_none()
             && let Some(seqs) = self.add_all_fast(payloads)
         {
             return range(py, seqs);
         }
-        let mut batch = self.collect(payloads)?;
-        let seqs = match self.try_add(py, &mut batch, ttl.0, None)? {
+        let mut batch = self.collect(payloads, &Terms { lifetime: ttl.0, topic: topic.0 })?;
+        let seqs = match self.try_add(py, &mut batch, None)? {
             Some(seqs) => seqs,
-            None => self.add_slowly(py, batch, ttl.0, timeout)?,
+            None => self.add_slowly(py, batch, timeout)?,
         };
         range(py, seqs)
     }
@@ -150,50 +154,42 @@ impl Queue {
            text_signature = "($self, item, block=True, timeout=None)")]
     fn put(&self, item: Bound<'_, PyAny>, block: Block, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = timeouts::patience(block, timeout)?;
-        self.add(item, Lifetime::Queue, timeout).map(|_| ())
+        self.add(item, Terms::default(), timeout).map(|_| ())
     }
 
     #[doc = doc!(Queue.put_nowait)]
     fn put_nowait(&self, item: Bound<'_, PyAny>) -> PyResult<()> {
-        self.add(item, Lifetime::Queue, Timeout::NOW).map(|_| ())
+        self.add(item, Terms::default(), Timeout::NOW).map(|_| ())
     }
 
     // --- consumers ----------------------------------------------------------------------------------------------------
 
     #[doc = doc!(Queue.add_consumer)]
-    #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip, ephemeral = Ephemeral(false),
-                        after = None),
-           text_signature = "($self, name=None, *, start='earliest', on_missed='skip', ephemeral=False, after=())")]
+    #[pyo3(signature = (name = None, *, start = StartAt(Start::Earliest), on_missed = OnMissed::Skip, topics = Wanted(None),
+                        ephemeral = Ephemeral(false), after = None),
+           text_signature = "($self, name=None, *, start='earliest', on_missed='skip', topics=None, ephemeral=False, \
+                             after=())")]
     fn add_consumer<'py>(
         slf: &Bound<'py, Self>,
         name: Option<&Bound<'py, PyAny>>,
         start: StartAt,
         on_missed: OnMissed,
+        topics: Wanted,
         ephemeral: Ephemeral,
         after: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Consumer>> {
-        let py = slf.py();
-        let this = slf.get();
         let name = name.map(|name| arguments::text("name", name)).transpose()?;
-        let (policy, callback) = match on_missed {
-            OnMissed::Skip => (MissedPolicy::Skip, None),
-            OnMissed::Raise => (MissedPolicy::Tell, None),
-            OnMissed::Call(callback) => (MissedPolicy::Tell, Some(callback)),
-        };
-        let after = finding::predecessors(this, after)?;
-        let consumer = this.engine.add_consumer_after(name, start.0, policy, &after).map_err(|error| match error {
-            Error::BeyondEnd(next) => arguments::beyond_end("start", start.0, next),
-            error => errors::raise(py, error, &this.name),
-        })?;
-        objects::new_consumer(slf, consumer, callback, ephemeral.0)
+        let after = finding::predecessors(slf.get(), after)?;
+        let options = ConsumerOptions { name, start: start.0, filters: topics.0, after, ..ConsumerOptions::default() };
+        joining::add_consumer(slf, options, on_missed, ephemeral)
     }
 
     #[doc = doc!(Queue.add_group)]
     #[pyo3(signature = (name, *, start = StartAt(Start::Earliest), ack_wait = None, max_deliver = None, backoff = None,
                         max_ack_pending = None, dead_letter = None, dead_letter_missed = DeadLetterMissed(false),
-                        after = None),
+                        topics = Wanted(None), after = None),
            text_signature = "($self, name, *, start='earliest', ack_wait=None, max_deliver=None, backoff=None, \
-                             max_ack_pending=None, dead_letter=None, dead_letter_missed=False, after=())")]
+                             max_ack_pending=None, dead_letter=None, dead_letter_missed=False, topics=None, after=())")]
     #[allow(clippy::too_many_arguments, reason = "the interface has that many")]
     fn add_group<'py>(
         slf: &Bound<'py, Self>,
@@ -205,19 +201,16 @@ impl Queue {
         max_ack_pending: Option<&Bound<'py, PyAny>>,
         dead_letter: Option<&Bound<'py, PyAny>>,
         dead_letter_missed: DeadLetterMissed,
+        topics: Wanted,
         after: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, ConsumerGroup>> {
-        let (py, this) = (slf.py(), slf.get());
-        let text = arguments::text("name", name)?;
+        arguments::text("name", name)?;
         let dead_letter = grouping::dead_letter(slf, dead_letter)?;
         let (has_letters, rescues) = (dead_letter.is_some(), dead_letter_missed.0);
         let options = grouping::options(ack_wait, max_deliver, backoff, max_ack_pending, has_letters, rescues)?;
-        let letters = dead_letter.as_ref().map(grouping::letters).transpose()?;
-        let after = finding::predecessors(this, after)?;
-        let made = this.engine.add_group_after(&text, start.0, &options, letters, &after);
-        let made = made.map_err(|error| grouping::not_added(this, py, error, &text, start.0))?;
-        this.groups.enter(text, dead_letter.map(|queue| queue.into_any().unbind()));
-        objects::group(slf, made, name.cast::<PyString>()?)
+        let after = finding::predecessors(slf.get(), after)?;
+        let options = GroupOptions { filters: topics.0, after, ..options };
+        joining::add_group(slf, name.cast::<PyString>()?, start.0, &options, dead_letter)
     }
 
     #[doc = doc!(Queue.get_group)]
@@ -380,17 +373,17 @@ impl Queue {
     }
 
     #[doc = doc!(Queue.aenqueue)]
-    #[pyo3(signature = (payload, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
-           text_signature = "($self, payload, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
-    fn aenqueue(slf: Py<Self>, payload: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
-        Call::new(Operation::Enqueue(slf, payload, ttl.0), timeout)
+    #[pyo3(signature = (payload, *, topic = Under(None), ttl = OwnTtl::NONE, timeout = Timeout::Never),
+           text_signature = "($self, payload, *, topic=None, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
+    fn aenqueue(slf: Py<Self>, payload: Py<PyAny>, topic: Under, ttl: OwnTtl, timeout: Timeout) -> Call {
+        Call::new(Operation::Enqueue(slf, payload, Terms { lifetime: ttl.0, topic: topic.0 }), timeout)
     }
 
     #[doc = doc!(Queue.aenqueue_batch)]
-    #[pyo3(signature = (payloads, *, ttl = OwnTtl::NONE, timeout = Timeout::Never),
-           text_signature = "($self, payloads, *, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
-    fn aenqueue_batch(slf: Py<Self>, payloads: Py<PyAny>, ttl: OwnTtl, timeout: Timeout) -> Call {
-        Call::new(Operation::EnqueueBatch(slf, payloads, ttl.0), timeout)
+    #[pyo3(signature = (payloads, *, topic = Under(None), ttl = OwnTtl::NONE, timeout = Timeout::Never),
+           text_signature = "($self, payloads, *, topic=None, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
+    fn aenqueue_batch(slf: Py<Self>, payloads: Py<PyAny>, topic: Under, ttl: OwnTtl, timeout: Timeout) -> Call {
+        Call::new(Operation::EnqueueBatch(slf, payloads, Terms { lifetime: ttl.0, topic: topic.0 }), timeout)
     }
 
     #[doc = doc!(Queue.ajoin)]
