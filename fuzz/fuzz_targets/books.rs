@@ -21,12 +21,13 @@ impl Ledger {
     }
 
     /// Checks that exactly `count` payloads are alive, and that the queue's memory is theirs and that of the deliveries: of
-    /// these so many are pending, and perhaps some of those that are unread, for they may be redeliveries.
+    /// these so many are pending, and perhaps some of those that are unread, for they may be redeliveries. `topics`: what those are
+    /// charged.
     ///
     /// Large removals are dropped by the expiration thread: that is waited for.
-    pub fn check(&self, count: u64, memory: u64, max: u64, (pending, unread): (u64, u64)) {
+    pub fn check(&self, count: u64, memory: u64, topics: u64, max: u64, (pending, unread): (u64, u64)) {
         self.check_count(count);
-        let messages = self.figures().1.wrapping_add(count * MESSAGE_OVERHEAD);
+        let messages = self.figures().1.wrapping_add(count * MESSAGE_OVERHEAD + topics);
         let with = |deliveries: u64| messages.saturating_add(deliveries * PENDING_OVERHEAD).min(max.max(messages));
         assert!(with(pending) <= memory && memory <= with(pending + unread), "the memory is that of the payloads");
     }

@@ -7,16 +7,18 @@
 
 mod books;
 mod input;
+mod topics;
 
 use libfuzzer_sys::fuzz_target;
 use mpmc_queue::{
-    Clock, Consumer, Error, Group, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now, Options, Overflow, Queue,
-    Receipt, Retention, Start,
+    Clock, Consumer, ConsumerOptions, Error, Filters, Group, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now,
+    Options, Overflow, Queue, Receipt, Retention, Start, Topic,
 };
 use std::sync::Arc;
 
 use books::{Account, Ledger, Payload};
 use input::{Input, Operation, Place, Setup, TICK, ticks};
+use topics::Topics;
 
 /// Readers and groups at the most: more of them find nothing new.
 const CROWD: usize = 6;
@@ -27,12 +29,14 @@ struct Reader {
     handle: Consumer<Payload>,
     /// Serial of its group, if it is a member.
     group: Option<u64>,
+    filters: Option<Filters>,
     account: Account,
 }
 
 struct Team {
     handle: Group<Payload>,
     serial: u64,
+    filters: Option<Filters>,
     account: Account,
 }
 
@@ -48,6 +52,7 @@ struct Stand {
     teams: Vec<Team>,
     receipts: Vec<Receipt>,
     teams_so_far: u64,
+    topics: Topics,
 }
 
 impl Stand {
@@ -82,6 +87,7 @@ impl Stand {
             teams: Vec::new(),
             receipts: Vec::new(),
             teams_so_far: 0,
+            topics: Topics::new(setup),
         }
     }
 
@@ -100,18 +106,28 @@ impl Stand {
         }
     }
 
-    /// An account for a reader that was just added at `start`.
-    fn account(&self, unread: u64) -> Account {
-        Account::new(self.queue.stats().next_seq, unread)
+    /// An account for a reader that was just added.
+    fn account(&self, filters: Option<&Filters>, unread: u64) -> Account {
+        Account::new(self.topics.enqueued(filters), unread)
+    }
+
+    /// Notes that a message, or a batch, was added under a topic, or why not.
+    fn admitted(&mut self, added: Result<u64, Error>, next: u64, count: u64, topic: Option<&Topic>) {
+        if added.is_ok() {
+            self.topics.add(topic, count);
+        }
+        books::admitted(added, next);
     }
 
     fn read(&mut self, who: usize, limit: usize) {
         let (ttl, expires, now) = (self.queue.ttl(), self.queue.expires(), self.queue.now().mono);
         let Some(reader) = self.readers.get_mut(who) else { return };
+        let (topics, filters) = (&self.topics, reader.filters.as_ref());
         let (account, receipts) = (&mut reader.account, &mut self.receipts);
         let is_acknowledged = &mut false;
         let result = reader.handle.read_with(limit, |delivery| {
             delivery.payload.check(delivery.seq, delivery.size, expires, ttl, now);
+            topics.check(delivery.seq, delivery.topic, filters);
             *is_acknowledged = delivery.receipt.is_some();
             receipts.extend(delivery.receipt);
             if delivery.deliveries == 1 {
@@ -145,21 +161,26 @@ impl Stand {
             Operation::Enqueue(size, life) => {
                 let lifetime = life.get();
                 let payload = self.payload(next, size.into(), lifetime);
-                let added = match lifetime {
-                    Lifetime::Queue => self.queue.enqueue(payload, size.into()),
-                    _ => self.queue.enqueue_for(payload, size.into(), lifetime),
+                let topic = self.topics.of(next);
+                let added = match (&topic, lifetime) {
+                    (Some(topic), _) => self.queue.enqueue_under(topic, payload, size.into(), lifetime),
+                    (None, Lifetime::Queue) => self.queue.enqueue(payload, size.into()),
+                    (None, _) => self.queue.enqueue_for(payload, size.into(), lifetime),
                 };
-                books::admitted(added, next);
+                self.admitted(added, next, 1, topic.as_ref());
             }
             Operation::EnqueueLarge(size) => {
                 let payload = self.payload(next, size.get(), Lifetime::Queue);
-                books::admitted(self.queue.enqueue(payload, size.get()), next);
+                let added = self.queue.enqueue(payload, size.get());
+                self.admitted(added, next, 1, None);
             }
             Operation::Batch(count, size) => {
                 let count = u64::from(count).min(MANY.saturating_sub(self.queue.len()));
                 let batch =
                     (next..next + count).map(|seq| (self.payload(seq, size.into(), Lifetime::Queue), size.into()));
-                books::admitted(self.queue.enqueue_batch(batch.collect()), next);
+                let (batch, topic) = (batch.collect(), self.topics.of(next));
+                let added = self.queue.enqueue_batch_under(topic.as_ref(), batch);
+                self.admitted(added, next, count, topic.as_ref());
             }
             Operation::Read(who, limit) => self.read(reader(who), limit.into()),
             Operation::ReadAll(who) => self.read(reader(who), usize::MAX),
@@ -169,9 +190,13 @@ impl Stand {
                 let mut seq = next;
                 for number in 0..u64::from(count).min(room) {
                     let payload = self.payload(seq, size.into(), Lifetime::Queue);
-                    let added = self.queue.enqueue(payload, size.into());
+                    let topic = self.topics.of(seq);
+                    let added = match &topic {
+                        Some(topic) => self.queue.enqueue_under(topic, payload, size.into(), Lifetime::Queue),
+                        None => self.queue.enqueue(payload, size.into()),
+                    };
                     let is_added = added.is_ok();
-                    books::admitted(added, seq);
+                    self.admitted(added, seq, 1, topic.as_ref());
                     seq += u64::from(is_added);
                     if number % 16 < u64::from(reads) {
                         self.read_one(reader(who));
@@ -188,10 +213,12 @@ impl Stand {
                     return;
                 }
                 let policy = if tells { MissedPolicy::Tell } else { MissedPolicy::Skip };
-                match self.queue.add_consumer(None, self.start(place), policy) {
+                let (start, filters) = (self.start(place), self.topics.next_filters());
+                let options = ConsumerOptions { start, policy, filters: filters.clone(), ..ConsumerOptions::default() };
+                match self.queue.add_consumer_with(&options) {
                     Ok(handle) => {
-                        let account = self.account(handle.unread().unwrap());
-                        self.readers.push(Reader { handle, group: None, account });
+                        let account = self.account(filters.as_ref(), handle.unread().unwrap());
+                        self.readers.push(Reader { handle, group: None, filters, account });
                     }
                     Err(error) => assert_eq!(error, Error::BeyondEnd(next)),
                 }
@@ -244,15 +271,16 @@ impl Stand {
                     max_deliver: max_deliver.map(u32::from),
                     backoff: backoff.iter().map(|&count| u64::from(count) * TICK).collect(),
                     max_pending: max_pending.map(u64::from),
-                    rescues_missed: false,
+                    filters: self.topics.next_filters(),
+                    ..GroupOptions::default()
                 };
                 let buries = buries.then(|| self.dead.dead_letter(Payload::bury, |_| Some(1)));
                 self.teams_so_far += 1;
                 let serial = self.teams_so_far;
                 match self.queue.add_group(&serial.to_string(), self.start(start), &options, buries) {
                     Ok(handle) => {
-                        let account = self.account(handle.stats().unwrap().unread);
-                        self.teams.push(Team { handle, serial, account });
+                        let account = self.account(options.filters.as_ref(), handle.stats().unwrap().unread);
+                        self.teams.push(Team { handle, serial, filters: options.filters, account });
                     }
                     Err(error) => assert_eq!(error, Error::BeyondEnd(next)),
                 }
@@ -261,7 +289,8 @@ impl Stand {
                 let Some(team) = self.teams.get(index(who, self.teams.len())) else { return };
                 if self.readers.len() < CROWD {
                     let handle = team.handle.add_consumer(None).unwrap();
-                    self.readers.push(Reader { handle, group: Some(team.serial), account: Account::new(0, 0) });
+                    let (group, filters) = (Some(team.serial), team.filters.clone());
+                    self.readers.push(Reader { handle, group, filters, account: Account::new(0, 0) });
                 }
             }
             Operation::CloseGroup(who) => {
@@ -313,15 +342,14 @@ impl Stand {
 
     /// Begins the accounts anew.
     fn audit_anew(&mut self) {
-        let next = self.queue.stats().next_seq;
         for reader in self.readers.iter_mut().filter(|reader| reader.group.is_none()) {
             let stats = reader.handle.stats().unwrap();
-            reader.account.begin(next, stats.read + stats.missed + stats.unread);
+            reader.account.begin(self.topics.enqueued(reader.filters.as_ref()), stats.read + stats.missed + stats.unread);
         }
         for team in &mut self.teams {
             let stats = team.handle.stats().unwrap();
             let accounted = stats.read + stats.missed + stats.unread + stats.pending + stats.dead_lettered;
-            team.account.begin(next, accounted);
+            team.account.begin(self.topics.enqueued(team.filters.as_ref()), accounted);
         }
     }
 
@@ -331,17 +359,19 @@ impl Stand {
         self.dead.check();
         let teams = self.teams.iter().map(|team| team.handle.stats().unwrap());
         let deliveries = teams.fold((0, 0), |sum, team| (sum.0 + team.pending, sum.1 + team.unread));
-        self.ledger.check(stats.total_items, stats.memory_usage, stats.max_bytes, deliveries);
+        let charged = self.topics.charged(&self.queue);
+        self.ledger.check(stats.total_items, stats.memory_usage, charged, stats.max_bytes, deliveries);
         self.dead_ledger.check_count(self.dead.len());
         assert!(stats.first_seq + stats.total_items <= stats.next_seq);
         for reader in self.readers.iter().filter(|reader| reader.group.is_none()) {
             let figures = reader.handle.stats().unwrap();
-            reader.account.check(stats.next_seq, figures.read + figures.missed + figures.unread);
+            let enqueued = self.topics.enqueued(reader.filters.as_ref());
+            reader.account.check(enqueued, figures.read + figures.missed + figures.unread);
         }
         for team in &self.teams {
             let figures = team.handle.stats().unwrap();
             let accounted = figures.read + figures.missed + figures.unread + figures.pending + figures.dead_lettered;
-            team.account.check(stats.next_seq, accounted);
+            team.account.check(self.topics.enqueued(team.filters.as_ref()), accounted);
         }
     }
 
@@ -363,6 +393,6 @@ fuzz_target!(|input: Input| {
     }
     let (ledger, dead_ledger) = (stand.ledger.clone(), stand.dead_ledger.clone());
     drop(stand);
-    ledger.check(0, 0, 0, (0, 0));
+    ledger.check(0, 0, 0, 0, (0, 0));
     dead_ledger.check_count(0);
 });

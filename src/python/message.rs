@@ -40,6 +40,16 @@ struct Extra {
     topic: Option<Topic>,
 }
 
+impl Extra {
+    #[cold]
+    fn of(delivery: &Delivery<'_, Py<PyAny>>) -> Option<Box<Self>> {
+        Some(Box::new(Extra { receipt: delivery.receipt, topic: delivery.topic.cloned() }))
+    }
+
+    #[cold]
+    fn let_go(self: Box<Self>) {}
+}
+
 /// What messages know of their queue, without keeping it alive.
 #[pyclass(module = "mpmc_queue", frozen)]
 pub(super) struct Source {
@@ -76,9 +86,9 @@ impl Draft {
             created: delivery.created,
             missed: delivery.missed,
             deliveries: delivery.deliveries,
-            extra: match (delivery.receipt, delivery.topic) {
-                (None, None) => None,
-                (receipt, topic) => Some(Box::new(Extra { receipt, topic: topic.cloned() })),
+            extra: match delivery.receipt.is_none() && delivery.topic.is_none() {
+                true => None,
+                false => Extra::of(delivery),
             },
         }
     }
@@ -149,7 +159,7 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
         let Message { source, draft, is_settled: _ } = this.get();
         let payload = draft.payload.as_ptr();
         ffi::Py_DECREF(source.as_ptr());
-        drop(ptr::read(&draft.extra));
+        ptr::read(&draft.extra).map(Extra::let_go);
         ffi::PyObject_GC_Del(slf.cast());
         if ffi::Py_TYPE(payload) == class {
             let_go(payload);

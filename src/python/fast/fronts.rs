@@ -105,14 +105,13 @@ unsafe extern "C" fn call<F: Front>(
             0 => &[],
             count => std::slice::from_raw_parts(args.cast::<Borrowed<'_, '_, PyAny>>(), count as usize),
         };
-        let outcome = match names.is_null() {
-            true => catch_unwind(AssertUnwindSafe(|| F::usual(py, this, slice(count)))),
+        let outcome = catch_unwind(AssertUnwindSafe(|| match names.is_null() {
+            true => F::usual(py, this, slice(count)),
             false => {
                 let all = slice(count + ffi::PyTuple_GET_SIZE(names));
-                let names = Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>();
-                catch_unwind(AssertUnwindSafe(|| F::usual_by_name(py, this, all, names)))
+                F::usual_by_name(py, this, all, Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>())
             }
-        };
+        }));
         let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(errors::panicked()), py));
         if outcome.0 == RAISED {
             cold_path();
