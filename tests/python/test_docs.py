@@ -1,6 +1,7 @@
 """The documentation: its snippets run and print what they say, and the tests and names that it mentions exist."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,21 @@ def test_every_field_of_the_statistics_of_go_has_its_name_here():
 def test_the_reference_has_every_public_name():
     documented = set(re.findall(r"^::: mpmc_queue\.(\w+)$", PAGES["api.md"], re.MULTILINE))
     assert documented == set(mpmc_queue.__all__) - {"__version__"}
+
+
+def test_the_picture_of_speed_shows_the_figures_of_the_table():
+    """`python docs/speed_picture.py` draws it anew."""
+    drawn = runpy.run_path(str(ROOT / "docs" / "speed_picture.py"))
+    assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["picture"]()
+    figures = drawn["table"]()["`enqueue`"]
+    assert f">{figures[0][1]} mpmc-queue<" in drawn["picture"]()
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda picture: picture.stem)
+def test_every_colour_of_a_diagram_has_one_for_dark_pages(picture):
+    text = picture.read_text(encoding="utf-8")
+    style = re.search(r"<style>@media \(prefers-color-scheme: dark\)\{(.*)\}</style>", text)
+    assert style is not None
+    used = set(re.findall(r' (fill|stroke)="(#\w+)"', text))
+    assert len(used) > 2
+    assert used == set(re.findall(r'\[(fill|stroke)="(#\w+)"\]', style[1]))
