@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mpmc_queue
-from mpmc_queue import Consumer, ConsumerGroup, ConsumerStats, Event, Message, Queue, QueueStats
+from mpmc_queue import Consumer, ConsumerGroup, ConsumerStats, Event, GroupStats, Message, Queue, QueueStats
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
@@ -84,9 +84,22 @@ def test_every_field_of_the_statistics_of_go_has_its_name_here():
         assert all(hasattr(cls, field) for field in fields.split())
 
 
+REFERENCE = {page: text for page, text in PAGES.items() if page.startswith("reference/")}
+
+
 def test_the_reference_has_every_public_name():
-    documented = set(re.findall(r"^::: mpmc_queue\.(\w+)$", PAGES["api.md"], re.MULTILINE))
-    assert documented == set(mpmc_queue.__all__) - {"__version__"}
+    documented = re.findall(r"^::: mpmc_queue\.(\w+)$", "\n".join(REFERENCE.values()), re.MULTILINE)
+    assert sorted(documented) == sorted(set(mpmc_queue.__all__) - {"__version__"})
+
+
+def test_each_class_has_a_page_of_its_own():
+    for cls in (Queue, Consumer, ConsumerGroup, Message, Event, QueueStats, ConsumerStats, GroupStats):
+        assert f"::: mpmc_queue.{cls.__name__}\n" in REFERENCE.values()
+
+
+def test_every_page_is_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert set(re.findall(r"[\w/-]+\.md$", menu, re.MULTILINE)) == set(PAGES)
 
 
 def test_the_picture_of_speed_shows_the_figures_of_the_table():
@@ -105,3 +118,10 @@ def test_every_colour_of_a_diagram_has_one_for_dark_pages(picture):
     used = set(re.findall(r' (fill|stroke)="(#\w+)"', text))
     assert len(used) > 2
     assert used == set(re.findall(r'\[(fill|stroke)="(#\w+)"\]', style[1]))
+
+
+@pytest.mark.parametrize("word", ["backpressure", "topic", "multiprocessing", "persistence"])
+def test_a_search_for_what_users_ask_finds_a_heading(word):
+    """Search puts pages first that have the word in a heading. It looks for words that begin like this one."""
+    headings = re.findall(r"^## (.*)$", PAGES["troubleshooting.md"], re.MULTILINE)
+    assert [heading for heading in headings if re.search(rf"\b{word}", heading, re.IGNORECASE)]
