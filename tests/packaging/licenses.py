@@ -55,7 +55,15 @@ def crates() -> dict[str, dict[str, Any]]:
     """What is compiled into a wheel, by name: not what only helps to build it, such as macros."""
     found: dict[str, dict[str, Any]] = {}
     for platform in PLATFORMS:
-        command = ("cargo", "metadata", "--format-version=1", "--locked", "--features=python", "--filter-platform", platform)
+        command = (
+            "cargo",
+            "metadata",
+            "--format-version=1",
+            "--locked",
+            "--features=python",
+            "--filter-platform",
+            platform,
+        )
         about = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout)
         packages = {package["id"]: package for package in about["packages"]}
         needs = {node["id"]: node["deps"] for node in about["resolve"]["nodes"]}
