@@ -79,6 +79,8 @@ def test_every_row_of_the_comparison_has_a_cell_for_every_queue():
 
 def test_every_make_target_it_names_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for name in ("README.md", "CONTRIBUTING.md"):
+    workflows = [str(file.relative_to(ROOT)) for file in (ROOT / ".github").rglob("*.[ym]*")]
+    assert len(workflows) >= 6
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", *workflows):
         for target in re.findall(r"\bmake ([a-z-]+)", (ROOT / name).read_text(encoding="utf-8")):
             assert re.search(rf"^(\S+ )*{target}( \S+)*:", makefile, re.MULTILINE), f"{name} names `make {target}`"
