@@ -58,7 +58,7 @@ help:
 	@echo 'make build                build the package in release mode into $(VENV)'
 	@echo 'make test-rust            the engine, without Python'
 	@echo 'make test-python          pytest in $(VENV)'
-	@echo 'make test-types           mypy --strict, pyright strict, and the stub against the binary'
+	@echo 'make test-types           mypy --strict, pyright strict, the stub against the binary, and the snippets as plain programs'
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
 	@echo 'make browser              install Chromium from Debian, for the tests of the dashboard'
 	@echo 'make stress               a minute of random interleavings of 8 threads (SECONDS=N) on each interpreter'
@@ -109,6 +109,7 @@ test-types: $(binary) $(groups)
 	$(python) -m mypy
 	$(python) -m pyright
 	$(python) -m mypy.stubtest mpmc_queue --mypy-config-file pyproject.toml
+	$(python) tests/snippets.py
 
 # Without a browser, the tests that need one are skipped.
 browser:
