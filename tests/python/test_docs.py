@@ -1,5 +1,6 @@
 """The documentation: its snippets run and print what they say, and the tests and names that it mentions exist."""
 
+import ast
 import re
 import runpy
 import subprocess
@@ -90,6 +91,15 @@ REFERENCE = {page: text for page, text in PAGES.items() if page.startswith("refe
 def test_the_reference_has_every_public_name():
     documented = re.findall(r"^::: mpmc_queue\.(\w+)$", "\n".join(REFERENCE.values()), re.MULTILINE)
     assert sorted(documented) == sorted(set(mpmc_queue.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("module", ["dashboard", "jetstream", "logging", "protocols"])
+def test_the_reference_has_every_public_name_of(module):
+    package = ROOT / "python" / "mpmc_queue"
+    file = next(file for file in (package / module / "__init__.py", package / f"{module}.py") if file.is_file())
+    [names] = re.findall(r"^__all__ = (\[[^\]]*\])$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = re.findall(rf"^::: mpmc_queue\.{module}\.(\w+)$", "\n".join(REFERENCE.values()), re.MULTILINE)
+    assert sorted(documented) == sorted(ast.literal_eval(names))
 
 
 def test_each_class_has_a_page_of_its_own():
