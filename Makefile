@@ -21,6 +21,8 @@ GROUPS ?= test lint browser
 # Where the Rust installer puts cargo, for shells that were started before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Maturin is called by backend/mpmc_queue_build.py, and takes that for another one.
+export MATURIN_NO_MISSING_BUILD_BACKEND_WARNING := 1
 
 python := $(VENV)/bin/python
 # What the interpreter calls its extension modules (.cpython-314t-x86_64-linux-gnu.so): an environment, a build directory
@@ -44,7 +46,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
-.PHONY: docs docs-live sdist test-sdist
+.PHONY: docs docs-live sdist test-sdist check-package
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan tsan valgrind mutants audit
 .PHONY: payload-sizes bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
@@ -56,7 +58,7 @@ help:
 	@echo 'make build                build the package in release mode into $(VENV)'
 	@echo 'make test-rust            the engine, without Python'
 	@echo 'make test-python          pytest in $(VENV)'
-	@echo 'make test-types           mypy --strict, pyright strict, and the stub against the binary'
+	@echo 'make test-types           mypy --strict, pyright strict, the stub against the binary, and the snippets as plain programs'
 	@echo 'make test-free-threaded   pytest on a free-threaded interpreter, then again in 4 threads at once'
 	@echo 'make browser              install Chromium from Debian, for the tests of the dashboard'
 	@echo 'make stress               a minute of random interleavings of 8 threads (SECONDS=N) on each interpreter'
@@ -82,6 +84,7 @@ help:
 	@echo 'make docs-live            the same in a browser, made again whenever a page changes'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
 	@echo 'make sdist                the source distribution, in dist/'
+	@echo 'make check-package        twine: whether PyPI takes the metadata and shows the README'
 	@echo 'make test-sdist           unpack it elsewhere, make a wheel of that, install it and run it'
 	@echo 'make clean                remove everything that was built or installed here'
 	@echo
@@ -93,7 +96,7 @@ demo: $(binary)
 
 build: $(binary)
 
-test: test-rust test-python test-types lint docs test-free-threaded
+test: test-rust test-python test-types lint docs check-package test-free-threaded
 	@echo 'All tests passed.'
 
 test-rust: need-rust
@@ -106,6 +109,7 @@ test-types: $(binary) $(groups)
 	$(python) -m mypy
 	$(python) -m pyright
 	$(python) -m mypy.stubtest mpmc_queue --mypy-config-file pyproject.toml
+	$(python) tests/snippets.py
 
 # Without a browser, the tests that need one are skipped.
 browser:
@@ -188,8 +192,9 @@ valgrind: need-rust $(environment)
 mutants: need-rust $(groups)
 	$(python) tests/mutants.py $(MUTANTS_ARGS)
 
-audit: $(tools)/bin/cargo-deny
+audit: $(tools)/bin/cargo-deny $(environment)
 	$< --all-features check
+	$(python) tests/packaging/licenses.py --check
 
 $(tools)/bin/%: | need-rust
 	cargo install --quiet --locked --root $(tools) $*
@@ -238,6 +243,9 @@ wheel: need-rust $(environment)
 
 sdist: need-rust $(environment)
 	$(in_venv) $(VENV)/bin/maturin sdist --out dist
+
+check-package: sdist $(groups)
+	$(python) -m twine check --strict dist/mpmc_queue-$(version).tar.gz
 
 test-sdist: sdist
 	$(python) tests/packaging/from_sdist.py dist/mpmc_queue-$(version).tar.gz

@@ -5,7 +5,7 @@ from typing import Any
 
 import griffe
 
-ARGUMENT = re.compile(r"^(\w+) {2,}(\S.*)$")
+ARGUMENT = re.compile(r"^(\w+(?:, \w+)*) {2,}(\S.*)$")
 
 
 class PlainDocstrings(griffe.Extension):
@@ -31,11 +31,12 @@ def markdown(paragraph: str) -> str:
 
 
 def arguments(paragraph: str) -> str:
-    """`name      what it means, which may go on` in the next line, indented."""
+    """`name      what it means, which may go on` in the next line, indented; also `name, name`."""
     items: list[str] = []
     for line in paragraph.splitlines():
         if found := ARGUMENT.match(line):
-            items.append(f"- `{found[1]}`: {found[2]}")
+            names = ", ".join(f"`{name}`" for name in found[1].split(", "))
+            items.append(f"- {names}: {found[2]}")
         else:
             items[-1] += f" {line.strip()}"
     return "\n".join(items)

@@ -25,6 +25,10 @@ WORK = ROOT / "target" / "mutants"
 TREE = WORK / "tree"
 TABLE = ROOT / "docs" / "mutants.md"
 HEAD = """\
+---
+search: { boost: 0.3 }
+---
+
 # Mutation testing
 
 Written by `make mutants`: each of these small faults was put into the engine by itself (`tests/mutants.toml` has them as

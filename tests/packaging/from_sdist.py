@@ -15,6 +15,8 @@ NEEDED = {
     "Cargo.toml",
     "Cargo.lock",
     "LICENSE",
+    "LICENSES-THIRD-PARTY.txt",
+    "backend/mpmc_queue_build.py",
     "README.md",
     "CHANGELOG.md",
     "pyproject.toml",
@@ -30,6 +32,7 @@ assert mpmc_queue.__version__ == version("mpmc-queue")
 assert mpmc_queue.Queue("q").enqueue("works") == 0
 names = {str(file) for file in files("mpmc-queue")}
 assert {"mpmc_queue/py.typed", "mpmc_queue/_mpmc_queue.pyi"} <= names, names
+assert any(name.endswith("licenses/LICENSES-THIRD-PARTY.txt") for name in names), names
 about = metadata("mpmc-queue")
 assert about["License-Expression"] == "MIT" and about["Summary"] and about.get_payload(), about
 assert about.get_all("Project-URL") and len(about.get_all("Classifier")) > 10, about

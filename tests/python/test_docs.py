@@ -1,6 +1,8 @@
 """The documentation: its snippets run and print what they say, and the tests and names that it mentions exist."""
 
+import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mpmc_queue
-from mpmc_queue import Consumer, ConsumerGroup, ConsumerStats, Event, Message, Queue, QueueStats
+from mpmc_queue import Consumer, ConsumerGroup, ConsumerStats, Event, GroupStats, Message, Queue, QueueStats
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
@@ -83,6 +85,53 @@ def test_every_field_of_the_statistics_of_go_has_its_name_here():
         assert all(hasattr(cls, field) for field in fields.split())
 
 
+REFERENCE = {page: text for page, text in PAGES.items() if page.startswith("reference/")}
+
+
 def test_the_reference_has_every_public_name():
-    documented = set(re.findall(r"^::: mpmc_queue\.(\w+)$", PAGES["api.md"], re.MULTILINE))
-    assert documented == set(mpmc_queue.__all__) - {"__version__"}
+    documented = re.findall(r"^::: mpmc_queue\.(\w+)$", "\n".join(REFERENCE.values()), re.MULTILINE)
+    assert sorted(documented) == sorted(set(mpmc_queue.__all__) - {"__version__"})
+
+
+@pytest.mark.parametrize("module", ["dashboard", "jetstream", "logging", "protocols"])
+def test_the_reference_has_every_public_name_of(module):
+    package = ROOT / "python" / "mpmc_queue"
+    file = next(file for file in (package / module / "__init__.py", package / f"{module}.py") if file.is_file())
+    [names] = re.findall(r"^__all__ = (\[[^\]]*\])$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = re.findall(rf"^::: mpmc_queue\.{module}\.(\w+)$", "\n".join(REFERENCE.values()), re.MULTILINE)
+    assert sorted(documented) == sorted(ast.literal_eval(names))
+
+
+def test_each_class_has_a_page_of_its_own():
+    for cls in (Queue, Consumer, ConsumerGroup, Message, Event, QueueStats, ConsumerStats, GroupStats):
+        assert f"::: mpmc_queue.{cls.__name__}\n" in REFERENCE.values()
+
+
+def test_every_page_is_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert set(re.findall(r"[\w/-]+\.md$", menu, re.MULTILINE)) == set(PAGES)
+
+
+def test_the_picture_of_speed_shows_the_figures_of_the_table():
+    """`python docs/speed_picture.py` draws it anew."""
+    drawn = runpy.run_path(str(ROOT / "docs" / "speed_picture.py"))
+    assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["picture"]()
+    figures = drawn["table"]()["`enqueue`"]
+    assert f">{figures[0][1]} mpmc-queue<" in drawn["picture"]()
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda picture: picture.stem)
+def test_every_colour_of_a_diagram_has_one_for_dark_pages(picture):
+    text = picture.read_text(encoding="utf-8")
+    style = re.search(r"<style>@media \(prefers-color-scheme: dark\)\{(.*)\}</style>", text)
+    assert style is not None
+    used = set(re.findall(r' (fill|stroke)="(#\w+)"', text))
+    assert len(used) > 2
+    assert used == set(re.findall(r'\[(fill|stroke)="(#\w+)"\]', style[1]))
+
+
+@pytest.mark.parametrize("word", ["backpressure", "topic", "multiprocessing", "persistence"])
+def test_a_search_for_what_users_ask_finds_a_heading(word):
+    """Search puts pages first that have the word in a heading. It looks for words that begin like this one."""
+    headings = re.findall(r"^## (.*)$", PAGES["troubleshooting.md"], re.MULTILINE)
+    assert [heading for heading in headings if re.search(rf"\b{word}", heading, re.IGNORECASE)]

@@ -13,6 +13,10 @@ pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = "https://mpmc-queue.github.io/mpmc-queue/"
+REPOSITORY = "https://github.com/mpmc-queue/mpmc-queue"
+BLOB, TREE = f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/tree/main/"
+RAW = "https://raw.githubusercontent.com/mpmc-queue/mpmc-queue/main/"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
@@ -44,12 +48,39 @@ def test_the_settings_it_recommends_are_taken(name):
             eval(f"target.{call}", {"target": target})
 
 
-def test_make_demo_and_make_test_are_the_first_commands():
-    assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:2] == ["make demo", "make test"]
+def test_the_first_commands_install_it_show_it_and_test_it():
+    assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:3] == ["pip install mpmc-queue", "make demo", "make test"]
+
+
+def test_links_work_where_the_readme_is_shown_alone():
+    """On PyPI nothing is beside it: each link is absolute, and those into the project lead to what there is."""
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)]*)\)", prose)
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith("https://")] == []
+    docs = [link.removeprefix(DOCS) for link in links if link.startswith(DOCS)]
+    files = [link.removeprefix(place) for link in links for place in (RAW, BLOB, TREE) if link.startswith(place)]
+    pages = [page.strip("/") or "index" for page in docs]
+    assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").is_file()] == []
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    assert len(pages) >= 5
+    assert len(files) >= 5
+
+
+def test_every_row_of_the_comparison_has_a_cell_for_every_queue():
+    section = README.partition("## How it compares")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|.*\|$", section, re.MULTILINE)
+    assert len(rows) >= 12
+    assert {row.count("|") for row in rows} == {11}
+    noted = {int(note) for row in rows for note in re.findall(r"\[(\d)\]", row)}
+    notes = re.findall(r"^(\d)\. ", section, re.MULTILINE)
+    assert [int(note) for note in notes] == sorted(noted)
 
 
 def test_every_make_target_it_names_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for name in ("README.md", "CONTRIBUTING.md"):
+    workflows = [str(file.relative_to(ROOT)) for file in (ROOT / ".github").rglob("*.[ym]*")]
+    assert len(workflows) >= 6
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", *workflows):
         for target in re.findall(r"\bmake ([a-z-]+)", (ROOT / name).read_text(encoding="utf-8")):
             assert re.search(rf"^(\S+ )*{target}( \S+)*:", makefile, re.MULTILINE), f"{name} names `make {target}`"
