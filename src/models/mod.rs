@@ -23,6 +23,7 @@ mod enqueuing;
 mod grouped;
 mod leasing;
 mod parts;
+mod topics;
 mod waiting;
 
 type Queue = crate::Queue<Letter>;

@@ -1,0 +1,110 @@
+//! Topics: what matches wakes, what comes under a topic is read with it, and a new filter counts each message once.
+
+use super::*;
+use crate::{ConsumerOptions, Filters, Lifetime, Topic};
+
+fn topic(text: &str) -> Topic {
+    Topic::new(text).unwrap()
+}
+
+fn enqueue_under(queue: &Queue, text: &str, content: u64) {
+    queue.enqueue_under(&topic(text), Letter::new(content), SIZE, Lifetime::Queue).unwrap();
+}
+
+fn filtered(queue: &Queue, text: &str) -> Consumer {
+    let filters = Some(Filters::new([text]).unwrap());
+    queue.add_consumer_with(&ConsumerOptions { filters, ..ConsumerOptions::default() }).unwrap()
+}
+
+#[test]
+fn a_match_wakes_a_waiting_reader_whatever_comes_beside_it() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = filtered(&queue, "a");
+        let reading = spawn(&reader, |reader| await_one(&reader).unwrap());
+        let other = spawn(&queue, |queue| enqueue_under(&queue, "b", 1));
+        enqueue_under(&queue, "a", 2);
+        assert_eq!(reading.join().unwrap(), 2);
+        other.join().unwrap();
+        queue.check();
+    });
+}
+
+#[test]
+fn two_that_wait_with_one_filter_get_one_of_two_matches_each() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = filtered(&queue, "a");
+        let readings = [(), ()].map(|()| spawn(&reader, |reader| await_one(&reader).unwrap()));
+        enqueue_under(&queue, "a", 1);
+        enqueue(&queue, 2).unwrap();
+        enqueue_under(&queue, "a", 3);
+        let mut contents = readings.map(|reading| reading.join().unwrap());
+        contents.sort_unstable();
+        assert_eq!(contents, [1, 3]);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_reader_without_the_lock_reads_no_message_without_its_topic() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = consumer(&queue);
+        enqueue_all(&queue, 1..=2);
+        assert_eq!(read(&reader), Ok(Some(1)));
+        let producing = spawn(&queue, |queue| enqueue_under(&queue, "a", 3));
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            reader
+                .read_with(1, |delivery| {
+                    seen.push((delivery.payload.content(), delivery.topic.map(|topic| topic.as_str().to_owned())))
+                })
+                .unwrap();
+        }
+        producing.join().unwrap();
+        assert!(seen.starts_with(&[(2, None)]));
+        assert!(seen.len() == 1 || seen[1] == (3, Some("a".to_owned())), "{seen:?}");
+        queue.check();
+    });
+}
+
+#[test]
+fn a_new_filter_counts_what_comes_meanwhile_once() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
+        enqueue_under(&queue, "a", 1);
+        enqueue_under(&queue, "b", 2);
+        let producing = spawn(&queue, |queue| enqueue_under(&queue, "a", 3));
+        let expiring = spawn(&queue, move |queue| {
+            clock.advance(TTL);
+            queue.force_expiration();
+        });
+        let reader = filtered(&queue, "a");
+        producing.join().unwrap();
+        expiring.join().unwrap();
+        let stats = reader.stats().unwrap();
+        assert!(stats.unread + stats.missed <= 2 && stats.unread <= 1, "{stats:?}");
+        queue.check();
+        assert_eq!(drain(&reader).len() as u64, stats.unread);
+    });
+}
+
+#[test]
+fn what_only_a_filter_wants_leaves_once_it_is_read() {
+    explore(|| {
+        let (queue, _) = queue(Options { retention: Retention::Interest, ..untimed() });
+        let readers = ["a", "b"].map(|text| filtered(&queue, text));
+        let producing = spawn(&queue, |queue| {
+            enqueue_under(&queue, "b", 1);
+            enqueue_under(&queue, "c", 2);
+        });
+        let reading = spawn(&readers[1], |reader| await_one(&reader).unwrap());
+        enqueue_under(&queue, "a", 3);
+        assert_eq!(await_one(&readers[0]), Ok(3));
+        assert_eq!(reading.join().unwrap(), 1);
+        producing.join().unwrap();
+        assert_eq!(queue.len(), 0);
+        queue.check();
+    });
+}
