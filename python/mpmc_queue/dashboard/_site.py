@@ -10,14 +10,14 @@ from mpmc_queue.dashboard import _peek
 from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback, is_of_proxy
 from mpmc_queue.dashboard._feed import Feed
 
+SCRIPTS: Final = (
+    "page", "charts", "elements", "messages", "queues", "readers", "roving", "state", "stream", "tables", "words"
+)  # fmt: skip
 FILES: Final = {
     "": ("page.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
-    "page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
-    "elements.js": ("elements.js", "text/javascript; charset=utf-8"),
-    "words.js": ("words.js", "text/javascript; charset=utf-8"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
 }
 """The page, by path: the same for everybody, and nothing in it is secret."""
 POLICY: Final = (
