@@ -110,6 +110,7 @@ def _bench(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         json_file=options.json_file,
         plot_file=options.plot_file,
+        limits=options.limits,
         out=sys.stdout,
     )
 
@@ -156,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--seconds", type=_seconds, metavar="N", help="rounds for so long instead")
     bench.add_argument("--json", dest="json_file", metavar="FILE", help="write the figures to a file")
     bench.add_argument("--plot", dest="plot_file", metavar="FILE", help="draw the ratios, a PNG (needs matplotlib)")
+    bench.add_argument(
+        "--limits", action="store_true", help="show the limits that developers of mpmc_queue hold figures against"
+    )
     bench.set_defaults(run=_bench)
     return parser
 
