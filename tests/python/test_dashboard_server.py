@@ -201,6 +201,7 @@ def test_who_asks_for_nothing_is_given_up_without_a_word(server, monkeypatch):
         assert raw.rest() == b""
 
 
+@pytest.mark.thread_unsafe(reason="takes all connections of the server")
 def test_connections_that_wait_keep_nobody_out(server):
     waiting = [Raw(server, b"GET / HTTP/1.1\r\nX: ") for _ in range(300)]
     try:
@@ -212,6 +213,7 @@ def test_connections_that_wait_keep_nobody_out(server):
             each.__exit__()
 
 
+@pytest.mark.thread_unsafe(reason="takes all connections of the server")
 def test_who_has_waited_longest_makes_room(server):
     with Raw(server, ASK) as first:
         assert first.answer()[0] == 200  # kept, and waiting from now on
@@ -224,7 +226,7 @@ def test_who_has_waited_longest_makes_room(server):
                 each.__exit__()
 
 
-@pytest.mark.thread_unsafe(reason="128 threads")
+@pytest.mark.thread_unsafe(reason="takes all connections of the server")
 def test_streams_beyond_the_limit_are_told_so(server):
     stream = b"GET /api/events HTTP/1.1\r\n" + HOST + b"\r\n"
     streams = [Raw(server, stream) for _ in range(_connections.MOST_CONNECTIONS)]
@@ -245,6 +247,7 @@ def test_streams_beyond_the_limit_are_told_so(server):
             each.__exit__()
 
 
+@pytest.mark.thread_unsafe(reason="measures how long requests take")
 def test_requests_on_a_kept_connection_do_not_wait_for_each_other(server):
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
     connection.connect()
@@ -255,7 +258,8 @@ def test_requests_on_a_kept_connection_do_not_wait_for_each_other(server):
             connection.request("GET", "/page.css")
             assert connection.getresponse().read()
             taken.append(time.perf_counter() - start)
-        (served,) = [each.stream for each in server._http._connections.values()]
+        here = connection.sock.getsockname()
+        (served,) = [stream for stream in server._http._connections if stream.getpeername() == here]
         assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
     finally:
         connection.close()
