@@ -253,6 +253,17 @@ def test_payloads_are_shown_as_text_cut_short(make_queue, dashboard):
     assert all(len(text) <= 1000 for text in texts)
 
 
+def test_one_message_is_shown_with_its_whole_payload(make_queue, dashboard):
+    queue = make_queue(max_bytes=1 << 24)
+    payload = {"lines": [f"line {n}" for n in range(1000)]}
+    queue.enqueue_batch([payload, Failing(), "x" * 200_000])
+    server = dashboard(queue, show_payloads=True)
+    assert ask(server, "api/message?queue=0&seq=0")["payload"] == repr(payload)
+    assert ask(server, "api/message?queue=0&seq=1")["payload"] == "<its repr raised RuntimeError>"
+    cut = ask(server, "api/message?queue=0&seq=2")["payload"]
+    assert (len(cut), cut[:3], cut[-2:]) == (100_000, "'xx", "x…")
+
+
 def test_pages_of_messages(make_queue, dashboard):
     queue = make_queue()
     queue.enqueue_batch(range(120))

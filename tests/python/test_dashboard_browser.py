@@ -88,6 +88,7 @@ def test_markup_shows_as_text(make_queue, dashboard, tab):
     shown.page.click("#messages tbody tr")
     assert shown.page.locator("#messages td.payload").text_content() == MARKUP
     assert shown.page.locator("#messages td.type").text_content() == f"{__name__}.{MARKUP}"
+    expect(shown.page.locator("#payload")).to_have_text(MARKUP)
     expect(shown.page.locator("#trail li").nth(2)).to_contain_text(f"read by {MARKUP}member ({MARKUP}group)")
     assert shown.page.locator("main img, main script").count() == 0
     assert shown.page.title() == "mpmc_queue"
@@ -106,6 +107,7 @@ def test_messages_can_be_looked_at(make_queue, dashboard, tab):
     shown.is_told("#messages tbody td.number", "0")
     shown.page.click("#messages tbody tr")
     shown.is_told("#trail h3", "Audit trail of 0")
+    expect(shown.page.locator("#payload")).to_be_hidden()
     shown.is_told("#trail li", re.compile("enqueued$"), 0)
     shown.is_told("#trail li", re.compile("read by billing$"), 1)
     shown.page.click("#newer")

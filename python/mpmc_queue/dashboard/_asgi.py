@@ -135,7 +135,11 @@ class App:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(settle, response, problem)
 
-        threading.Thread(target=run, name="mpmc-dashboard-answer", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="mpmc-dashboard-answer", daemon=True).start()
+        except BaseException:
+            threads.release()
+            raise
         return await answered
 
     async def _stream(self, receive: Receive, send: Send) -> None:

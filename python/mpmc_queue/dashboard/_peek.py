@@ -4,7 +4,7 @@ import time
 from typing import Any, Final
 
 from mpmc_queue import Message, Queue
-from mpmc_queue.dashboard._reprs import class_of, texts_of
+from mpmc_queue.dashboard._reprs import class_of, texts_of, whole_of
 
 PAGE: Final = 50
 """Messages shown at once."""
@@ -23,12 +23,12 @@ def messages(queue: Queue[Any], start: int | None, show_payloads: bool) -> dict[
         "next_seq": stats.next_seq,
         "start": start,
         "shows_payloads": show_payloads,
-        "messages": _rows(found, show_payloads),
+        "messages": _rows(found, show_payloads=show_payloads),
     }
 
 
 def message(queue: Queue[Any], seq: int, show_payloads: bool) -> dict[str, object] | None:
-    """A message with its audit trail; None when it is not held."""
+    """A message with its audit trail and its whole payload; None when it is not held."""
     found = queue._look(seq, 1)
     if not found or found[0].seq != seq:
         return None
@@ -47,10 +47,11 @@ def message(queue: Queue[Any], seq: int, show_payloads: bool) -> dict[str, objec
             }
         )
     left_out = max(0, len(reads) - TRAIL)
-    return _rows(found, show_payloads)[0] | {"events": trail, "left_out": left_out}
+    row = _rows(found, show_payloads=False)[0] | {"events": trail, "left_out": left_out}
+    return row | {"payload": whole_of(found[0].payload)} if show_payloads else row
 
 
-def _rows(found: list[Message[Any]], show_payloads: bool) -> list[dict[str, object]]:
+def _rows(found: list[Message[Any]], *, show_payloads: bool) -> list[dict[str, object]]:
     now = time.time_ns()
     rows: list[dict[str, object]] = [
         {

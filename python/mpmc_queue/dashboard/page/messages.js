@@ -76,6 +76,8 @@ async function showTrail(seq) {
     line(`${at}  ${who}`);
   }
   if (message && message.events.length === 1) line("nobody there now has read it, or reads leave no records", "zero");
+  $("payload").hidden = message?.payload === undefined;
+  write($("payload"), message?.payload ?? "");
   show();
 }
 
