@@ -97,7 +97,7 @@ def test_expiry_that_nobody_missed_is_no_trouble(make_queue, dashboard, tab):
 
 def test_the_summary_counts_troubles_and_shows_only_those(troubled, tab):
     shown = tab().open(troubled.url)
-    shown.is_told("#summary button[data-kind=missing]", "1 missing")
+    shown.is_told("#summary button[data-kind=missing]", "1 missing messages")
     shown.is_told("#summary button[data-kind=full]", "1 full")
     shown.is_told("#totals", re.compile(r"^4 queues, 3 consumers, "))
     assert names(shown) == ["calm", "missing messages", "full up", "tap"]

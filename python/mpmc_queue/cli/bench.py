@@ -54,6 +54,8 @@ WITH_FIGURES: Final = 90
 """Columns of a table with nanoseconds."""
 ONE_LINE: Final = 66
 """Columns of a table without."""
+SAME: Final = 0.05
+"""How far a ratio may be from 1 to be called the same: another run may say as much the other way round."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
 
@@ -229,7 +231,7 @@ def show(results: Sequence[Result], out: TextIO, *, limits: bool) -> None:
         print("\nCompared with what one would use instead:", file=out)
     for result in results:
         case = result.case
-        verdict = f"{compared(result.ratio)} than {case.peer}"
+        verdict = compared(result.ratio, case.peer)
         if width >= WITH_FIGURES:
             print(f"{case.name:27}{result.ns:10,.1f}{result.peer_ns:11,.1f}   {verdict}", file=out)
         elif width >= ONE_LINE:
@@ -239,9 +241,11 @@ def show(results: Sequence[Result], out: TextIO, *, limits: bool) -> None:
     out.flush()
 
 
-def compared(ratio: float) -> str:
-    """Our cost against a peer's, in words of one length."""
-    return f"{ratio:5.1f}x slower" if ratio > 1 else f"{1 / ratio:5.1f}x faster"
+def compared(ratio: float, peer: str) -> str:
+    """Our cost against a peer's, in words."""
+    if abs(ratio - 1) <= SAME:
+        return f"  as fast as {peer}"
+    return f"{ratio:5.1f}x slower than {peer}" if ratio > 1 else f"{1 / ratio:5.1f}x faster than {peer}"
 
 
 def show_limits(results: Sequence[Result], out: TextIO) -> None:

@@ -15,6 +15,7 @@ const isFull = (queue) => queue.rejected_rate > 0 || (share(queue) >= 0.98 && qu
 const isMissing = (queue) => queue.missed_ago !== null && queue.missed_ago < RECENT;
 const isStalled = (queue) => queue.stalled > 0;
 const kinds = { full: isFull, missing: isMissing, stalled: isStalled };
+const words = { full: "full", missing: "missing messages", stalled: "stalled" };
 
 const figure = (key, label, text, level, hint) => ({ key, label, kind: "number", text, level, hint });
 const total = (key, label, level, hint) => figure(key, label, (queue) => count(queue[key]),
@@ -122,7 +123,7 @@ function showSummary(queues) {
     `${rate(sum("enqueued_rate"))} in, ${rate(sum("delivered_rate"))} out`);
   for (const button of document.querySelectorAll("#summary button")) {
     const number = queues.filter(kinds[button.dataset.kind]).length;
-    write(button, `${count(number)} ${button.dataset.kind}`);
+    write(button, `${count(number)} ${words[button.dataset.kind]}`);
     mark(button, "data-level", number ? button.dataset.kind === "missing" ? "bad" : "warn" : "none");
     button.disabled = !number && button.getAttribute("aria-pressed") !== "true";
   }
