@@ -35,20 +35,20 @@ def main() -> int:
     lone = memory.resident(options.held)  # first, while the process is young
     figures.show(lone)
     results = bench.measure(bench.cases(), range(options.rounds))
-    bench.show(results, sys.stdout)
+    bench.show(results, sys.stdout, limits=True)
     beside = bench.measure(peers.cases(), range(options.rounds))
     peers.show(beside)
 
     grown = growth.Growth(options.held)
     compared = bench.measure([*grown.cases(), *threads.cases()], range(options.rounds))
-    bench.show(compared, sys.stdout)
+    bench.show(compared, sys.stdout, limits=True)
     more = grown.figures()
     del grown
     more += memory.pause(options.held) + threads.figures(max(1, options.rounds // 10))
     figures.show(more)
 
-    document = bench.document([*results, *compared])
-    document["beside"] = bench.document(beside)["cases"]
+    document = bench.document([*results, *compared], limits=True)
+    document["beside"] = bench.document(beside, limits=False)["cases"]
     document["figures"] = figures.document([*lone, *more])
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import queue
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -67,12 +66,6 @@ def _cell(result: Result | None, form: str) -> str:
 # The peers, unbounded.
 
 
-def standard_queue() -> Ends:
-    """The one most people reach for."""
-    peer: queue.Queue[Any] = queue.Queue()
-    return Ends(peer.put, peer.get)
-
-
 def plain_deque() -> Ends:
     """No waiting, no limit: the floor."""
     peer: deque[Any] = deque()
@@ -106,7 +99,7 @@ def culsans_sync() -> Ends:
 
 BLOCKING: Final[dict[str, Callable[[], Ends]]] = {
     "SimpleQueue": rounds.simple,
-    "queue.Queue": standard_queue,
+    "queue.Queue": rounds.standard_queue,
     "janus": janus_sync,
     "culsans": culsans_sync,
 }

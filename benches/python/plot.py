@@ -16,7 +16,7 @@ def draw_all(results: Sequence[Result], beside: Sequence[Result], folder: Path, 
     """Draws both pictures and returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
     ratios, peers = folder / f"bench-ratios-{tag}.png", folder / f"bench-peers-{tag}.png"
-    draw(results, str(ratios), interpreter())
+    draw(results, str(ratios), interpreter(), limits=True)
     draw_peers(beside, peers)
     return [ratios, peers]
 

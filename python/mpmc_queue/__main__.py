@@ -32,11 +32,13 @@ installed: pip install mpmc-queue[cli]), and one line a second elsewhere. At
 the end the books are checked: enqueued = read + missed + unread, for each.
 
 With --web it opens the live dashboard in your browser, and runs until Ctrl-C.
+--host and --port say where; others than this machine need the token that stands
+in the address that is printed.
 """
 
 EXIT_CODES = """\
 exit code: 0 when the books balance, 1 when they do not, 2 when the server or
-nats-py is not there, 130 after Ctrl-C
+nats-py is not there or the port of --web is in use, 130 after Ctrl-C
 """
 
 BENCH = """\
@@ -71,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    if not options.web and (options.host is not None or options.port is not None):
+        print("--host and --port say where --web listens: pass --web, too", file=sys.stderr)
+        return 2
     if options.nats is not None:
         if options.web:
             print("--web shows a queue of this process: it does not go with --nats", file=sys.stderr)
@@ -87,7 +92,13 @@ def _demo(options: argparse.Namespace) -> int:
 
     seconds = options.seconds or (math.inf if options.web else 6.0)
     return run(
-        seconds=seconds, producers=options.producers, consumers=options.consumers, web=options.web, out=sys.stdout
+        seconds=seconds,
+        producers=options.producers,
+        consumers=options.consumers,
+        web=options.web,
+        host="127.0.0.1" if options.host is None else options.host,
+        port=options.port or 0,
+        out=sys.stdout,
     )
 
 
@@ -99,6 +110,7 @@ def _bench(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         json_file=options.json_file,
         plot_file=options.plot_file,
+        limits=options.limits,
         out=sys.stdout,
     )
 
@@ -127,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--producers", type=_count, default=2, metavar="N", help="threads that enqueue (default: 2)")
     demo.add_argument("--consumers", type=_count, default=3, metavar="N", help="threads that read (default: 3)")
     demo.add_argument("--web", action="store_true", help="show the dashboard in the browser, too")
+    demo.add_argument("--host", metavar="ADDRESS", help="where --web listens (default: 127.0.0.1)")
+    demo.add_argument("--port", type=_port, metavar="N", help="at which port (default: one that is free)")
     demo.add_argument(
         "--nats", metavar="URL", help="over NATS JetStream, on the server there (needs mpmc-queue[jetstream])"
     )
@@ -143,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--seconds", type=_seconds, metavar="N", help="rounds for so long instead")
     bench.add_argument("--json", dest="json_file", metavar="FILE", help="write the figures to a file")
     bench.add_argument("--plot", dest="plot_file", metavar="FILE", help="draw the ratios, a PNG (needs matplotlib)")
+    bench.add_argument(
+        "--limits", action="store_true", help="show the limits that developers of mpmc_queue hold figures against"
+    )
     bench.set_defaults(run=_bench)
     return parser
 
@@ -159,6 +176,10 @@ def _seconds(text: str) -> float:
 
 def _count(text: str) -> int:
     return _number(text, 100)
+
+
+def _port(text: str) -> int:
+    return _number(text, 65_535)
 
 
 def _rounds(text: str) -> int:

@@ -57,6 +57,11 @@ def figures(queue: Queue[Any]) -> Figures:
     return Figures(stats, oldest, consumers, groups, [Departed(*each) for each in departed])
 
 
+def lifetime(queue: Queue[Any]) -> float | None:
+    """Seconds that its messages live, unless told otherwise; None: they do not expire, or not now."""
+    return queue.ttl if queue.expiration_enabled else None
+
+
 class Watched(Locked):
     """Queues in the order they were added, held weakly: one that nobody else holds any more is watched no more."""
 

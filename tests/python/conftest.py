@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from browsing import FAST, Tab, launched
 from helpers import PATIENCE
 from mpmc_queue import Queue
 
@@ -80,3 +81,40 @@ def make_queue(run_thread: Callable[..., Worker]) -> Iterator[Callable[..., Queu
     yield make
     for queue in queues:
         queue.close(immediate=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Callable[..., Tab]]:
+    """tab(**arguments of new_page) -> Tab; no page may have errors that the test does not expect."""
+    tabs: list[Tab] = []
+
+    def make(**arguments: Any) -> Tab:
+        tabs.append(Tab(browser.new_page(**arguments)))
+        return tabs[-1]
+
+    yield make
+    for each in tabs:
+        each.page.close()
+        assert each.errors == []
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Callable[..., Any]]:
+    """dashboard(queues, **arguments of serve) -> Server"""
+    from mpmc_queue.dashboard import serve
+
+    servers: list[Any] = []
+
+    def start(queues: Any, **arguments: Any) -> Any:
+        servers.append(serve(queues, **({"interval": FAST} | arguments)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 LIMITS = {
     "enqueue": 2.2,
     "get_nowait": 1.5,
+    "put": None,
+    "get": None,
     "read": 2.7,
     "enqueue_batch(1000)": 0.35,
     "get_batch(1000)": 0.25,
@@ -32,6 +35,7 @@ LIMITS = {
     "wake-up (median)": 1.2,
     "aread": 1.0,
 }
+VERDICT = r"(?:\d+\.\dx (?:slower|faster) than|as fast as)"
 FIGURES = ("ns", "peer_ns", "ratio")
 
 
@@ -58,11 +62,47 @@ def test_bench_reports_every_case(tmp_path):
     for case in cases:
         assert all(case[figure] > 0 for figure in FIGURES), case
         assert any(line.startswith(case["name"]) and case["peer"] in line for line in result.stdout.splitlines())
-    assert {case["name"]: case["limit"] for case in cases}.items() >= LIMITS.items()
+    words = re.compile(rf"\d[,.\d]* +\d[,.\d]* +{VERDICT} \S")
+    assert len(words.findall(result.stdout)) == len(cases)
     assert document["python"] in result.stdout
     assert all(scale["value"] > 0 and scale["name"] in result.stdout for scale in document["scaling"])
     assert bool(document["scaling"]) != bench.has_gil()
     assert 0 < document["bytes_per_message"] * 1000 < _mpmc_queue.DEFAULT_MAX_BYTES
+
+
+def test_limits_are_for_developers(tmp_path):
+    """What we hold ourselves to is no figure for users."""
+    assert {case.name: case.limit for case in bench.cases()}.items() >= LIMITS.items()
+    file = tmp_path / "figures.json"
+    for_users = run("-m", "mpmc_queue", "bench", "--rounds", "1", "--json", str(file))
+    assert for_users.returncode == 0
+    assert not re.search(r"limit|over\b", for_users.stdout)
+    assert "limit" not in file.read_text()
+    for_developers = run("-m", "mpmc_queue", "bench", "--rounds", "1", "--limits", "--json", str(file))
+    assert re.search(r"ratio +limit$", for_developers.stdout, re.MULTILINE)
+    found = {case["name"]: case["limit"] for case in json.loads(file.read_text())["cases"]}
+    assert found.items() >= LIMITS.items()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("columns", [100, 70, 40])
+def test_every_width_says_what_it_is_compared_with(columns):
+    from test_demo import on_a_terminal
+
+    text = on_a_terminal([sys.executable, "-m", "mpmc_queue", "bench", "--rounds", "1"], columns).replace("\r", "")
+    table = text.partition("instead")[2].partition("1000 messages")[0]
+    assert len(re.findall(rf" {VERDICT} \w", text)) == len(bench.cases())
+    assert any("SimpleQueue.put" in line for line in table.splitlines())
+    assert max(map(len, table.splitlines()[1:])) <= columns
+    assert ("ns per message" in text) == (columns == 100)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [(2.0, "2.0x slower than theirs"), (0.25, "4.0x faster than theirs"), (1.04, "as fast as theirs")],
+)
+def test_a_ratio_in_words(ratio, words):
+    assert bench.compared(ratio, "theirs").strip() == words
 
 
 def test_the_long_version_runs(tmp_path):
@@ -105,7 +145,7 @@ def test_a_plot_is_a_png(tmp_path):
     pytest.importorskip("matplotlib")
     script = (
         "import sys; from mpmc_queue.cli.bench import Case, Result; from mpmc_queue.cli.bench_plot import draw;"
-        "case = Case('ours', float, 'theirs', float, 2.0); draw([Result(case, 30.0, 20.0)], sys.argv[1], 'title')"
+        "case = Case('ours', float, 'theirs', float, 2.0); draw([Result(case, 30.0, 20.0)], sys.argv[1], 'title', limits=True)"
     )
     file = tmp_path / "plot.png"
     result = run("-c", script, str(file))
@@ -157,7 +197,7 @@ def test_the_garbage_collector_is_off_while_it_measures_and_as_before_after_that
 @pytest.mark.parametrize(("limit", "over"), [(1.4, True), (1.5, False), (None, False)])
 def test_figures_over_their_limit_are_marked(limit, over):
     out = io.StringIO()
-    bench.show(bench.measure([case(limit)], range(1)), out)
+    bench.show(bench.measure([case(limit)], range(1)), out, limits=True)
     assert out.getvalue().endswith("over\n") == over
 
 

@@ -1,93 +1,22 @@
-"""The dashboard as a client sees it that is no browser: what it says, whom it lets in, what it costs."""
+"""The dashboard as a client sees it that is no browser: what it says, and what it costs."""
 
 import doctest
 import gc
-import http.client
 import json
 import socket
 import threading
-import time
-import urllib.request
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from dashboards import Snapshot, ask, first, request, snapshots, unfolded, until
 from harness import acking_group, eventually
-from helpers import PATIENCE
+from helpers import PATIENCE, expire_all
 from mpmc_queue import Queue, QueueFullError
-from mpmc_queue.dashboard import Server, _asgi, _server, serve
-from mpmc_queue.dashboard._access import is_for_loopback, is_loopback
+from mpmc_queue.dashboard import _asgi, _sample, _server, serve
 
 FAST = 0.05  # seconds between samples
-TOKEN = "a-token-of-the-tests"
-MARKUP = "<img src=x onerror=alert(1)>"
-
-Snapshot = dict[str, Any]
-
-
-@pytest.fixture
-def dashboard() -> Iterator[Callable[..., Server]]:
-    """dashboard(queues, **arguments of serve) -> Server"""
-    servers: list[Server] = []
-
-    def start(queues: Any, **arguments: Any) -> Server:
-        servers.append(serve(queues, **({"interval": FAST} | arguments)))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-def request(server: Server, path: str = "", method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
-    """Status, headers and body of an answer."""
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
-    try:
-        connection.request(method, f"/{path}", headers=headers)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        connection.close()
-
-
-def ask(server: Server, path: str, **headers: str) -> Any:
-    status, _, body = request(server, path, **headers)
-    assert status == 200, body
-    return json.loads(body)
-
-
-@contextmanager
-def snapshots(server: Server, **headers: str) -> Iterator[Iterator[Snapshot]]:
-    """The stream's snapshots, with rows as dicts."""
-    asked = urllib.request.Request(f"{server.url}api/events", headers=headers)
-    with urllib.request.urlopen(asked, timeout=PATIENCE) as response:
-        assert response.headers["Content-Type"] == "text/event-stream"
-        yield (unfolded(json.loads(line[6:])) for line in response if line.startswith(b"data: "))
-
-
-def unfolded(snapshot: Snapshot) -> Snapshot:
-    for kind in ("queue", "reader"):
-        fields = snapshot[f"{kind}_fields"]
-        snapshot[f"{kind}s"] = [dict(zip(fields, row, strict=True)) for row in snapshot[f"{kind}s"]]
-    return snapshot
-
-
-def first(server: Server) -> Snapshot:
-    """The first snapshot of a sample that was taken after this call."""
-    called = time.time()
-    with snapshots(server) as stream:
-        return until(stream, lambda snapshot: snapshot["time"] >= called)
-
-
-def until(stream: Iterator[Snapshot], condition: Callable[[Snapshot], Any]) -> Snapshot:
-    """The first snapshot of which it is true."""
-    for _, snapshot in zip(range(200), stream, strict=False):
-        if condition(snapshot):
-            return snapshot
-    raise AssertionError("it never came true")
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -147,6 +76,71 @@ def test_rates_are_those_between_two_samples(make_queue, dashboard):
         assert fast["readers"][0]["read_rate"] > 50
         calm = until(stream, lambda snapshot: snapshot["queues"][0]["enqueued_rate"] == 0)
         assert calm["readers"][0]["read_rate"] == 0
+
+
+def test_a_snapshot_tells_what_readers_missed_and_when(make_queue, dashboard):
+    queue = make_queue()
+    leaver, stayer = queue.add_consumer(), queue.add_consumer()
+    group = queue.add_group("g")
+    group.add_consumer("member")
+    with snapshots(dashboard(queue)) as stream:
+        row = next(stream)["queues"][0]
+        assert (row["missed"], row["missed_ago"]) == (0, None)
+        queue.enqueue_batch("ab")
+        leaver.get()
+        expire_all(queue)
+        # Of two messages the first misses one, the second and the group both; what a member misses, its group does.
+        missed = until(stream, lambda snapshot: snapshot["queues"][0]["missed"] == 5)["queues"][0]
+        assert (missed["missed_ago"], missed["missed_rate"] > 0) == (0, True)
+        leaver.close()
+        later = until(stream, lambda snapshot: snapshot["queues"][0]["missed_ago"] > 0)["queues"][0]
+        assert (later["missed"], later["missed_rate"]) == (5, 0)
+    assert stayer.missed_count == group.missed_count == 2
+
+
+def test_the_history_charts_what_was_missed(make_queue, dashboard):
+    queue = make_queue()
+    queue.add_consumer()
+    server = dashboard(queue)
+    eventually(lambda: ask(server, "api/history?queue=0")["points"])
+    queue.enqueue_batch("abc")
+    expire_all(queue)
+
+    def missed() -> list[float]:
+        answer = ask(server, "api/history?queue=0")
+        at = answer["fields"].index("missed")
+        return [point[at] for point in answer["points"]]
+
+    eventually(lambda: any(missed()))
+    assert max(missed()) > 3 / 10  # per second
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_reader_is_stalled_when_it_has_something_to_read_and_does_not(make_queue, dashboard, monkeypatch, is_closed):
+    monkeypatch.setattr(_sample, "STALLED", 0.2)
+    queue = make_queue()
+    stalled, reading = queue.add_consumer("stalled"), queue.add_consumer("reading")
+    member = queue.add_group("group").add_consumer("member")
+    queue.enqueue_batch("abc")
+    if is_closed:
+        queue.close()
+    with snapshots(dashboard(queue)) as stream:
+
+        def names(snapshot: Snapshot) -> set[str]:
+            return {reader["name"] for reader in snapshot["readers"] if reader["stalled"]}
+
+        assert names(next(stream)) == set()
+        found = until(stream, lambda snapshot: names(snapshot) == {"stalled", "reading", "group"})
+        assert found["queues"][0]["stalled"] == 3
+        reading.read()  # it is not done, but at work
+        member.read()
+        until(stream, lambda snapshot: names(snapshot) == {"stalled"})
+        stalled.read_batch(3)
+        reading.read_batch(3)
+        member.read_batch(3)
+        until(stream, lambda snapshot: names(snapshot) == set())
+        until(stream, lambda snapshot: snapshot["readers"][1]["idle"] > 0.2)
+        assert names(next(stream)) == set()
 
 
 def test_a_reader_that_leaves_makes_no_rate_negative(make_queue, dashboard):
@@ -259,6 +253,17 @@ def test_payloads_are_shown_as_text_cut_short(make_queue, dashboard):
     assert all(len(text) <= 1000 for text in texts)
 
 
+def test_one_message_is_shown_with_its_whole_payload(make_queue, dashboard):
+    queue = make_queue(max_bytes=1 << 24)
+    payload = {"lines": [f"line {n}" for n in range(1000)]}
+    queue.enqueue_batch([payload, Failing(), "x" * 200_000])
+    server = dashboard(queue, show_payloads=True)
+    assert ask(server, "api/message?queue=0&seq=0")["payload"] == repr(payload)
+    assert ask(server, "api/message?queue=0&seq=1")["payload"] == "<its repr raised RuntimeError>"
+    cut = ask(server, "api/message?queue=0&seq=2")["payload"]
+    assert (len(cut), cut[:3], cut[-2:]) == (100_000, "'xx", "x…")
+
+
 def test_pages_of_messages(make_queue, dashboard):
     queue = make_queue()
     queue.enqueue_batch(range(120))
@@ -313,166 +318,6 @@ def test_looking_leaves_no_trace(make_queue, dashboard, retention):
     reader.read_batch(2)
     assert queue.join(timeout=0)
     assert len(queue) == (0 if retention == "interest" else 2)
-
-
-# --- who may look -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "path", ["api/events", "api/history?queue=0", "api/messages?queue=0", "api/message?queue=0&seq=0"]
-)
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Authorization": "Bearer wrong-token-of-the-tests"}, {"Authorization": TOKEN}, {"Authorization": "Bearer "},
-     {"Authorization": f"Bearer {TOKEN}é"}, {"Authorization": f"Basic {TOKEN}"}],
-)  # fmt: skip
-def test_without_the_token_nothing_is_told(make_queue, dashboard, path, headers):
-    server = dashboard(make_queue("a name"), token=TOKEN)
-    status, answer, body = request(server, path, **headers)
-    assert (status, body) == (401, b"It takes a token")
-    assert answer["WWW-Authenticate"].startswith("Bearer")
-
-
-def test_a_token_in_the_query_is_not_taken(make_queue, dashboard):
-    # It would stand in logs.
-    assert request(dashboard(make_queue(), token=TOKEN), f"api/history?queue=0&token={TOKEN}")[0] == 401
-
-
-def test_with_the_token_everything_is_told(make_queue, dashboard):
-    server = dashboard(make_queue(), token=TOKEN)
-    assert ask(server, "api/messages?queue=0", Authorization=f"Bearer {TOKEN}")["messages"] == []
-    with snapshots(server, Authorization=f"bearer {TOKEN}") as stream:
-        assert next(stream)["queues"]
-
-
-def test_an_address_that_others_reach_gets_a_token(make_queue, dashboard):
-    server = dashboard(make_queue(), host="0.0.0.0")
-    assert server.token is not None
-    assert len(server.token) >= 32
-    assert server.url == f"http://127.0.0.1:{server.port}/"
-    assert server.login_url == f"{server.url}#token={server.token}"
-    assert request(server, "api/messages?queue=0")[0] == 401
-    assert dashboard(make_queue(), host="0.0.0.0").token != server.token
-
-
-def test_a_token_is_neither_in_the_repr_nor_in_the_address(make_queue, dashboard):
-    server = dashboard(make_queue(), token=TOKEN)
-    assert TOKEN not in repr(server)
-    assert TOKEN not in server.url
-
-
-def test_nothing_is_printed(make_queue, dashboard, capfd):
-    server = dashboard(make_queue(), token=TOKEN)
-    request(server, f"?token={TOKEN}")
-    request(server, "nowhere", Authorization=f"Bearer {TOKEN}")
-    with socket.create_connection((server.host, server.port), timeout=PATIENCE) as raw:
-        raw.sendall(b"nonsense\r\n\r\n")
-        while raw.recv(4096):
-            pass
-    server.close()
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_foreign_name_that_points_here_is_refused(make_queue, dashboard):
-    server = dashboard(make_queue())
-    for path in ("", "api/messages?queue=0"):
-        assert request(server, path, Host="evil.example")[0] == 421
-        assert request(server, path, Host="127.0.0.1.evil.example:80")[0] == 421
-    for host in ("localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:80"):
-        assert request(server, "", Host=host)[0] == 200
-
-
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via", "Forwarded"])
-def test_a_proxy_on_this_machine_is_not_this_machine(make_queue, dashboard, header):
-    assert request(dashboard(make_queue()), "", **{header: "127.0.0.1"})[0] == 403
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_it_only_looks(make_queue, dashboard, method):
-    status, headers, _ = request(dashboard(make_queue()), "api/messages?queue=0", method)
-    assert (status, headers["Allow"]) == (405, "GET, HEAD")
-
-
-def test_head_has_no_body(make_queue, dashboard):
-    server = dashboard(make_queue())
-    for path in ("", "api/events", "api/messages?queue=0"):
-        status, _, body = request(server, path, "HEAD")
-        assert (status, body) == (200, b"")
-
-
-@pytest.mark.parametrize("path", ["", "page.js", "page.css", "nowhere", "api/messages?queue=0", "api/nowhere"])
-def test_every_answer_has_the_policy(make_queue, dashboard, path):
-    _, headers, _ = request(dashboard(make_queue()), path)
-    policy = headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Cache-Control"] == "no-store"
-    assert headers["Access-Control-Allow-Origin"] is None
-
-
-def test_the_page_needs_nothing_from_elsewhere(make_queue, dashboard):
-    server = dashboard(make_queue())
-    for path in ("", "page.css", "page.js", "charts.js", "elements.js", "words.js"):
-        text = request(server, path)[2].decode()
-        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
-        assert "https://" not in text
-        assert "innerHTML" not in text
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [("nowhere", 404), ("../page.js", 404), ("page/page.js", 404), ("api/", 404), ("api/messages", 404),
-     ("api/messages?queue=7", 404), ("api/message?queue=0&seq=9", 404), ("api/messages?queue=x", 400),
-     ("api/messages?queue=-1", 400), ("api/messages?queue=0&start=9223372036854775808", 400),
-     ("api/messages?queue=" + "9" * 5000, 400), ("api/messages?" + "a=1&" * 50, 400),
-     ("api/messages?queue=%D9%A1", 400)],
-)  # fmt: skip
-def test_bad_requests_are_refused(make_queue, dashboard, path, status):
-    assert request(dashboard(make_queue()), path)[0] == status
-
-
-def test_names_travel_as_they_are(make_queue, dashboard):
-    queue = make_queue(MARKUP)
-    queue.add_consumer("</script>\u2028\n\n")
-    snapshot = first(dashboard(queue))
-    assert snapshot["queues"][0]["name"] == MARKUP
-    assert snapshot["readers"][0]["name"] == "</script>\u2028\n\n"
-
-
-@pytest.mark.parametrize(
-    ("address", "is_here"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("", False),
-     ("10.0.0.1", False), ("::", False), ("localhost.example", False)],
-)  # fmt: skip
-def test_which_addresses_are_this_machine(address, is_here):
-    assert is_loopback(address) == is_here
-    assert is_for_loopback(f"[{address}]:80" if ":" in address else f"{address}:80") == is_here
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "name"),
-    [({"queues": 3}, TypeError, "queues"), ({"queues": [3]}, TypeError, "queue"), ({"host": 3}, TypeError, "host"),
-     ({"port": "80"}, TypeError, "port"), ({"port": True}, TypeError, "port"), ({"port": 65536}, ValueError, "port"),
-     ({"token": b"x" * 20}, TypeError, "token"), ({"token": "short"}, ValueError, "token"),
-     ({"token": "x" * 20 + "\n"}, ValueError, "token"), ({"interval": 0}, ValueError, "interval"),
-     ({"interval": float("nan")}, ValueError, "interval"), ({"interval": True}, TypeError, "interval")],
-)  # fmt: skip
-def test_bad_arguments_are_refused(arguments, error, name):
-    with pytest.raises(error, match=f"^{name} must be"):
-        serve(**({"queues": []} | arguments))
-
-
-def test_an_error_about_a_token_does_not_tell_it():
-    with pytest.raises(ValueError, match="token must be") as caught:
-        serve([], token="hush")
-    assert "hush" not in str(caught.value)
-
-
-def test_a_port_in_use_is_an_error(make_queue, dashboard):
-    port = dashboard(make_queue()).port
-    with pytest.raises(OSError, match="in use"):
-        serve([], port=port)
 
 
 # --- what it costs --------------------------------------------------------------------------------------------------------
@@ -536,19 +381,6 @@ def test_readers_beyond_count_are_left_out_those_who_lag_least_first(make_queue,
     snapshot = first(dashboard(queue))
     assert (len(snapshot["readers"]), snapshot["readers_in_all"]) == (2000, 2010)
     assert {consumer.name for consumer in behind} <= {reader["name"] for reader in snapshot["readers"]}
-
-
-def test_connections_beyond_count_are_refused(make_queue, dashboard):
-    server = dashboard(make_queue())
-    sockets = [socket.create_connection((server.host, server.port), timeout=PATIENCE) for _ in range(129)]
-    try:
-        assert sockets[-1].recv(1) == b""
-        sockets.pop(0).close()
-        eventually(lambda: len(server._http._connections) < 128)
-        assert request(server)[0] == 200
-    finally:
-        for each in sockets:
-            each.close()
 
 
 @pytest.mark.thread_unsafe

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +17,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from harness import eventually
 from helpers import PATIENCE
-from mpmc_queue.dashboard import App, _asgi, app
+from mpmc_queue.dashboard import App, _asgi, _reprs, app
 
 FAST = 0.05
 TOKEN = "a-token-of-the-tests"
@@ -184,6 +187,49 @@ def test_a_browser_that_leaves_ends_its_stream(make_queue):
 
     asyncio.run(main())
     assert dashboard._feed.viewers == 0
+    dashboard.close()
+
+
+@pytest.mark.thread_unsafe(reason="its payloads block threads that all dashboards share")
+def test_a_payload_whose_repr_blocks_does_not_starve_the_application(make_queue, monkeypatch):
+    monkeypatch.setattr(_reprs, "PATIENCE", 0.5)
+    may_return, blocked = threading.Event(), threading.Event()
+
+    class Blocking:
+        def __repr__(self) -> str:
+            blocked.set()
+            may_return.wait()
+            return "back"
+
+    async def work(_: Any) -> PlainTextResponse:
+        # The application's own use of the loop's threads, all of which it needs.
+        return PlainTextResponse(await asyncio.to_thread(str, "worked"))
+
+    queue = make_queue()
+    queue.enqueue(Blocking())
+    dashboard = app(queue, show_payloads=True)
+    application = Starlette(routes=[Route("/work", work), Mount("/queues", dashboard)])
+
+    def read(path: str) -> bytes:
+        with urllib.request.urlopen(path, timeout=PATIENCE) as response:
+            return response.read()
+
+    def look(address: str) -> str:
+        try:
+            return json.loads(read(f"{address}queues/api/messages?queue=0"))["messages"][0]["payload"]
+        except urllib.error.HTTPError as error:
+            return f"{error.code} {error.headers['Retry-After']}"
+
+    with served(application) as address, ThreadPoolExecutor(40) as pool:
+        try:
+            looks = [pool.submit(look, address) for _ in range(40)]
+            assert blocked.wait(PATIENCE)
+            assert not may_return.is_set()
+            assert read(f"{address}work") == b"worked"
+            assert {each.result() for each in looks} <= {_reprs.TOO_LONG, "503 1"}
+        finally:
+            may_return.set()
+        eventually(lambda: look(address) == "back")
     dashboard.close()
 
 

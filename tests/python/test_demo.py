@@ -1,11 +1,13 @@
 """The command line and the demo, as a person runs them."""
 
+import errno
 import io
 import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -111,6 +113,43 @@ def test_web_opens_the_dashboard_until_ctrl_c(tmp_path):
     assert len(books(output)) == 3
 
 
+def test_web_listens_where_it_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    result = run("demo", "--web", "--host", "localhost", "--port", str(port), "--seconds", "0.3")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"The dashboard is at http://127.0.0.1:{port}/\n")
+
+
+def test_web_for_other_machines_prints_the_token():
+    result = run("demo", "--web", "--host", "0.0.0.0", "--seconds", "0.3")
+    assert result.returncode == 0
+    assert re.match(r"The dashboard is at http://127\.0\.0\.1:\d+/#token=\S{32,}\n", result.stdout)
+
+
+def test_a_port_in_use_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("demo", "--web", "--port", str(port))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"The dashboard cannot listen at 127.0.0.1:{port}: {os.strerror(errno.EADDRINUSE)}: "
+        "take another --port, or leave it out for one that is free\n"
+    )
+
+
+def test_an_address_that_is_not_ours_is_one_line():
+    result = run("demo", "--web", "--host", "192.0.2.1")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("The dashboard cannot listen at 192.0.2.1:0: ")
+
+
+@pytest.mark.parametrize("arguments", [("--port", "8080"), ("--host", "localhost")])
+def test_where_to_listen_goes_with_web(arguments, capsys):
+    assert main(["demo", *arguments]) == 2
+    assert capsys.readouterr() == ("", "--host and --port say where --web listens: pass --web, too\n")
+
+
 def test_exit_code_is_1_when_the_books_do_not_balance(monkeypatch):
     monkeypatch.setattr(demo.Demo, "enqueued", property(lambda demo: sum(demo._enqueued) + 1))
     out = io.StringIO()
@@ -129,12 +168,18 @@ def test_exit_code_is_1_when_a_thread_fails(monkeypatch):
     assert "A thread failed: ZeroDivisionError: on purpose" in out.getvalue()
 
 
-def on_a_terminal(command: list[str]) -> str:
+def on_a_terminal(command: list[str], columns: int = 100) -> str:
     """Runs it to its end on a pseudo-terminal of 40 rows, and returns what it wrote there."""
     import pty
 
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "LINES": "40", "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+    environment = {
+        **os.environ,
+        "TERM": "xterm-256color",
+        "LINES": "40",
+        "COLUMNS": str(columns),
+        "PYTHONIOENCODING": "utf-8",
+    }
     environment.pop("NO_COLOR", None)
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
@@ -155,20 +200,62 @@ def on_a_terminal(command: list[str]) -> str:
 WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from mpmc_queue.__main__ import main; sys.exit(main())"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize(
+VIEWS = pytest.mark.parametrize(
     ("command", "goes_back_up"),
     [
         pytest.param(COMMAND, r"\x1b\[1A", id="with rich"),
         pytest.param([sys.executable, "-c", WITHOUT_RICH], r"\x1b\[\d+F", id="without"),
     ],
 )
+
+
+def screen(output: str) -> str:
+    """What is on the screen at the end."""
+    text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", output).replace("\r", "")
+    return text[max(text.rfind("╭"), text.rfind("mpmc_queue demo  ") if "╭" not in text else 0) :]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@VIEWS
 def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on(command, goes_back_up):
     text = on_a_terminal([*command, "demo", "--seconds", "1"])
     assert text.count("mpmc_queue demo") >= 5
     assert re.search(goes_back_up, text), "to redraw"
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert "The books balance" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@VIEWS
+def test_what_stays_on_the_screen_is_true(command, goes_back_up):
+    last = screen(on_a_terminal([*command, "demo", "--seconds", "1"]))
+    view, _, rest = last.partition("Finished after")
+    assert "Ctrl-C" not in view
+    assert "over" in view
+    for name, (_, read, missed, unread) in books(rest).items():
+        (line,) = [line for line in view.splitlines() if f" {name} " in line]
+        assert [int(word.replace(",", "")) for word in re.findall(r" ([\d,]+)(?= )", line)[1:4]] == [
+            read,
+            unread,
+            missed,
+        ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@VIEWS
+@pytest.mark.parametrize(
+    ("columns", "headings"), [(44, {"missed", "lag"}), (66, {"read/s", "unread", "missed", "lag"})]
+)
+def test_a_narrow_terminal_keeps_the_columns_that_matter(command, goes_back_up, columns, headings):
+    last = screen(on_a_terminal([*command, "demo", "--seconds", "0.5"], columns))
+    view, _, rest = last.partition("Finished after")
+    (heading,) = [line for line in view.splitlines() if "consumer " in line and "missed" in line]
+    assert set(heading.split()) - {"│", "consumer"} == headings
+    assert max(map(len, view.splitlines())) <= max(
+        columns, len("  2 producers, 1 queue, 3 consumers, messages live 1 s")
+    )
+    assert max(len(line) for line in rest.splitlines()[1:-1] if "books" not in line) <= columns
+    assert re.search(r"^  slow +[\d,]+   balanced$", rest, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -224,8 +311,9 @@ def test_the_examples_of_the_help_are_commands_that_parse():
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--seconds", "0"), ("--seconds", "nan"), ("--seconds", "soon"), ("--producers", "0"), ("--consumers", "1.5")],
-)
+    [("--seconds", "0"), ("--seconds", "nan"), ("--seconds", "soon"), ("--producers", "0"), ("--consumers", "1.5"),
+     ("--port", "0"), ("--port", "65536")],
+)  # fmt: skip
 def test_a_bad_number_is_named(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["demo", *arguments])

@@ -2,7 +2,7 @@
 
 import doctest
 import gc
-import threading
+import re
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -25,23 +25,28 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 COUNTERS = {
     "mpmc_enqueued_messages_total": (),
     "mpmc_delivered_messages_total": ("consumer", "group"),
+    "mpmc_settled_messages_total": ("group",),
     "mpmc_expired_messages_total": (),
     "mpmc_dropped_messages_total": (),
     "mpmc_rejected_messages_total": (),
     "mpmc_missed_messages_total": ("consumer", "group"),
     "mpmc_redelivered_messages_total": ("group",),
     "mpmc_dead_lettered_messages_total": ("group",),
+    "mpmc_refused_dead_letters_total": ("group",),
 }
 GAUGES = {
     "mpmc_retained_messages": (),
     "mpmc_retained_bytes": (),
+    "mpmc_limit_messages": (),
     "mpmc_limit_bytes": (),
+    "mpmc_ttl_seconds": (),
+    "mpmc_closed": (),
     "mpmc_audit_bytes": (),
     "mpmc_audit_complete": (),
     "mpmc_oldest_message_age_seconds": (),
     "mpmc_consumers": (),
-    "mpmc_consumer_lag_messages": ("consumer", "group"),
-    "mpmc_consumer_lag_bytes": ("consumer", "group"),
+    "mpmc_unread_messages": ("consumer", "group"),
+    "mpmc_unread_bytes": ("consumer", "group"),
     "mpmc_consumer_lag_seconds": ("consumer", "group"),
     "mpmc_ack_pending_messages": ("group",),
 }
@@ -128,7 +133,7 @@ def otel() -> Iterator[Any]:
 def busy(make_queue: Any) -> Queue[Any]:
     """A queue to which everything has happened that a metric counts."""
     dead = Queue[Any]("dead", ttl=None)
-    queue = make_queue(ttl=None, max_items=10, overflow="drop_oldest", max_bytes=5_000)
+    queue = make_queue(ttl=1000, max_items=10, overflow="drop_oldest", max_bytes=5_000)
     named = queue.add_consumer("billing")
     for _ in range(2):
         queue.add_consumer()
@@ -157,20 +162,26 @@ EXPECTED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
     ("dropped_messages", ()): 2,
     ("rejected_messages", ()): 1,
     ("retained_messages", ()): 10,
-    ("limit_bytes", ()): 5_000,
+    ("limit", ()): 5_000,
+    ("limit_messages", ()): 10,
+    ("ttl", ()): 1000,
+    ("closed", ()): 0,
+    ("audit_complete", ()): 1,
     ("consumers", ()): 4,
     ("delivered_messages", (("consumer", "billing"),)): 4,
     ("delivered_messages", ()): 6,
     ("delivered_messages", (("consumer", "one"), ("group", "workers"))): 4,  # redeliveries, too
+    ("settled_messages", (("group", "workers"),)): 1,
     ("missed_messages", (("consumer", "billing"),)): 7,
     ("missed_messages", ()): 14,
     ("missed_messages", (("group", "workers"),)): 7,
     ("redelivered_messages", (("group", "workers"),)): 1,
     ("dead_lettered_messages", (("group", "workers"),)): 1,
+    ("refused_dead_letters", (("group", "workers"),)): 0,
     ("ack_pending_messages", (("group", "workers"),)): 1,
-    ("consumer_lag_messages", (("consumer", "billing"),)): 6,
-    ("consumer_lag_messages", ()): 14,
-    ("consumer_lag_messages", (("group", "workers"),)): 7,
+    ("unread_messages", (("consumer", "billing"),)): 6,
+    ("unread_messages", ()): 14,
+    ("unread_messages", (("group", "workers"),)): 7,
 }
 
 
@@ -182,9 +193,77 @@ def expected(names: dict[str, str]) -> Samples:
 
 def test_the_names_are_these():
     assert {metric.prometheus for metric in METRICS} == COUNTERS.keys() | GAUGES.keys()
-    assert [metric.otel for metric in METRICS] == [f"mpmc_queue.{metric.name}" for metric in METRICS]
-    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "By", "s", "1"}
+    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "By", "s", ""}
     assert {metric.prometheus: metric.labels for metric in METRICS} == COUNTERS | GAUGES
+
+
+def test_names_in_opentelemetry_have_a_prefix_and_no_unit():
+    names = [metric.otel for metric in METRICS]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert re.fullmatch(r"mpmc\.[a-z]+(_[a-z]+)*", name)
+        assert not re.search(r"bytes|seconds|ratio|total", name)
+
+
+def test_opentelemetrys_exporter_makes_the_same_names_for_prometheus(busy):
+    exporter = pytest.importorskip("opentelemetry.exporter.prometheus")
+    reader = exporter.PrometheusMetricReader()
+    provider = MeterProvider([reader])
+    instrument(busy, meter_provider=provider)
+    try:
+        exported = {
+            (
+                sample.name,
+                tuple(sorted(item for item in sample.labels.items() if not item[0].startswith("otel_") and item[1])),
+            )
+            for family in reader._collector.collect()
+            for sample in family.samples
+            if sample.name != "target_info"
+        }
+    finally:
+        provider.shutdown()
+    assert {name for name, _ in exported} == COUNTERS.keys() | GAUGES.keys()
+    assert exported == Prometheus(busy).scrape().keys()
+
+
+def test_what_does_not_apply_has_no_sample(make_queue):
+    queue = make_queue(ttl=None)
+    scraped = Prometheus(queue)
+    assert (scraped.value("mpmc_ttl_seconds"), scraped.value("mpmc_limit_messages")) == (None, None)
+    queue.ttl, queue.max_items = 5, 7
+    assert (scraped.value("mpmc_ttl_seconds"), scraped.value("mpmc_limit_messages")) == (5, 7)
+    queue.disable_expiration()
+    assert scraped.value("mpmc_ttl_seconds") is None
+
+
+def test_a_closed_queue_is_told(make_queue):
+    queue = make_queue()
+    scraped = Prometheus(queue)
+    assert scraped.value("mpmc_closed") == 0
+    queue.close()
+    assert scraped.value("mpmc_closed") == 1
+
+
+@pytest.mark.parametrize("ack_wait", [None, 1000])
+def test_delivered_counts_deliveries_and_settled_counts_messages(make_queue, ack_wait):
+    queue = make_queue()
+    group = queue.add_group("workers", ack_wait=ack_wait)
+    worker = group.add_consumer("one")
+    queue.enqueue_batch("ab")
+    scraped = Prometheus(queue)
+
+    def counters() -> tuple[float | None, float | None]:
+        return (
+            scraped.value("mpmc_delivered_messages_total", consumer="one", group="workers"),
+            scraped.value("mpmc_settled_messages_total", group="workers"),
+        )
+
+    message = worker.read()
+    assert counters() == (1, 0 if ack_wait else 1)
+    if ack_wait:
+        message.nack()
+        worker.read().ack()
+        assert counters() == (2, 1)
 
 
 def test_prometheus_reads_the_queues_own_figures(busy):
@@ -193,7 +272,7 @@ def test_prometheus_reads_the_queues_own_figures(busy):
     assert {key: samples.get(key) for key in wanted} == wanted
     (billing,) = [stats for stats in busy.consumer_stats() if stats.name == "billing"]
     labels = (("consumer", "billing"), ("queue", "test"))
-    assert samples["mpmc_consumer_lag_bytes", labels] == billing.unread_bytes > 0
+    assert samples["mpmc_unread_bytes", labels] == billing.unread_bytes > 0
     assert 0 < samples["mpmc_consumer_lag_seconds", labels] <= billing.lag
     assert samples["mpmc_retained_bytes", (("queue", "test"),)] == busy.memory_usage
     assert samples["mpmc_oldest_message_age_seconds", (("queue", "test"),)] > 0
@@ -213,7 +292,7 @@ def test_otel_instruments_have_their_units_and_kinds(busy, otel):
         assert (found.unit, found.description) == (metric.unit, metric.help)
         kind = getattr(found.data, "is_monotonic", None)
         assert kind is {"counter": True, "amount": False, "level": None}[metric.kind.value]
-        assert (kind is True) == (f"mpmc_{metric.name}_total" in COUNTERS)
+        assert (kind is True) == (metric.prometheus in COUNTERS)
 
 
 def test_otel_reads_each_queue_once_a_collection(make_queue, otel):
@@ -223,9 +302,9 @@ def test_otel_reads_each_queue_once_a_collection(make_queue, otel):
     for count in range(1, 4):  # sooner after each other than a reading grows stale
         queue.enqueue("a")
         samples = metrics.scrape()
-        assert samples["mpmc_queue.enqueued_messages", (("queue", "test"),)] == count
+        assert samples["mpmc.enqueued_messages", (("queue", "test"),)] == count
         labels = (("consumer", "reader"), ("queue", "test"))
-        assert samples["mpmc_queue.consumer_lag_messages", labels] == count
+        assert samples["mpmc.unread_messages", labels] == count
     assert consumer.unread_count == 3
 
 
@@ -263,102 +342,6 @@ def test_names_with_every_kind_of_character_survive_the_text_format(make_queue):
     queue.add_consumer(name)
     samples = Prometheus(queue).scrape()
     assert samples["mpmc_delivered_messages_total", (("consumer", name), ("queue", name))] == 0
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_counters_do_not_go_backwards_when_a_consumer_is_removed(make_queue, named):
-    queue = make_queue(max_items=5, overflow="drop_oldest")
-    leaver, stayer = (queue.add_consumer("twin" if named else None) for _ in range(2))
-    queue.enqueue_batch(range(5))
-    leaver.read_batch(3)
-    queue.enqueue_batch(range(5))
-    labels = {"consumer": "twin"} if named else {}
-    scraped = Prometheus(queue)
-
-    def counters() -> list[float | None]:
-        names = ("mpmc_delivered_messages_total", "mpmc_missed_messages_total")
-        return [scraped.value(name, **labels) for name in names]
-
-    assert counters() == [3, 7]
-    leaver.close()
-    assert counters() == [3, 7]
-    stayer.read_batch(2)
-    assert counters() == [5, 7]
-    stayer.close()
-    assert counters() == ([None, None] if named else [5, 7])
-
-
-def test_what_came_and_went_between_two_scrapes_is_counted(make_queue):
-    queue = make_queue()
-    queue.enqueue_batch(range(5))
-    scraped = Prometheus(queue)
-    for _ in range(10):
-        with queue.add_consumer() as consumer:
-            consumer.read_batch(5)
-    assert scraped.value("mpmc_delivered_messages_total") == 50
-    assert scraped.value("mpmc_consumers") == 0
-
-
-def test_counters_only_grow_while_consumers_come_and_go(make_queue, run_thread):
-    queue = make_queue(max_items=50, overflow="drop_oldest")
-    group = queue.add_group("workers")
-    scraped = Prometheus(queue)
-    is_over = threading.Event()
-
-    def come_and_go() -> None:
-        while not is_over.is_set():
-            queue.enqueue_batch(range(10))
-            with queue.add_consumer() as one, queue.add_consumer("twin") as two, group.add_consumer() as three:
-                for consumer in (one, two, three):
-                    consumer.read_batch(7)
-
-    with queue.add_consumer("twin"):
-        workers = [run_thread(come_and_go) for _ in range(3)]
-        before: Samples = {}
-        for _ in range(100):
-            now = {key: value for key, value in scraped.scrape().items() if key[0].endswith("_total")}
-            assert before.keys() <= now.keys()
-            assert [key for key, value in before.items() if now[key] < value] == []
-            before = now
-        is_over.set()
-        for worker in workers:
-            worker.join()
-    assert before["mpmc_delivered_messages_total", (("queue", "test"),)] > 0
-
-
-def test_members_without_a_name_are_summed_in_their_group(make_queue):
-    queue = make_queue()
-    group = queue.add_group("workers")
-    one, two = group.add_consumer(), group.add_consumer()
-    queue.enqueue_batch(range(5))
-    one.read_batch(2)
-    two.read_batch(1)
-    scraped = Prometheus(queue)
-    assert scraped.value("mpmc_delivered_messages_total", group="workers") == 3
-    assert scraped.value("mpmc_consumer_lag_messages", group="workers") == 2  # once, not for each member
-    one.close()
-    assert scraped.value("mpmc_delivered_messages_total", group="workers") == 3
-    group.close()
-    assert not [key for key in scraped.scrape() if ("group", "workers") in key[1]]
-
-
-def test_unnamed_consumers_share_one_series(make_queue):
-    queue = make_queue()
-    for _ in range(100):
-        queue.add_consumer()
-    queue.enqueue("a")
-    keys = [key for key in Prometheus(queue).scrape() if key[0] == "mpmc_consumer_lag_messages"]
-    assert keys == [("mpmc_consumer_lag_messages", (("queue", "test"),))]
-
-
-def test_the_lag_in_seconds_of_the_unnamed_is_that_of_the_slowest(make_queue):
-    queue = make_queue()
-    slow, fast = queue.add_consumer(), queue.add_consumer()
-    queue.enqueue("a")
-    fast.read()
-    lag = Prometheus(queue).value("mpmc_consumer_lag_seconds")
-    assert lag is not None
-    assert 0 < lag <= slow.stats().lag
 
 
 @pytest.mark.parametrize("library", [Prometheus, Otel])
@@ -412,10 +395,25 @@ def test_an_object_that_is_no_queue_is_refused(make, queues, name):
         make(queues)
 
 
-def test_a_name_clash_is_found_on_registration(busy):
+def test_a_second_collector_in_a_registry_is_refused_in_one_line(busy):
     scraped = Prometheus(busy)
-    with pytest.raises(ValueError, match="Duplicated timeseries"):
+    message = "the registry has metrics of mpmc_queue already: add the queues to the QueueCollector registered there"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        QueueCollector([], registry=scraped.registry)
+    with pytest.raises(ValueError, match="Duplicated timeseries"):  # prometheus_client's own words
         scraped.registry.register(QueueCollector([]))
+    other = CollectorRegistry()
+    QueueCollector(busy, registry=other)
+    assert other.get_sample_value("mpmc_consumers", {"queue": "test"}) == 4
+
+
+def test_instruments_are_made_once_for_a_provider(busy, otel, caplog):
+    first = otel(busy)
+    message = "the meter provider has metrics of mpmc_queue already: add the queues to what instrument() returned"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        instrument([], meter_provider=first.provider)
+    assert caplog.records == []
+    assert otel(busy).scrape().keys() == first.scrape().keys()
 
 
 @pytest.mark.thread_unsafe

@@ -39,15 +39,23 @@ from mpmc_queue.cli.bench_rounds import (
     read_batch,
     simple,
     simple_fan_out,
+    standard_queue,
     streaming,
     to_loop,
     waking,
 )
+from mpmc_queue.cli.demo_samples import columns_of
 
 ROUNDS: Final = 200
 """How many rounds, unless told otherwise."""
 SCALING_ROUNDS: Final = 3
 """How many rounds of several threads at once, at the most."""
+WITH_FIGURES: Final = 90
+"""Columns of a table with nanoseconds."""
+ONE_LINE: Final = 66
+"""Columns of a table without."""
+SAME: Final = 0.05
+"""How far a ratio may be from 1 to be called the same: another run may say as much the other way round."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
 
@@ -58,6 +66,8 @@ def cases() -> list[Case]:
     return [
         Case("enqueue", putting(ours), "SimpleQueue.put", put, 2.2),
         Case("get_nowait", getting(ours), "SimpleQueue.get", get, 1.5),
+        Case("put", putting(ours_blocking), "queue.Queue.put", putting(standard_queue)),
+        Case("get", getting(ours_blocking), "queue.Queue.get", getting(standard_queue)),
         Case("read", getting(ours_read), "SimpleQueue.get", get, 2.7),
         Case("enqueue_batch(1000)", enqueue_batch, "SimpleQueue.put", put, 0.35),
         Case("get_batch(1000)", get_batch, "SimpleQueue.get", get, 0.25),
@@ -83,9 +93,13 @@ def run(
     seconds: float | None = None,
     json_file: str | None = None,
     plot_file: str | None = None,
+    limits: bool = False,
     out: TextIO,
 ) -> int:
-    """Measures, shows the table, writes the files that are asked for, and returns the exit code."""
+    """Measures, shows the table, writes the files that are asked for, and returns the exit code.
+
+    limits      for who works on the package: show what each figure may be at the most, and mark those that are over.
+    """
     if problem := obstacle(plot=plot_file is not None):
         print(problem, file=sys.stderr)
         return 2
@@ -99,7 +113,7 @@ def run(
     except KeyboardInterrupt:
         print("Interrupted.", file=out)
         return INTERRUPTED
-    show(results, out)
+    show(results, out, limits=limits)
     try:
         scales = [] if has_gil() else bench_scaling.measure(min(rounds or SCALING_ROUNDS, SCALING_ROUNDS))
     except KeyboardInterrupt:
@@ -113,16 +127,16 @@ def run(
         if json_file is not None:
             with open(json_file, "w", encoding="utf-8") as file:
                 figures = {
-                    **document(results),
+                    **document(results, limits=limits),
                     "bytes_per_message": held,
-                    "scaling": [scale._asdict() for scale in scales],
+                    "scaling": [bench_scaling.document(scale, limits=limits) for scale in scales],
                 }
                 json.dump(figures, file, indent=2)
                 file.write("\n")
         if plot_file is not None:
             from mpmc_queue.cli.bench_plot import draw
 
-            draw(results, plot_file, interpreter())
+            draw(results, plot_file, interpreter(), limits=limits)
     except OSError as error:
         print(f"Cannot write: {error}", file=sys.stderr)
         return 1
@@ -202,8 +216,40 @@ def bytes_per_message() -> float:
     return queue.memory_usage / len(ITEMS)
 
 
-def show(results: Sequence[Result], out: TextIO) -> None:
-    """The table: nanoseconds per message, and how many times the peer's cost that is."""
+def show(results: Sequence[Result], out: TextIO, *, limits: bool) -> None:
+    """The table: nanoseconds per message, and how that compares with what one would use instead."""
+    if limits:
+        show_limits(results, out)
+        return
+    width = columns_of(out)
+    if width >= WITH_FIGURES:
+        print(
+            f"\n{'ns per message':27}{'mpmc_queue':>10}{'instead':>11}   compared with what one would use instead",
+            file=out,
+        )
+    else:
+        print("\nCompared with what one would use instead:", file=out)
+    for result in results:
+        case = result.case
+        verdict = compared(result.ratio, case.peer)
+        if width >= WITH_FIGURES:
+            print(f"{case.name:27}{result.ns:10,.1f}{result.peer_ns:11,.1f}   {verdict}", file=out)
+        elif width >= ONE_LINE:
+            print(f"{case.name:27}{verdict}", file=out)
+        else:
+            print(f"{case.name}\n  {verdict}", file=out)
+    out.flush()
+
+
+def compared(ratio: float, peer: str) -> str:
+    """Our cost against a peer's, in words."""
+    if abs(ratio - 1) <= SAME:
+        return f"  as fast as {peer}"
+    return f"{ratio:5.1f}x slower than {peer}" if ratio > 1 else f"{1 / ratio:5.1f}x faster than {peer}"
+
+
+def show_limits(results: Sequence[Result], out: TextIO) -> None:
+    """The table for who works on the package: how many times the peer's cost it is, and what it may be at the most."""
     print(f"\n{'ns per message':32}{'ours':>10}   {'peer':19}{'ns':>10}{'ratio':>8}{'limit':>8}", file=out)
     for result in results:
         case = result.case
@@ -217,7 +263,7 @@ def show(results: Sequence[Result], out: TextIO) -> None:
     out.flush()
 
 
-def document(results: Sequence[Result]) -> dict[str, Any]:
+def document(results: Sequence[Result], *, limits: bool) -> dict[str, Any]:
     """The same for machines."""
     return {
         "mpmc_queue": __version__,
@@ -234,8 +280,7 @@ def document(results: Sequence[Result]) -> dict[str, Any]:
                 "peer": result.case.peer,
                 "peer_ns": result.peer_ns,
                 "ratio": result.ratio,
-                "limit": result.case.limit,
-                "over": result.over,
+                **({"limit": result.case.limit, "over": result.over} if limits else {}),
             }
             for result in results
         ],

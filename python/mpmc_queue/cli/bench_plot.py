@@ -24,15 +24,15 @@ def new_figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def draw(results: Sequence[Result], file: str, title: str) -> None:
-    """A bar for each ratio, with its limit marked."""
+def draw(results: Sequence[Result], file: str, title: str, *, limits: bool) -> None:
+    """A bar for each ratio; with our limits, each has its limit marked."""
     figure, axes = new_figure(10, 1.4 + 0.42 * len(results))
     rows = range(len(results))
     ratios = [result.ratio for result in results]
-    axes.barh(rows, ratios, height=0.62, color=[OVER if result.over else GOOD for result in results])
+    axes.barh(rows, ratios, height=0.62, color=[OVER if limits and result.over else GOOD for result in results])
     for row, result in zip(rows, results, strict=True):
         end = result.ratio
-        if result.case.limit is not None:
+        if limits and result.case.limit is not None:
             axes.plot([result.case.limit] * 2, [row - 0.42, row + 0.42], color=INK, linewidth=2)
             if end <= result.case.limit < end + 0.3:  # keeps the figure off the mark
                 end = result.case.limit
@@ -40,7 +40,9 @@ def draw(results: Sequence[Result], file: str, title: str) -> None:
     axes.set_yticks(rows, [f"{result.case.name}  /  {result.case.peer}" for result in results])
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.axvline(1, color=PALE, linewidth=1.5, zorder=0)
-    axes.set_xlim(0, max(1.2, *ratios, *(result.case.limit or 0 for result in results)) + 0.3)
-    axes.set_xlabel("times the peer's cost (1: the same; the black mark: the limit)", fontsize=11, color=INK)
+    marks = [result.case.limit or 0 for result in results] if limits else []
+    axes.set_xlim(0, max(1.2, *ratios, *marks) + 0.3)
+    mark = "; the black mark: the limit" if limits else ""
+    axes.set_xlabel(f"times the peer's cost (1: the same{mark})", fontsize=11, color=INK)
     axes.set_title(title, fontsize=11, color=INK, loc="right")
     figure.savefig(file, format="png")

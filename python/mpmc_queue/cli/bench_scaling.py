@@ -153,3 +153,8 @@ def show(scales: Sequence[Scale], out: TextIO) -> None:
     print("\nSeveral threads at the same time, on this machine:", file=out)
     for scale in scales:
         print(f"{scale.name:66}{scale.value:6.2f}", file=out, flush=True)
+
+
+def document(scale: Scale, *, limits: bool) -> dict[str, Any]:
+    """A line for machines."""
+    return scale._asdict() if limits else {"name": scale.name, "value": scale.value}

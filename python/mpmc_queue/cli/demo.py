@@ -1,8 +1,10 @@
 """`python -m mpmc_queue demo`: producers and consumers at work over one queue, watched live, and their books."""
 
+import errno
 import math
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from functools import partial
 from typing import Final, Protocol, TextIO
 
 from mpmc_queue import Consumer, Queue, QueueClosedError, QueueFullError
-from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, is_terminal
+from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, columns_of, is_terminal
 from mpmc_queue.cli.demo_views import Lines, Live, View
 
 TYPE_CHECKING = False
@@ -23,12 +25,29 @@ SWELL: Final = 3.0
 """Seconds from one high tide to the next."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, by the shell's convention."""
+WIDE_BOOKS: Final = 76
+"""Columns that the books take; with less, only what was missed is shown."""
+UNAVAILABLE: Final = 2
+"""The exit code when something that the demo needs is not to be had."""
 
 
-def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: bool = False) -> int:
-    """Runs the demo, for ever if `seconds` is infinite, and returns its exit code."""
+def run(
+    *,
+    seconds: float,
+    producers: int,
+    consumers: int,
+    out: TextIO,
+    web: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> int:
+    """Runs the demo, for ever if `seconds` is infinite, and returns its exit code; 2 when the dashboard cannot listen."""
     demo = Demo(producers, consumers)
-    dashboard = _dashboard(demo, out) if web else None
+    try:
+        dashboard = _dashboard(demo, host, port, out) if web else None
+    except OSError as error:
+        print(_one_line(error), file=sys.stderr)
+        return UNAVAILABLE
     view = view_for(out, seconds, producers, consumers, "1 queue")
     interrupted = False
     started = time.monotonic()
@@ -42,10 +61,12 @@ def run(*, seconds: float, producers: int, consumers: int, out: TextIO, web: boo
     finally:
         elapsed = time.monotonic() - started
         demo.finish()
-        view.close()
+        # One sample for what stays on the screen and for the books: messages go on expiring.
+        last = demo.sample()
+        view.close(last)
         if dashboard is not None:
             dashboard.close()
-    return close_books(demo.sample(), demo, elapsed, interrupted, out)
+    return close_books(last, demo, elapsed, interrupted, out)
 
 
 def view_for(out: TextIO, seconds: float, producers: int, consumers: int, between: str) -> View:
@@ -177,18 +198,26 @@ class Demo:
         return threading.Thread(target=guarded, daemon=True)
 
 
-def _dashboard(demo: Demo, out: TextIO) -> "Server":
+def _one_line(error: OSError) -> str:
+    """What went wrong, and what to do about it."""
+    text = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        text += ": take another --port, or leave it out for one that is free"
+    return text[:1].upper() + text[1:]
+
+
+def _dashboard(demo: Demo, host: str, port: int, out: TextIO) -> "Server":
     """Serves the dashboard, and opens it where there is a browser to open it in."""
     import webbrowser
 
     from mpmc_queue.dashboard import serve
 
-    server = serve(demo.queue, show_payloads=True)
-    print(f"The dashboard is at {server.url}\n", file=out, flush=True)
+    server = serve(demo.queue, host, port, show_payloads=True)
+    print(f"The dashboard is at {server.login_url}\n", file=out, flush=True)
     # Without a desktop this might be a browser for the terminal, which would take over this one.
     has_desktop = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
     if has_desktop:
-        webbrowser.open(server.url)
+        webbrowser.open(server.login_url)
     return server
 
 
@@ -211,24 +240,24 @@ def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, i
     """Prints the books of every consumer, and tells whether they balance."""
     queue = sample.queue
     how = "Interrupted" if interrupted else "Finished"
-    print(
-        f"\n{how} after {elapsed:.1f} s: {queue.enqueued:,} messages enqueued, {sample.read:,} deliveries, "
-        f"{queue.expired:,} expired, {queue.rejected:,} refused.\n",
-        file=out,
+    told = (
+        f"{how} after {elapsed:.1f} s: {queue.enqueued:,} messages enqueued, {sample.read:,} deliveries, "
+        f"{queue.expired:,} expired, {queue.rejected:,} refused."
     )
-    header = f"  {'consumer':<12} {'enqueued':>10}   {'read':>10}   {'missed':>10}   {'unread':>10}"
-    print(ink.dim(header), file=out)
+    print(f"\n{textwrap.fill(told, columns_of(out))}\n", file=out)
+    is_wide = columns_of(out) >= WIDE_BOOKS
+    rest = f" {'enqueued':>10}   {'read':>10}   {'missed':>10}   {'unread':>10}" if is_wide else f" {'missed':>10}"
+    print(ink.dim(f"  {'consumer':<12}{rest}"), file=out)
     balanced = not demo.errors and queue.enqueued == demo.enqueued
     for consumer, received in zip(sample.consumers, demo.received, strict=True):
         accounted = consumer.total_items_read + consumer.missed_items + consumer.unread_items
         correct = accounted == demo.enqueued and consumer.total_items_read == received
         balanced = balanced and correct
-        print(
-            f"  {consumer.name or '':<12} {demo.enqueued:>10,} = {consumer.total_items_read:>10,} "
-            f"+ {consumer.missed_items:>10,} + {consumer.unread_items:>10,}   "
-            + (ink.good("balanced") if correct else ink.bad(f"off by {accounted - demo.enqueued:+,}")),
-            file=out,
-        )
+        rest = f"{consumer.missed_items:>10,}"
+        if is_wide:
+            rest = f"{demo.enqueued:>10,} = {consumer.total_items_read:>10,} + {rest} + {consumer.unread_items:>10,}"
+        verdict = ink.good("balanced") if correct else ink.bad(f"off by {accounted - demo.enqueued:+,}")
+        print(f"  {consumer.name or '':<12} {rest}   {verdict}", file=out)
         if consumer.total_items_read != received:
             print(ink.bad(f"    but it received {received:,}"), file=out)
     print(file=out)

@@ -64,8 +64,12 @@ async def _run(url: str, seconds: float, producers: int, consumers: int, out: Te
         elapsed = time.monotonic() - started
         await demo.finish()
     finally:
-        view.close()
-        sample = await demo.sample()
+        try:
+            sample = await demo.sample()
+        except BaseException:
+            view.close(None)
+            raise
+        view.close(sample)
         await queue.delete()
     return close_books(sample, demo, elapsed, interrupted, out)
 

@@ -14,11 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, kibibytes, rate_of, rates, read_by
+from mpmc_queue.cli.demo_views import columns_for
 
 WINDOW: Final = 0.6
 """Seconds that a rate is the average of."""
 BAR: Final = 32
-"""Columns of the memory bar and of the rate's history."""
+"""Columns of the memory bar and of the rate's history, at the most."""
+WIDE: Final = 88
+"""Columns that are room enough for everything."""
+EDGES: Final = 4
+"""Columns of the panel's own."""
 
 
 class Rich:
@@ -27,13 +32,13 @@ class Rich:
     interval = 0.1
 
     def __init__(self, out: TextIO, title: str, seconds: float) -> None:
-        console = Console(file=out)
+        self._console = Console(file=out)
         self._ink = Ink(out)
         self._title = title
         self._of = f" of {seconds:g}" if math.isfinite(seconds) else ""
         self._recent: deque[Sample] = deque()
         self._history: deque[float] = deque(maxlen=BAR)
-        self._live = Live(console=console, auto_refresh=False)
+        self._live = Live(console=self._console, auto_refresh=False)
         self._live.start()
 
     def show(self, sample: Sample) -> None:
@@ -41,53 +46,61 @@ class Rich:
             self._recent.popleft()
         before = self._recent[0] if self._recent else None
         self._recent.append(sample)
-        self._live.update(self._panel(sample, before), refresh=True)
+        self._history.append(rates(before, sample)[0])
+        self._live.update(self._panel(sample, before, is_over=False), refresh=True)
 
-    def close(self) -> None:
+    def close(self, sample: Sample | None) -> None:
+        if sample is not None:
+            # Of a demo that is over, the averages of all of it instead of rates.
+            self._live.update(self._panel(sample, None, is_over=True), refresh=True)
         self._live.stop()
 
-    def _panel(self, sample: Sample, before: Sample | None) -> RenderableType:
+    def _panel(self, sample: Sample, before: Sample | None, *, is_over: bool) -> RenderableType:
+        width = self._console.width
+        time = (
+            f"{sample.elapsed:.1f} s, it is over" if is_over else f"{sample.elapsed:.1f}{self._of} s, Ctrl-C stops it"
+        )
         return Panel(
-            Group(self._figures(sample, before), _consumers(sample, before)),
-            title=f"[bold]mpmc_queue demo[/]  {self._title}",
-            subtitle=f"{sample.elapsed:.1f}{self._of} s, Ctrl-C stops it",
+            Group(self._figures(sample, before, width), _consumers(sample, before, width)),
+            title=f"[bold]mpmc_queue demo[/]  {self._title}" if width >= WIDE else "[bold]mpmc_queue demo[/]",
+            subtitle=time,
             box=box.ROUNDED,
             expand=False,
         )
 
-    def _figures(self, sample: Sample, before: Sample | None) -> Table:
+    def _figures(self, sample: Sample, before: Sample | None, width: int) -> Table:
         queue = sample.queue
         rate_in, rate_out = rates(before, sample)
-        self._history.append(rate_in)
+        bar = max(8, min(BAR, width - 28))
+        held = f" of {kibibytes(queue.max_bytes)}, {queue.total_items:,} messages held" if width >= WIDE else ""
         figures = Table.grid(padding=(0, 2))
         figures.add_column(style="dim")
-        figures.add_row("in", Text(self._ink.spark(self._history, BAR), "cyan"), f"{rate_in:,.0f}/s")
+        figures.add_row("in", Text(self._ink.spark(self._history, BAR)[-bar:], "cyan"), f"{rate_in:,.0f}/s")
         figures.add_row(
-            "memory",
-            _bar(queue.memory_percent / 100, BAR, (0.7, 0.9)),
-            f"{kibibytes(queue.memory_usage)} of {kibibytes(queue.max_bytes)}, {queue.total_items:,} messages held",
+            "memory", _bar(queue.memory_percent / 100, bar, (0.7, 0.9)), kibibytes(queue.memory_usage) + held
         )
-        figures.add_row("out", "to all consumers together", f"{rate_out:,.0f}/s")
+        figures.add_row("out", "to all consumers", f"{rate_out:,.0f}/s")
         return figures
 
 
-def _consumers(sample: Sample, before: Sample | None) -> Table:
+def _consumers(sample: Sample, before: Sample | None, width: int) -> Table:
+    headings = [column.heading for column in columns_for(width - EDGES)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("consumer", style="bold", min_width=12)
-    for heading in ("read/s", "read", "unread", "missed"):
+    for heading in headings:
         table.add_column(heading, justify="right", min_width=8)
-    table.add_column("lag", min_width=12)
-    table.add_column("", justify="right")
+    if width >= WIDE:
+        table.add_column("", min_width=12)
     for index, consumer in enumerate(sample.consumers):
-        table.add_row(
-            Text(consumer.name or ""),
-            f"{rate_of(before, sample, partial(read_by, index)):,.0f}",
-            f"{consumer.total_items_read:,}",
-            f"{consumer.unread_items:,}",
-            Text(f"{consumer.missed_items:,}", "red" if consumer.missed_items else ""),
-            _bar(consumer.lag / TTL, 12, (0.3, 0.8)),
-            f"{consumer.lag:.2f} s",
-        )
+        texts: dict[str, RenderableType] = {
+            "read/s": f"{rate_of(before, sample, partial(read_by, index)):,.0f}",
+            "read": f"{consumer.total_items_read:,}",
+            "unread": f"{consumer.unread_items:,}",
+            "missed": Text(f"{consumer.missed_items:,}", "red" if consumer.missed_items else ""),
+            "lag": f"{consumer.lag:.2f} s",
+        }
+        gauge = [_bar(consumer.lag / TTL, 12, (0.3, 0.8))] if width >= WIDE else []
+        table.add_row(Text(consumer.name or ""), *(texts[heading] for heading in headings), *gauge)
     return table
 
 

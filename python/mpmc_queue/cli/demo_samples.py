@@ -8,6 +8,8 @@ from typing import Final, NamedTuple, Protocol, TextIO
 
 TTL: Final = 1.0
 """Seconds a message lives: short, so that a slow consumer misses some."""
+WIDE: Final = 100
+"""Columns that are room enough for everything."""
 
 
 class QueueFigures(Protocol):
@@ -106,6 +108,11 @@ def is_terminal(out: TextIO, rows: int = 0) -> bool:
     if not out.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return False
     return shutil.get_terminal_size().lines >= rows
+
+
+def columns_of(out: TextIO) -> int:
+    """How many columns there is room for; in a file or a pipe, for all that there are."""
+    return shutil.get_terminal_size((WIDE, 24)).columns if out.isatty() else WIDE
 
 
 def rate_of(before: Sample | None, now: Sample, count: Callable[[Sample], int]) -> float:

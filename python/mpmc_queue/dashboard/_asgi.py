@@ -1,6 +1,9 @@
 """The dashboard as an ASGI application, to mount in one that there is."""
 
 import asyncio
+import contextlib
+import os
+import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
@@ -8,7 +11,7 @@ from mpmc_queue import ConsumerClosedError, Queue, QueueClosedError
 from mpmc_queue.dashboard._access import checked_token
 from mpmc_queue.dashboard._arguments import checked_interval
 from mpmc_queue.dashboard._feed import Feed
-from mpmc_queue.dashboard._site import KEEP_ALIVE, Request, Response, Site, event
+from mpmc_queue.dashboard._site import KEEP_ALIVE, Request, Response, Site, error, event
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -16,6 +19,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATIENCE: Final = 15.0
 """Seconds without a snapshot after which a sign of life is sent."""
+MOST_ANSWERS: Final = 16
+"""Answers made at the same time, each in a thread."""
 LIFE: Final = 30.0
 """Seconds after which a stream ends, and the page opens the next: a server that is being shut down waits for it."""
 
@@ -62,6 +67,8 @@ class App:
         checked_token(token)
         self._feed = Feed(queues, checked_interval(interval))
         # The sampler starts with the first request: the process that makes the application may not be the one that serves.
+        self._threads = threading.BoundedSemaphore(MOST_ANSWERS)
+        self._process = os.getpid()
         self._site = Site(self._feed, token=token, show_payloads=bool(show_payloads), is_guarded=bool(guarded))
 
     def add(self, queue: Queue[Any]) -> None:
@@ -91,13 +98,49 @@ class App:
         client = scope.get("client")
         query = scope.get("query_string", b"").decode("latin-1")
         request = Request(scope["method"], path, query, headers, client[0] if client else None)
-        # Not in the loop: a payload's repr may be slow.
-        response = await asyncio.to_thread(self._site.respond, request, place)
+        response = await self._respond(request, place)
         await _begin(send, response)
         if response.is_stream and scope["method"] != "HEAD":
             await self._stream(receive, send)
         body = b"" if scope["method"] == "HEAD" else response.body
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _respond(self, request: Request, place: str) -> Response:
+        """The answer, made in a thread: a payload's repr may be slow. It is a thread of our own, for those of the loop's
+        executor are the application's."""
+        if self._process != os.getpid():  # a child process, which has none of the threads
+            self._process, self._threads = os.getpid(), threading.BoundedSemaphore(MOST_ANSWERS)
+        threads = self._threads
+        if not threads.acquire(blocking=False):
+            return error(503, "Too many requests at the same time: try again later", {"Retry-After": "1"})
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Response] = loop.create_future()
+
+        def settle(response: Response | None, problem: BaseException | None) -> None:
+            if answered.done():  # cancelled
+                return
+            if response is None:
+                answered.set_exception(problem or RuntimeError("no answer"))
+            else:
+                answered.set_result(response)
+
+        def run() -> None:
+            response: Response | None = None
+            problem: BaseException | None = None
+            try:
+                response = self._site.respond(request, place)
+            except BaseException as raised:
+                problem = raised
+            threads.release()
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle, response, problem)
+
+        try:
+            threading.Thread(target=run, name="mpmc-dashboard-answer", daemon=True).start()
+        except BaseException:
+            threads.release()
+            raise
+        return await answered
 
     async def _stream(self, receive: Receive, send: Send) -> None:
         left = asyncio.ensure_future(_until_gone(receive))

@@ -16,9 +16,9 @@ class Point(NamedTuple):
     delivered: float
     bytes: float
     lag: float  # seconds, of the reader furthest behind
-    expired: float
-    dropped: float
-    rejected: float
+    missed: float
+    redelivered: float
+    dead_lettered: float
 
 
 class History:

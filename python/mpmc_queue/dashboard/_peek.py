@@ -1,22 +1,15 @@
 """A look at the messages of a queue, as plain data. It reads nothing: no position, count or trail changes."""
 
-import reprlib
 import time
 from typing import Any, Final
 
 from mpmc_queue import Message, Queue
+from mpmc_queue.dashboard._reprs import class_of, texts_of, whole_of
 
 PAGE: Final = 50
 """Messages shown at once."""
 TRAIL: Final = 200
 """Reads of a message shown at once, the latest."""
-
-_REPR = reprlib.Repr()
-_REPR.maxlevel = 4
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 300
-_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxfrozenset = _REPR.maxdeque = 20
-MOST_TEXT: Final = 1000
-"""Characters of a payload's repr."""
 
 
 def messages(queue: Queue[Any], start: int | None, show_payloads: bool) -> dict[str, object]:
@@ -24,19 +17,18 @@ def messages(queue: Queue[Any], start: int | None, show_payloads: bool) -> dict[
     stats = queue.stats()
     if start is None:
         start = max(0, stats.next_seq - PAGE)
-    now = time.time_ns()
     found = queue._look(start, PAGE)
     return {
         "first_seq": stats.first_seq,
         "next_seq": stats.next_seq,
         "start": start,
         "shows_payloads": show_payloads,
-        "messages": [_row(message, now, show_payloads) for message in found],
+        "messages": _rows(found, show_payloads=show_payloads),
     }
 
 
 def message(queue: Queue[Any], seq: int, show_payloads: bool) -> dict[str, object] | None:
-    """A message with its audit trail; None when it is not held."""
+    """A message with its audit trail and its whole payload; None when it is not held."""
     found = queue._look(seq, 1)
     if not found or found[0].seq != seq:
         return None
@@ -55,32 +47,22 @@ def message(queue: Queue[Any], seq: int, show_payloads: bool) -> dict[str, objec
             }
         )
     left_out = max(0, len(reads) - TRAIL)
-    return _row(found[0], time.time_ns(), show_payloads) | {"events": trail, "left_out": left_out}
+    row = _rows(found, show_payloads=False)[0] | {"events": trail, "left_out": left_out}
+    return row | {"payload": whole_of(found[0].payload)} if show_payloads else row
 
 
-def _row(message: Message[Any], now: int, show_payloads: bool) -> dict[str, object]:
-    row: dict[str, object] = {
-        "seq": message.seq,
-        "age": max(0.0, round((now - message.created_ns) / 1e9, 3)),
-        "size": message.size,
-        "type": _type(message.payload),
-    }
+def _rows(found: list[Message[Any]], *, show_payloads: bool) -> list[dict[str, object]]:
+    now = time.time_ns()
+    rows: list[dict[str, object]] = [
+        {
+            "seq": message.seq,
+            "age": max(0.0, round((now - message.created_ns) / 1e9, 3)),
+            "size": message.size,
+            "type": class_of(message.payload),
+        }
+        for message in found
+    ]
     if show_payloads:
-        row["payload"] = _text(message.payload)
-    return row
-
-
-def _type(payload: object) -> str:
-    kind = type(payload)
-    # The class's own name, whatever a metaclass makes of it.
-    module, name = (type.__dict__[attribute].__get__(kind) for attribute in ("__module__", "__qualname__"))
-    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else str(name)
-
-
-def _text(payload: object) -> str:
-    """The payload's repr, cut short where it is long. What it raises is its own affair, and is told."""
-    try:
-        text = _REPR.repr(payload)
-    except Exception as error:
-        text = f"<its repr raised {_type(error)}>"
-    return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"
+        for row, text in zip(rows, texts_of([message.payload for message in found]), strict=True):
+            row["payload"] = text
+    return rows

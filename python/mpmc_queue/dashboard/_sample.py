@@ -1,15 +1,26 @@
 """What a sample says of a queue and of those who read it, and the rates between two samples."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from mpmc_queue import Queue
-from mpmc_queue._watching import Figures, figures
+from mpmc_queue import ConsumerStats, GroupStats, Queue
+from mpmc_queue._watching import Figures, figures, lifetime
 from mpmc_queue.dashboard._history import Point
 
 MOST_READERS: Final = 2000
 """Readers in one sample, those who lag most; beyond that a page is of no use to a person."""
+STALLED: Final = 10.0
+"""Seconds after which a reader that has something to read, and reads nothing, is called stalled."""
+
+
+class Trouble(NamedTuple):
+    """What has been counted of messages that were not read as they should be."""
+
+    missed: int
+    redelivered: int
+    dead_lettered: int
 
 
 class QueueRow(NamedTuple):
@@ -18,26 +29,38 @@ class QueueRow(NamedTuple):
     id: int
     name: str
     closed: bool
+    created: float
     items: int
+    max_items: int | None
     bytes: int
     max_bytes: int
+    ttl: float | None
+    expires: bool
     audit_bytes: int
     audit_complete: bool
-    max_items: int | None
-    ttl: float | None
+    first_seq: int
     next_seq: int
     oldest: float
     consumers: int
+    groups: int
     enqueued: int
     expired: int
     dropped: int
     rejected: int
+    missed: int
+    redelivered: int
+    dead_lettered: int
     enqueued_rate: float
     delivered_rate: float
-    expired_rate: float
     dropped_rate: float
     rejected_rate: float
+    missed_rate: float
+    redelivered_rate: float
+    dead_lettered_rate: float
+    missed_ago: float | None  # since a reader last missed some, as far as samples tell
     lag: float
+    loss: float | None  # until the reader furthest behind begins to miss messages; None: it does not, as things are
+    stalled: int  # readers
 
 
 class ReaderRow(NamedTuple):
@@ -49,6 +72,7 @@ class ReaderRow(NamedTuple):
     group: str | None
     is_group: bool
     lag: float
+    loss: float | None
     unread: int
     unread_bytes: int
     missed: int
@@ -58,6 +82,7 @@ class ReaderRow(NamedTuple):
     read: int | None
     read_rate: float | None
     idle: float | None
+    stalled: bool
 
 
 class Sample:
@@ -68,13 +93,28 @@ class Sample:
         self.time = time.time()
         self.number = number
         self.closed = queue.closed
+        self.ttl = queue.ttl
+        self.lifetime = lifetime(queue)
         self.figures: Figures = figures(queue)
-        consumers, departed = self.figures.consumers, self.figures.departed
+        consumers, groups, departed = self.figures.consumers, self.figures.groups, self.figures.departed
         self.read = sum(each.total_items_read for each in consumers) + sum(each.read for each in departed)
-        self.lag = max((*(each.lag for each in consumers), *(each.lag for each in self.figures.groups)), default=0.0)
+        self.lag = max((*(each.lag for each in consumers), *(each.lag for each in groups)), default=0.0)
+        self.trouble = Trouble(
+            # What a member misses, its group misses.
+            sum(each.missed_items for each in consumers if each.group is None)
+            + sum(each.missed for each in departed if each.group is None)
+            + sum(each.missed_items for each in groups),
+            sum(each.redelivered_items for each in groups),
+            sum(each.dead_lettered_items for each in groups),
+        )
+        self.missed_at: float | None = before.missed_at if before else None
+        """When a reader last missed some; None: not since the sampler runs."""
+        if before and self.trouble.missed > before.trouble.missed:
+            self.missed_at = self.taken
         self._before = before
         self._seconds = self.taken - before.taken if before else 0.0
         self._read_by: dict[str, int] | None = None
+        self._rows: list[ReaderRow] | None = None
         if before:
             before._before = None  # it needs no more than its own figures from here on
 
@@ -83,50 +123,69 @@ class Sample:
         return max(0, now - before) / self._seconds if self._seconds > 0 else 0.0
 
     def point(self) -> Point:
-        now, before = self.figures.queue, self._before.figures.queue if self._before else self.figures.queue
+        before = self._before or self
         return Point(
             self.time,
-            self.rate(now.enqueued, before.enqueued),
-            self.rate(self.read, self._before.read if self._before else self.read),
-            now.memory_usage,
+            self.rate(self.figures.queue.enqueued, before.figures.queue.enqueued),
+            self.rate(self.read, before.read),
+            self.figures.queue.memory_usage,
             self.lag,
-            self.rate(now.expired, before.expired),
-            self.rate(now.dropped, before.dropped),
-            self.rate(now.rejected, before.rejected),
+            *map(self.rate, self.trouble, before.trouble),
         )
 
     def queue_row(self) -> QueueRow:
         stats, point = self.figures.queue, self.point()
+        before = (self._before or self).figures.queue
         return QueueRow(
             id=self.number,
             name=stats.name,
             closed=self.closed,
+            created=stats.created_at.timestamp(),
             items=stats.total_items,
+            max_items=stats.max_items,
             bytes=stats.memory_usage,
             max_bytes=stats.max_bytes,
+            ttl=self.ttl,
+            expires=self.lifetime is not None,
             audit_bytes=stats.audit_bytes,
             audit_complete=stats.audit_complete,
-            max_items=stats.max_items,
-            ttl=stats.ttl,
+            first_seq=stats.first_seq,
             next_seq=stats.next_seq,
             oldest=round(self.figures.oldest, 3),
             consumers=stats.consumer_count,
+            groups=len(self.figures.groups),
             enqueued=stats.enqueued,
             expired=stats.expired,
             dropped=stats.dropped,
             rejected=stats.rejected,
+            **self.trouble._asdict(),
             enqueued_rate=round(point.enqueued, 2),
             delivered_rate=round(point.delivered, 2),
-            expired_rate=round(point.expired, 2),
-            dropped_rate=round(point.dropped, 2),
-            rejected_rate=round(point.rejected, 2),
+            dropped_rate=round(self.rate(stats.dropped, before.dropped), 2),
+            rejected_rate=round(self.rate(stats.rejected, before.rejected), 2),
+            missed_rate=round(point.missed, 2),
+            redelivered_rate=round(point.redelivered, 2),
+            dead_lettered_rate=round(point.dead_lettered, 2),
+            missed_ago=None if self.missed_at is None else round(self.taken - self.missed_at, 1),
             lag=round(self.lag, 3),
+            loss=self._loss(self.lag),
+            stalled=sum(row.stalled for row in self.reader_rows()),
         )
 
-    def reader_rows(self) -> Iterator[ReaderRow]:
+    def reader_rows(self) -> list[ReaderRow]:
         """The groups, and the consumers; of a member only what is its own."""
+        if self._rows is None:
+            self._rows = list(self._make_rows())
+        return self._rows
+
+    def _make_rows(self) -> Iterator[ReaderRow]:
         before = self._before.read_by if self._before else {}
         read_by = self.read_by
+        idle = [self._idle(consumer) for consumer in self.figures.consumers]
+        idle_groups: dict[str, float] = {}
+        for consumer, seconds in zip(self.figures.consumers, idle, strict=True):
+            if consumer.group is not None and seconds is not None:
+                idle_groups[consumer.group] = min(seconds, idle_groups.get(consumer.group, math.inf))
         for group in self.figures.groups:
             yield ReaderRow(
                 id=f"{self.number}/{group.name}",
@@ -135,6 +194,7 @@ class Sample:
                 group=None,
                 is_group=True,
                 lag=round(group.lag, 3),
+                loss=self._loss(group.lag),
                 unread=group.unread_items,
                 unread_bytes=group.unread_bytes,
                 missed=group.missed_items,
@@ -143,10 +203,11 @@ class Sample:
                 dead_lettered=group.dead_lettered_items,
                 read=None,
                 read_rate=None,
-                idle=None,
+                idle=idle_groups.get(group.name),
+                stalled=_is_stalled(group, idle_groups.get(group.name)),
             )
-        for id, consumer in zip(read_by, self.figures.consumers, strict=True):
-            read, last = consumer.total_items_read, consumer.last_read_time
+        for id, consumer, seconds in zip(read_by, self.figures.consumers, idle, strict=True):
+            read = consumer.total_items_read
             yield ReaderRow(
                 id=id,
                 queue=self.number,
@@ -154,6 +215,7 @@ class Sample:
                 group=consumer.group,
                 is_group=False,
                 lag=round(consumer.lag, 3),
+                loss=self._loss(consumer.lag),
                 unread=consumer.unread_items,
                 unread_bytes=consumer.unread_bytes,
                 missed=consumer.missed_items,
@@ -162,8 +224,18 @@ class Sample:
                 dead_lettered=None,
                 read=read,
                 read_rate=round(self.rate(read, before.get(id, read)), 2),
-                idle=None if last is None else round(max(0.0, self.time - last.timestamp()), 1),
+                idle=seconds,
+                stalled=consumer.group is None and _is_stalled(consumer, seconds),
             )
+
+    def _loss(self, lag: float) -> float | None:
+        """Seconds until the oldest message that is unread expires."""
+        return None if self.lifetime is None or lag == 0 else round(max(0.0, self.lifetime - lag), 3)
+
+    def _idle(self, consumer: ConsumerStats) -> float | None:
+        """Seconds since it last read; None: never."""
+        last = consumer.last_read_time
+        return None if last is None else round(max(0.0, self.time - last.timestamp()), 1)
 
     @property
     def read_by(self) -> dict[str, int]:
@@ -171,3 +243,8 @@ class Sample:
         if self._read_by is None:
             self._read_by = {str(each.id): each.total_items_read for each in self.figures.consumers}
         return self._read_by
+
+
+def _is_stalled(reader: ConsumerStats | GroupStats, idle: float | None) -> bool:
+    """Whether it has had something to read for a while, and has read nothing for as long."""
+    return reader.unread_items > 0 and reader.lag >= STALLED and (idle is None or idle >= STALLED)

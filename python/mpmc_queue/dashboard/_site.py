@@ -10,14 +10,14 @@ from mpmc_queue.dashboard import _peek
 from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback, is_of_proxy
 from mpmc_queue.dashboard._feed import Feed
 
+SCRIPTS: Final = (
+    "page", "charts", "elements", "messages", "queues", "readers", "roving", "state", "stream", "tables", "words"
+)  # fmt: skip
 FILES: Final = {
     "": ("page.html", "text/html; charset=utf-8"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
-    "page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "charts.js": ("charts.js", "text/javascript; charset=utf-8"),
-    "elements.js": ("elements.js", "text/javascript; charset=utf-8"),
-    "words.js": ("words.js", "text/javascript; charset=utf-8"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
+    **{f"{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
 }
 """The page, by path: the same for everybody, and nothing in it is secret."""
 POLICY: Final = (
@@ -72,12 +72,12 @@ class Site:
     def respond(self, request: Request, place: str = "") -> Response:
         """The answer. `place` is the path that the dashboard is mounted at."""
         if request.method not in ("GET", "HEAD"):
-            return _error(405, "It only looks: GET and HEAD", {"Allow": "GET, HEAD"})
+            return error(405, "It only looks: GET and HEAD", {"Allow": "GET, HEAD"})
         if refusal := self._refusal(request):
             return refusal
         if request.path == "":
             # The page loads everything relative to itself, so its address has to end with a slash.
-            return _error(307, "It is one slash further", {"Location": quote(place.rpartition("/")[2] or ".") + "/"})
+            return error(307, "It is one slash further", {"Location": quote(place.rpartition("/")[2] or ".") + "/"})
         name = request.path.removeprefix("/")
         if found := FILES.get(name):
             file, kind = found
@@ -85,9 +85,9 @@ class Site:
                 200, HEADERS | {"Content-Type": kind}, files("mpmc_queue.dashboard").joinpath("page", file).read_bytes()
             )
         if not name.startswith("api/"):
-            return _error(404, "There is nothing here")
+            return error(404, "There is nothing here")
         if self._token is not None and not has_token(request.headers.get("authorization", ""), self._token):
-            return _error(401, "It takes a token", {"WWW-Authenticate": 'Bearer realm="mpmc_queue"'})
+            return error(401, "It takes a token", {"WWW-Authenticate": 'Bearer realm="mpmc_queue"'})
         return self._api(name.removeprefix("api/"), request.query)
 
     def _refusal(self, request: Request) -> Response | None:
@@ -96,9 +96,9 @@ class Site:
             return None
         is_forwarded = any(map(is_of_proxy, request.headers))
         if request.client is None or not is_loopback(request.client) or is_forwarded:
-            return _error(403, "Without a token only this machine may look: pass token=, or guarded=True to app()")
+            return error(403, "Without a token only this machine may look: pass token=, or guarded=True to app()")
         if not is_for_loopback(request.headers.get("host", "")):
-            return _error(421, "Ask for localhost, or pass token=")
+            return error(421, "Ask for localhost, or pass token=")
         return None
 
     def _api(self, name: str, query: str) -> Response:
@@ -106,21 +106,21 @@ class Site:
         if name == "events":
             return Response(200, STREAM_HEADERS, is_stream=True)
         if name not in ("history", "messages", "message"):
-            return _error(404, "There is nothing here")
+            return error(404, "There is nothing here")
         try:
             numbers = _numbers(query)
-        except ValueError as error:
-            return _error(400, str(error))
+        except ValueError as problem:
+            return error(400, str(problem))
         number = numbers.get("queue")
         queue = None if number is None else self.feed.watched.get(number)
         if number is None or queue is None:
-            return _error(404, "There is no such queue")
+            return error(404, "There is no such queue")
         if name == "history":
             return _json(self.feed.history(number))
         if name == "messages":
             return _json(_peek.messages(queue, numbers.get("start"), self._show_payloads))
         found = _peek.message(queue, numbers.get("seq", 0), self._show_payloads)
-        return _json(found) if found else _error(404, "This message has left")
+        return _json(found) if found else error(404, "This message has left")
 
 
 def event(snapshot: bytes) -> bytes:
@@ -143,5 +143,6 @@ def _json(value: object) -> Response:
     return Response(200, HEADERS | {"Content-Type": "application/json"}, json.dumps(value).encode())
 
 
-def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that says in a line why there is no other."""
     return Response(status, {**HEADERS, "Content-Type": "text/plain; charset=utf-8", **(headers or {})}, text.encode())

@@ -6,7 +6,7 @@ added to what a message costs.
     from prometheus_client import REGISTRY
     from mpmc_queue.metrics import QueueCollector    # pip install "mpmc-queue[prometheus]"
 
-    REGISTRY.register(QueueCollector([orders, invoices]))
+    QueueCollector([orders, invoices], registry=REGISTRY)
 
     from mpmc_queue.metrics import instrument        # pip install "mpmc-queue[otel]"
 
@@ -20,8 +20,14 @@ its own, for its members share it.
 Counters never go backwards while what they count is there. What unnamed consumers contributed stays in their sum when
 they are removed, exactly, also when they came and went between two scrapes. The series of a name ends when the last
 consumer of that name is removed; should the name come back, it begins at zero, as after a restart. So give names to
-consumers that stay, and none to those that come and go. In an acknowledging group, a message counts as delivered once
-it is settled.
+consumers that stay, and none to those that come and go.
+
+`delivered` counts deliveries: of an acknowledging group, each redelivery, too. What a consumer passes over without
+looking (`read_latest`, `read_where`, a seek forward) counts as delivered. `settled` counts messages that a group is done
+with, each once.
+
+The names in Prometheus are those that OpenTelemetry's exporter for Prometheus makes of the names there: `mpmc.limit`, in
+bytes, is `mpmc_limit_bytes`. Grafana boards and alert rules work with either.
 
 Queues are held weakly: one that nobody else holds any more disappears. Names must differ, except that a queue may take
 the place of a closed one.

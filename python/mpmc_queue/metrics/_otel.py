@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
+from weakref import WeakSet
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
 
@@ -14,6 +15,9 @@ from mpmc_queue.metrics._table import METRICS, Kind, Metric, Reading, read
 STALE: Final = 1.0
 """Seconds after which a reading serves no further instrument."""
 
+_INSTRUMENTED: Final[WeakSet[MeterProvider]] = WeakSet()
+_LOCK: Final = threading.Lock()
+
 
 def instrument(
     queues: Queue[Any] | Iterable[Queue[Any]], *, meter_provider: MeterProvider | None = None
@@ -23,15 +27,22 @@ def instrument(
     queues          a Queue or several, held weakly. More can follow with `add` on what is returned.
     meter_provider  where to make them; None: the global one.
 
-    Call it once, and `add` to what it returns: an instrument can be made only once for a provider, and never be removed.
-    Raises TypeError for what is not a Queue, and ValueError when two of them have the same name.
+    Call it once for a provider, and `add` to what it returns: instruments can never be removed. Raises TypeError for what
+    is not a Queue, and ValueError when two of them have the same name, or when the provider has the instruments already.
 
     >>> queue = Queue("orders")
     >>> instruments = instrument(queue)
     >>> instruments.add(Queue("invoices"))
     """
     instruments = Instruments(queues)
-    meter = (meter_provider or get_meter_provider()).get_meter("mpmc_queue", __version__)
+    provider = meter_provider or get_meter_provider()
+    with _LOCK:
+        if provider in _INSTRUMENTED:
+            raise ValueError(
+                "the meter provider has metrics of mpmc_queue already: add the queues to what instrument() returned"
+            )
+        _INSTRUMENTED.add(provider)
+    meter = provider.get_meter("mpmc_queue", __version__)
     makers: dict[Kind, Callable[..., object]] = {
         Kind.COUNTER: meter.create_observable_counter,
         Kind.AMOUNT: meter.create_observable_up_down_counter,

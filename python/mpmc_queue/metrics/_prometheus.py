@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from mpmc_queue import Queue
 from mpmc_queue._watching import Watched
@@ -13,22 +13,35 @@ from mpmc_queue.metrics._table import METRICS, Kind, Metric, read
 
 
 class QueueCollector(Collector):
-    """Reads queues whenever Prometheus scrapes; register it with a registry.
+    """Reads queues whenever Prometheus scrapes.
 
     queues      a Queue or several, held weakly. More can follow with `add`.
+    registry    where to register it; None: nowhere, `registry.register(collector)` does it later.
 
-    Raises TypeError for what is not a Queue, and ValueError when two of them have the same name.
+    A registry takes one collector: `add` the queues of all parts of a program to that.
+
+    Raises TypeError for what is not a Queue, and ValueError when two of them have the same name, or when the registry
+    has a collector already.
 
     >>> from prometheus_client import CollectorRegistry
     >>> queue, registry = Queue("orders"), CollectorRegistry()
-    >>> registry.register(QueueCollector(queue))
+    >>> collector = QueueCollector(queue, registry=registry)
+    >>> collector.add(Queue("invoices"))
     >>> _ = queue.enqueue("order")
     >>> registry.get_sample_value("mpmc_enqueued_messages_total", {"queue": "orders"})
     1
     """
 
-    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]]) -> None:
+    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]], *, registry: CollectorRegistry | None = None) -> None:
         self._watched = Watched(queues, distinct_names=True)
+        if registry is not None:
+            try:
+                registry.register(self)
+            except ValueError:
+                # The registry's own error lists all names.
+                raise ValueError(
+                    "the registry has metrics of mpmc_queue already: add the queues to the QueueCollector registered there"
+                ) from None
 
     def add(self, queue: Queue[Any]) -> None:
         """Watches one more queue; nothing happens if it is watched already."""
@@ -55,4 +68,4 @@ class QueueCollector(Collector):
 
 def _family(metric: Metric) -> CounterMetricFamily | GaugeMetricFamily:
     family = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-    return family(f"mpmc_{metric.name}", metric.help, labels=("queue", *metric.labels))
+    return family(metric.family, metric.help, labels=("queue", *metric.labels))

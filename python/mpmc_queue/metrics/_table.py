@@ -4,8 +4,13 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from mpmc_queue import GroupStats, Queue
-from mpmc_queue._watching import Figures, figures
+from mpmc_queue import GroupStats, Queue, QueueStats
+from mpmc_queue._watching import Figures, figures, lifetime
+
+PREFIX: Final = "mpmc"
+"""What every name begins with, in either library."""
+_SUFFIXES: Final = {"By": "_bytes", "s": "_seconds"}
+"""What Prometheus appends for a unit."""
 
 
 class Kind(Enum):
@@ -33,6 +38,8 @@ class Reading(NamedTuple):
 
     figures: Figures
     readers: list[Reader]
+    closed: bool
+    ttl: float | None  # None: messages do not expire
 
 
 def read(queue: Queue[Any]) -> Reading:
@@ -61,20 +68,26 @@ def read(queue: Queue[Any]) -> Reading:
     for key in delivered | positions:
         rest = positions.get(key, (None, None, None, None))
         readers.append(Reader(*key, delivered.get(key), *rest))
-    return Reading(now, readers)
+    return Reading(now, readers, queue.closed, lifetime(queue))
 
 
 class Metric(NamedTuple):
     """One metric.
 
-    >>> METRICS[0].prometheus, METRICS[0].otel, METRICS[0].unit
-    ('mpmc_enqueued_messages_total', 'mpmc_queue.enqueued_messages', '{message}')
+    Its name in Prometheus is the one that OpenTelemetry's own exporter for Prometheus makes of its name and unit there:
+    dashboards and alert rules work with either library.
+
+    >>> for metric in METRICS[0], METRIC["limit"]:
+    ...     print(metric.otel, metric.unit, metric.prometheus)
+    mpmc.enqueued_messages {message} mpmc_enqueued_messages_total
+    mpmc.limit By mpmc_limit_bytes
     """
 
     name: str
+    """Without prefix and unit."""
     kind: Kind
     unit: str
-    """As OpenTelemetry writes it: {message}, By, s."""
+    """As OpenTelemetry writes it: {message}, By, s; of what is true or false there is none."""
     help: str
     labels: tuple[str, ...]
     """The labels beside `queue`."""
@@ -84,17 +97,27 @@ class Metric(NamedTuple):
     @property
     def prometheus(self) -> str:
         """Its name in Prometheus."""
-        return f"mpmc_{self.name}{'_total' if self.kind is Kind.COUNTER else ''}"
+        return f"{self.family}{'_total' if self.kind is Kind.COUNTER else ''}"
+
+    @property
+    def family(self) -> str:
+        """The same as prometheus_client takes it, which appends `_total` by itself."""
+        return f"{PREFIX}_{self.name}{_SUFFIXES.get(self.unit, '')}"
 
     @property
     def otel(self) -> str:
         """Its name in OpenTelemetry."""
-        return f"mpmc_queue.{self.name}"
+        return f"{PREFIX}.{self.name}"
 
 
-def _of_queue(name: str, kind: Kind, unit: str, text: str, value: Callable[[Figures], float]) -> Metric:
+def _of_queue(name: str, kind: Kind, unit: str, text: str, value: Callable[[QueueStats], float | None]) -> Metric:
+    return _of_reading(name, kind, unit, text, lambda of: value(of.figures.queue))
+
+
+def _of_reading(name: str, kind: Kind, unit: str, text: str, value: Callable[[Reading], float | None]) -> Metric:
     def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
-        yield (), value(reading.figures)
+        if (found := value(reading)) is not None:
+            yield (), found
 
     return Metric(name, kind, unit, text, (), values)
 
@@ -119,24 +142,31 @@ def _of_groups(name: str, kind: Kind, text: str, value: Callable[[GroupStats], i
 _COUNTER, _AMOUNT, _LEVEL = Kind.COUNTER, Kind.AMOUNT, Kind.LEVEL
 
 METRICS: Final = (
-    _of_queue("enqueued_messages", _COUNTER, "{message}", "Messages enqueued.", lambda of: of.queue.enqueued),
-    _of_readers("delivered_messages", _COUNTER, "{message}", "Messages delivered to consumers.", lambda of: of.delivered),
-    _of_queue("expired_messages", _COUNTER, "{message}", "Messages removed by their TTL.", lambda of: of.queue.expired),
-    _of_queue("dropped_messages", _COUNTER, "{message}", "Messages dropped to make room.", lambda of: of.queue.dropped),
-    _of_queue("rejected_messages", _COUNTER, "{message}", "Messages refused: queue full.", lambda of: of.queue.rejected),
+    _of_queue("enqueued_messages", _COUNTER, "{message}", "Messages enqueued.", lambda of: of.enqueued),
+    _of_readers("delivered_messages", _COUNTER, "{message}", "Deliveries to consumers, redeliveries and what they passed over included.", lambda of: of.delivered),
+    _of_groups("settled_messages", _COUNTER, "Messages that a group is done with: acked, or delivered where it takes no acks.", lambda of: of.total_items_read),
+    _of_queue("expired_messages", _COUNTER, "{message}", "Messages removed by their TTL.", lambda of: of.expired),
+    _of_queue("dropped_messages", _COUNTER, "{message}", "Messages dropped to make room.", lambda of: of.dropped),
+    _of_queue("rejected_messages", _COUNTER, "{message}", "Messages refused: queue full.", lambda of: of.rejected),
     _of_readers("missed_messages", _COUNTER, "{message}", "Messages that left before they were read.", lambda of: of.missed),
     _of_groups("redelivered_messages", _COUNTER, "Deliveries that were not the first of their message.", lambda of: of.redelivered_items),
     _of_groups("dead_lettered_messages", _COUNTER, "Messages moved to the dead letter queue.", lambda of: of.dead_lettered_items),
-    _of_queue("retained_messages", _AMOUNT, "{message}", "Messages held.", lambda of: of.queue.total_items),
-    _of_queue("retained_bytes", _AMOUNT, "By", "Bytes held, payloads and overhead.", lambda of: of.queue.memory_usage),
-    _of_queue("limit_bytes", _AMOUNT, "By", "The limit on the bytes held.", lambda of: of.queue.max_bytes),
-    _of_queue("audit_bytes", _AMOUNT, "By", "Bytes of the read records.", lambda of: of.queue.audit_bytes),
-    _of_queue("audit_complete", _LEVEL, "1", "1: every read of what is held is on record; 0: room was short.", lambda of: int(of.queue.audit_complete)),
-    _of_queue("oldest_message_age_seconds", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.oldest),
-    _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.queue.consumer_count),
-    _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
-    _of_readers("consumer_lag_bytes", _AMOUNT, "By", "Bytes not read yet.", lambda of: of.unread_bytes),
-    _of_readers("consumer_lag_seconds", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
+    _of_groups("refused_dead_letters", _COUNTER, "Messages that the dead letter queue is too small for; they were missed.", lambda of: of.refused_dead_letters),
+    _of_queue("retained_messages", _AMOUNT, "{message}", "Messages held.", lambda of: of.total_items),
+    _of_queue("retained", _AMOUNT, "By", "Bytes held, payloads and overhead.", lambda of: of.memory_usage),
+    _of_queue("limit_messages", _AMOUNT, "{message}", "The limit on the messages held, where there is one.", lambda of: of.max_items),
+    _of_queue("limit", _AMOUNT, "By", "The limit on the bytes held.", lambda of: of.max_bytes),
+    _of_reading("ttl", _LEVEL, "s", "The time that messages live, where they expire.", lambda of: of.ttl),
+    _of_reading("closed", _LEVEL, "", "1: the queue is closed; 0: it is open.", lambda of: int(of.closed)),
+    _of_queue("audit", _AMOUNT, "By", "Bytes of the read records.", lambda of: of.audit_bytes),
+    _of_queue("audit_complete", _LEVEL, "", "1: every read of what is held is on record; 0: room was short.", lambda of: int(of.audit_complete)),
+    _of_reading("oldest_message_age", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.figures.oldest),
+    _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.consumer_count),
+    _of_readers("unread_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
+    _of_readers("unread", _AMOUNT, "By", "Bytes not read yet.", lambda of: of.unread_bytes),
+    _of_readers("consumer_lag", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
     _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered, not settled, and not ready again.", lambda of: of.pending_items),
 )  # fmt: skip
 """Every metric there is."""
+METRIC: Final = {metric.name: metric for metric in METRICS}
+"""The same by name."""

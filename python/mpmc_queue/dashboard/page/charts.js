@@ -1,19 +1,26 @@
 // Small line charts on a canvas: the last five minutes, a line or more, the values under the pointer in the legend.
 
+import { element, mark, write } from "./elements.js";
+
 const SPAN = 300;
 const MARGIN = { left: 56, right: 8, top: 8, bottom: 18 };
 
 export class Chart {
-  /** canvas; lines: [{label, value(point)}], at most three; format(value); limit(): a value to draw a line at, or null */
-  constructor(canvas, lines, format, limit = () => null) {
+  /** canvas; lines: [{label, value(point)}], at most three; format(value); limit(): a value to draw a line at, or null;
+      limitLabel: what it is called */
+  constructor(canvas, lines, format, limit = () => null, limitLabel = "") {
     this.canvas = canvas;
+    this.limitLabel = limitLabel;
+    this.title = canvas.closest("figure").querySelector(".figure-title").textContent;
+    mark(canvas, "role", "img");
     this.lines = lines;
     this.format = format;
     this.limit = limit;
     this.points = [];
     this.pointer = null;
     this.legend = canvas.parentElement.querySelector(".legend");
-    this.entries = lines.map(() => this.legend.appendChild(document.createElement("span")));
+    this.entries = lines.map(() => element("span", "line", this.legend));
+    this.limitEntry = element("span", "limit", this.legend);
     canvas.addEventListener("pointermove", (event) => { this.pointer = event.offsetX; this.draw(); });
     canvas.addEventListener("pointerleave", () => { this.pointer = null; this.draw(); });
     new ResizeObserver(() => this.draw()).observe(canvas);
@@ -23,6 +30,20 @@ export class Chart {
   show(points) {
     this.points = points;
     this.draw();
+    this.describe();
+  }
+
+  /** The same in words, for who does not see it. */
+  describe() {
+    const parts = this.lines.map((line) => {
+      const values = this.points.map(line.value);
+      if (!values.length) return `${line.label}: nothing yet`;
+      return `${line.label} ${this.format(values.at(-1))} now, ` +
+        `from ${this.format(Math.min(...values))} to ${this.format(Math.max(...values))}`;
+    });
+    const limit = this.limit();
+    if (limit) parts.push(`${this.limitLabel} ${this.format(limit)}`);
+    mark(this.canvas, "aria-label", `${this.title}, last five minutes: ${parts.join("; ")}`);
   }
 
   draw() {
@@ -97,8 +118,9 @@ export class Chart {
     }
     this.lines.forEach((line, index) => {
       const text = `${line.label} ${told ? this.format(line.value(told)) : ""}`;
-      if (this.entries[index].textContent !== text) this.entries[index].textContent = text;
+      write(this.entries[index], text);
     });
+    write(this.limitEntry, limit ? `${this.limitLabel} ${this.format(limit)}` : "");
   }
 }
 

@@ -1,0 +1,167 @@
+// The queues: a line that sums them up, the list, and the settings of the one that is chosen.
+
+import { element, mark, tag, write } from "./elements.js";
+import { $, announce, chosenQueue, listen, state } from "./state.js";
+import { DataTable, names } from "./tables.js";
+import { bytes, count, or, rate, seconds } from "./words.js";
+
+const RECENT = 60; // seconds that a queue is called missing after a reader missed messages
+
+const share = (queue) => Math.max(queue.max_bytes ? queue.bytes / queue.max_bytes : 1,
+  queue.max_items ? queue.items / queue.max_items : 0);
+
+// A queue that has dropped messages makes room for new ones: it is full on purpose.
+const isFull = (queue) => queue.rejected_rate > 0 || (share(queue) >= 0.98 && queue.dropped === 0);
+const isMissing = (queue) => queue.missed_ago !== null && queue.missed_ago < RECENT;
+const isStalled = (queue) => queue.stalled > 0;
+const kinds = { full: isFull, missing: isMissing, stalled: isStalled };
+const words = { full: "full", missing: "missing messages", stalled: "stalled" };
+
+const figure = (key, label, text, level, hint) => ({ key, label, kind: "number", text, level, hint });
+const total = (key, label, level, hint) => figure(key, label, (queue) => count(queue[key]),
+  (queue) => (queue[key] === 0 ? "zero" : level(queue)), hint);
+const grows = (what) => (queue) => (queue[`${what}_rate`] > 0 ? `now ${rate(queue[`${what}_rate`])}` : "");
+
+const table = new DataTable($("queues"), {
+  key: (queue) => queue.id,
+  choose: (queue) => choose(queue.id, true),
+  isChosen: (queue) => queue.id === state.chosenId,
+  sorter: $("queue-sorter"),
+  changed: show,
+  columns: [
+    names("name", "Queue", (queue) => queue.name, (queue) => [
+      ...(queue.closed ? [["closed", ""]] : []),
+      ...(isMissing(queue) ? [["missing", "bad"]] : []),
+      ...(isFull(queue) ? [["full", "warn"]] : []),
+      ...(isStalled(queue) ? [["stalled", "warn"]] : []),
+    ], tag),
+    { key: "bytes", label: "Memory", kind: "number", make: makeBar, update: showBar,
+      value: (queue) => queue.bytes / queue.max_bytes,
+      hint: (queue) => `${bytes(queue.bytes)} of ${bytes(queue.max_bytes)}` },
+    figure("items", "Messages",
+      (queue) => count(queue.items) + (queue.max_items === null ? "" : ` of ${count(queue.max_items)}`),
+      () => ""),
+    figure("enqueued_rate", "In", (queue) => rate(queue.enqueued_rate)),
+    figure("delivered_rate", "Out", (queue) => rate(queue.delivered_rate)),
+    figure("lag", "Lag", (queue) => seconds(queue.lag)),
+    figure("loss", "Loss in", (queue) => or(queue.loss, seconds), (queue) => nearness(queue.loss, queue.ttl),
+      () => "until the reader furthest behind begins to miss messages"),
+    total("missed", "Missed", (queue) => (isMissing(queue) ? "bad" : ""), grows("missed")),
+    total("redelivered", "Redelivered", (queue) => (queue.redelivered_rate > 0 ? "warn" : ""), grows("redelivered")),
+    total("dead_lettered", "Dead letters", (queue) => (queue.dead_lettered_rate > 0 ? "bad" : "warn"), grows("dead_lettered")),
+    total("rejected", "Refused", (queue) => (queue.rejected_rate > 0 ? "bad" : ""), grows("rejected")),
+    total("consumers", "Consumers", () => ""),
+  ],
+});
+
+/** How near messages are to being missed, as a class. */
+export function nearness(loss, ttl) {
+  if (loss === null || ttl === null) return "zero";
+  return loss < 0.2 * ttl ? "bad" : loss < 0.5 * ttl ? "warn" : "";
+}
+
+function makeBar(cell) {
+  const box = element("div", "memory", cell);
+  const bar = element("div", "bar", box);
+  mark(bar, "role", "meter");
+  mark(bar, "aria-label", "memory");
+  return { bar, fill: element("div", "", bar), text: element("span", "", box) };
+}
+
+function showBar(parts, queue) {
+  const part = queue.max_bytes ? queue.bytes / queue.max_bytes : 1;
+  const percent = Math.min(100, part * 100);
+  const width = `${percent}%`;
+  if (parts.width !== width) parts.fill.style.width = parts.width = width;
+  mark(parts.bar, "data-level", part < 0.7 || queue.dropped > 0 ? "good" : part < 0.9 ? "warn" : "bad");
+  mark(parts.bar, "aria-valuenow", percent.toFixed(0));
+  write(parts.text, bytes(queue.bytes));
+}
+
+/** Shows another queue; by hand, the address bar says so, too. */
+export function choose(id, isByHand) {
+  const queue = state.snapshot?.queues.find((each) => each.id === id);
+  Object.assign(state, { chosenId: queue?.id ?? null, chosen: queue?.name ?? null, history: [], page: null, seq: null });
+  if (queue && isByHand) {
+    const fragment = `#${new URLSearchParams({ queue: queue.name })}`;
+    if (fragment !== location.hash) history.pushState(null, "", fragment);
+  }
+  announce("chosen");
+  announce("show");
+}
+
+/** The queue that the address bar names, if it is there. */
+export function named() {
+  const name = new URLSearchParams(location.hash.slice(1)).get("queue");
+  return name === null ? undefined : state.snapshot?.queues.find((queue) => queue.name === name);
+}
+
+addEventListener("popstate", () => {
+  const queue = named();
+  if (queue && queue.id !== state.chosenId) choose(queue.id, false);
+});
+
+function show() {
+  const { snapshot } = state;
+  if (!snapshot) return;
+  const pressed = document.querySelector("#summary button[aria-pressed=true]")?.dataset.kind;
+  const wanted = $("queue-filter").value.trim().toLowerCase();
+  const queues = snapshot.queues.filter((queue) =>
+    (!wanted || queue.name.toLowerCase().includes(wanted)) && (!pressed || kinds[pressed](queue)));
+  table.show(table.sorted(queues));
+  $("no-queues").hidden = queues.length > 0;
+  write($("no-queues"), snapshot.queues.length ? "No queue is like that." :
+    "No queue is there. Those that are watched are held weakly: when nobody else holds one, it goes.");
+  showSummary(snapshot.queues);
+  showSettings();
+}
+
+function showSummary(queues) {
+  const sum = (field) => queues.reduce((all, queue) => all + queue[field], 0);
+  const many = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+  write($("totals"), `${many(queues.length, "queue")}, ${many(sum("consumers"), "consumer")}, ` +
+    `${rate(sum("enqueued_rate"))} in, ${rate(sum("delivered_rate"))} out`);
+  for (const button of document.querySelectorAll("#summary button")) {
+    const number = queues.filter(kinds[button.dataset.kind]).length;
+    write(button, `${count(number)} ${words[button.dataset.kind]}`);
+    mark(button, "data-level", number ? button.dataset.kind === "missing" ? "bad" : "warn" : "none");
+    button.disabled = !number && button.getAttribute("aria-pressed") !== "true";
+  }
+}
+
+for (const button of document.querySelectorAll("#summary button")) {
+  button.addEventListener("click", () => {
+    const isPressed = button.getAttribute("aria-pressed") === "true";
+    for (const each of document.querySelectorAll("#summary button")) mark(each, "aria-pressed", each === button && !isPressed);
+    show();
+  });
+}
+$("queue-filter").addEventListener("input", show);
+
+function showSettings() {
+  const queue = chosenQueue();
+  $("chosen").hidden = !queue;
+  if (!queue) return;
+  write($("chosen-title"), queue.name);
+  tag($("chosen-tags"), queue.closed ? [["closed", ""]] : []);
+  const groups = queue.groups ? `, ${count(queue.groups)} group${queue.groups === 1 ? "" : "s"}` : "";
+  const texts = {
+    ttl: queue.ttl === null ? "for ever" : seconds(queue.ttl) + (queue.expires ? "" : ", but nothing expires now"),
+    loss: queue.loss === null ? queue.lag > 0 ? "never by time" : "all is read" : seconds(queue.loss),
+    limits: `${bytes(queue.max_bytes)}, ${queue.max_items === null ? "any number of messages" : `${count(queue.max_items)} messages`}`,
+    held: `${bytes(queue.bytes)}, ${count(queue.items)} message${queue.items === 1 ? "" : "s"}` +
+      (queue.items ? `, the oldest from ${seconds(queue.oldest)} ago` : ""),
+    readers: `${count(queue.consumers)} consumer${queue.consumers === 1 ? "" : "s"}${groups}`,
+    enqueued: count(queue.enqueued),
+    left: `${count(queue.expired)} expired, ${count(queue.dropped)} dropped`,
+    refused: count(queue.rejected),
+    audit: `${bytes(queue.audit_bytes)}, ${queue.audit_complete ? "complete" : "shortened for want of room"}`,
+    created: new Date(queue.created * 1000).toLocaleString(),
+  };
+  for (const [name, text] of Object.entries(texts)) {
+    const level = name === "loss" && queue.loss !== null ? nearness(queue.loss, queue.ttl) : "";
+    write($("settings").querySelector(`[data-setting=${name}]`), text, level);
+  }
+}
+
+listen("show", show);

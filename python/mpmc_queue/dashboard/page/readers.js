@@ -1,0 +1,80 @@
+// Consumers and groups, of the chosen queue or of all.
+
+import { tag, write } from "./elements.js";
+import { nearness } from "./queues.js";
+import { $, listen, state } from "./state.js";
+import { DataTable, names } from "./tables.js";
+import { bytes, count, or, rate, seconds } from "./words.js";
+
+const ROWS = 100; // until more are asked for
+let isShownAll = false;
+
+const figure = (key, label, text, level) => ({ key, label, kind: "number", text, level });
+// The position of a member is its group's, and told there.
+const own = (key, label, words, level) => figure(key, label,
+  (reader) => (reader.group === null ? or(reader[key], words) : ""), level);
+const grown = (key, label, level) => own(key, label, count,
+  (reader) => (reader.group !== null || !reader[key] ? "zero" : level));
+
+const table = new DataTable($("readers"), {
+  key: (reader) => reader.id,
+  sort: { key: "lag", sign: -1 },
+  sorter: $("reader-sorter"),
+  changed: show,
+  // Where it is the same: who has more to read, a group before its members.
+  tie: (left, right) => (right.unread - left.unread) || (right.is_group - left.is_group) ||
+    left.label.localeCompare(right.label, undefined, { numeric: true }) || (left.id < right.id ? -1 : 1),
+  columns: [
+    names("label", "Name", (reader) => reader.label, (reader) => [
+      ...(reader.is_group ? [["group", ""]] : reader.group === null ? [] : [[`in ${reader.group}`, ""]]),
+      ...(reader.stalled ? [["stalled", "warn"]] : []),
+    ], tag),
+    { key: "queueName", label: "Queue", kind: "name", text: (reader) => reader.queueName },
+    own("lag", "Lag", seconds),
+    own("loss", "Loss in", seconds, (reader) => nearness(reader.loss, reader.ttl)),
+    own("unread", "Unread", count),
+    own("unread_bytes", "Bytes", bytes),
+    grown("missed", "Missed", "bad"),
+    figure("read_rate", "Read/s", (reader) => or(reader.read_rate, rate)),
+    figure("read", "Read", (reader) => or(reader.read, count)),
+    figure("idle", "Idle", (reader) => or(reader.idle, seconds) || "never read", (reader) => (reader.stalled ? "warn" : "")),
+    figure("pending", "Pending", (reader) => or(reader.pending, count)),
+    grown("redelivered", "Redelivered", ""),
+    grown("dead_lettered", "Dead letters", "warn"),
+  ],
+});
+
+function show() {
+  const { snapshot } = state;
+  if (!snapshot) return;
+  const queues = new Map(snapshot.queues.map((queue) => [queue.id, queue]));
+  const all = $("every-queue").checked || state.chosenId === null;
+  const wanted = $("reader-filter").value.trim().toLowerCase();
+  const readers = snapshot.readers.filter((reader) => all || reader.queue === state.chosenId);
+  for (const reader of readers) {
+    reader.label = reader.name ?? `unnamed ${reader.id.slice(0, 8)}`;
+    reader.queueName = queues.get(reader.queue)?.name ?? "";
+    reader.ttl = queues.get(reader.queue)?.ttl ?? null;
+  }
+  const found = table.sorted(wanted
+    ? readers.filter((reader) => `${reader.label}\n${reader.group ?? ""}`.toLowerCase().includes(wanted))
+    : readers);
+  const shown = isShownAll ? found : found.slice(0, ROWS);
+  $("readers").classList.toggle("one-queue", !all);
+  $("readers").classList.toggle("no-groups", !found.some((reader) => reader.is_group));
+  table.show(shown);
+  $("readers").hidden = !found.length;
+  const missing = snapshot.readers_in_all - snapshot.readers.length;
+  write($("readers-count"), found.length
+    ? `${count(shown.length)} of ${count(found.length)}` +
+      (missing ? `; ${count(missing)} more, which lag less, are not sent` : "")
+    : readers.length ? "No name is like that." : "Nobody reads here.");
+  $("show-all").hidden = found.length <= ROWS;
+  write($("show-all"), isShownAll ? `Show ${count(ROWS)}` : "Show all");
+  write($("readers-of"), $("every-queue").checked ? "" : state.chosen ?? "");
+}
+
+$("every-queue").addEventListener("change", show);
+$("reader-filter").addEventListener("input", show);
+$("show-all").addEventListener("click", () => { isShownAll = !isShownAll; show(); });
+listen("show", show);

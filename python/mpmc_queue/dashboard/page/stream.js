@@ -1,0 +1,139 @@
+// The server: its stream of snapshots, and what is asked for besides. The token, where it takes one.
+
+import { write } from "./elements.js";
+import { $ } from "./state.js";
+
+const RETRY = 1000; // milliseconds
+const KEY = "mpmc_queue.token";
+const base = new URL(".", document.baseURI);
+
+let stream = null; // what ends it
+let isPaused = false;
+let receive = () => {};
+let resumed = () => {};
+
+// The token stays in this tab. The part of an address behind # is sent to nobody; it is taken off the address bar at once.
+const fragment = new URLSearchParams(location.hash.slice(1));
+if (fragment.has("token")) {
+  sessionStorage.setItem(KEY, fragment.get("token"));
+  fragment.delete("token");
+  const rest = fragment.toString();
+  history.replaceState(null, "", location.pathname + location.search + (rest && `#${rest}`));
+}
+const headers = () => {
+  const token = sessionStorage.getItem(KEY);
+  // What is no token cannot be sent as one, either.
+  return /^[!-~]+$/.test(token ?? "") ? { Authorization: `Bearer ${token}` } : {};
+};
+
+function tell(name) {
+  document.body.dataset.state = $("status").dataset.state = name;
+  write($("status"), name);
+}
+
+/** Whether snapshots come in. */
+export const isLive = () => stream !== null && !document.hidden;
+
+/** Asks for something besides the stream; null when there is no answer. */
+export async function ask(path) {
+  try {
+    const answer = await fetch(new URL(path, base), { headers: headers() });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null; // the stream notices, and says so
+  }
+}
+
+function login(isWrong) {
+  $("login").hidden = false;
+  $("main").hidden = $("pause").hidden = true;
+  write($("login-error"), isWrong ? "That is not the token." : "");
+  tell("waiting for a token");
+  $("token").focus();
+}
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, $("token").value);
+  $("token").value = "";
+  $("login").hidden = true;
+  connect();
+});
+
+/** Reads events until the stream ends; EventSource could not send the token. */
+async function follow(controller) {
+  const answer = await fetch(new URL("api/events", base), { headers: headers(), signal: controller.signal });
+  if (answer.status === 401) {
+    login(sessionStorage.getItem(KEY) !== null);
+    return false;
+  }
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return true;
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop();
+    // Of several that came while the page was busy, the last one says it all.
+    const last = events.filter((event) => event.startsWith("data: ")).pop();
+    if (last && !controller.signal.aborted) {
+      $("main").hidden = $("pause").hidden = false;
+      receive(JSON.parse(last.slice("data: ".length)));
+      tell("live");
+    }
+  }
+}
+
+async function connect() {
+  if (stream || isPaused) return;
+  const controller = (stream = new AbortController());
+  try {
+    for (;;) {
+      const began = Date.now();
+      try {
+        if (!(await follow(controller))) return;
+        // It ends by itself now and then, and goes on at once.
+        if (Date.now() - began > 5000) continue;
+      } catch (error) {
+        if (controller.signal.aborted) return;
+      }
+      tell("reconnecting");
+      await new Promise((resolve) => setTimeout(resolve, RETRY));
+      if (controller.signal.aborted) return;
+    }
+  } finally {
+    if (stream === controller) stream = null;
+  }
+}
+
+function stop() {
+  stream?.abort();
+  stream = null;
+  tell("paused");
+}
+
+function goOn() {
+  resumed();
+  connect();
+}
+
+$("pause").addEventListener("click", () => {
+  isPaused = !isPaused;
+  write($("pause"), isPaused ? "Resume" : "Pause");
+  if (isPaused) stop();
+  else goOn();
+});
+
+// A tab that nobody sees asks for nothing.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) stop();
+  else if (!isPaused) goOn();
+});
+
+/** Begins. take(snapshot) is called with each; missed() when some may have been missed. */
+export function start(take, missed) {
+  receive = take;
+  resumed = missed;
+  if (!document.hidden) connect();
+}
