@@ -28,7 +28,7 @@ def main() -> None:
 
     with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=10) as response:
         page: str = response.read().decode()
-    shown = ("mpmc_enqueued", "mpmc_rejected", "mpmc_unread_messages")
+    shown = ("mpmc_enqueued", "mpmc_rejected", "mpmc_consumer_lag_messages")
     print("\n".join(line for line in page.splitlines() if line.startswith(shown)))
     print("bytes held, as scraped:", f"{float(orders.memory_usage)}" in page)
     server.shutdown()

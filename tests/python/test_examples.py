@@ -63,8 +63,8 @@ and the log says so: True
     "metrics.py": r"""
 mpmc_enqueued_messages_total\{queue="orders"\} 3.0
 mpmc_rejected_messages_total\{queue="orders"\} 1.0
-mpmc_unread_messages\{consumer="billing",group="",queue="orders"\} 2.0
-mpmc_unread_messages\{consumer="shipping",group="",queue="orders"\} 3.0
+mpmc_consumer_lag_messages\{consumer="billing",group="",queue="orders"\} 2.0
+mpmc_consumer_lag_messages\{consumer="shipping",group="",queue="orders"\} 3.0
 bytes held, as scraped: True
 """,
 }

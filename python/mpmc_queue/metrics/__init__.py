@@ -27,7 +27,7 @@ looking (`read_latest`, `read_where`, a seek forward) counts as delivered. `sett
 with, each once.
 
 The names in Prometheus are those that OpenTelemetry's exporter for Prometheus makes of the names there: `mpmc.limit`, in
-bytes, is `mpmc_limit_bytes`. Grafana boards and alert rules work with either.
+bytes, is `mpmc_limit_bytes`. (`mpmc_consumer_lag_bytes`, which is `mpmc.unread`, is older than that rule.) Grafana boards and alert rules work with either.
 
 Queues are held weakly: one that nobody else holds any more disappears. Names must differ, except that a queue may take
 the place of a closed one.

@@ -11,6 +11,8 @@ PREFIX: Final = "mpmc"
 """What every name begins with, in either library."""
 _SUFFIXES: Final = {"By": "_bytes", "s": "_seconds"}
 """What Prometheus appends for a unit."""
+_OLDER: Final = {"unread": "consumer_lag"}
+"""Names in Prometheus that were there before OpenTelemetry's, which would be the same as that of another unit."""
 
 
 class Kind(Enum):
@@ -74,8 +76,8 @@ def read(queue: Queue[Any]) -> Reading:
 class Metric(NamedTuple):
     """One metric.
 
-    Its name in Prometheus is the one that OpenTelemetry's own exporter for Prometheus makes of its name and unit there:
-    dashboards and alert rules work with either library.
+    Its name in Prometheus is the one that OpenTelemetry's own exporter for Prometheus makes of its name and unit there, so that
+    dashboards and alert rules work with either library. One is older than that rule: `mpmc_consumer_lag_bytes`.
 
     >>> for metric in METRICS[0], METRIC["limit"]:
     ...     print(metric.otel, metric.unit, metric.prometheus)
@@ -102,7 +104,7 @@ class Metric(NamedTuple):
     @property
     def family(self) -> str:
         """The same as prometheus_client takes it, which appends `_total` by itself."""
-        return f"{PREFIX}_{self.name}{_SUFFIXES.get(self.unit, '')}"
+        return f"{PREFIX}_{_OLDER.get(self.name, self.name)}{_SUFFIXES.get(self.unit, '')}"
 
     @property
     def otel(self) -> str:
@@ -162,7 +164,7 @@ METRICS: Final = (
     _of_queue("audit_complete", _LEVEL, "", "1: every read of what is held is on record; 0: room was short.", lambda of: int(of.audit_complete)),
     _of_reading("oldest_message_age", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.figures.oldest),
     _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.consumer_count),
-    _of_readers("unread_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
+    _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
     _of_readers("unread", _AMOUNT, "By", "Bytes not read yet.", lambda of: of.unread_bytes),
     _of_readers("consumer_lag", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
     _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered, not settled, and not ready again.", lambda of: of.pending_items),
