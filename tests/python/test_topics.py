@@ -7,6 +7,7 @@ import tracemalloc
 import weakref
 
 import pytest
+
 from mpmc_queue import (
     ConsumerClosedError,
     ItemLimitError,
@@ -72,12 +73,28 @@ def test_filters_stand_in_stats_and_with_members(queue):
     member = group.add_consumer()
     assert member.topics == group.stats().topics == member.stats().topics == ("x", "y.*")
     plain = queue.add_consumer()
-    assert plain.topics is None and plain.stats().topics is None
+    assert plain.topics is None
+    assert plain.stats().topics is None
     member.close()
     assert member.topics == ("x", "y.*")
 
 
-BAD_TOPICS = ["", ".", "a.", ".a", "a..b", "a b", "a\tb", "a\u2003", "a\x1c", "*", "a.>", "a*", "x" * 256, "\u00e4" * 128]
+BAD_TOPICS = [
+    "",
+    ".",
+    "a.",
+    ".a",
+    "a..b",
+    "a b",
+    "a\tb",
+    "a\u2003",
+    "a\x1c",
+    "*",
+    "a.>",
+    "a*",
+    "x" * 256,
+    "\u00e4" * 128,
+]
 
 
 @pytest.mark.parametrize("topic", BAD_TOPICS)
@@ -98,7 +115,8 @@ def test_a_bad_filter_is_a_value_error_that_names_the_argument(queue, filters):
         queue.add_consumer(topics=filters)
     with pytest.raises(ValueError, match="topics"):
         queue.add_group("g", topics=filters)
-    assert queue.consumers == () and queue.get_group("g") is None
+    assert queue.consumers == ()
+    assert queue.get_group("g") is None
 
 
 @pytest.mark.parametrize("topic", [1, b"a", ["a"], 1.5, object()])
@@ -183,7 +201,8 @@ def test_a_gap_is_told_to_whom_it_concerns():
         raising.read()
     assert caught.value.count == 2
     assert (raising.get(), calling.get(), told) == (2, 2, [2])
-    assert other.read() is None and other.missed_count == 0
+    assert other.read() is None
+    assert other.missed_count == 0
 
 
 def test_own_ttls_leave_holes_that_count_for_whom_they_match():
@@ -357,14 +376,16 @@ def test_interest_keeps_what_somebody_wants():
     a, b = queue.add_consumer(topics="a"), queue.add_consumer(topics=["b", "ab"])
     assert queue.enqueue(0, topic="c") == 0
     assert queue.enqueue(1) == 1
-    assert len(queue) == 0 and queue.memory_usage == empty
+    assert len(queue) == 0
+    assert queue.memory_usage == empty
     queue.enqueue(2, topic="a")
     queue.enqueue(3, topic="b")
     queue.enqueue(4, topic="a")
     assert b.read().payload == 3
     assert len(queue) == 2  # from the middle
     assert contents(a.read_batch(9)) == [2, 4]
-    assert len(queue) == 0 and queue.memory_usage == empty
+    assert len(queue) == 0
+    assert queue.memory_usage == empty
     stats = queue.stats()
     assert (stats.enqueued, stats.expired, stats.dropped, stats.rejected) == (5, 0, 0, 0)
     assert a.missed_count == b.missed_count == 0
@@ -427,7 +448,8 @@ def test_a_group_reads_what_matches_and_its_books_balance():
     assert group.unread_count == 3
     first, second = one.read(), two.read()
     assert (first.payload, second.payload) == (1, 3)
-    assert first.ack() and second.term()
+    assert first.ack()
+    assert second.term()
     letter = dead.add_consumer().read()
     assert (letter.payload, letter.topic) == (3, "jobs.x")
     stats = group.stats()
