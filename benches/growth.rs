@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mpmc_queue::{
-    Clock, Consumer, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now, Options, Overflow, Queue, Retention, Start,
+    Clock, Consumer, ConsumerOptions, Filters, GroupOptions, Lifetime, ManualClock, MissedPolicy, Now, Options,
+    Overflow, Queue, Retention, Start, Topic,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -83,6 +84,66 @@ fn with_holes(held: u64) -> Consumer<u64> {
     consumer.seek(Start::Seq(held / 2000 * 1000 + 499)).unwrap();
     consumer.read().unwrap();
     consumer
+}
+
+fn filtered(queue: &Queue<u64>, text: &str) -> Consumer<u64> {
+    let filters = Some(Filters::new([text]).unwrap());
+    queue.add_consumer_with(&ConsumerOptions { filters, ..ConsumerOptions::default() }).unwrap()
+}
+
+fn topics(count: u64) -> Vec<Topic> {
+    (0..count).map(|number| Topic::new(&format!("topic.{number}")).unwrap()).collect()
+}
+
+/// Enqueues under one of so many topics, while so many consumers wait for others.
+fn under(count: u64, filters: u64) -> Side {
+    let held = Options { overflow: Overflow::DropOldest, max_items: Some(20_000), ..options() };
+    let (queue, _) = filled(0, &held);
+    let topics = topics(count);
+    for topic in &topics {
+        queue.enqueue_under(topic, 0, 8, Lifetime::Queue).unwrap();
+    }
+    let readers: Vec<_> = (0..filters).map(|number| filtered(&queue, &format!("other.{number}.>"))).collect();
+    let mut next = 0;
+    side(1000, move || {
+        black_box(&readers);
+        next += 1;
+        queue.enqueue_under(&topics[next % topics.len()], 1, 8, Lifetime::Queue).unwrap();
+    })
+}
+
+/// The figures of a consumer with a filter in the middle of so many messages.
+fn choosing(held: u64) -> Side {
+    let clock = ManualClock::at(Now { mono: SECOND, wall: SECOND });
+    let queue = Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options() });
+    let reader = filtered(&queue, "topic.3");
+    let topics = topics(10);
+    for seq in 0..held {
+        let lifetime = if seq % 1000 == 503 { Lifetime::Own(1) } else { Lifetime::Queue };
+        queue.enqueue_under(&topics[(seq % 10) as usize], seq, 8, lifetime).unwrap();
+    }
+    clock.advance(10);
+    queue.force_expiration();
+    reader.seek(Start::Seq(held / 2000 * 1000 + 499)).unwrap();
+    reader.read().unwrap();
+    side(1000, move || drop(black_box(reader.stats())))
+}
+
+/// A read that passes over so many messages that do not match.
+fn passing(count: u64) -> Side {
+    let (queue, _) = filled(0, &Options { overflow: Overflow::DropOldest, max_items: Some(MANY), ..options() });
+    let (common, rare) = (Topic::new("common").unwrap(), Topic::new("rare").unwrap());
+    let reader = filtered(&queue, "rare");
+    let batches = MANY / (count + 1);
+    for _ in 0..batches {
+        queue.enqueue_batch_under(Some(&common), vec![(0, 8); count as usize]).unwrap();
+        queue.enqueue_under(&rare, 1, 8, Lifetime::Queue).unwrap();
+    }
+    side(20, move || {
+        if reader.read().unwrap().is_none() {
+            reader.seek(Start::Earliest).unwrap();
+        }
+    })
 }
 
 fn rows() -> Vec<Row> {
@@ -209,6 +270,10 @@ fn rows() -> Vec<Row> {
             many: readings(2_000),
         },
         Row { what: "seek to a time: held", few: seeking(FEW), many: seeking(MANY) },
+        Row { what: "enqueue under a topic: topics (10, 10,000)", few: under(10, 1), many: under(10_000, 1) },
+        Row { what: "enqueue under a topic: filters (1, 1,000)", few: under(10, 1), many: under(10, 1_000) },
+        Row { what: "stats with a filter: held, a hole in each chunk", few: choosing(FEW), many: choosing(MANY) },
+        Row { what: "read with a filter: passed over (1, 1,000)", few: passing(1), many: passing(1_000) },
     ]
 }
 
@@ -330,6 +395,30 @@ fn hold_everything() {
     let bounded = Options { overflow: Overflow::DropOldest, max_items: Some(MANY), ..options() };
     let (ring, _) = filled(MANY, &bounded);
     ring.enqueue_batch((0..MANY).map(|seq| (seq, 8)).collect()).unwrap();
+
+    // Topics: a large batch under one, filters that come and go, reads that pass over much, and what only one wanted.
+    let (bus, clock) = filled(0, &Options { ttl: Some(SECOND), ..options() });
+    let topics = topics(10_000);
+    for (number, topic) in topics.iter().cycle().take(MANY as usize / 2).enumerate() {
+        bus.enqueue_under(topic, number as u64, 8, Lifetime::Queue).unwrap();
+    }
+    bus.enqueue_batch_under(Some(&topics[0]), (0..MANY).map(|seq| (seq, 8)).collect()).unwrap();
+    for filter in ["topic.7", "topic.*", ">"] {
+        let reader = filtered(&bus, filter);
+        reader.stats().unwrap();
+        reader.read_with(1_000, |_| ()).unwrap();
+        reader.seek(Start::Latest).unwrap();
+        reader.close();
+    }
+    clock.advance(SECOND);
+    bus.force_expiration();
+    let (wanted, _) = filled(0, &Options { retention: Retention::Interest, ..options() });
+    let (some, slow) = (filtered(&wanted, "topic.*"), consumer(&wanted));
+    for topic in topics.iter().cycle().take(100_000) {
+        wanted.enqueue_under(topic, 0, 8, Lifetime::Queue).unwrap();
+    }
+    slow.close();
+    some.close();
 
     let (shared, _) = filled(MANY, &Options { retention: Retention::Interest, ..options() });
     let (slow, fast) = (consumer(&shared), consumer(&shared));

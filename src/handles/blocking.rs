@@ -75,9 +75,9 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         let parker = Parker::new();
         let waker = Waker::from(parker.clone());
         // A producer keeps its place in line until it is admitted; other waiters enter again at the end of their line.
-        let keeps_place = matches!(condition, Condition::Space(_));
+        let keeps_place = matches!(condition, Condition::Space(..));
         loop {
-            let Some(ticket) = self.wait(condition, &waker) else {
+            let Some(ticket) = self.wait(condition.clone(), &waker) else {
                 match attempt(None)? {
                     Some(result) => return Ok(Some(result)),
                     None => continue,

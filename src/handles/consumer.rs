@@ -322,7 +322,9 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
 
     /// Removes it from its queue. False if it was removed already.
     pub fn close(&self) -> bool {
-        self.queue.core.with(|state, _, fx| state.remove_consumer(self.key, fx))
+        let removed = self.queue.core.with(|state, _, fx| state.remove_consumer(self.key, fx));
+        self.queue.forget_filters();
+        removed
     }
 
     /// Whether it was removed.

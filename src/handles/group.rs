@@ -60,6 +60,7 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
     /// Ends it, with all its members. False if it was ended already.
     pub fn close(&self) -> bool {
         let closed = self.queue.core.with(|state, _, fx| state.remove_group(self.key, fx));
+        self.queue.forget_filters();
         let letters = lock::<H, _>(&self.queue.core.dead_letters).remove(&self.key.serial);
         drop(letters);
         closed

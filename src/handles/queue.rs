@@ -201,7 +201,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
             result => result.map(Some),
         };
         let added = match attempt(None) {
-            Ok(None) => self.block(Condition::Space(need), deadline(limit), attempt, park),
+            Ok(None) => self.block(Condition::Space(need, None), deadline(limit), attempt, park),
             added => added,
         };
         let result = added.and_then(|seq| seq.ok_or(refused));
@@ -268,13 +268,20 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         let place = filters.map(|filters| self.core.with_leases(|state, _, _| state.log.use_filters(filters)));
         let build = |place| self.core.with_leases(|state, _, _| state.log.build_filter(place));
         place.into_iter().for_each(|place| while build(place) {});
-        self.core.with(|state, _, fx| {
-            let added = add(state, place, fx);
-            if added.is_err() {
-                place.into_iter().for_each(|place| state.leave_filter(place));
-            }
-            added
-        })
+        self.core
+            .with(|state, _, fx| {
+                let added = add(state, place, fx);
+                if added.is_err() {
+                    place.into_iter().for_each(|place| state.leave_filter(place));
+                }
+                added
+            })
+            .inspect_err(|_| self.forget_filters())
+    }
+
+    /// Forgets the filters that nobody uses any more, in slices.
+    pub(super) fn forget_filters(&self) {
+        while self.core.with_leases(|state, _, _| state.log.forget_filters()) {}
     }
 
     /// The group of that name.

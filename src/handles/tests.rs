@@ -6,9 +6,10 @@ use std::task::{Wake, Waker};
 
 use crate::error::Error;
 use crate::need::Need;
-use crate::options::{MissedPolicy, Options, Overflow, Retention, Start};
+use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
 use crate::state::producing::How;
 use crate::time::clock::{Clock, ManualClock, Now};
+use crate::topics::Topic;
 use crate::wait::list::{Condition, Ticket};
 use crate::{Consumer, GroupOptions, Queue, Settle};
 
@@ -56,7 +57,7 @@ fn consumer(queue: &Queue<u64>) -> Consumer<u64> {
 }
 
 fn space(items: u64) -> Condition {
-    Condition::Space(Need { bytes: items, items })
+    Condition::Space(Need { bytes: items, items }, None)
 }
 
 fn enqueue_as(queue: &Queue<u64>, waiting: Option<&Waiting>) -> Result<u64, Error> {
@@ -266,4 +267,22 @@ fn a_member_wakes_when_its_group_may_deliver() {
     let third = Waiting::on(&queue, Condition::Message(member.key()));
     queue.settle(&receipt.unwrap(), Settle::Ack);
     assert_eq!(third.woken(), 1, "for the room that the acknowledgement made");
+}
+
+#[test]
+fn a_producer_under_a_topic_that_is_held_wakes_when_it_fits_without_the_text() {
+    let topic = Topic::new("a").unwrap();
+    let full = Need { bytes: 3, items: 3 }.under(Some(&topic)).charge();
+    let (queue, _) =
+        manual(Options { max_bytes: full, retention: Retention::Interest, ttl: None, ..Options::default() });
+    let reader = consumer(&queue);
+    for payload in 0..3 {
+        queue.enqueue_under(&topic, payload, 1, Lifetime::Queue).unwrap();
+    }
+    let waiting = Waiting::on(&queue, Condition::Space(Need::one(1), Some(topic.clone())));
+    assert_eq!(waiting.woken(), 0);
+    reader.read().unwrap();
+    assert_eq!(waiting.woken(), 1);
+    let other = Condition::Space(Need::one(1), Some(Topic::new("b").unwrap()));
+    assert_eq!(Waiting::on(&queue, other).woken(), 0);
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::Log;
-use super::chunk::{CHUNK_SIZE, Chunk, NIL, NO_TOPIC};
+use super::chunk::{CHUNK_SIZE, Chunk, NIL};
 use super::filter::Stage;
 use super::held::Held;
+use super::tags::NO_TOPIC;
 
 impl<T> Log<T> {
     /// Checks everything that must hold between operations.

@@ -6,13 +6,11 @@
 use super::held::Held;
 use super::segment::Segment;
 use super::slots::Slots;
+use super::tags::Tags;
 use crate::time::NEVER;
 
 /// Slots in a chunk. (In loom's models, few enough to go from one to the next.)
 pub const CHUNK_SIZE: usize = if cfg!(loom) { 4 } else { 1000 };
-
-/// The place of the topic that a message does not have.
-pub(super) const NO_TOPIC: u32 = u32::MAX;
 
 /// No chunk: the end of a link.
 pub(crate) const NIL: usize = usize::MAX;
@@ -42,8 +40,8 @@ pub(crate) struct Chunk<T> {
     /// Deadlines of messages with a ttl of their own, by slot, relative to `mono`; NEVER for the others. Only as long
     /// as needed.
     pub(crate) deadlines: Vec<u64>,
-    /// Places of the topics, by slot. Only as long as needed.
-    pub(super) topics: Vec<u32>,
+    /// Places of the topics, by slot.
+    pub(super) topics: Tags,
     /// What matches the filters in use, by their places.
     pub(super) segments: Vec<Segment>,
 }
@@ -106,7 +104,7 @@ impl<T> Chunk<T> {
             slots,
             offsets: Vec::new(),
             deadlines: Vec::new(),
-            topics: Vec::new(),
+            topics: Tags::default(),
             segments: Vec::new(),
         }
     }
@@ -114,7 +112,7 @@ impl<T> Chunk<T> {
     /// The place of the topic of a slot.
     #[inline]
     pub(super) fn topic_at(&self, index: usize) -> u32 {
-        self.topics.get(index).copied().unwrap_or(NO_TOPIC)
+        self.topics.get(index)
     }
 
     /// What matches a filter.

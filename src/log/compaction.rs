@@ -9,7 +9,7 @@
 //! Each compaction moves at most a chunk's slots, after a tenth of them or more has left: a constant cost for each message.
 
 use super::Log;
-use super::chunk::{CHUNK_SIZE, Chunk, NIL, NO_TOPIC};
+use super::chunk::{CHUNK_SIZE, Chunk, NIL};
 use super::held::Held;
 use super::slot::{Slot, Stamp};
 use super::slots::Slots;
@@ -48,9 +48,7 @@ impl<T> Chunk<T> {
             }
         }
         self.segments.iter_mut().for_each(|segment| segment.keep(&kept));
-        if !self.topics.is_empty() {
-            self.topics = kept.iter().map(|&index| self.topic_at(index)).collect();
-        }
+        self.topics.keep(&kept);
         let end = self.before.wrapping_add(self.slots.last().map_or(0, |slot| slot.through));
         let mut slots = Slots::with_capacity(live);
         let mut through = 0u64;
@@ -103,10 +101,7 @@ impl<T> Chunk<T> {
     /// Takes over the topics of a chunk behind it, before its slots.
     fn absorb_topics(&mut self, other: &Chunk<T>) {
         let shift = self.slots.len();
-        if !other.topics.is_empty() {
-            self.topics.resize(shift, NO_TOPIC);
-            self.topics.extend(&other.topics);
-        }
+        self.topics.absorb(&other.topics, shift);
         for of_other in &other.segments {
             match self.segments.binary_search_by_key(&of_other.filter, |segment| segment.filter) {
                 Ok(place) => self.segments[place].absorb(of_other, shift),

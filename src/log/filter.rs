@@ -24,7 +24,7 @@ pub(crate) struct Filter {
     pub(super) stage: Stage,
 }
 
-/// How far a new filter has taken in what was held when it came.
+/// How far a new filter has taken in what was held when it came, and one that nobody uses any more is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Topics before this place are decided.
@@ -33,6 +33,10 @@ pub(super) enum Stage {
     Messages(u64),
     /// All are.
     Built,
+    /// Nobody uses it any more: topics before this place have forgotten it.
+    Left(usize),
+    /// And chunks before this seq.
+    Emptied(u64),
 }
 
 impl Filter {
@@ -43,7 +47,7 @@ impl Filter {
     /// Whether a message that is held has been counted.
     pub(super) fn knows(&self, seq: u64) -> bool {
         match self.stage {
-            Stage::Topics(_) => false,
+            Stage::Topics(_) | Stage::Left(_) | Stage::Emptied(_) => false,
             Stage::Messages(upto) => seq < upto,
             Stage::Built => true,
         }

@@ -25,6 +25,7 @@ mod segment;
 mod slot;
 mod slots;
 mod tagging;
+mod tags;
 #[cfg(all(test, not(loom)))]
 mod tests;
 pub(crate) mod topics;
@@ -317,7 +318,7 @@ impl<T> Log<T> {
     /// The topic of a slot that holds a message.
     #[inline(always)]
     fn topic_in(&self, chunk: &Chunk<T>, index: usize) -> Option<&Topic> {
-        chunk.topics.get(index).and_then(|&place| self.topics.topic(place))
+        if chunk.topics.is_empty() { None } else { self.topics.topic(chunk.topics.get(index)) }
     }
 
     /// The first message held at or after `seq`. The hint is a chunk key, and becomes that of the message.
@@ -345,16 +346,16 @@ impl<T> Log<T> {
     #[inline]
     pub(crate) fn following(&self, seq: u64, hint: usize) -> impl Iterator<Item = Found<'_, T>> {
         let chunk = self.chunks.get(hint).filter(|chunk| chunk.is_dense());
-        let from = chunk.map_or(0, |chunk| (seq + 1 - chunk.base) as usize);
+        let base = chunk.map_or(0, |chunk| chunk.base);
+        let from = chunk.map_or(0, |_| (seq + 1 - base) as usize);
         let slots = chunk.map_or(&self.none, |chunk| &chunk.slots).from(from);
         let mut before = chunk.map_or(0, |chunk| chunk.through_before(from));
         let (mono, wall) = chunk.map_or((0, 0), |chunk| (chunk.mono, chunk.wall));
-        let topics = chunk.map_or(&[][..], |chunk| &chunk.topics);
-        let mut topics = topics.get(from..).unwrap_or_default().iter();
+        let topics = chunk.map(|chunk| &chunk.topics).filter(|topics| !topics.is_empty());
         (seq + 1..).zip(slots).map_while(move |(seq, slot)| {
             let payload = slot.payload.as_ref()?;
             let size = slot.through.wrapping_sub(std::mem::replace(&mut before, slot.through));
-            let topic = topics.next().and_then(|&place| self.topics.topic(place));
+            let topic = topics.and_then(|topics| self.topics.topic(topics.get((seq - base) as usize)));
             Some(Found { seq, payload, size, mono: slot.stamp.mono() + mono, wall: slot.wall + wall, topic })
         })
     }

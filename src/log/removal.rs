@@ -8,7 +8,7 @@ use crate::need::Need;
 use crate::time::NEVER;
 
 /// As many chunks without topics take as long to remove as one with topics.
-const WITH_TOPICS: usize = 16;
+const WITH_TOPICS: usize = 128;
 
 /// What [`Log::sweep`] removed.
 #[derive(Debug)]

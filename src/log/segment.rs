@@ -1,6 +1,52 @@
 //! Which slots of a chunk match a filter.
 
+use std::ops::Range;
+
 use super::held::Held;
+
+/// Slots in order. Those from the first of the chunk on, without a gap, need no list.
+#[derive(Clone, Debug, Default)]
+struct Rising {
+    len: usize,
+    /// Empty: they are all below `len`.
+    list: Vec<u16>,
+}
+
+impl Rising {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn push(&mut self, slot: usize) {
+        if slot != self.len || !self.list.is_empty() {
+            if self.list.is_empty() {
+                self.list = (0..self.len as u16).collect();
+            }
+            self.list.push(slot as u16);
+        }
+        self.len += 1;
+    }
+
+    /// Whether these are all slots before one.
+    fn ends_at(&self, slot: usize) -> bool {
+        self.list.is_empty() && self.len == slot
+    }
+
+    /// The slot at a place.
+    #[inline]
+    fn get(&self, place: usize) -> usize {
+        self.list.get(place).map_or(place, |&slot| usize::from(slot))
+    }
+
+    /// The place of the first one at or after a slot.
+    fn place(&self, slot: usize) -> usize {
+        match self.list.is_empty() {
+            true => slot.min(self.len),
+            false => self.list.partition_point(|&other| usize::from(other) < slot),
+        }
+    }
+}
 
 /// The slots of a chunk that match a filter. At least one of them holds a message.
 #[derive(Debug)]
@@ -9,8 +55,8 @@ pub(crate) struct Segment {
     pub(super) filter: u32,
     /// The number of the first.
     first: u64,
-    /// The slots, in order; some may be holes.
-    slots: Vec<u16>,
+    /// The slots; some may be holes.
+    slots: Rising,
     /// Their numbers, from that of the first on; empty: consecutive.
     numbers: Vec<u32>,
     /// What is held of them.
@@ -19,21 +65,37 @@ pub(crate) struct Segment {
 
 impl Segment {
     pub(super) fn new(filter: u32, first: u64) -> Self {
-        Segment { filter, first, slots: Vec::new(), numbers: Vec::new(), held: Held::default() }
+        Segment { filter, first, slots: Rising::default(), numbers: Vec::new(), held: Held::default() }
     }
 
-    /// Enters a message that is held in a slot behind the others.
+    /// Enters messages that are held in slots behind the others, numbered from `number` on.
     #[inline]
-    pub(super) fn push(&mut self, slot: usize, number: u64, size: u64) {
+    pub(super) fn push_all(&mut self, slots: impl ExactSizeIterator<Item = usize>, number: u64, held: Held) {
+        slots.zip(number..).for_each(|(slot, number)| self.push(slot, number));
+        self.held.add(held);
+    }
+
+    /// The same for all slots of a range.
+    #[inline]
+    pub(super) fn push_range(&mut self, slots: Range<usize>, number: u64, held: Held) {
+        let is_whole = self.slots.ends_at(slots.start);
+        if is_whole && self.numbers.is_empty() && number == self.first + slots.start as u64 {
+            self.slots.len = slots.end;
+            self.held.add(held);
+        } else {
+            self.push_all(slots, number, held);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, slot: usize, number: u64) {
         if !self.numbers.is_empty() || number != self.first + self.slots.len() as u64 {
             if self.numbers.is_empty() {
                 self.numbers = (0..self.slots.len() as u32).collect();
             }
             self.numbers.push((number - self.first) as u32);
         }
-        self.slots.push(slot as u16);
-        self.held.items += 1;
-        self.held.bytes += size;
+        self.slots.push(slot);
     }
 
     fn number(&self, place: usize) -> u64 {
@@ -42,28 +104,22 @@ impl Segment {
 
     /// Those from a slot on, holes among them: slot and number.
     pub(super) fn from(&self, slot: usize) -> impl Iterator<Item = (usize, u64)> {
-        let from = self.place(slot);
-        self.slots.iter().enumerate().skip(from).map(|(place, &slot)| (usize::from(slot), self.number(place)))
-    }
-
-    /// Place of the first one at or after a slot.
-    fn place(&self, slot: usize) -> usize {
-        self.slots.partition_point(|&other| usize::from(other) < slot)
+        (self.slots.place(slot)..self.slots.len()).map(|place| (self.slots.get(place), self.number(place)))
     }
 
     /// How many are held from a slot on, where there are no holes.
     pub(super) fn count_without_holes(&self, slot: usize) -> Option<u64> {
-        (self.held.items == self.slots.len() as u64).then(|| (self.slots.len() - self.place(slot)) as u64)
+        (self.held.items == self.slots.len() as u64).then(|| (self.slots.len() - self.slots.place(slot)) as u64)
     }
 
     /// The chunk keeps these slots alone, which are all that hold a message.
     pub(super) fn keep(&mut self, kept: &[usize]) {
-        let (mut slots, mut numbers) = (Vec::new(), Vec::new());
-        let mut places = self.slots.iter().enumerate().peekable();
+        let (mut slots, mut numbers) = (Rising::default(), Vec::new());
+        let mut places = (0..self.slots.len()).peekable();
         for (slot, &old) in kept.iter().enumerate() {
-            while places.next_if(|&(_, &other)| usize::from(other) < old).is_some() {}
-            if let Some((place, _)) = places.next_if(|&(_, &other)| usize::from(other) == old) {
-                slots.push(slot as u16);
+            while places.next_if(|&place| self.slots.get(place) < old).is_some() {}
+            if let Some(place) = places.next_if(|&place| self.slots.get(place) == old) {
+                slots.push(slot);
                 numbers.push(self.number(place));
             }
         }
@@ -76,28 +132,29 @@ impl Segment {
 
     /// Takes over those of the next chunk, of which all slots are moved up by so many.
     pub(super) fn absorb(&mut self, other: &Segment, shift: usize) {
-        let held = Held { items: self.held.items + other.held.items, bytes: self.held.bytes + other.held.bytes };
-        for (place, &slot) in other.slots.iter().enumerate() {
-            self.push(usize::from(slot) + shift, other.number(place), 0);
+        for place in 0..other.slots.len() {
+            self.push(other.slots.get(place) + shift, other.number(place));
         }
-        self.held = held;
+        self.held.add(other.held);
     }
 
     /// The same with all slots moved up by so many.
     pub(super) fn shifted(&self, by: usize) -> Self {
-        let slots = self.slots.iter().map(|slot| slot + by as u16).collect();
+        let mut slots = Rising::default();
+        (0..self.slots.len()).for_each(|place| slots.push(self.slots.get(place) + by));
         Segment { filter: self.filter, first: self.first, slots, numbers: self.numbers.clone(), held: self.held }
     }
 
     /// Gives back the room that is left.
     pub(super) fn shrink_to_fit(&mut self) {
-        self.slots.shrink_to_fit();
+        self.slots.list.shrink_to_fit();
         self.numbers.shrink_to_fit();
     }
 
     /// Checks what must hold between operations: all numbers are below `next`.
     pub(super) fn check(&self, next: u64) {
-        assert!(self.slots.is_sorted_by(|one, other| one < other) && self.held.items > 0);
+        assert!((0..self.slots.len()).map(|place| self.slots.get(place)).is_sorted_by(|one, other| one < other));
+        assert!(self.held.items > 0);
         assert!(self.numbers.is_empty() || self.numbers.len() == self.slots.len());
         assert!(self.numbers.is_sorted_by(|one, other| one < other));
         assert!(self.number(self.slots.len() - 1) < next);

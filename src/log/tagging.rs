@@ -1,16 +1,19 @@
 //! How messages get their topic, and how what matches a filter is counted when they come and leave.
 
 use super::Log;
-use super::chunk::{Chunk, NIL, NO_TOPIC};
+use super::chunk::{Chunk, NIL};
 use super::filter::{Filter, Stage};
 use super::held::Held;
 use super::segment::Segment;
+use super::tags::NO_TOPIC;
 use super::topics::Topics;
 use crate::time::NEVER;
 use crate::topics::{Filters, Topic};
 
 /// Chunks that one hold of the lock counts for a new filter.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
+/// Chunks that one hold of the lock has forget a filter.
+const FORGOTTEN: usize = 250;
 
 impl<T> Log<T> {
     /// Before messages are added that get a topic: no lease looks at where they go, since a lane does not look at topics.
@@ -41,13 +44,16 @@ impl<T> Log<T> {
         let (filters, matching) = self.topics.filters_and_entry(place);
         while let Some(chunk) = self.chunks.get_mut(key) {
             let (from, end) = (chunk.index(first.max(chunk.base)), chunk.slots.len());
-            chunk.topics.resize(from, NO_TOPIC);
-            chunk.topics.resize(end, place);
+            chunk.topics.set(from, end, place);
+            let bytes = chunk.through_before(end).wrapping_sub(chunk.through_before(from));
+            let added = Held { items: (end - from) as u64, bytes };
+            let full = (key != self.filling).then_some(key);
             for &filter in matching {
                 let books = &mut filters[filter as usize];
                 if books.stage == Stage::Built {
-                    let is_full = key != self.filling;
-                    count(chunk, filter, books, from..end, is_full.then_some(key));
+                    count(chunk, filter, books, added, full, |segment, number| {
+                        segment.push_range(from..end, number, added)
+                    });
                 }
             }
             key = chunk.next;
@@ -81,7 +87,7 @@ impl<T> Log<T> {
                 self.topics.filters[place].stage = stage;
                 stage != Stage::Built
             }
-            Stage::Built => false,
+            Stage::Built | Stage::Left(_) | Stage::Emptied(_) => false,
         }
     }
 
@@ -94,49 +100,77 @@ impl<T> Log<T> {
                 return Stage::Messages(from);
             }
             visited += usize::from(!chunk.topics.is_empty());
-            for index in chunk.index(from.max(chunk.base))..chunk.topics.len() {
-                let topic = chunk.topics[index];
-                let does_match = || self.topics.filters_of(topic).binary_search(&(place as u32)).is_ok();
-                if topic != NO_TOPIC && chunk.slots[index].payload.is_some() && does_match() {
-                    let is_full = key != self.filling;
-                    let books = &mut self.topics.filters[place];
-                    count(chunk, place as u32, books, index..index + 1, is_full.then_some(key));
-                }
-            }
+            let topics = &self.topics;
+            let does_match = |slot: &usize| {
+                chunk.slots[*slot].payload.is_some()
+                    && topics.filters_of(chunk.topics.get(*slot)).binary_search(&(place as u32)).is_ok()
+            };
+            let slots: Vec<usize> =
+                (chunk.index(from.max(chunk.base))..chunk.topics.len()).filter(does_match).collect();
+            let bytes = slots.iter().map(|&slot| chunk.size(slot)).sum();
+            let added = Held { items: slots.len() as u64, bytes };
+            let (books, full) = (&mut self.topics.filters[place], (key != self.filling).then_some(key));
+            count(chunk, place as u32, books, added, full, |segment, number| {
+                segment.push_all(slots.into_iter(), number, added)
+            });
             from = chunk.end();
             key = chunk.next;
         }
         Stage::Built
     }
 
-    /// One cursor less uses a filter. Whether none does any more, and it is gone.
+    /// One cursor less uses a filter. Whether none does any more: [`forget_filters`](Self::forget_filters) has to follow.
     pub(crate) fn leave_filter(&mut self, place: usize) -> bool {
-        let is_gone = self.topics.leave_filter(place);
-        if is_gone {
-            let mut key = self.front;
-            while let Some(chunk) = self.chunks.get_mut(key) {
-                chunk.segments.retain(|segment| segment.filter != place as u32);
-                key = chunk.next;
+        self.topics.leave_filter(place)
+    }
+
+    /// Forgets a slice of what is known of filters that nobody uses any more. Whether there is more.
+    pub(crate) fn forget_filters(&mut self) -> bool {
+        let Some(&place) = self.topics.left.last() else { return false };
+        let stage = match self.topics.filters[place].stage {
+            Stage::Left(from) => self.topics.forget(place, from).map_or(Stage::Emptied(0), Stage::Left),
+            Stage::Emptied(from) => {
+                let mut key = self.chunk_at(from.max(self.head), self.front);
+                for _ in 0..FORGOTTEN {
+                    let Some(chunk) = self.chunks.get_mut(key) else { break };
+                    chunk.segments.retain(|segment| segment.filter != place as u32);
+                    key = chunk.next;
+                }
+                match self.chunks.get(key) {
+                    Some(chunk) => Stage::Emptied(chunk.base),
+                    None => {
+                        self.topics.left.pop();
+                        self.topics.filters.remove(place);
+                        return !self.topics.left.is_empty();
+                    }
+                }
             }
-        }
-        is_gone
+            stage => stage,
+        };
+        self.topics.filters[place].stage = stage;
+        true
     }
 }
 
-/// Enters the messages of some slots, which all match and are held, in the books of a filter. `full`: the key of the chunk, unless
-/// that is the one that is being filled.
-fn count<T>(chunk: &mut Chunk<T>, filter: u32, books: &mut Filter, slots: std::ops::Range<usize>, full: Option<usize>) {
+/// Enters messages of a chunk, which match and are held, in the books of a filter. `full`: the key of the chunk, unless that is
+/// the one that is being filled.
+fn count<T>(
+    chunk: &mut Chunk<T>,
+    filter: u32,
+    books: &mut Filter,
+    added: Held,
+    full: Option<usize>,
+    enter: impl FnOnce(&mut Segment, u64),
+) {
+    if added.items == 0 {
+        return;
+    }
     let place = chunk.segments.binary_search_by_key(&filter, |segment| segment.filter).unwrap_or_else(|place| {
         chunk.segments.insert(place, Segment::new(filter, books.next));
         place
     });
-    let mut added = Held::default();
-    for slot in slots {
-        let size = chunk.size(slot);
-        chunk.segments[place].push(slot, books.next, size);
-        books.next += 1;
-        added.add(Held { items: 1, bytes: size });
-    }
+    enter(&mut chunk.segments[place], books.next);
+    books.next += added.items;
     books.held.add(added);
     if let Some(key) = full {
         match books.index.has(chunk.base) {
@@ -149,8 +183,7 @@ fn count<T>(chunk: &mut Chunk<T>, filter: u32, books: &mut Filter, slots: std::o
 impl Topics {
     /// A message has left a slot of a chunk: `is_full` unless that is being filled.
     pub(super) fn left<T>(&mut self, chunk: &mut Chunk<T>, index: usize, is_full: bool) {
-        let Some(topic) = chunk.topics.get_mut(index) else { return };
-        let topic = std::mem::replace(topic, NO_TOPIC);
+        let topic = chunk.topics.get(index);
         if topic == NO_TOPIC {
             return;
         }
@@ -176,7 +209,7 @@ impl Topics {
                 false => {}
             }
         }
-        self.release(topic);
+        self.release(topic, 1);
     }
 
     /// All messages of a chunk leave with it, before it is taken out.
@@ -188,6 +221,7 @@ impl Topics {
                 books.index.remove(chunk.base);
             }
         }
-        chunk.topics.iter().filter(|&&topic| topic != NO_TOPIC).for_each(|&topic| self.release(topic));
+        let topics = chunk.topics.runs().filter(|&(topic, _)| topic != NO_TOPIC);
+        topics.for_each(|(topic, count)| self.release(topic, count));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A topic is here as long as a message under it is held. Its text is charged once, and [`TOPIC_OVERHEAD`] for each message.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::cold_path;
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ struct Entry {
 
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    /// Places of the topics by text.
-    places: HashMap<Arc<str>, u32>,
+    /// Places of the topics by text. (Of a hash table that grows all entries would move, in one hold of the lock.)
+    places: BTreeMap<Arc<str>, u32>,
     entries: Slab<Entry>,
     /// Places that were found last, by the address of the text that was asked for.
     recent: [u32; RECENT],
@@ -40,6 +40,8 @@ pub(crate) struct Topics {
     charge: u64,
     matcher: Matcher,
     pub(super) filters: Slab<Filter>,
+    /// Places of filters that are still to be forgotten.
+    pub(super) left: Vec<usize>,
     /// Places of the filters by their texts, in alphabetic order.
     filter_places: HashMap<Vec<Box<str>>, usize>,
 }
@@ -105,11 +107,11 @@ impl Topics {
         self.charge += items * TOPIC_OVERHEAD;
     }
 
-    /// A message under the topic at a place has left.
-    pub(super) fn release(&mut self, place: u32) {
+    /// Messages under the topic at a place have left.
+    pub(super) fn release(&mut self, place: u32, count: u64) {
         let Some(entry) = self.entries.get_mut(place as usize) else { return };
-        entry.held -= 1;
-        self.charge -= TOPIC_OVERHEAD;
+        entry.held -= count;
+        self.charge -= count * TOPIC_OVERHEAD;
         if entry.held == 0 {
             self.charge -= entry_charge(&entry.text);
             let Entry { text, .. } = self.entries.remove(place as usize);
@@ -156,19 +158,33 @@ impl Topics {
         place
     }
 
-    /// One cursor less uses a filter. Whether none does any more, and it is gone.
+    /// One cursor less uses a filter. Whether none does any more: it has to be forgotten.
     pub(super) fn leave_filter(&mut self, place: usize) -> bool {
         let filter = &mut self.filters[place];
         filter.users -= 1;
         if filter.users > 0 {
             return false;
         }
-        let filter = self.filters.remove(place);
+        filter.stage = Stage::Left(0);
         let texts = sorted(&filter.filters);
         texts.iter().for_each(|text| self.matcher.remove(text, place as u32));
         self.filter_places.remove(&texts);
-        self.entries.iter_mut().for_each(|(_, entry)| entry.filters.retain(|&other| other != place as u32));
+        self.left.push(place);
         true
+    }
+
+    /// Has a slice of the topics forget a filter, from a place on: where to go on, if there are more.
+    pub(super) fn forget(&mut self, filter: usize, from: usize) -> Option<usize> {
+        let upto = from.saturating_add(AT_ONCE);
+        let end = self.entries.iter().next_back().map_or(0, |(last, _)| last + 1);
+        for place in from..upto.min(end) {
+            if let Some(entry) = self.entries.get_mut(place)
+                && let Ok(at) = entry.filters.binary_search(&(filter as u32))
+            {
+                entry.filters.remove(at);
+            }
+        }
+        (upto < end).then_some(upto)
     }
 
     /// Decides for a slice of the topics whether a new filter matches them, from a place on: where to go on, if there are more.
@@ -203,8 +219,8 @@ impl Topics {
             charge += entry_charge(&entry.text) + entry.held * TOPIC_OVERHEAD;
         }
         assert_eq!(charge, self.charge);
-        assert_eq!(self.filter_places.len(), self.filters.len());
-        assert_eq!(self.filters.is_empty(), self.matcher.is_empty());
+        assert_eq!(self.filter_places.len() + self.left.len(), self.filters.len());
+        assert_eq!(self.filter_places.is_empty(), self.matcher.is_empty());
     }
 }
 

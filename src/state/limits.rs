@@ -18,7 +18,8 @@ impl<T> State<T> {
     fn limits_changed(&mut self, fx: &mut Effects<T>) {
         // Producers that can never be admitted wake, too, to get their error.
         let budget = &self.budget;
-        let hopeless = |producer: &&SpaceWaiter| budget.check_ever(producer.need).is_err();
+        let hopeless =
+            |producer: &&SpaceWaiter| budget.check_ever(producer.need.under(producer.topic.as_ref())).is_err();
         fx.wakers.extend(self.producers.iter().filter(hopeless).map(|producer| producer.waiter.waker.clone()));
         self.wake_producer(fx);
     }

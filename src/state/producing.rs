@@ -49,7 +49,8 @@ impl<T> State<T> {
             .producers
             .iter()
             .take_while(|producer| ticket.is_none_or(|ticket| ticket.number != producer.waiter.ticket));
-        let ahead = ahead.fold(Need::NONE, |sum, producer| sum.and(producer.need));
+        let ahead = ahead.map(|producer| self.need_under(producer.need, producer.topic.as_ref()));
+        let ahead = ahead.fold(Need::NONE, Need::and);
         if ahead.items > 0 && need.items > 0 {
             return self.budget.check(need.and(ahead)).map_err(|full| {
                 let ahead = match full.limit {
@@ -283,7 +284,7 @@ impl<T> State<T> {
     /// Wakes the first of the producers that wait, if it fits.
     pub(super) fn wake_producer(&mut self, fx: &mut Effects<T>) {
         if let Some(first) = self.producers.front()
-            && self.budget.check(first.need).is_ok()
+            && self.fits(first)
         {
             fx.wakers.push(first.waiter.waker.clone());
         }

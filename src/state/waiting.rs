@@ -12,13 +12,13 @@ impl<T> State<T> {
         match condition {
             Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => self.recall_of(key),
             Condition::Joined => self.recall_all(),
-            Condition::Space(_) => {}
+            Condition::Space(..) => {}
         }
         self.next_ticket += 1;
-        let ticket = Ticket { number: self.next_ticket, condition };
+        let ticket = Ticket { number: self.next_ticket, condition: condition.clone() };
         let owner = match condition {
             Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => key.serial,
-            Condition::Space(_) | Condition::Joined => 0,
+            Condition::Space(..) | Condition::Joined => 0,
         };
         let (enough, tells) = (Enough::default(), false);
         let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone(), enough, tells };
@@ -50,12 +50,14 @@ impl<T> State<T> {
                 self.cursors[cursor].gap_waiters.push(waiter);
                 self.attended.update(&mut self.cursors, cursor);
             }
-            Condition::Space(need) => {
-                let fits = self.producers.is_empty() && self.budget.check(need).is_ok();
-                if self.closed || fits || self.budget.check_ever(need).is_err() {
+            Condition::Space(need, topic) => {
+                let all = self.need_under(need, topic.as_ref());
+                let fits = self.producers.is_empty() && self.budget.check(all).is_ok();
+                let is_hopeless = self.budget.check_ever(need.under(topic.as_ref())).is_err();
+                if self.closed || fits || is_hopeless || !self.is_wanted(topic.as_ref()) {
                     return None;
                 }
-                self.producers.push_back(SpaceWaiter { waiter, need });
+                self.producers.push_back(SpaceWaiter { waiter, need, topic });
             }
             Condition::Joined => {
                 if self.is_all_read() {
@@ -73,7 +75,7 @@ impl<T> State<T> {
     pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
         let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
         let Some(place) = place else { return false };
-        if place == 0 && self.budget.check(self.producers[0].need).is_ok() {
+        if place == 0 && self.fits(&self.producers[0]) {
             return false;
         }
         fx.unwoken.push(std::mem::replace(&mut self.producers[place].waiter.waker, waker.clone()));
@@ -112,7 +114,7 @@ impl<T> State<T> {
                 self.attended.update(&mut self.cursors, cursor);
                 waker
             }
-            Condition::Space(_) => {
+            Condition::Space(..) => {
                 let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
                 let waker = place.and_then(|place| self.producers.remove(place)).map(|producer| producer.waiter.waker);
                 if place == Some(0) {
@@ -125,6 +127,12 @@ impl<T> State<T> {
         let was_there = waker.is_some();
         fx.unwoken.extend(waker);
         was_there
+    }
+
+    /// Whether what a producer waits with fits now.
+    pub(super) fn fits(&self, producer: &SpaceWaiter) -> bool {
+        let SpaceWaiter { need, topic, .. } = producer;
+        self.budget.check(self.need_under(*need, topic.as_ref())).is_ok() || !self.is_wanted(topic.as_ref())
     }
 
     /// Producers that wait for room.

@@ -12,9 +12,10 @@ use std::task::Waker;
 
 use crate::keys::ConsumerKey;
 use crate::need::Need;
+use crate::topics::Topic;
 
 /// What is waited for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Condition {
     /// A message that the consumer can read.
     Message(ConsumerKey),
@@ -24,8 +25,8 @@ pub(crate) enum Condition {
     /// A message that the consumer missed.
     #[allow(dead_code, reason = "for the binding")]
     Missed(ConsumerKey),
-    /// Room for so much.
-    Space(Need),
+    /// Room for so much, under a topic.
+    Space(Need, Option<Topic>),
     /// Every consumer has read everything.
     Joined,
 }
@@ -40,7 +41,7 @@ pub(crate) struct Enough {
 }
 
 /// One waiting, from its entry to its end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) number: u64,
     pub(crate) condition: Condition,
@@ -116,6 +117,7 @@ impl WaitList {
 #[derive(Debug)]
 pub(crate) struct SpaceWaiter {
     pub(crate) waiter: Waiter,
-    /// What it needs.
+    /// What it needs, without its topic.
     pub(crate) need: Need,
+    pub(crate) topic: Option<Topic>,
 }

@@ -123,7 +123,7 @@ impl Operation {
         self.consumer().map(|consumer| Condition::Batch(consumer.get().consumer.key(), fill.enough()))
     }
 
-    pub(super) fn condition(&self, need: Need) -> Condition {
+    pub(super) fn condition(&self, batch: Option<&Batch>) -> Condition {
         match self {
             Operation::Read(consumer)
             | Operation::ReadBatch(consumer, _)
@@ -132,7 +132,9 @@ impl Operation {
             | Operation::GetBatch(consumer, _)
             | Operation::Next(consumer) => Condition::Message(consumer.get().consumer.key()),
             Operation::TakeMissed(consumer) => Condition::Missed(consumer.get().consumer.key()),
-            Operation::Enqueue(..) | Operation::EnqueueBatch(..) => Condition::Space(need),
+            Operation::Enqueue(..) | Operation::EnqueueBatch(..) => {
+                batch.map_or(Condition::Space(Need { bytes: 0, items: 0 }, None), Batch::space)
+            }
             Operation::Join(_) | Operation::Any(_) | Operation::Enter(..) | Operation::Close(..) => Condition::Joined,
         }
     }

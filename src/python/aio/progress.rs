@@ -15,7 +15,6 @@ use super::mailbox::Mailbox;
 use super::operation::Operation;
 use super::trio::{self, Awaited};
 use super::turn;
-use crate::need::Need;
 use crate::python::host::detach;
 use crate::python::queue::adding::Batch;
 use crate::python::timeouts::Timeout;
@@ -158,7 +157,7 @@ impl Progress {
         let Some(queue) = self.operation.queue().map(Py::get) else { return Ok(None) };
         let filling = self.filling.and(self.operation.lingers()).and_then(|fill| self.operation.filling(fill));
         // A producer keeps its place; its waker changes, for each suspension has a future of its own.
-        let ticket = self.waiting.as_ref().and_then(|waiting| waiting.ticket().copied());
+        let ticket = self.waiting.as_ref().and_then(|waiting| waiting.ticket().cloned());
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
         let number = queue.futures.insert(future.clone_ref(py), mailbox.unbind());
         let waker = Waker::from(Arc::new(TaskWaker {
@@ -170,8 +169,7 @@ impl Progress {
             Some(ticket) if keeps_place => queue.engine.wait_on(&ticket, &waker).then_some(Place::One(ticket)),
             _ if self.operation.is_any() => self.operation.watch(&waker).map(Place::Several),
             _ => {
-                let need = self.batch.as_ref().map_or(Need { bytes: 0, items: 0 }, |batch| batch.need());
-                let condition = filling.unwrap_or_else(|| self.operation.condition(need));
+                let condition = filling.unwrap_or_else(|| self.operation.condition(self.batch.as_deref()));
                 queue.engine.wait(condition, &waker).map(Place::One)
             }
         };
@@ -179,8 +177,8 @@ impl Progress {
             queue.futures.remove(number);
             return Ok(None);
         };
-        if let Place::One(ticket) = place {
-            queue.futures.set_ticket(number, ticket);
+        if let Place::One(ticket) = &place {
+            queue.futures.set_ticket(number, ticket.clone());
         }
         let waiting = Suspended { place, number, future: future.clone_ref(py), timer: None };
         let before = self.waiting.replace(Box::new(waiting));

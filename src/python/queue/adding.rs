@@ -61,8 +61,8 @@ impl Batch {
     }
 
     /// What it waits for.
-    pub(in crate::python) fn need(&self) -> Need {
-        self.terms.need(self.need)
+    pub(in crate::python) fn space(&self) -> Condition {
+        Condition::Space(self.need, self.terms.topic.clone())
     }
 
     pub(in crate::python) fn payloads(&self) -> impl Iterator<Item = &Py<PyAny>> {
@@ -220,9 +220,7 @@ impl Queue {
     ) -> PyResult<Range<u64>> {
         let can_wait = matches!(batch.refused, Error::Full(full) if !full.is_hopeless()) && !timeout.is_zero();
         let added = match can_wait {
-            true => block(py, &self.engine, Condition::Space(batch.need()), timeout, |ticket| {
-                self.try_add(py, &mut batch, ticket)
-            })?,
+            true => block(py, &self.engine, batch.space(), timeout, |ticket| self.try_add(py, &mut batch, ticket))?,
             false => None,
         };
         added.ok_or_else(|| self.refusal(py, &batch))
