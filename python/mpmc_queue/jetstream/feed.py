@@ -7,7 +7,7 @@ without one in the consumer's is then exactly what had left the stream before it
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
@@ -116,11 +116,19 @@ class Feed:
             return delivery
         return None
 
-    def take(self) -> None:
-        """The message that `pop` returned has been read."""
-        self._read(self.buffer.popleft())
+    def take(self) -> Delivery:
+        """The message that `pop` returned has been read. Nothing may be waited for between this and giving it away."""
+        delivery = self.buffer.popleft()
+        self._read(delivery)
         if (len(self.buffer) + self._outstanding) * 2 <= self._ahead:
             self._ask.set()
+        return delivery
+
+    def put_back(self, deliveries: Sequence[Delivery], lost: int) -> None:
+        """Undoes `take`, before anything has been waited for. lost: what `lost` was before the first of them."""
+        self.buffer.extendleft(reversed(deliveries))
+        self.position, self.lost = deliveries[0].stream_seq, lost
+        self._forget_ack()
 
     def more(self) -> bool:
         """Whether there is more to come, as far as is known here without asking.
@@ -143,8 +151,10 @@ class Feed:
             arrival: asyncio.Future[None] = loop.create_future()
             self._arrivals.append((count, arrival))
             self._ask.set()
-            await asyncio.wait([arrival], timeout=UNDER_WAY)
-            self._arrivals.remove((count, arrival))
+            try:
+                await asyncio.wait([arrival], timeout=UNDER_WAY)
+            finally:
+                self._arrivals.remove((count, arrival))
             if not self.more():
                 return
 

@@ -12,13 +12,17 @@ from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
 from mpmc_queue.jetstream.reading import Reader, deadline_in
-from mpmc_queue.jetstream.server import NoAnswer, pause
+from mpmc_queue.jetstream.server import NoAnswer, log, pause
 from mpmc_queue.protocols import AsyncGroup
 
 _T = TypeVar("_T")
 
 EXPIRES: Final = 5.0
 """Seconds that one pull request waits: one that was given up for lost takes a message with it no longer than this."""
+
+
+LATE: Final = 0.1
+"""Seconds after a timeout in which the server may still say that nothing has come: what does come then is not lost."""
 
 
 @final
@@ -51,49 +55,65 @@ class Member(Reader[_T]):
 
     async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
         self._check()
-        deadline = deadline_in(timeout)
+        now = timeout == 0
+        patience = self._queue._server.patience
+        deadline = deadline_in(patience if now else timeout)
         try:
             # Readers take turns in the order in which they came, and wait no longer than their timeout.
-            async with asyncio.timeout_at(None if timeout == 0 else deadline):
+            async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()
         except TimeoutError:
             return []
         try:
-            found = self._deliver(limit)
-            tries = 0
-            while not found:
-                self._check()
+            while True:
+                # Nothing is taken while something is waited for: whenever the call ends, what has come can go back.
+                scope = asyncio.timeout_at(None if deadline is None else deadline + (0.0 if now else LATE))
                 try:
-                    await self._fetch(limit, timeout, deadline)
-                    found = self._deliver(limit)
-                    tries = 0
-                except NoAnswer as error:
-                    if timeout == 0 and tries > 5:
-                        raise NotConfirmedError(f"no answer from the server: {error}") from None
-                    await asyncio.sleep(pause(tries))
-                    tries += 1
-                    continue
-                if not found and (timeout == 0 or _over(deadline)):
-                    return []
-            if len(found) < limit and found[-1]._delivery.pending:
-                try:
-                    await self._pull(limit - len(found), None)
-                    found += self._deliver(limit - len(found))
-                except NoAnswer:
-                    pass
-            return found
+                    async with scope:
+                        await self._gather(limit, now, deadline)
+                except TimeoutError:
+                    if not scope.expired():
+                        raise
+                found = self._deliver(limit)
+                if not found and now and scope.expired():
+                    raise NotConfirmedError(f"no answer from the server in {patience:g} s")
+                if found or now or _over(deadline):
+                    return found
         except BaseException:
             self._give_back()
             raise
         finally:
             self._turn.release()
 
-    async def _fetch(self, limit: int, timeout: float | None, deadline: float | None) -> None:
+    async def _gather(self, limit: int, now: bool, deadline: float | None) -> None:
+        """Waits for the first message, then sends for what there is, up to limit. now: what there is, be it none."""
+        tries = 0
+        while not self._arrived:
+            self._check()
+            try:
+                await self._fetch(limit, now, deadline)
+            except NoAnswer as error:
+                log.debug("a member of group %s asks again: %s", self._group.name, error)
+                await asyncio.sleep(pause(tries))
+                tries += 1
+                continue
+            tries = 0
+            if not self._arrived and (now or _over(deadline)):
+                return
+        if len(self._arrived) < limit and self._arrived[-1].pending:
+            try:
+                await self._pull(limit - len(self._arrived), None)
+            except NoAnswer as error:
+                log.debug("what has arrived is delivered without what was to come: %s", error)
+
+    async def _fetch(self, limit: int, now: bool, deadline: float | None) -> None:
         """One round: what is there now or, when that is nothing, the next that comes."""
-        await self._group.known()
-        if limit > 1 or timeout == 0 or self._queue.closed:
+        await self._group.settled.wait()
+        if self._group.error is not None:
+            raise self._group.error
+        if limit > 1 or now or self._queue.closed:
             await self._pull(limit, None)
-            if self._arrived or timeout == 0:
+            if self._arrived or now:
                 return
         if self._queue.closed:
             self._drained = True
@@ -147,25 +167,32 @@ class Member(Reader[_T]):
         """What has arrived, as messages; what has been delivered too often is buried instead."""
         found: list[Message[_T]] = []
         group = self._group
-        while self._arrived and len(found) < limit:
-            delivery = self._arrived.popleft()
-            if group.spent(delivery):
-                group.bury(delivery)
-                continue
-            content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
-            try:
-                payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
-            except CodecError:
-                self.settle(delivery, "-NAK")
-                if found:
+        try:
+            while self._arrived and len(found) < limit:
+                delivery = self._arrived[0]
+                if group.spent(delivery):
+                    group.bury(self._arrived.popleft())
                     continue
-                raise
+                content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+                try:
+                    payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+                except CodecError:
+                    self.settle(self._arrived.popleft(), "-NAK")
+                    if found:
+                        continue
+                    raise
+                settling = self if group._acking else None
+                found.append(Message(self._queue._options.name, delivery, payload, 0, settling))
+                self._arrived.popleft()
+        except BaseException:
+            self._arrived.extendleft(message._delivery for message in reversed(found))
+            raise
+        # From here on nothing is waited for: what is acknowledged is returned.
+        for message in found:
             if group._acking:
-                self._held[delivery.reply] = delivery
-                found.append(Message(self._queue._options.name, delivery, payload, 0, self))
+                self._held[message._delivery.reply] = message._delivery
             else:
-                self._queue._server.send(delivery.reply, b"+ACK")
-                found.append(Message(self._queue._options.name, delivery, payload, 0))
+                self._queue._server.send(message._delivery.reply, b"+ACK")
         return found
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:

@@ -43,6 +43,8 @@ class WholeGroup(AsyncGroup[_T], Protocol[_T]):
     _queue: Whole[_T]
     _name: str
     _acking: bool
+    settled: asyncio.Event
+    error: Exception | None
 
     @property
     def unread_count(self) -> Awaitable[int]: ...

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import re
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,12 @@ ASK: Final = 2.0
 """Seconds to wait for one answer of the API: a question that came before a leader was elected never gets one."""
 PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 """Seconds between tries while a server cannot answer; the last one repeated."""
+PENDING: Final = 2 * 1024 * 1024
+"""Bytes that the client may hold before they are sent; more than that waits."""
+UNBOUNDED: Final = 2**62
+"""The client's own limits, switched off: a call that waits for one of them cannot be cancelled."""
+END: Final = 1.0
+"""Seconds to wait for a connection to end by itself, before it is cut off."""
 
 
 class NoAnswer(Exception):
@@ -58,34 +66,91 @@ class Server:
         self._asked = 0
         self._outbox: deque[tuple[str, bytes]] = deque()
         self._sending: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[bool] | None = None
+        self._limit = PENDING
+        self._connected = asyncio.Event()
+        """Set when there has been a connection for the first time."""
+        self._hopeless = asyncio.Event()
+        """Set when every server has refused who connects, or is not the one it should be."""
+        self._refusals = 0
+        self._known: Exception | None = None
+        """What the client said was wrong: the last refusal or, where there has been none, the last thing."""
 
     async def connect(self, url: str | Sequence[str], options: Mapping[str, Any]) -> None:
-        """Connects for the first time; raises what the client raises."""
+        """Connects for the first time, within `patience`; raises what the client knows when it cannot."""
         settings: dict[str, Any] = {
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
             "ping_interval": 10,
             "max_outstanding_pings": 2,
+            "flusher_queue_size": UNBOUNDED,
             **options,
+            "pending_size": UNBOUNDED,
             "error_cb": self._on_error,
             "disconnected_cb": self._on_cut,
             "reconnected_cb": self._on_back,
         }
-        await self.client.connect(url if isinstance(url, str) else list(url), **settings)
+        self._limit = options.get("pending_size", PENDING)
+        loop = asyncio.get_running_loop()
+        attempt = loop.create_task(self._connect(url if isinstance(url, str) else list(url), settings))
+        refused = loop.create_task(self._hopeless.wait())
+        try:
+            await asyncio.wait([attempt, refused], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
+            if attempt.done():
+                attempt.result()
+            else:
+                raise self._why_not(url)
+        except nats.errors.NoServersError:
+            raise self._why_not(url) from None
+        finally:
+            refused.cancel()
+            attempt.cancel()
+
+    async def _connect(self, url: str | list[str], settings: Mapping[str, Any]) -> None:
+        await self.client.connect(url, **settings)
+        if not self.client.is_connected:
+            await self._connected.wait()  # it ended while it was being made, and the client tries again
+        self._connected.set()
+        self._known = None
         self._prefix = f"{self.client.new_inbox()}."
         await self.client.subscribe(f"{self._prefix}*", cb=self._on_answer)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
 
-    async def close(self) -> None:
-        """Sends what is to be sent, and closes the connection."""
-        if self._sending is not None:
-            await asyncio.wait([self._sending], timeout=self.patience)
-        if self.client.is_connected:
-            try:
-                await self.client.flush(max(1, round(self.patience)))
-            except (nats.errors.Error, OSError) as error:
-                log.debug("the last messages may not have reached the server: %s", error)
-        await self.client.close()
+    def _why_not(self, url: str | Sequence[str]) -> Exception:
+        """The error of a connection that could not be made."""
+        where = url if isinstance(url, str) else ", ".join(url)
+        if self._known is None or (isinstance(self._known, TimeoutError) and not str(self._known)):
+            return NotConfirmedError(f"no answer from {_without_password(where)} in {self.patience:g} s")
+        return self._known
+
+    async def close(self, deadline: float | None = None) -> None:
+        """Sends what is to be sent, until the loop's time is `deadline` or for as long as patience allows; then ends.
+
+        Never raises: there may be no connection any more.
+        """
+        if deadline is None:
+            deadline = asyncio.get_running_loop().time() + self.patience
+        try:
+            async with asyncio.timeout_at(deadline):
+                if self._sending is not None:
+                    await asyncio.wait([self._sending])
+                if self.client.is_connected:
+                    await self.client.flush(max(1, round(self.patience)))
+        except (nats.errors.Error, OSError) as error:
+            log.debug("the last messages may not have reached the server: %s", error)
+        ending = asyncio.get_running_loop().create_task(self.client.close())
+        await asyncio.wait([ending], timeout=END)
+        if not ending.done():
+            ending.cancel()
+            await asyncio.wait([ending], timeout=END)
+        if ending.cancelled() or not ending.done() or ending.exception() is not None:
+            self._cut_off()
         self._forget()
+
+    def _cut_off(self) -> None:
+        """Ends the socket without a word: the other side takes none. (The client has no name for that.)"""
+        writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
     @property
     def version(self) -> tuple[int, int]:
@@ -112,18 +177,21 @@ class Server:
 
     async def insist(self, question: str, /, **body: Any) -> dict[str, Any]:
         """Asks until there is an answer, for as long as patience allows. NotConfirmedError: there was none."""
-        deadline = asyncio.get_running_loop().time() + self.patience
         attempt = 0
-        while True:
-            try:
-                return await self.ask(question, **body)
-            except NoAnswer as error:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise NotConfirmedError(
-                        f"no answer from the server in {self.patience:g} s{f': {error}' if str(error) else ''}"
-                    ) from None
-                await asyncio.sleep(pause(attempt))
-                attempt += 1
+        said = ""
+        try:
+            async with asyncio.timeout(self.patience) as scope:
+                while True:
+                    try:
+                        return await self.ask(question, **body)
+                    except NoAnswer as error:
+                        said = str(error) or said
+                    await asyncio.sleep(pause(attempt))
+                    attempt += 1
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        raise NotConfirmedError(f"no answer from the server in {self.patience:g} s{f': {said}' if said else ''}")
 
     async def request(
         self, subject: str, data: bytes, headers: dict[str, str] | None = None, timeout: float | None = None
@@ -148,12 +216,33 @@ class Server:
 
     async def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
         """Publishes without an answer. NoAnswer: there is no connection, and no more room to wait for one."""
+        if self.client.pending_data_size > self._limit:
+            await self._make_room()
         try:
             await self.client.publish(subject, data, reply, headers)
         except nats.errors.ConnectionClosedError:
             raise QueueClosedError("the connection to the server is closed") from None
         except (nats.errors.OutboundBufferLimitError, OSError) as error:
             raise NoAnswer(str(error)) from None
+
+    async def _make_room(self) -> None:
+        """Waits until the client has sent most of what it holds. NoAnswer: it has not in time."""
+        loop = asyncio.get_running_loop()
+        while self.client.pending_data_size > self._limit:
+            if not self.client.is_connected:
+                raise NoAnswer(f"{self.client.pending_data_size:,} bytes wait for a connection")
+            if self._flushing is None or self._flushing.done():
+                self._flushing = loop.create_task(self._flush())
+            await asyncio.wait([self._flushing])
+            if not self._flushing.result():
+                raise NoAnswer(f"the server does not take the {self.client.pending_data_size:,} bytes that are sent")
+
+    async def _flush(self) -> bool:
+        try:
+            await self.client.flush(max(1, round(self.patience)))
+        except (nats.errors.Error, OSError):
+            return False
+        return True
 
     def send(self, subject: str, data: bytes) -> None:
         """Publishes soon, in order, and without word of it: for acknowledgements."""
@@ -175,6 +264,12 @@ class Server:
 
     async def _on_error(self, error: Exception) -> None:
         log.debug("%s: %s", type(error).__name__, error)
+        if not _final(self._known) or _final(error):  # (After a refusal the client finds the connection reset.)
+            self._known = error
+        if not self._connected.is_set() and _final(error):
+            self._refusals += 1
+            if self._refusals >= len(self.client.servers):
+                self._hopeless.set()
 
     async def _on_cut(self) -> None:
         if not self.client.is_closed:
@@ -184,6 +279,7 @@ class Server:
 
     async def _on_back(self) -> None:
         log.info("connected again, to %s", self.client.connected_url and self.client.connected_url.netloc)
+        self._connected.set()
         self._forget()  # answers to what was asked before do not come any more
         for call in list(self.on_back):
             call()
@@ -196,6 +292,16 @@ class Server:
 def _give_up(future: "asyncio.Future[Msg]") -> None:
     if not future.done():
         future.set_exception(NoAnswer())
+
+
+def _final(error: Exception | None) -> bool:
+    """Whether a server that said so once will say so again: it does not let in who connects, or is somebody else."""
+    return isinstance(error, ssl.SSLError) or "authorization violation" in str(error).lower()
+
+
+def _without_password(url: str) -> str:
+    """The address without who connects to it."""
+    return re.sub(r"//[^/,\s]*@", "//", url)
 
 
 def _nanoseconds(stamp: str) -> int:
