@@ -10,7 +10,7 @@ from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueEr
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import decoded
-from mpmc_queue.jetstream.errors import NotConfirmedError
+from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
 from mpmc_queue.jetstream.parts import Whole
@@ -109,13 +109,20 @@ class Consumer(Reader[_T]):
         delivery = self._look()
         if delivery is None:
             return None
+        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+        try:
+            payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+        except CodecError:
+            self._pass()
+            raise
+        return Message(self._queue._options.name, delivery, payload, self._pass())
+
+    def _pass(self) -> int:
+        """The next message has been read, be it that it cannot be; returns how many were missed before it."""
         self._feed.take()
         self._count += 1
-        seq = delivery.stream_seq - 1
-        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         missed, self._told_in_message = self._feed.lost - self._told_in_message, self._feed.lost
-        payload = decoded(self._queue._options.codec, delivery.data, content_type, seq)
-        return Message(self._queue._options.name, delivery, payload, missed)
+        return missed
 
     def _tell_missed(self) -> None:
         count = self._feed.lost - self._told_by_on_missed

@@ -216,6 +216,11 @@ class Server:
 
     async def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
         """Publishes without an answer. NoAnswer: there is no connection, and no more room to wait for one."""
+        if self._outbox:
+            await self._send()  # acknowledgements go before what is published after them
+        await self._publish(subject, data, reply, headers)
+
+    async def _publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
         if self.client.pending_data_size > self._limit:
             await self._make_room()
         try:
@@ -245,7 +250,7 @@ class Server:
         return True
 
     def send(self, subject: str, data: bytes) -> None:
-        """Publishes soon, in order, and without word of it: for acknowledgements."""
+        """Publishes soon, in order, before whatever is published next, and without word of it: for acknowledgements."""
         self._outbox.append((subject, data))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())
@@ -253,7 +258,7 @@ class Server:
     async def _send(self) -> None:
         while self._outbox:
             try:
-                await self.publish(*self._outbox.popleft())
+                await self._publish(*self._outbox.popleft())
             except (NoAnswer, QueueClosedError) as error:
                 log.debug("an acknowledgement could not be sent, its message will come again: %s", error)
 

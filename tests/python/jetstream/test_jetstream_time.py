@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:(unclosed|loop is closed):ResourceWarning"),
 ]
 
-LATE = 1.0
+LATE = 2.0
 """Seconds by which a busy machine may be late."""
 
 
