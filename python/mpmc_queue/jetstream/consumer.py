@@ -69,6 +69,7 @@ class Consumer(Reader[_T]):
             name,
             start,
             changed=self._waiters.wake_one,
+            failed=self._wake,
             stored=lambda: queue._publisher.last,
             after=None if name is None else queue._leaving.get(name),
         )
@@ -88,6 +89,7 @@ class Consumer(Reader[_T]):
         """The next message to deliver, left where it is; raises what there is to tell before it."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
+        self._queue._server.check()
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
         feed = self._feed
@@ -214,6 +216,7 @@ class Consumer(Reader[_T]):
         """The message that `aread` would return now, left where it is; None when there is none."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
+        self._queue._server.check()
         if not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()
@@ -272,6 +275,7 @@ class Consumer(Reader[_T]):
         while True:
             if self._closed:
                 raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
+            self._queue._server.check()
             if self._feed.lost == self._taken:
                 await self._feed.count_lost()
             late = deadline is not None and loop.time() >= deadline

@@ -30,6 +30,21 @@ class NotConfirmedError(QueueError, TimeoutError):
         self.id = id
 
 
+class ConnectionLostError(QueueError, ConnectionError):
+    """The connection is gone for good: the client does not try any more.
+
+    So it is when credentials have expired, when the server ends the connection because of something this side did, or
+    when the attempts are used up that `connect(connection={"max_reconnect_attempts": ...})` allows. Every call that waits
+    raises it, and every later one. `__cause__` is the client's last error. Nothing is lost on the server: connect again.
+    """
+
+    def again(self) -> "ConnectionLostError":
+        """The same error for one more call: each has a traceback of its own."""
+        error = ConnectionLostError(self.message)
+        error.__cause__ = self.__cause__
+        return error
+
+
 class OptionError(QueueError, ValueError):
     """An option that a JetStream stream cannot have, or has otherwise already."""
 
@@ -53,6 +68,6 @@ class CodecError(QueueError, ValueError):
         self.seq = seq
 
 
-for _error in (ServerError, NotConfirmedError, OptionError, NotAtomicError, CodecError):
+for _error in (ServerError, NotConfirmedError, ConnectionLostError, OptionError, NotAtomicError, CodecError):
     _error.__module__ = "mpmc_queue.jetstream"
 del _error

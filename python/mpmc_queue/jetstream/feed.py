@@ -41,10 +41,11 @@ class Feed:
         start: Start,
         *,
         changed: Callable[[], None],
+        failed: Callable[[], None],
         stored: Callable[[], int],
         after: asyncio.Task[Any] | None,
     ) -> None:
-        """changed: called when something has arrived. stored: what the stream holds at least. after: who has the name yet."""
+        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least. after: who has the name yet."""
         self.buffer: deque[Delivery] = deque()
         """What has arrived, in order, without a gap that is not a loss."""
         self.position = 0
@@ -67,6 +68,7 @@ class Feed:
         self._resuming = self._named
         self._made = False
         self._changed = changed
+        self._failed = failed
         self._stored = stored
         self._after = after
         self._inbox: Inbox | None = None
@@ -246,6 +248,8 @@ class Feed:
 
     def _on_cut(self) -> None:
         self._restart()
+        if self._server.lost is not None:
+            self._fail(self._server.lost)
 
     def _restart(self) -> None:
         """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
@@ -299,7 +303,7 @@ class Feed:
         """The server refuses: every read says so."""
         self.error = error
         self.settled.set()
-        self._changed()
+        self._failed()
 
     async def _begin(self) -> None:
         """Has the server's consumer deliver from the position, or from where it is to start."""

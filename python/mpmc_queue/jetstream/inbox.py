@@ -45,8 +45,8 @@ class Inbox:
         self._next = f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._prefix = f"{self._server.client.new_inbox()}."
         # Limits of the client itself would drop messages: the pull requests decide how many come.
-        self._subscription = await self._server.client.subscribe(  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
-            f"{self._prefix}*", cb=self._on, pending_msgs_limit=0, pending_bytes_limit=0
+        self._subscription = await self._server.subscribe(
+            f"{self._prefix}*", self._on, pending_msgs_limit=0, pending_bytes_limit=0
         )
 
     async def close(self) -> None:

@@ -35,8 +35,17 @@ class Member(Reader[_T]):
         self._group = group
         self._queue: Whole[_T] = group._queue
         self._inbox: Inbox | None = None
+        self._sent = 0
+        """Requests sent."""
         self._number = 0
+        """The request that is waited for."""
         self._wanted = 0
+        """Messages that it may bring."""
+        self._waits: int | None = None
+        """The request that the server keeps until a message comes. A read that is given up leaves it to the next: a
+        server that is told to forget a request may have a message for it in its hands, which then is held back."""
+        self._until = 0.0
+        """The loop's time when it ends by itself."""
         self._arrived: deque[Delivery] = deque()
         self._held: dict[str, Delivery] = {}
         self._turn = asyncio.Lock()
@@ -78,6 +87,7 @@ class Member(Reader[_T]):
                 if not found and now and scope.expired():
                     raise NotConfirmedError(f"no answer from the server in {patience:g} s")
                 if found or now or _over(deadline):
+                    self._give_back()  # what has come above the limit
                     return found
         except BaseException:
             self._give_back()
@@ -124,23 +134,40 @@ class Member(Reader[_T]):
             await self._pull(1, left)
 
     async def _pull(self, batch: int, expires: float | None) -> None:
-        """Sends for messages; returns when they have come, or the request has ended."""
+        """Sends for messages; returns when they have come, or the request has ended.
+
+        expires     seconds to wait for one; None: what is there now.
+        """
         if self._inbox is None:
             inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end)
             await inbox.open(self._queue._options.name, self._group._name)
-        self._number += 1
-        self._wanted = batch
-        self._pulled = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._until:
+            self._waits = None
+        self._pulled = loop.create_future()
         try:
-            await self._inbox.pull(self._number, batch, expires)
-            async with asyncio.timeout((expires or 0.0) + min(DEAF, self._queue._server.patience)):
+            if expires is not None and self._waits is not None:
+                self._number, expires = self._waits, self._until - loop.time()  # one of a read that was given up
+                self._wanted = 1
+            else:
+                self._sent += 1
+                self._number = self._sent
+                self._wanted = batch if self._waits is None else batch + 1
+                if expires is not None:
+                    self._waits, self._until = self._number, loop.time() + expires
+                await self._inbox.pull(self._number, batch, expires)
+            async with asyncio.timeout((expires or 0.0) + min(DEAF, self._queue._server.patience)) as scope:
                 await self._pulled
         except TimeoutError:
+            if not scope.expired():
+                raise
+            self._waits = None
             raise NoAnswer from None
         finally:
             self._pulled = None
 
     def _on_message(self, delivery: Delivery) -> None:
+        self._waits = None  # the server serves the one that has waited longest first
         if self._pulled is None or self._closed or self._over:
             self._queue._server.send(delivery.reply, b"-NAK")  # nobody waits for it here any more
             return
@@ -150,10 +177,13 @@ class Member(Reader[_T]):
             self._end(None)
 
     def _on_end(self, number: int, status: str, words: str, left: int) -> None:
+        if number == self._waits:
+            self._waits = None
         if number == self._number:
             self._end(None if status in ("404", "408") else NoAnswer(words))
 
     def _on_cut(self) -> None:
+        self._waits = None
         self._end(NoAnswer("the connection was lost"))
 
     def _end(self, error: Exception | None) -> None:
@@ -197,21 +227,20 @@ class Member(Reader[_T]):
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
         """Takes the word of one of its messages."""
+        self._queue._server.check()
         if how != "+WPI":
             self._held.pop(delivery.reply, None)
         self._group.settle(delivery, how, delay)
 
     def _give_back(self) -> None:
-        """A read was given up: what came for it, and comes yet, is for others."""
+        """A read was given up: what has come for it is for others."""
         while self._arrived:
             self._queue._server.send(self._arrived.popleft().reply, b"-NAK")
-        if self._inbox is not None:
-            inbox, self._inbox = self._inbox, None
-            self._queue._later(inbox.drain())
 
     def _check(self) -> None:
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self._queue.name)
+        self._queue._server.check()
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
 
@@ -269,6 +298,8 @@ class Member(Reader[_T]):
             self._queue._server.send(delivery.reply, b"-NAK")
         self._held.clear()
         self._give_back()
+        if self._inbox is not None:
+            self._queue._later(self._inbox.drain())
         self._group._forget(self)
         self._queue._changed.set()
 

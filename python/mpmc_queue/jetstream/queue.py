@@ -84,7 +84,8 @@ class Queue(Generic[_T]):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called here. (Other processes have handles of their own.)"""
+        """Whether `close` has been called here. (Other processes have handles of their own, and a connection that is gone
+        for good is a ConnectionLostError.)"""
         return self._closed
 
     @property
@@ -351,7 +352,8 @@ class Queue(Generic[_T]):
                 self._discarded = True
                 break
         self._ended.set()
-        while not self._discarded and not self._all_drained():
+        self._server.on_cut.append(self._changed.set)
+        while not self._discarded and not self._all_drained() and self._server.lost is None:
             self._changed.clear()
             await self._changed.wait()
         for group in list(self._groups):

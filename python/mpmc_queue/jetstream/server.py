@@ -7,15 +7,16 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
-from mpmc_queue._errors import QueueClosedError
-from mpmc_queue.jetstream.errors import NotConfirmedError, ServerError
+from mpmc_queue._errors import QueueClosedError, QueueError
+from mpmc_queue.jetstream.errors import ConnectionLostError, NotConfirmedError, ServerError
 
 log = logging.getLogger("mpmc_queue.jetstream")
 
@@ -57,9 +58,13 @@ class Server:
         self.clock_offset_ns = 0
         """What to add to this machine's clock to get the server's."""
         self.on_cut: list[Callable[[], None]] = []
-        """Called when the connection is lost."""
+        """Called when the connection is lost, for now or, then `lost` is set, for good."""
         self.on_back: list[Callable[[], None]] = []
         """Called when there is a connection again, perhaps to another server."""
+        self.lost: ConnectionLostError | None = None
+        """Why there is no connection any more, and will not be."""
+        self._closing = False
+        self._ending: asyncio.Task[None] | None = None
         self._api = api
         self._answers: dict[str, asyncio.Future[Msg]] = {}
         self._prefix = ""
@@ -89,6 +94,7 @@ class Server:
             "error_cb": self._on_error,
             "disconnected_cb": self._on_cut,
             "reconnected_cb": self._on_back,
+            "closed_cb": self._on_closed,
         }
         self._limit = options.get("pending_size", PENDING)
         loop = asyncio.get_running_loop()
@@ -112,8 +118,9 @@ class Server:
             await self._connected.wait()  # it ended while it was being made, and the client tries again
         self._connected.set()
         self._known = None
+        self._refusals = 0
         self._prefix = f"{self.client.new_inbox()}."
-        await self.client.subscribe(f"{self._prefix}*", cb=self._on_answer)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
+        await self.subscribe(f"{self._prefix}*", self._on_answer)
 
     def _why_not(self, url: str | Sequence[str]) -> Exception:
         """The error of a connection that could not be made."""
@@ -127,6 +134,7 @@ class Server:
 
         Never raises: there may be no connection any more.
         """
+        self._closing = True
         if deadline is None:
             deadline = asyncio.get_running_loop().time() + self.patience
         try:
@@ -220,13 +228,26 @@ class Server:
             await self._send()  # acknowledgements go before what is published after them
         await self._publish(subject, data, reply, headers)
 
+    async def subscribe(self, subject: str, call: Callable[[Msg], Awaitable[None]], **limits: Any) -> Subscription:
+        """Has what is published to the subject handed to `call`."""
+        try:
+            return await self.client.subscribe(subject, cb=call, **limits)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
+        except nats.errors.ConnectionClosedError:
+            raise self._gone() from None
+
+    def _gone(self) -> QueueError:
+        """The error of a call without a connection."""
+        self._lose()  # the client says so after it is so
+        return QueueClosedError("the connection to the server is closed") if self.lost is None else self.lost.again()
+
     async def _publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
+        self.check()
         if self.client.pending_data_size > self._limit:
             await self._make_room()
         try:
             await self.client.publish(subject, data, reply, headers)
         except nats.errors.ConnectionClosedError:
-            raise QueueClosedError("the connection to the server is closed") from None
+            raise self._gone() from None
         except (nats.errors.OutboundBufferLimitError, OSError) as error:
             raise NoAnswer(str(error)) from None
 
@@ -259,7 +280,7 @@ class Server:
         while self._outbox:
             try:
                 await self._publish(*self._outbox.popleft())
-            except (NoAnswer, QueueClosedError) as error:
+            except (NoAnswer, QueueClosedError, ConnectionLostError) as error:
                 log.debug("an acknowledgement could not be sent, its message will come again: %s", error)
 
     async def _on_answer(self, msg: Msg) -> None:
@@ -271,10 +292,14 @@ class Server:
         log.debug("%s: %s", type(error).__name__, error)
         if not _final(self._known) or _final(error):  # (After a refusal the client finds the connection reset.)
             self._known = error
-        if not self._connected.is_set() and _final(error):
-            self._refusals += 1
-            if self._refusals >= len(self.client.servers):
-                self._hopeless.set()
+        if not _final(error) or self.client.is_connected:
+            return
+        self._refusals += 1
+        if not self._connected.is_set() and self._refusals >= len(self.client.servers):
+            self._hopeless.set()
+        elif self._refusals >= 2 * len(self.client.servers) and self._ending is None:
+            # It was let in once, and is not any more, wherever it asks: as other clients do, it takes two for an answer.
+            self._ending = asyncio.get_running_loop().create_task(self.client.close())
 
     async def _on_cut(self) -> None:
         if not self.client.is_closed:
@@ -282,9 +307,35 @@ class Server:
         for call in list(self.on_cut):
             call()
 
+    async def _on_closed(self) -> None:
+        self._lose()
+
+    def _lose(self) -> None:
+        """The client has ended the connection: unless this side wanted it, it is gone for good."""
+        if self._closing or self.lost is not None:
+            return
+        last = self.client.last_error
+        if last is None or isinstance(last, nats.errors.NoServersError):
+            last = self._known or last
+        self.lost = ConnectionLostError(
+            f"the connection to the server is gone for good{f': {last}' if last is not None else ''}; connect again"
+        )
+        self.lost.__cause__ = last
+        log.warning("%s", self.lost)
+        self._forget()
+        for call in list(self.on_cut):
+            call()
+
+    def check(self) -> None:
+        """Raises when the connection is gone for good."""
+        if self.lost is not None:
+            raise self.lost.again()
+
     async def _on_back(self) -> None:
         log.info("connected again, to %s", self.client.connected_url and self.client.connected_url.netloc)
         self._connected.set()
+        self._known = None
+        self._refusals = 0
         self._forget()  # answers to what was asked before do not come any more
         for call in list(self.on_back):
             call()

@@ -87,10 +87,14 @@ class NatsServer:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
 
+    def configure(self, **settings: Any) -> None:
+        """Changes its configuration, which it reads when it starts."""
+        self.config.write_text(json.dumps(json.loads(self.config.read_text()) | settings))
+
     def reload(self, **settings: Any) -> None:
         """Has it read its configuration again, with other settings."""
         assert self.process is not None
-        self.config.write_text(json.dumps(json.loads(self.config.read_text()) | settings))
+        self.configure(**settings)
         os.kill(self.process.pid, signal.SIGHUP)
 
     def __enter__(self) -> Self:

@@ -621,6 +621,7 @@ def test_errors_can_be_pickled():
     errors = [
         jetstream.ServerError(10014, "consumer not found"),
         jetstream.NotConfirmedError("late", uuid4()),
+        jetstream.ConnectionLostError("gone"),
         jetstream.OptionError("no"),
         jetstream.NotAtomicError("no"),
         jetstream.CodecError("no", 3),
