@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -39,6 +39,14 @@ BATCH_DUPLICATE: Final = 10201
 
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
+HEADER_FRAME: Final = len("NATS/1.0\r\n" + "\r\n")
+"""Bytes of a message's headers before the first and after the last."""
+
+
+def header_bytes(headers: Mapping[str, str]) -> int:
+    """Bytes that these headers take on their way."""
+    return sum(len(key.encode()) + len(value.encode()) + 4 for key, value in headers.items())
+
 
 class Outgoing(NamedTuple):
     """A message on its way to the server."""
@@ -49,7 +57,13 @@ class Outgoing(NamedTuple):
     @property
     def size(self) -> int:
         """About what the server counts for it, without its subject."""
-        return len(self.data) + sum(len(key) + len(value) + 4 for key, value in self.headers.items()) + OVERHEAD
+        return len(self.data) + header_bytes(self.headers) + OVERHEAD
+
+
+def batch_headers(batch: str, number: int, *, last: bool = False) -> dict[str, str]:
+    """The headers that make a message one of an atomic batch."""
+    headers = {BATCH_ID: batch, BATCH_SEQUENCE: str(number)}
+    return headers | {BATCH_COMMIT: "1"} if last else headers
 
 
 class Publisher:
@@ -112,8 +126,9 @@ class Publisher:
                 f"the server stores up to {MAX_BATCH:,} messages all or nothing, and this batch is {len(messages):,}: "
                 "send smaller ones, or atomic=False"
             )
+        more = header_bytes(batch_headers(self._ids.next(), len(messages), last=True))
         for message in messages:
-            self._check_payload(message)
+            self._check_payload(message, more)
         return await self._persist(lambda: self._try_many(messages), timeout, messages)
 
     async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
@@ -139,9 +154,8 @@ class Publisher:
         batch, subject, publish = self._ids.next(), self._options.subject, self._server.publish
         *before, (data, headers) = messages
         for number, (each, its) in enumerate(before, 1):
-            await publish(subject, each, "", {BATCH_ID: batch, BATCH_SEQUENCE: str(number), **its})
-        last = {BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1", **headers}
-        answer = await self._server.request(subject, data, last)
+            await publish(subject, each, "", batch_headers(batch, number) | its)
+        answer = await self._server.request(subject, data, batch_headers(batch, len(messages), last=True) | headers)
         try:
             stored = self._stored(answer)
         except ServerError as error:
@@ -246,13 +260,20 @@ class Publisher:
     def _check_fit(self, messages: Sequence[Outgoing]) -> None:
         self.check_fit(len(messages), self._size(messages))
 
-    def _check_payload(self, message: Outgoing) -> None:
-        """Raises for a message that the queue, or the server, never takes."""
-        if len(message.data) > self._options.max_bytes:
+    def _check_payload(self, message: Outgoing, more: int = 0) -> None:
+        """Raises for a message that the queue, or the server, never takes. more: bytes of headers that it will have yet.
+
+        The server ends the connection over a message above max_payload, and counts its headers; the client does not.
+        """
+        size = len(message.data)
+        if size > self._options.max_bytes:
             raise MemoryLimitError(0, self._options.max_bytes, message.size)
-        if len(message.data) > (limit := self._server.client.max_payload):
+        headers = HEADER_FRAME + header_bytes(message.headers) + more
+        if size + headers > (limit := self._server.client.max_payload):
             raise ServerError(
-                10054, f"a payload of {len(message.data):,} bytes is above {limit:,}, the server's max_payload"
+                10054,
+                f"a payload of {size:,} bytes with headers of {headers:,} is above {limit:,}, the server's max_payload",
+                queue=self._options.name,
             )
 
     async def _check_stream(self) -> None:
