@@ -93,8 +93,7 @@ class Consumer(Reader[_T]):
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
         feed = self._feed
-        if feed.error is not None:
-            raise feed.error
+        feed.check()
         if self._owed is not None:
             owed, self._owed = self._owed, None
             raise owed

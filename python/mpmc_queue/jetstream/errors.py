@@ -18,6 +18,14 @@ class ServerError(QueueError):
         self.description = description
 
 
+class DeletedError(ServerError):
+    """The stream or the group has been deleted on the server, by whomever.
+
+    When the stream is made again, consumers and groups of this handle go on with its first message. A group that was
+    deleted alone stays so until it is added again.
+    """
+
+
 class NotConfirmedError(QueueError, TimeoutError):
     """The server did not confirm in time. It may have stored the message, or not, and may yet.
 
@@ -45,6 +53,24 @@ class ConnectionLostError(QueueError, ConnectionError):
         return error
 
 
+class NotPermittedError(QueueError, PermissionError):
+    """The server does not let this user do what it takes.
+
+    `subject` is what it is about, and `operation` "publish" or "subscribe": that is what an operator has to allow. In the
+    rare case that this side has not kept the subject as it was sent, it is in small letters, as the client reports it.
+    """
+
+    def __init__(self, subject: str, operation: str, *, queue: str | None = None) -> None:
+        where = {"publish": "publish to", "subscribe": "subscribe to"}[operation]
+        super().__init__(f"the server does not let this user {where} {subject!r}: it takes a permission", queue=queue)
+        self.subject = subject
+        self.operation = operation
+
+    def again(self) -> "NotPermittedError":
+        """The same error for one more call: each has a traceback of its own."""
+        return NotPermittedError(self.subject, self.operation, queue=self.queue)
+
+
 class OptionError(QueueError, ValueError):
     """An option that a JetStream stream cannot have, or has otherwise already."""
 
@@ -68,6 +94,15 @@ class CodecError(QueueError, ValueError):
         self.seq = seq
 
 
-for _error in (ServerError, NotConfirmedError, ConnectionLostError, OptionError, NotAtomicError, CodecError):
+for _error in (
+    ServerError,
+    DeletedError,
+    NotPermittedError,
+    NotConfirmedError,
+    ConnectionLostError,
+    OptionError,
+    NotAtomicError,
+    CodecError,
+):
     _error.__module__ = "mpmc_queue.jetstream"
 del _error

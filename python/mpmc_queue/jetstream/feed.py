@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
-from mpmc_queue.jetstream.errors import NotConfirmedError
+from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
-from mpmc_queue.jetstream.message import OWN_TTL, Delivery
+from mpmc_queue.jetstream.message import OWN_TTL, Delivery, denied_ack
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NoAnswer, Server, log, pause
 from mpmc_queue.jetstream.starts import KIND, create, find, resolve
@@ -53,7 +53,9 @@ class Feed:
         self.lost = 0
         """Messages that had left the stream before they were read."""
         self.error: Exception | None = None
-        """What keeps the server from making the consumer; a new start clears it."""
+        """What keeps the server from making the consumer, or from delivering; a new start clears it."""
+        self.denied: NotPermittedError | None = None
+        """What keeps the server from taking word of the position, until it is told."""
         self.settled = asyncio.Event()
         """Set while the server knows where the consumer starts, or has refused it."""
 
@@ -85,6 +87,9 @@ class Feed:
         self._ask.set()
         server.on_cut.append(self._on_cut)
         server.on_back.append(self._on_cut)
+        server.on_denied.append(self._on_denied)
+        self._created: str | None = None
+        """When the stream was made that the position is of."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def seek(self, to: Start) -> None:
@@ -199,8 +204,18 @@ class Feed:
                 await self.settled.wait()
         except TimeoutError:
             raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
+        self.check()
+
+    def check(self) -> None:
+        """Raises what keeps it from delivering, and has it try again: it may have been mended."""
+        if self.denied is not None:
+            denied, self.denied = self.denied, None
+            raise denied
         if self.error is not None:
-            raise self.error
+            error, self.error = self.error, None
+            self.settled.clear()
+            self._restart()
+            raise error
 
     async def close(self, *, remove: bool) -> None:
         """Ends it. remove: the server forgets the consumer and its position."""
@@ -208,6 +223,7 @@ class Feed:
         self._forget_ack()
         self._server.on_cut.remove(self._on_cut)
         self._server.on_back.remove(self._on_cut)
+        self._server.on_denied.remove(self._on_denied)
         self._task.cancel()
         await asyncio.wait([self._task])
         if self._inbox is not None:
@@ -250,6 +266,11 @@ class Feed:
         self._restart()
         if self._server.lost is not None:
             self._fail(self._server.lost)
+
+    def _on_denied(self, error: NotPermittedError) -> None:
+        if (denied := denied_ack(error, self._options.name, self._name)) is not None:
+            self.denied = denied
+            self._failed()
 
     def _restart(self) -> None:
         """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
@@ -309,11 +330,17 @@ class Feed:
         """Has the server's consumer deliver from the position, or from where it is to start."""
         if self._inbox is not None:
             await self._inbox.close()
-        inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end)
+        inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end, self._fail)
         wanted, moves = self._start, self._moves
         await inbox.open(self._options.name, self._name)
         self.buffer.clear()
         self._outstanding = 0
+        created: str = (await self._server.ask(f"STREAM.INFO.{self._options.name}"))["created"]
+        if self._created not in (None, created) and wanted is None:
+            # It has been deleted and made again: what it holds now is all new.
+            self._start = wanted = "earliest"
+            self._resuming = self._named
+        self._created = created
         found = await find(self._server, self._options.name, self._name, "consumer") if self._resuming else None
         if found is not None:
             position = int(found["ack_floor"]["stream_seq"]) + 1

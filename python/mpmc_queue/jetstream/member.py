@@ -7,12 +7,12 @@ from typing import Final, NoReturn, TypeVar, final
 from mpmc_queue._errors import ConsumerClosedError, QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.codec import decoded
-from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
+from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
 from mpmc_queue.jetstream.reading import Reader, deadline_in
-from mpmc_queue.jetstream.server import NoAnswer, log, pause
+from mpmc_queue.jetstream.server import NoAnswer, NobodyThere, log, pause
 from mpmc_queue.protocols import AsyncGroup
 
 _T = TypeVar("_T")
@@ -101,7 +101,11 @@ class Member(Reader[_T]):
         while not self._arrived:
             self._check()
             try:
-                await self._fetch(limit, now, deadline)
+                try:
+                    await self._fetch(limit, now, deadline)
+                except NobodyThere:
+                    await self._group.confirm()
+                    raise
             except NoAnswer as error:
                 log.debug("a member of group %s asks again: %s", self._group.name, error)
                 await asyncio.sleep(pause(tries))
@@ -119,8 +123,7 @@ class Member(Reader[_T]):
     async def _fetch(self, limit: int, now: bool, deadline: float | None) -> None:
         """One round: what is there now or, when that is nothing, the next that comes."""
         await self._group.settled.wait()
-        if self._group.error is not None:
-            raise self._group.error
+        self._group.check()
         if limit > 1 or now or self._queue.closed:
             await self._pull(limit, None)
             if self._arrived or now:
@@ -139,7 +142,7 @@ class Member(Reader[_T]):
         expires     seconds to wait for one; None: what is there now.
         """
         if self._inbox is None:
-            inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end)
+            inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end, self._on_denied)
             await inbox.open(self._queue._options.name, self._group._name)
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until:
@@ -180,7 +183,14 @@ class Member(Reader[_T]):
         if number == self._waits:
             self._waits = None
         if number == self._number:
-            self._end(None if status in ("404", "408") else NoAnswer(words))
+            self._end(None if status in ("404", "408") else NobodyThere(words))
+
+    def _on_denied(self, error: NotPermittedError) -> None:
+        if self._inbox is not None:
+            self._queue._later(self._inbox.drain())
+            self._inbox = None
+        self._waits = None
+        self._end(error)
 
     def _on_cut(self) -> None:
         self._waits = None

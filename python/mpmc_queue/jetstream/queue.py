@@ -183,11 +183,22 @@ class Queue(Generic[_T]):
         try:
             async with asyncio.timeout_at(deadline):
                 for unsettled in list(self._settling):
-                    await unsettled.settled.wait()
+                    await self._settle(unsettled)
                     self._settling.discard(unsettled)
         except TimeoutError:
             raise NotConfirmedError("the server did not answer in time: nothing was sent") from None
         return timeout if not timeout or deadline is None else max(MOMENT, deadline - loop.time())
+
+    async def _settle(self, unsettled: "Feed | Group[_T]") -> None:
+        """Waits until the server knows of it or refuses it, but no longer than patience while the server is there."""
+        while not unsettled.settled.is_set():
+            try:
+                async with asyncio.timeout(self._server.patience):
+                    await unsettled.settled.wait()
+            except TimeoutError:
+                if self._server.client.is_connected:
+                    log.warning("a consumer or group of queue %s cannot be made: producers go on", self.name)
+                    return
 
     async def _bury(self, message: Outgoing) -> None:
         """Takes a dead letter, however long that takes."""

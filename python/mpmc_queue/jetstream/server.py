@@ -1,42 +1,29 @@
-"""The connection: questions to the JetStream API, publishing with an answer, and word of cuts and reconnects."""
+"""Questions to the JetStream API, and publishing with an answer."""
 
 import asyncio
 import json
-import logging
-import re
-import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
-from mpmc_queue._errors import QueueClosedError, QueueError
-from mpmc_queue.jetstream.errors import ConnectionLostError, NotConfirmedError, ServerError
+from mpmc_queue._errors import QueueError
+from mpmc_queue.jetstream.connection import Connection, NoAnswer, log
+from mpmc_queue.jetstream.errors import DeletedError, NotConfirmedError, NotPermittedError, ServerError
 
-log = logging.getLogger("mpmc_queue.jetstream")
+__all__ = ["API", "PAUSES", "NoAnswer", "NobodyThere", "Server", "log", "pause"]
 
 API: Final = "$JS.API"
 NOT_NOW: Final = (10008, 10009)
 """Error codes of a cluster that has no leader at the moment."""
+NO_STREAM: Final = 10059
+"""The error code of a stream that is not there."""
 ASK: Final = 2.0
 """Seconds to wait for one answer of the API: a question that came before a leader was elected never gets one."""
 PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 """Seconds between tries while a server cannot answer; the last one repeated."""
-PENDING: Final = 2 * 1024 * 1024
-"""Bytes that the client may hold before they are sent; more than that waits."""
-UNBOUNDED: Final = 2**62
-"""The client's own limits, switched off: a call that waits for one of them cannot be cancelled."""
-END: Final = 1.0
-"""Seconds to wait for a connection to end by itself, before it is cut off."""
-
-
-class NoAnswer(Exception):
-    """Nobody answered this time: the question may be put again. Never leaves this package."""
 
 
 class NobodyThere(NoAnswer):
@@ -48,123 +35,42 @@ def pause(attempt: int) -> float:
     return PAUSES[min(attempt, len(PAUSES) - 1)]
 
 
-class Server:
-    """One connection to a server or a cluster, which it finds again when it is lost."""
+class Server(Connection):
+    """A connection, with questions and answers."""
 
     def __init__(self, patience: float, api: str = API) -> None:
-        self.patience = patience
-        """Seconds to wait for one answer."""
-        self.client = Client()
+        super().__init__(patience)
         self.clock_offset_ns = 0
         """What to add to this machine's clock to get the server's."""
-        self.on_cut: list[Callable[[], None]] = []
-        """Called when the connection is lost, for now or, then `lost` is set, for good."""
-        self.on_back: list[Callable[[], None]] = []
-        """Called when there is a connection again, perhaps to another server."""
-        self.lost: ConnectionLostError | None = None
-        """Why there is no connection any more, and will not be."""
-        self._closing = False
-        self._ending: asyncio.Task[None] | None = None
         self._api = api
-        self._answers: dict[str, asyncio.Future[Msg]] = {}
+        self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        """What has been asked, and who waits for the answer."""
         self._prefix = ""
+        self._deaf: NotPermittedError | None = None
+        """Why no answer can come."""
         self._asked = 0
         self._outbox: deque[tuple[str, bytes]] = deque()
         self._sending: asyncio.Task[None] | None = None
-        self._flushing: asyncio.Task[bool] | None = None
-        self._limit = PENDING
-        self._connected = asyncio.Event()
-        """Set when there has been a connection for the first time."""
-        self._hopeless = asyncio.Event()
-        """Set when every server has refused who connects, or is not the one it should be."""
-        self._refusals = 0
-        self._known: Exception | None = None
-        """What the client said was wrong: the last refusal or, where there has been none, the last thing."""
+        self.on_cut.append(self._on_lost)
+        self.on_back.append(self._forget)  # answers to what was asked before do not come any more
+        self.on_denied.append(self._on_denied)
 
     async def connect(self, url: str | Sequence[str], options: Mapping[str, Any]) -> None:
-        """Connects for the first time, within `patience`; raises what the client knows when it cannot."""
-        settings: dict[str, Any] = {
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": 0.2,
-            "ping_interval": 10,
-            "max_outstanding_pings": 2,
-            "flusher_queue_size": UNBOUNDED,
-            **options,
-            "pending_size": UNBOUNDED,
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_cut,
-            "reconnected_cb": self._on_back,
-            "closed_cb": self._on_closed,
-        }
-        self._limit = options.get("pending_size", PENDING)
-        loop = asyncio.get_running_loop()
-        attempt = loop.create_task(self._connect(url if isinstance(url, str) else list(url), settings))
-        refused = loop.create_task(self._hopeless.wait())
-        try:
-            await asyncio.wait([attempt, refused], timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
-            if attempt.done():
-                attempt.result()
-            else:
-                raise self._why_not(url)
-        except nats.errors.NoServersError:
-            raise self._why_not(url) from None
-        finally:
-            refused.cancel()
-            attempt.cancel()
-
-    async def _connect(self, url: str | list[str], settings: Mapping[str, Any]) -> None:
-        await self.client.connect(url, **settings)
-        if not self.client.is_connected:
-            await self._connected.wait()  # it ended while it was being made, and the client tries again
-        self._connected.set()
-        self._known = None
-        self._refusals = 0
+        """Connects for the first time, and listens for answers."""
+        await super().connect(url, options)
         self._prefix = f"{self.client.new_inbox()}."
         await self.subscribe(f"{self._prefix}*", self._on_answer)
 
-    def _why_not(self, url: str | Sequence[str]) -> Exception:
-        """The error of a connection that could not be made."""
-        where = url if isinstance(url, str) else ", ".join(url)
-        if self._known is None or (isinstance(self._known, TimeoutError) and not str(self._known)):
-            return NotConfirmedError(f"no answer from {_without_password(where)} in {self.patience:g} s")
-        return self._known
-
     async def close(self, deadline: float | None = None) -> None:
-        """Sends what is to be sent, until the loop's time is `deadline` or for as long as patience allows; then ends.
-
-        Never raises: there may be no connection any more.
-        """
+        """Sends what is to be sent, and ends; in time, and without an error."""
         self._closing = True
+        loop = asyncio.get_running_loop()
         if deadline is None:
-            deadline = asyncio.get_running_loop().time() + self.patience
-        try:
-            async with asyncio.timeout_at(deadline):
-                if self._sending is not None:
-                    await asyncio.wait([self._sending])
-                if self.client.is_connected:
-                    await self.client.flush(max(1, round(self.patience)))
-        except (nats.errors.Error, OSError) as error:
-            log.debug("the last messages may not have reached the server: %s", error)
-        ending = asyncio.get_running_loop().create_task(self.client.close())
-        await asyncio.wait([ending], timeout=END)
-        if not ending.done():
-            ending.cancel()
-            await asyncio.wait([ending], timeout=END)
-        if ending.cancelled() or not ending.done() or ending.exception() is not None:
-            self._cut_off()
+            deadline = loop.time() + self.patience
+        if self._sending is not None:
+            await asyncio.wait([self._sending], timeout=max(0.0, deadline - loop.time()))
+        await super().close(deadline)
         self._forget()
-
-    def _cut_off(self) -> None:
-        """Ends the socket without a word: the other side takes none. (The client has no name for that.)"""
-        writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
-
-    @property
-    def version(self) -> tuple[int, int]:
-        """The major and minor version of the server that it is connected to."""
-        version = self.client.connected_server_version
-        return version.major, version.minor
 
     def now_ns(self) -> int:
         """The server's clock, as well as this side can tell."""
@@ -180,7 +86,8 @@ class Server:
         if (error := result.get("error")) is not None:
             if error.get("err_code") in NOT_NOW:
                 raise NoAnswer(error.get("description", ""))
-            raise ServerError(error.get("err_code", error.get("code", 0)), error.get("description", "no reason given"))
+            code, description = error.get("err_code", error.get("code", 0)), error.get("description", "no reason given")
+            raise (DeletedError if code == NO_STREAM else ServerError)(code, description)
         return result
 
     async def insist(self, question: str, /, **body: Any) -> dict[str, Any]:
@@ -205,11 +112,13 @@ class Server:
         self, subject: str, data: bytes, headers: dict[str, str] | None = None, timeout: float | None = None
     ) -> bytes:
         """Publishes and returns what comes back. NoAnswer: nothing in time, nobody there, or the connection was lost."""
+        if self._deaf is not None:
+            raise self._deaf.again()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Msg] = loop.create_future()
         self._asked += 1
         token = str(self._asked)
-        self._answers[token] = future
+        self._answers[token] = subject, future
         patience = self.patience if timeout is None else min(timeout, self.patience)
         timer = loop.call_later(patience, _give_up, future)
         try:
@@ -226,49 +135,7 @@ class Server:
         """Publishes without an answer. NoAnswer: there is no connection, and no more room to wait for one."""
         if self._outbox:
             await self._send()  # acknowledgements go before what is published after them
-        await self._publish(subject, data, reply, headers)
-
-    async def subscribe(self, subject: str, call: Callable[[Msg], Awaitable[None]], **limits: Any) -> Subscription:
-        """Has what is published to the subject handed to `call`."""
-        try:
-            return await self.client.subscribe(subject, cb=call, **limits)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
-        except nats.errors.ConnectionClosedError:
-            raise self._gone() from None
-
-    def _gone(self) -> QueueError:
-        """The error of a call without a connection."""
-        self._lose()  # the client says so after it is so
-        return QueueClosedError("the connection to the server is closed") if self.lost is None else self.lost.again()
-
-    async def _publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
-        self.check()
-        if self.client.pending_data_size > self._limit:
-            await self._make_room()
-        try:
-            await self.client.publish(subject, data, reply, headers)
-        except nats.errors.ConnectionClosedError:
-            raise self._gone() from None
-        except (nats.errors.OutboundBufferLimitError, OSError) as error:
-            raise NoAnswer(str(error)) from None
-
-    async def _make_room(self) -> None:
-        """Waits until the client has sent most of what it holds. NoAnswer: it has not in time."""
-        loop = asyncio.get_running_loop()
-        while self.client.pending_data_size > self._limit:
-            if not self.client.is_connected:
-                raise NoAnswer(f"{self.client.pending_data_size:,} bytes wait for a connection")
-            if self._flushing is None or self._flushing.done():
-                self._flushing = loop.create_task(self._flush())
-            await asyncio.wait([self._flushing])
-            if not self._flushing.result():
-                raise NoAnswer(f"the server does not take the {self.client.pending_data_size:,} bytes that are sent")
-
-    async def _flush(self) -> bool:
-        try:
-            await self.client.flush(max(1, round(self.patience)))
-        except (nats.errors.Error, OSError):
-            return False
-        return True
+        await self.hand_over(subject, data, reply, headers)
 
     def send(self, subject: str, data: bytes) -> None:
         """Publishes soon, in order, before whatever is published next, and without word of it: for acknowledgements."""
@@ -279,85 +146,38 @@ class Server:
     async def _send(self) -> None:
         while self._outbox:
             try:
-                await self._publish(*self._outbox.popleft())
-            except (NoAnswer, QueueClosedError, ConnectionLostError) as error:
+                await self.hand_over(*self._outbox.popleft())
+            except (NoAnswer, QueueError) as error:
                 log.debug("an acknowledgement could not be sent, its message will come again: %s", error)
 
     async def _on_answer(self, msg: Msg) -> None:
-        future = self._answers.get(msg.subject[len(self._prefix) :])
+        _, future = self._answers.get(msg.subject[len(self._prefix) :], (None, None))
         if future is not None and not future.done():
             future.set_result(msg)
 
-    async def _on_error(self, error: Exception) -> None:
-        log.debug("%s: %s", type(error).__name__, error)
-        if not _final(self._known) or _final(error):  # (After a refusal the client finds the connection reset.)
-            self._known = error
-        if not _final(error) or self.client.is_connected:
-            return
-        self._refusals += 1
-        if not self._connected.is_set() and self._refusals >= len(self.client.servers):
-            self._hopeless.set()
-        elif self._refusals >= 2 * len(self.client.servers) and self._ending is None:
-            # It was let in once, and is not any more, wherever it asks: as other clients do, it takes two for an answer.
-            self._ending = asyncio.get_running_loop().create_task(self.client.close())
+    def _on_denied(self, error: NotPermittedError) -> None:
+        if error.operation == "subscribe":
+            if error.subject != f"{self._prefix}*".lower():
+                return
+            self._deaf = NotPermittedError(f"{self._prefix}*", "subscribe")
+        for subject, future in list(self._answers.values()):
+            if self._deaf is not None and not future.done():
+                future.set_exception(self._deaf.again())
+            elif subject.lower() == error.subject and not future.done():
+                future.set_exception(NotPermittedError(subject, "publish"))
 
-    async def _on_cut(self) -> None:
-        if not self.client.is_closed:
-            log.info("the connection to the server is lost")
-        for call in list(self.on_cut):
-            call()
-
-    async def _on_closed(self) -> None:
-        self._lose()
-
-    def _lose(self) -> None:
-        """The client has ended the connection: unless this side wanted it, it is gone for good."""
-        if self._closing or self.lost is not None:
-            return
-        last = self.client.last_error
-        if last is None or isinstance(last, nats.errors.NoServersError):
-            last = self._known or last
-        self.lost = ConnectionLostError(
-            f"the connection to the server is gone for good{f': {last}' if last is not None else ''}; connect again"
-        )
-        self.lost.__cause__ = last
-        log.warning("%s", self.lost)
-        self._forget()
-        for call in list(self.on_cut):
-            call()
-
-    def check(self) -> None:
-        """Raises when the connection is gone for good."""
+    def _on_lost(self) -> None:
         if self.lost is not None:
-            raise self.lost.again()
-
-    async def _on_back(self) -> None:
-        log.info("connected again, to %s", self.client.connected_url and self.client.connected_url.netloc)
-        self._connected.set()
-        self._known = None
-        self._refusals = 0
-        self._forget()  # answers to what was asked before do not come any more
-        for call in list(self.on_back):
-            call()
+            self._forget()
 
     def _forget(self) -> None:
-        for future in list(self._answers.values()):
+        for _, future in list(self._answers.values()):
             _give_up(future)
 
 
 def _give_up(future: "asyncio.Future[Msg]") -> None:
     if not future.done():
         future.set_exception(NoAnswer())
-
-
-def _final(error: Exception | None) -> bool:
-    """Whether a server that said so once will say so again: it does not let in who connects, or is somebody else."""
-    return isinstance(error, ssl.SSLError) or "authorization violation" in str(error).lower()
-
-
-def _without_password(url: str) -> str:
-    """The address without who connects to it."""
-    return re.sub(r"//[^/,\s]*@", "//", url)
 
 
 def _nanoseconds(stamp: str) -> int:

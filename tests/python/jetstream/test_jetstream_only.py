@@ -622,6 +622,8 @@ def test_errors_can_be_pickled():
         jetstream.ServerError(10014, "consumer not found"),
         jetstream.NotConfirmedError("late", uuid4()),
         jetstream.ConnectionLostError("gone"),
+        jetstream.NotPermittedError("a.b", "publish"),
+        jetstream.DeletedError(10059, "stream not found"),
         jetstream.OptionError("no"),
         jetstream.NotAtomicError("no"),
         jetstream.CodecError("no", 3),
