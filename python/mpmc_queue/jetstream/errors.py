@@ -85,8 +85,9 @@ class NotAtomicError(QueueError):
 class CodecError(QueueError, ValueError):
     """A payload that the codec cannot encode, or a message that it cannot decode: `seq` tells which, else it is None.
 
-    Reading goes on with the next message; one of an acknowledging group is delivered again, as if its reader had
-    failed.
+    It is told once for each delivery, and reading goes on with the next message. In an acknowledging group the message is
+    delivered again when `ack_wait` is over, up to `max_deliver` times, and its bytes then go to the dead letter queue as
+    they are; in a group without `ack_wait` it is not delivered again.
     """
 
     def __init__(self, message: str, seq: int | None = None, *, queue: str | None = None) -> None:

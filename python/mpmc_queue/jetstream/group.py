@@ -241,6 +241,12 @@ class Group(Generic[_T]):
         """Whether it has been delivered as often as it may: this time is one too many."""
         return self._max_deliver is not None and delivery.deliveries > self._max_deliver
 
+    def reject(self, delivery: Delivery) -> None:
+        """It cannot be decoded. Without acknowledgements it never comes again; with them, when `ack_wait` is over: to a
+        reader, perhaps, that can decode it; after the last time it is buried."""
+        if not self._acking or (self._max_deliver is not None and delivery.deliveries >= self._max_deliver):
+            self.bury(delivery)
+
     def bury(self, delivery: Delivery) -> None:
         """Never to be delivered again: to the dead letter queue, where there is one."""
         if self._dead_letter is None:

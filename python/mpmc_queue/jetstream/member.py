@@ -48,6 +48,8 @@ class Member(Reader[_T]):
         """The loop's time when it ends by itself."""
         self._arrived: deque[Delivery] = deque()
         self._held: dict[str, Delivery] = {}
+        self._owed: deque[CodecError] = deque()
+        """What the next reads have to tell."""
         self._turn = asyncio.Lock()
         self._pulled: asyncio.Future[None] | None = None
         self._closed = False
@@ -64,6 +66,8 @@ class Member(Reader[_T]):
 
     async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
         self._check()
+        if self._owed:
+            raise self._owed.popleft()
         now = timeout == 0
         patience = self._queue._server.patience
         deadline = deadline_in(patience if now else timeout)
@@ -204,7 +208,10 @@ class Member(Reader[_T]):
                 self._pulled.set_exception(error)
 
     def _deliver(self, limit: int) -> list[Message[_T]]:
-        """What has arrived, as messages; what has been delivered too often is buried instead."""
+        """What has arrived, as messages; what has been delivered too often is buried instead.
+
+        A message that cannot be decoded is told once: now, or by the next read when there are others to deliver.
+        """
         found: list[Message[_T]] = []
         group = self._group
         try:
@@ -216,11 +223,10 @@ class Member(Reader[_T]):
                 content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
                 try:
                     payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
-                except CodecError:
-                    self.settle(self._arrived.popleft(), "-NAK")
-                    if found:
-                        continue
-                    raise
+                except CodecError as error:
+                    self._owed.append(error)
+                    group.reject(self._arrived.popleft())
+                    continue
                 settling = self if group._acking else None
                 found.append(Message(self._queue._options.name, delivery, payload, 0, settling))
                 self._arrived.popleft()
@@ -233,6 +239,8 @@ class Member(Reader[_T]):
                 self._held[message._delivery.reply] = message._delivery
             else:
                 self._queue._server.send(message._delivery.reply, b"+ACK")
+        if not found and self._owed:
+            raise self._owed.popleft()
         return found
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
