@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, overload
 
+from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import Codec
 from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError, ServerError
 from mpmc_queue.jetstream.options import Options, differences, options
 from mpmc_queue.jetstream.queue import Queue
-from mpmc_queue.jetstream.server import API, Server
+from mpmc_queue.jetstream.server import Server
 
 _T = TypeVar("_T")
 
@@ -34,7 +35,8 @@ async def connect(
     storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
-    api: str = API,
+    domain: str | None = None,
+    api: str | None = None,
     connection: Mapping[str, Any] | None = None,
 ) -> Queue[_T]: ...
 @overload
@@ -54,7 +56,8 @@ async def connect(
     storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
-    api: str = API,
+    domain: str | None = None,
+    api: str | None = None,
     connection: Mapping[str, Any] | None = None,
 ) -> Queue[Any]: ...
 async def connect(
@@ -73,7 +76,8 @@ async def connect(
     storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
-    api: str = API,
+    domain: str | None = None,
+    api: str | None = None,
     connection: Mapping[str, Any] | None = None,
     **others: object,
 ) -> Queue[Any]:
@@ -92,7 +96,9 @@ async def connect(
     storage     "file", or "memory" which a restart empties.
     prefetch    messages that each consumer fetches ahead.
     patience    seconds to wait for one answer of the server; for the connection, too.
-    api         the prefix of the JetStream API, where an account's differs.
+    domain      the JetStream domain that has the stream, when it is not that of the server connected to: the hub, seen
+                from a leaf node.
+    api         the prefix of the JetStream API, where an account's differs; instead of domain. "$JS.API" unless given.
     connection  more arguments for `nats.connect`, such as user_credentials or tls.
 
     Raises OptionError for what a stream cannot have (`sizer`, `audit`, a ttl that is too short), or has otherwise
@@ -116,7 +122,7 @@ async def connect(
         patience=patience,
         others=others,
     )
-    server = Server(asked.patience, api)
+    server = Server(asked.patience, arguments.api_of(domain, api))
     deadline = asyncio.get_running_loop().time() + asked.patience
     try:
         await server.connect(url, connection or {})

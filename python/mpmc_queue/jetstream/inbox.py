@@ -10,7 +10,7 @@ from nats.aio.subscription import Subscription
 
 from mpmc_queue.jetstream.errors import NotPermittedError
 from mpmc_queue.jetstream.message import Delivery, delivery
-from mpmc_queue.jetstream.server import API, Server
+from mpmc_queue.jetstream.server import Server
 
 BEAT: Final = 2.0
 """Seconds between two signs of life of a pull request that waits."""
@@ -46,7 +46,7 @@ class Inbox:
 
     async def open(self, stream: str, consumer: str) -> None:
         """Starts to listen."""
-        self._next = f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._next = f"{self._server.api}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._prefix = f"{self._server.client.new_inbox()}."
         self._server.on_denied.append(self._denied)
         # Limits of the client itself would drop messages: the pull requests decide how many come.

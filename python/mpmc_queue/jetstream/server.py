@@ -13,9 +13,8 @@ from mpmc_queue._errors import QueueError
 from mpmc_queue.jetstream.connection import Connection, NoAnswer, log
 from mpmc_queue.jetstream.errors import DeletedError, NotConfirmedError, NotPermittedError, ServerError
 
-__all__ = ["API", "PAUSES", "NoAnswer", "NobodyThere", "Server", "log", "pause"]
+__all__ = ["PAUSES", "NoAnswer", "NobodyThere", "Server", "log", "pause"]
 
-API: Final = "$JS.API"
 NOT_NOW: Final = (10008, 10009)
 """Error codes of a cluster that has no leader at the moment."""
 NO_STREAM: Final = 10059
@@ -38,11 +37,12 @@ def pause(attempt: int) -> float:
 class Server(Connection):
     """A connection, with questions and answers."""
 
-    def __init__(self, patience: float, api: str = API) -> None:
+    def __init__(self, patience: float, api: str) -> None:
         super().__init__(patience)
         self.clock_offset_ns = 0
         """What to add to this machine's clock to get the server's."""
-        self._api = api
+        self.api = api
+        """What the subjects of questions begin with."""
         self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         """What has been asked, and who waits for the answer."""
         self._prefix = ""
@@ -79,7 +79,7 @@ class Server(Connection):
     async def ask(self, question: str, /, **body: Any) -> dict[str, Any]:
         """One question to the JetStream API. ServerError: it says no. NoAnswer: nobody said anything."""
         sent = time.time_ns()
-        reply = await self.request(f"{self._api}.{question}", json.dumps(body).encode() if body else b"", None, ASK)
+        reply = await self.request(f"{self.api}.{question}", json.dumps(body).encode() if body else b"", None, ASK)
         result: dict[str, Any] = json.loads(reply)
         if (stamp := result.get("ts")) is not None:
             self.clock_offset_ns = _nanoseconds(stamp) - (sent + time.time_ns()) // 2
