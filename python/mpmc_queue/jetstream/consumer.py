@@ -107,6 +107,13 @@ class Consumer(Reader[_T]):
 
     def _take(self) -> Message[_T] | None:
         """The next message that has arrived."""
+        message = self._next()
+        if message is not None:
+            self._feed.read(message._delivery)
+        return message
+
+    def _next(self) -> Message[_T] | None:
+        """The same, not yet counted as read."""
         delivery = self._look()
         if delivery is None:
             return None
@@ -115,6 +122,7 @@ class Consumer(Reader[_T]):
             payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
         except CodecError:
             self._pass()
+            self._feed.read(delivery)
             raise
         return Message(self._queue._options.name, delivery, payload, self._pass())
 
@@ -186,7 +194,7 @@ class Consumer(Reader[_T]):
         found: list[Message[_T]] = []
         lost, told = self._feed.lost, self._told_in_message
         try:
-            while len(found) < limit and (message := self._take()) is not None:
+            while len(found) < limit and (message := self._next()) is not None:
                 found.append(message)
         except Exception as error:
             if not found:
@@ -198,6 +206,8 @@ class Consumer(Reader[_T]):
                 self._told_in_message = told
                 self._count -= len(found)
             raise
+        if found:
+            self._feed.read(found[-1]._delivery, len(found))
         return found
 
     async def _drain(self) -> None:

@@ -74,9 +74,11 @@ class Inbox:
                 pass
             self._subscription = None
 
-    async def pull(self, number: int, batch: int, expires: float | None) -> None:
-        """Asks for so many messages. expires: seconds; None: what is there now."""
+    async def pull(self, number: int, batch: int, expires: float | None, max_bytes: int = 0) -> None:
+        """Asks for so many messages, and bytes unless that is 0. expires: seconds; None: what is there now."""
         request: dict[str, object] = {"batch": batch}
+        if max_bytes:
+            request["max_bytes"] = max_bytes
         if expires is None:
             request["no_wait"] = True
         else:

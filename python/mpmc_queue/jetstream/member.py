@@ -11,6 +11,7 @@ from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError, NotPermit
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
+from mpmc_queue.jetstream.pulls import COMPLETE, TOO_LARGE
 from mpmc_queue.jetstream.reading import Reader, deadline_in
 from mpmc_queue.jetstream.server import NoAnswer, NobodyThere, log, pause
 from mpmc_queue.protocols import AsyncGroup
@@ -44,6 +45,8 @@ class Member(Reader[_T]):
         self._waits: int | None = None
         """The request that the server keeps until a message comes. A read that is given up leaves it to the next: a
         server that is told to forget a request may have a message for it in its hands, which then is held back."""
+        self._too_large = False
+        """Whether the next message is larger than what a request may bring."""
         self._until = 0.0
         """The loop's time when it ends by itself."""
         self._arrived: deque[Delivery] = deque()
@@ -54,6 +57,7 @@ class Member(Reader[_T]):
         self._pulled: asyncio.Future[None] | None = None
         self._closed = False
         self._over = False
+        self._queue._server.room.readers += 1
         self._queue._server.on_cut.append(self._on_cut)
         self._queue._server.on_back.append(self._on_cut)
 
@@ -118,11 +122,14 @@ class Member(Reader[_T]):
             tries = 0
             if not self._arrived and (now or _over(deadline)):
                 return
-        if len(self._arrived) < limit and self._arrived[-1].pending:
+        while (here := len(self._arrived)) < limit and self._arrived[-1].pending:
             try:
-                await self._pull(limit - len(self._arrived), None)
+                await self._pull(limit - here, None)
             except NoAnswer as error:
                 log.debug("what has arrived is delivered without what was to come: %s", error)
+                return
+            if len(self._arrived) == here:
+                return
 
     async def _fetch(self, limit: int, now: bool, deadline: float | None) -> None:
         """One round: what is there now or, when that is nothing, the next that comes."""
@@ -130,6 +137,10 @@ class Member(Reader[_T]):
         self._group.check()
         if limit > 1 or now or self._queue.closed:
             await self._pull(limit, None)
+            if self._too_large and not self._arrived:
+                self._too_large = False
+                async with self._queue._server.room.large:
+                    await self._pull(1, None)
             if self._arrived or now:
                 return
         if self._queue.closed:
@@ -162,7 +173,8 @@ class Member(Reader[_T]):
                 self._wanted = batch if self._waits is None else batch + 1
                 if expires is not None:
                     self._waits, self._until = self._number, loop.time() + expires
-                await self._inbox.pull(self._number, batch, expires)
+                size = self._queue._server.room.share // 2 if batch > 1 else 0
+                await self._inbox.pull(self._number, batch, expires, size)
             async with asyncio.timeout((expires or 0.0) + min(DEAF, self._queue._server.patience)) as scope:
                 await self._pulled
         except TimeoutError:
@@ -187,7 +199,8 @@ class Member(Reader[_T]):
         if number == self._waits:
             self._waits = None
         if number == self._number:
-            self._end(None if status in ("404", "408") else NobodyThere(words))
+            self._too_large = words == TOO_LARGE
+            self._end(None if status in ("404", "408") or words in (TOO_LARGE, COMPLETE) else NobodyThere(words))
 
     def _on_denied(self, error: NotPermittedError) -> None:
         if self._inbox is not None:
@@ -310,6 +323,7 @@ class Member(Reader[_T]):
         self._over = over
         self._closed = not over
         self._on_cut()
+        self._queue._server.room.readers -= 1
         self._queue._server.on_cut.remove(self._on_cut)
         self._queue._server.on_back.remove(self._on_cut)
         for delivery in self._held.values():

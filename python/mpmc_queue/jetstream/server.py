@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from mpmc_queue._errors import QueueError
 from mpmc_queue.jetstream.connection import Connection, NoAnswer, log
 from mpmc_queue.jetstream.errors import DeletedError, NotConfirmedError, NotPermittedError, ServerError
+from mpmc_queue.jetstream.pulls import Room
 
 __all__ = ["PAUSES", "NoAnswer", "NobodyThere", "Server", "log", "pause"]
 
@@ -39,6 +40,8 @@ class Server(Connection):
 
     def __init__(self, patience: float, api: str) -> None:
         super().__init__(patience)
+        self.room = Room()
+        """What its consumers may have under way together."""
         self.clock_offset_ns = 0
         """What to add to this machine's clock to get the server's."""
         self.api = api
