@@ -126,8 +126,9 @@ async def connect(
     deadline = asyncio.get_running_loop().time() + asked.patience
     try:
         await server.connect(url, connection or {})
+        scope = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline) as scope:
+            async with scope:
                 info = await _stream(server, asked)
         except TimeoutError:
             if not scope.expired():

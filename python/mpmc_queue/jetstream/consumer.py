@@ -89,18 +89,20 @@ class Consumer(Reader[_T]):
         """The next message to deliver, left where it is; raises what there is to tell before it."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
-        self._queue._server.check()
-        if self._queue._discarded or self._over:
-            raise self._queue._nothing_left()
-        feed = self._feed
-        feed.check()
+        queue, feed = self._queue, self._feed
+        if queue._server.lost is not None:
+            queue._server.check()
+        if queue._discarded or self._over:
+            raise queue._nothing_left()
+        if feed.error is not None or feed.denied is not None:
+            feed.check()
         if self._owed is not None:
             owed, self._owed = self._owed, None
             raise owed
         delivery = feed.pop()
         if feed.lost > self._told_by_on_missed:
             self._tell_missed()
-        end = self._queue._end
+        end = queue._end
         if delivery is not None and end is not None and delivery.stream_seq > end:
             return None  # enqueued by others after this handle was closed
         return delivery
@@ -117,20 +119,22 @@ class Consumer(Reader[_T]):
         delivery = self._look()
         if delivery is None:
             return None
+        options = self._queue._options
         content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         try:
-            payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+            payload = decoded(options.codec, delivery.data, content_type, delivery.stream_seq - 1)
         except CodecError:
             self._pass()
             self._feed.read(delivery)
             raise
-        return Message(self._queue._options.name, delivery, payload, self._pass())
+        return Message(options.name, delivery, payload, self._pass())
 
     def _pass(self) -> int:
         """The next message has been read, be it that it cannot be; returns how many were missed before it."""
-        self._feed.take()
+        feed = self._feed
+        feed.take()
         self._count += 1
-        missed, self._told_in_message = self._feed.lost - self._told_in_message, self._feed.lost
+        missed, self._told_in_message = feed.lost - self._told_in_message, feed.lost
         return missed
 
     def _tell_missed(self) -> None:

@@ -18,7 +18,7 @@ from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import OWN_TTL, Delivery, denied_ack
 from mpmc_queue.jetstream.options import Options
-from mpmc_queue.jetstream.pulls import Pulls, bytes_of
+from mpmc_queue.jetstream.pulls import BESIDES, Pulls
 from mpmc_queue.jetstream.server import NoAnswer, Server, log, pause
 from mpmc_queue.jetstream.starts import KIND, create, find, resolve
 
@@ -117,7 +117,7 @@ class Feed:
         while self.buffer:
             delivery = self.buffer[0]
             if delivery.stream_seq < self.position:
-                self._drop()  # counted as lost while it was under way
+                self._held -= len(self.buffer.popleft().data) + BESIDES  # counted as lost while it was under way
                 continue
             if (self._options.ttl is not None or delivery.headers is not None) and self._expired(delivery):
                 self.lost += delivery.stream_seq + 1 - self.position
@@ -130,9 +130,11 @@ class Feed:
 
     def take(self) -> Delivery:
         """Takes the message that `pop` returned. Nothing may be waited for between this and `read` or `put_back`."""
-        delivery = self._drop()
+        delivery = self.buffer.popleft()
+        self._held -= len(delivery.data) + BESIDES
         self.position = delivery.stream_seq + 1
-        if self._pulls.wanted(len(self.buffer), self._held):
+        pulls = self._pulls
+        if (len(self.buffer) + pulls.messages) * 2 <= pulls.ahead and pulls.has_room(self._held):
             self._ask.set()
         return delivery
 
@@ -146,13 +148,8 @@ class Feed:
     def put_back(self, deliveries: Sequence[Delivery], lost: int) -> None:
         """Undoes `take`. lost: what `lost` was before the first of them."""
         self.buffer.extendleft(reversed(deliveries))
-        self._held += sum(map(bytes_of, deliveries))
+        self._held += sum(len(delivery.data) + BESIDES for delivery in deliveries)
         self.position, self.lost = deliveries[0].stream_seq, lost
-
-    def _drop(self) -> Delivery:
-        delivery = self.buffer.popleft()
-        self._held -= bytes_of(delivery)
-        return delivery
 
     def more(self) -> bool:
         """Whether there is more to come, as far as is known here without asking.
@@ -259,13 +256,16 @@ class Feed:
     def _on_message(self, delivery: Delivery) -> None:
         if self._stale:
             return
-        self._pulls.came()
+        pulls = self._pulls
+        pulls.messages -= 1
+        if pulls.messages <= 0 or pulls.too_large:
+            pulls.came()
         if delivery.consumer_seq != self._expected:
             self._restart()  # one was lost on its way
             return
         self._expected += 1
         self.buffer.append(delivery)
-        self._held += bytes_of(delivery)
+        self._held += len(delivery.data) + BESIDES
         self._changed()
         if self._arrivals:
             for count, arrival in self._arrivals:

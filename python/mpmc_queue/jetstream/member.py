@@ -175,13 +175,13 @@ class Member(Reader[_T]):
                     self._waits, self._until = self._number, loop.time() + expires
                 size = self._queue._server.room.share // 2 if batch > 1 else 0
                 await self._inbox.pull(self._number, batch, expires, size)
-            async with asyncio.timeout((expires or 0.0) + min(DEAF, self._queue._server.patience)) as scope:
-                await self._pulled
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            self._waits = None
-            raise NoAnswer from None
+            # (Waiting itself does not end a future that is waited for, as a timeout would.)
+            wait = (expires or 0.0) + min(DEAF, self._queue._server.patience)
+            await asyncio.wait([self._pulled], timeout=wait)
+            if not self._pulled.done():
+                self._waits = None
+                raise NoAnswer
+            self._pulled.result()
         finally:
             self._pulled = None
 

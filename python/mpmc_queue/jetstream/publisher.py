@@ -191,8 +191,9 @@ class Publisher:
         limit = self._server.patience if timeout == 0 else timeout
         deadline = None if limit is None else loop.time() + limit
         tries = 0
+        scope = asyncio.timeout_at(deadline)
         try:
-            async with asyncio.timeout_at(deadline) as scope:
+            async with scope:
                 while True:
                     if error is None or tries:
                         error = None  # while it is under way, it may have been stored

@@ -8,21 +8,14 @@ and one consumer after the other.
 import asyncio
 from typing import Final
 
-from mpmc_queue.jetstream.message import Delivery
-
 TOTAL: Final = 32 * 1024 * 1024
 """Bytes that the pull requests of a connection may bring together."""
 LEAST: Final = 16 * 1024
 """Bytes that a consumer may send for, however many there are."""
 BESIDES: Final = 200
-"""Bytes that the subjects of a delivery take, about."""
+"""Bytes that a delivery takes besides its payload, about."""
 TOO_LARGE: Final = "Message Size Exceeds MaxBytes"
 COMPLETE: Final = "Batch Completed"
-
-
-def bytes_of(delivery: Delivery) -> int:
-    """What a delivery takes, about."""
-    return len(delivery.data) + BESIDES
 
 
 class Room:
@@ -46,7 +39,7 @@ class Pulls:
     def __init__(self, room: Room, ahead: int) -> None:
         """ahead: messages to fetch ahead."""
         self._room = room
-        self._ahead = ahead
+        self.ahead = ahead
         self._numbers = 0
         self._requests: dict[int, tuple[int, int]] = {}
         self.messages = 0
@@ -64,10 +57,9 @@ class Pulls:
         self.too_large = False
         self.arrived.set()
 
-    def wanted(self, count: int, size: int) -> bool:
-        """Whether to send for more when so many messages of so many bytes are left here."""
-        enough = (count + self.messages) * 2 > self._ahead
-        return not enough and (not self._short or size * 2 <= self._room.share)
+    def has_room(self, size: int) -> bool:
+        """Whether bytes do not stand against it to send for more when so many are here."""
+        return not self._short or size * 2 <= self._room.share
 
     def next(self, count: int, size: int, most: int) -> tuple[int, int, int] | None:
         """The request to send now: its number, messages and bytes.
@@ -76,7 +68,7 @@ class Pulls:
         most            messages that somebody waits for.
         """
         on_hand, share = count + self.messages, self._room.share
-        if on_hand * 2 > self._ahead and on_hand >= most:
+        if on_hand * 2 > self.ahead and on_hand >= most:
             return None
         self._short = size * 2 > share
         if self._short and on_hand >= most:
@@ -84,7 +76,7 @@ class Pulls:
         room = share - sum(size for _, size in self._requests.values())
         if room * 4 < share:
             return None  # one that is under way has to end first
-        return self._new(max(self._ahead, most) - on_hand, min(room, share // 2))
+        return self._new(max(self.ahead, most) - on_hand, min(room, share // 2))
 
     def alone(self) -> tuple[int, int]:
         """The request for one message of whatever size: its number and messages."""
@@ -99,8 +91,7 @@ class Pulls:
         return self._numbers, messages, size
 
     def came(self) -> None:
-        """A message has come."""
-        self.messages -= 1
+        """A message has come that is the last, or too large for a share."""
         if self.messages <= 0:
             self._requests.clear()
         self.arrived.set()

@@ -97,8 +97,9 @@ class Server(Connection):
         """Asks until there is an answer, for as long as patience allows. NotConfirmedError: there was none."""
         attempt = 0
         said = ""
+        scope = asyncio.timeout(self.patience)
         try:
-            async with asyncio.timeout(self.patience) as scope:
+            async with scope:
                 while True:
                     try:
                         return await self.ask(question, **body)
