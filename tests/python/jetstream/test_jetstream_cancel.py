@@ -56,6 +56,37 @@ def test_a_consumer_whose_reads_are_cancelled_reads_each_message_once(run_remote
     run_remote(main)
 
 
+@pytest.mark.parametrize("retention", ["limits", "interest"])
+def test_what_a_cancelled_read_had_not_returned_is_for_the_next_process(run_remote, retention):
+    """The position that the server keeps is that of what was returned."""
+
+    async def main(place):
+        queue = await place.queue(prefetch=4, retention=retention)
+        consumer = await queue.add_consumer("reader")
+        await queue.aenqueue_batch(range(20))
+        assert [m.payload for m in await consumer.aread_batch(3)] == [0, 1, 2]
+        reached = asyncio.Event()
+        fetch = consumer._feed.fetch
+
+        async def fetch_and_stop(count=1, **more):
+            await fetch(count, **more)
+            if len(consumer._feed.buffer) >= 8:
+                reached.set()
+                await asyncio.Event().wait()
+
+        consumer._feed.fetch = fetch_and_stop
+        task = asyncio.create_task(consumer.aread_batch(15))
+        await asyncio.wait_for(reached.wait(), PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await queue.aclose()
+        again = (await place.queue(queue.name, retention=retention)).add_consumer("reader")
+        assert [m.payload for m in await again.aread_batch(20)] == list(range(3, 20))
+
+    run_remote(main)
+
+
 @pytest.mark.parametrize("ack_wait", [None, 30])
 def test_a_group_whose_reads_are_cancelled_reads_each_message_once(run_remote, ack_wait):
     """None is held back either: that would take thirty seconds to come again."""

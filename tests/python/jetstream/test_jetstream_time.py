@@ -121,6 +121,20 @@ def test_with_a_server_that_says_nothing_connecting_ends_in_time():
     run(main())
 
 
+def test_a_server_that_starts_in_time_is_found(directory):
+    async def main():
+        with servers.NatsServer(directory / "server") as server:
+            server.kill()
+            attempt = asyncio.create_task(jetstream.connect(server.url, "x", patience=PATIENCE))
+            await asyncio.wait([attempt], timeout=0.5)
+            assert not attempt.done()
+            await asyncio.to_thread(server.start)
+            async with await attempt as queue:
+                assert await queue.aenqueue("tea") == 0
+
+    run(main())
+
+
 def test_one_server_that_lets_in_is_enough(directory):
     async def main():
         shut = servers.NatsServer(directory / "shut", authorization={"token": "x"})
@@ -230,7 +244,7 @@ def test_a_full_queue_is_told_in_time_and_space_is_used_until_the_last_moment(ru
 def test_closing_over_a_dead_connection_raises_nothing_and_ends_in_time(directory, fail):
     async def main():
         with servers.NatsServer(directory / "server") as server:
-            queue = await jetstream.connect(server.url, "x", patience=1)
+            queue = await jetstream.connect(server.url, "x", patience=1, max_bytes=100_000_000)
             consumer = await queue.add_consumer("reader")
             member = (await queue.add_group("workers", ack_wait=30)).add_consumer()
             unnamed = await queue.add_consumer()
@@ -239,8 +253,9 @@ def test_closing_over_a_dead_connection_raises_nothing_and_ends_in_time(director
             await member.aread_batch(5)
             await unnamed.aread()
             fail(server)
-            with pytest.raises(jetstream.NotConfirmedError):
-                await queue.aenqueue_batch([b"x" * 500_000] * 2, timeout=0.1)
+            for _ in range(15):  # more than a socket takes: the end of the connection waits behind it
+                with pytest.raises(jetstream.NotConfirmedError):
+                    await queue.aenqueue(b"x" * 1_000_000, timeout=0.05)
             async with within(1 + 2):
                 await queue.aclose()
             assert queue._server.client.is_closed
