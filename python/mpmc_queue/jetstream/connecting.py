@@ -99,7 +99,7 @@ async def connect(
     domain      the JetStream domain that has the stream, when it is not that of the server connected to: the hub, seen
                 from a leaf node.
     api         the prefix of the JetStream API, where an account's differs; instead of domain. "$JS.API" unless given.
-    connection  more arguments for `nats.connect`, such as user_credentials or tls.
+    connection  more arguments for `nats.connect`, such as user_credentials or tls. Its callbacks are called, too.
 
     Raises OptionError for what a stream cannot have (`sizer`, `audit`, a ttl that is too short), or has otherwise
     already; ServerError when the server refuses. When there is no connection within `patience`: what the client said

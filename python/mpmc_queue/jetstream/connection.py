@@ -5,7 +5,8 @@ import logging
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from inspect import iscoroutinefunction
+from typing import Any, Final, TypeAlias
 
 import nats.errors
 from nats.aio.client import Client
@@ -14,6 +15,8 @@ from nats.aio.subscription import Subscription
 
 from mpmc_queue._errors import QueueClosedError, QueueError
 from mpmc_queue.jetstream.errors import ConnectionLostError, NotConfirmedError, NotPermittedError
+
+_Callback: TypeAlias = Callable[..., Awaitable[None]]
 
 log = logging.getLogger("mpmc_queue.jetstream")
 
@@ -68,10 +71,10 @@ class Connection:
             "flusher_queue_size": UNBOUNDED,
             **options,
             "pending_size": UNBOUNDED,
-            "error_cb": self._on_error,
-            "disconnected_cb": self._on_cut,
-            "reconnected_cb": self._on_back,
-            "closed_cb": self._on_closed,
+            "error_cb": _both(self._on_error, options.get("error_cb")),
+            "disconnected_cb": _both(self._on_cut, options.get("disconnected_cb")),
+            "reconnected_cb": _both(self._on_back, options.get("reconnected_cb")),
+            "closed_cb": _both(self._on_closed, options.get("closed_cb")),
         }
         self._limit = options.get("pending_size", PENDING)
         loop = asyncio.get_running_loop()
@@ -238,6 +241,23 @@ class Connection:
         self._refusals = 0
         for call in list(self.on_back):
             call()
+
+
+def _both(ours: _Callback, theirs: _Callback | None) -> _Callback:
+    """Calls both; an error of the application's is logged, and changes nothing."""
+    if theirs is None:
+        return ours
+    if not iscoroutinefunction(theirs):
+        raise nats.errors.InvalidCallbackTypeError
+
+    async def call(*args: Any) -> None:
+        await ours(*args)
+        try:
+            await theirs(*args)
+        except Exception:
+            log.exception("a callback of the application failed")
+
+    return call
 
 
 def _final(error: Exception | None) -> bool:

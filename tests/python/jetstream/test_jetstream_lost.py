@@ -136,6 +136,34 @@ def test_a_consumer_that_drains_is_told_too(directory):
     run(main())
 
 
+def test_the_callbacks_of_the_application_are_called_too(directory):
+    async def main():
+        called = {name: asyncio.Event() for name in ("error_cb", "disconnected_cb", "reconnected_cb", "closed_cb")}
+
+        def callback(name):
+            async def call(*args):
+                called[name].set()
+                raise ZeroDivisionError  # which changes nothing
+
+            return call
+
+        with servers.NatsServer(directory / "server") as server:
+            connection = {name: callback(name) for name in called}
+            async with await jetstream.connect(server.url, "x", connection=connection) as queue:
+                server.kill()
+                for name in ("error_cb", "disconnected_cb"):
+                    await asyncio.wait_for(called[name].wait(), PATIENCE)
+                await asyncio.to_thread(server.start)
+                await asyncio.wait_for(called["reconnected_cb"].wait(), PATIENCE)
+                assert await queue.aenqueue("tea") == 0
+                assert not called["closed_cb"].is_set()
+            assert called["closed_cb"].is_set()
+            with pytest.raises(Exception, match="callback"):
+                await jetstream.connect(server.url, "x", connection={"error_cb": print})
+
+    run(main())
+
+
 def test_a_connection_that_comes_back_is_not_gone(directory):
     async def main():
         with servers.NatsServer(directory / "server") as server:
