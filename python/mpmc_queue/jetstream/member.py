@@ -183,6 +183,8 @@ class Member(Reader[_T]):
                 raise NoAnswer
             self._pulled.result()
         finally:
+            if self._pulled.done():
+                self._pulled.exception()  # known here, also to a read that is cancelled at this moment
             self._pulled = None
 
     def _on_message(self, delivery: Delivery) -> None:

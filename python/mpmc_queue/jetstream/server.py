@@ -128,6 +128,10 @@ class Server(Connection):
         try:
             await self.publish(subject, data, f"{self._prefix}{token}", headers)
             msg = await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                future.exception()  # known here, and not to be reported
+            raise
         finally:
             timer.cancel()
             del self._answers[token]

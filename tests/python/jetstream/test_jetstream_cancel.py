@@ -1,6 +1,7 @@
 """A read that is given up loses nothing: what had come for it is read next, by whoever reads next."""
 
 import asyncio
+import gc
 import random
 from collections import Counter
 
@@ -155,6 +156,34 @@ def test_what_a_group_without_ack_wait_returns_is_acknowledged(run_remote):
                 while await group.pending_count:  # on its way
                     pass
         assert [message.payload for message in found] == list(range(10))
+
+    run_remote(main)
+
+
+def test_a_read_that_is_cancelled_when_the_connection_is_cut_leaves_no_complaint(run_remote):
+    async def main(place):
+        queue = await place.queue()
+        member = (await queue.add_group("workers")).add_consumer()
+        complaints = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        tasks = [asyncio.create_task(member.aread()), asyncio.create_task(queue.stats())]
+        await asyncio.wait(tasks[1:])
+        tasks.append(asyncio.create_task(queue.stats()))
+        await asyncio.sleep(0)
+        queue._server.client._transport.close()
+        for call in [*queue._server.on_cut, queue._server._forget]:
+            call()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert [task.cancelled() for task in tasks] == [True, False, True]
+        del task, tasks
+        for _ in range(3):  # what is scheduled yet has hold of them
+            await asyncio.sleep(0)
+        gc.collect()
+        assert complaints == []
+        await queue.aenqueue("tea")
+        assert await asyncio.wait_for(member.aget(), PATIENCE) == "tea"
 
     run_remote(main)
 
