@@ -154,7 +154,7 @@ class Demo:
                 # One by one, but not one after the other: each waits for its own confirmation.
                 for start in range(0, due, 1000):
                     some = messages[start : start + 1000]
-                    await self.queue.aenqueue_batch(some, timeout=0.5, atomic=not one_by_one)
+                    await self.queue.aenqueue_batch(some, timeout=5.0, atomic=not one_by_one)
                     self._enqueued[index] += len(some)
             except QueueFullError:
                 if one_by_one:

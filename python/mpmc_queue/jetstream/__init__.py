@@ -20,7 +20,16 @@ except ImportError as _error:
 from mpmc_queue.jetstream.codec import BytesCodec, Codec, JsonCodec, PickleCodec, StrCodec
 from mpmc_queue.jetstream.connecting import connect
 from mpmc_queue.jetstream.consumer import Consumer, ConsumerStats
-from mpmc_queue.jetstream.errors import CodecError, NotAtomicError, NotConfirmedError, OptionError, ServerError
+from mpmc_queue.jetstream.errors import (
+    CodecError,
+    ConnectionLostError,
+    DeletedError,
+    NotAtomicError,
+    NotConfirmedError,
+    NotPermittedError,
+    OptionError,
+    ServerError,
+)
 from mpmc_queue.jetstream.group import Group
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Message
@@ -30,14 +39,17 @@ __all__ = [
     "BytesCodec",
     "Codec",
     "CodecError",
+    "ConnectionLostError",
     "Consumer",
     "ConsumerStats",
+    "DeletedError",
     "Group",
     "JsonCodec",
     "Member",
     "Message",
     "NotAtomicError",
     "NotConfirmedError",
+    "NotPermittedError",
     "OptionError",
     "PickleCodec",
     "Queue",

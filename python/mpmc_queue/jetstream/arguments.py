@@ -15,6 +15,9 @@ MIN_OWN_TTL: Final = 1.0
 LONGEST: Final = 2.0**63 / 1e9
 """Seconds: what does not fit into the server's nanoseconds lasts for ever."""
 
+API: Final = "$JS.API"
+"""What the subjects of the JetStream API begin with, unless told otherwise."""
+
 _NAME: Final = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]{1,255}")
 
 
@@ -27,6 +30,21 @@ def name_of(value: object, argument: str) -> str:
             f"{argument} must be 1 to 255 characters without spaces, '.', '*', '>', '/' and '\\': {value!r}"
         )
     return value
+
+
+def api_of(domain: object, api: object) -> str:
+    """What the subjects of the JetStream API begin with."""
+    if domain is None and api is None:
+        return API
+    argument, value = ("api", api) if domain is None else ("domain", domain)
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
+    if domain is not None and api is not None:
+        raise ValueError(f"domain and api say the same thing in two ways: give one of them, not {domain!r} and {api!r}")
+    if not all(_NAME.fullmatch(word) for word in value.split(".")) or (domain is not None and "." in value):
+        words = "one word" if domain is not None else "words joined by dots"
+        raise ValueError(f"{argument} must be {words}, without spaces and wildcards: {value!r}")
+    return value if domain is None else f"$JS.{value}.API"
 
 
 def seconds(value: object, argument: str) -> float | None:

@@ -26,6 +26,11 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
 
+def media_type(content_type: str | None) -> str | None:
+    """The content type without its parameters, which other clients write as they like."""
+    return None if content_type is None else content_type.partition(";")[0].strip().lower()
+
+
 class BytesCodec:
     """Bytes as they are; bytearray and memoryview arrive as bytes."""
 
@@ -87,10 +92,13 @@ class AutoCodec:
     def decode(self, data: bytes, content_type: str | None) -> Any:
         if content_type is None:
             return data
-        if content_type == JSON:
-            return self._load(data)
         if content_type == TEXT:
             return data.decode()
+        kind = media_type(content_type)
+        if kind == JSON:
+            return self._load(data)
+        if kind == "text/plain":
+            return data.decode(_charset(content_type))
         raise ValueError(f"a content type that this codec does not know: {content_type!r}")
 
 
@@ -119,7 +127,7 @@ class PickleCodec:
         return pickle.dumps(payload), self.CONTENT_TYPE
 
     def decode(self, data: bytes, content_type: str | None) -> Any:
-        if content_type != self.CONTENT_TYPE:
+        if media_type(content_type) != self.CONTENT_TYPE:
             raise ValueError(f"not a pickled message: its content type is {content_type!r}")
         return pickle.loads(data)
 
@@ -160,6 +168,15 @@ def decoded(codec: Codec[Any], data: bytes, content_type: str | None, seq: int) 
         return codec.decode(data, content_type)
     except Exception as error:
         raise CodecError(f"message {seq:,} cannot be decoded: {error}", seq) from error
+
+
+def _charset(content_type: str) -> str:
+    """The encoding of a text."""
+    from email.message import Message
+
+    message = Message()
+    message["Content-Type"] = content_type
+    return str(message.get_content_charset("utf-8"))
 
 
 def _json(library: str | None) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:

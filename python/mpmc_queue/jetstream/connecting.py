@@ -1,14 +1,16 @@
 """`connect`: the one line that differs from a queue in this process."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, overload
 
+from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import Codec
-from mpmc_queue.jetstream.errors import OptionError, ServerError
-from mpmc_queue.jetstream.options import differences, options
+from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError, ServerError
+from mpmc_queue.jetstream.options import Options, differences, options
 from mpmc_queue.jetstream.queue import Queue
-from mpmc_queue.jetstream.server import API, Server
+from mpmc_queue.jetstream.server import Server
 
 _T = TypeVar("_T")
 
@@ -33,7 +35,8 @@ async def connect(
     storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
-    api: str = API,
+    domain: str | None = None,
+    api: str | None = None,
     connection: Mapping[str, Any] | None = None,
 ) -> Queue[_T]: ...
 @overload
@@ -53,7 +56,8 @@ async def connect(
     storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
-    api: str = API,
+    domain: str | None = None,
+    api: str | None = None,
     connection: Mapping[str, Any] | None = None,
 ) -> Queue[Any]: ...
 async def connect(
@@ -72,7 +76,8 @@ async def connect(
     storage: Literal["file", "memory"] = "file",
     prefetch: int = 256,
     patience: float = 5.0,
-    api: str = API,
+    domain: str | None = None,
+    api: str | None = None,
     connection: Mapping[str, Any] | None = None,
     **others: object,
 ) -> Queue[Any]:
@@ -90,12 +95,16 @@ async def connect(
     replicas    servers of a cluster that each have a copy.
     storage     "file", or "memory" which a restart empties.
     prefetch    messages that each consumer fetches ahead.
-    patience    seconds to wait for one answer of the server.
-    api         the prefix of the JetStream API, where an account's differs.
-    connection  more arguments for `nats.connect`, such as user_credentials or tls.
+    patience    seconds to wait for one answer of the server; for the connection, too.
+    domain      the JetStream domain that has the stream, when it is not that of the server connected to: the hub, seen
+                from a leaf node.
+    api         the prefix of the JetStream API, where an account's differs; instead of domain. "$JS.API" unless given.
+    connection  more arguments for `nats.connect`, such as user_credentials or tls. Its callbacks are called, too.
 
     Raises OptionError for what a stream cannot have (`sizer`, `audit`, a ttl that is too short), or has otherwise
-    already; what the client raises when it cannot connect; ServerError when the server refuses.
+    already; ServerError when the server refuses. When there is no connection within `patience`: what the client said
+    last, such as `nats.errors.Error` for a wrong password, `ssl.SSLError` for a certificate and `OSError` when nobody
+    listens; NotConfirmedError when it said nothing. A server that refuses is not tried again.
     """
     asked = options(
         name,
@@ -113,21 +122,20 @@ async def connect(
         patience=patience,
         others=others,
     )
-    server = Server(asked.patience, api)
-    await server.connect(url, connection or {})
+    server = Server(asked.patience, arguments.api_of(domain, api))
+    deadline = asyncio.get_running_loop().time() + asked.patience
     try:
-        config = asked.stream(msg_ttl=server.version >= (2, 11), atomic=server.version >= (2, 12))
+        await server.connect(url, connection or {})
+        scope = asyncio.timeout_at(deadline)
         try:
-            info = await server.insist(f"STREAM.CREATE.{asked.name}", **config)
-        except ServerError as error:
-            if error.code != NAME_IN_USE:
+            async with scope:
+                info = await _stream(server, asked)
+        except TimeoutError:
+            if not scope.expired():
                 raise
-            info = await server.insist(f"STREAM.INFO.{asked.name}")
-            basic = asked.stream(msg_ttl=False, atomic=False)
-            if different := differences(basic, info["config"]):
-                raise OptionError(f"queue {asked.name!r} exists with other options: {'; '.join(different)}") from None
+            raise NotConfirmedError(f"no answer from the server in {asked.patience:g} s") from None
     except BaseException:
-        await server.close()
+        await server.close(deadline=0.0)
         raise
     stamp = info["created"][:19]
     return Queue(
@@ -137,3 +145,18 @@ async def connect(
         own_ttls=bool(info["config"].get("allow_msg_ttl")),
         atomic=bool(info["config"].get("allow_atomic")),
     )
+
+
+async def _stream(server: Server, asked: Options) -> dict[str, Any]:
+    """What the server says of the stream, which is made unless it is there."""
+    config = asked.stream(msg_ttl=server.version >= (2, 11), atomic=server.version >= (2, 12))
+    try:
+        return await server.insist(f"STREAM.CREATE.{asked.name}", **config)
+    except ServerError as error:
+        if error.code != NAME_IN_USE:
+            raise
+    info = await server.insist(f"STREAM.INFO.{asked.name}")
+    basic = asked.stream(msg_ttl=False, atomic=False)
+    if different := differences(basic, info["config"]):
+        raise OptionError(f"queue {asked.name!r} exists with other options: {'; '.join(different)}")
+    return info

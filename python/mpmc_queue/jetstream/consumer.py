@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, TypeVar, final
 from uuid import UUID
 
-from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError
+from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import decoded
+from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.feed import Feed
-from mpmc_queue.jetstream.message import CONTENT_TYPE, Message
+from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
 from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.reading import Reader, deadline_in
+from mpmc_queue.jetstream.server import log
 from mpmc_queue.jetstream.waiters import Waiters
 from mpmc_queue.protocols import AsyncQueue
 
@@ -67,6 +69,7 @@ class Consumer(Reader[_T]):
             name,
             start,
             changed=self._waiters.wake_one,
+            failed=self._wake,
             stored=lambda: queue._publisher.last,
             after=None if name is None else queue._leaving.get(name),
         )
@@ -82,33 +85,57 @@ class Consumer(Reader[_T]):
 
     # messages
 
-    def _take(self) -> Message[_T] | None:
-        """The next message that has arrived."""
+    def _look(self) -> Delivery | None:
+        """The next message to deliver, left where it is; raises what there is to tell before it."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
-        if self._queue._discarded or self._over:
-            raise self._queue._nothing_left()
-        feed = self._feed
-        if feed.error is not None:
-            raise feed.error
+        queue, feed = self._queue, self._feed
+        if queue._server.lost is not None:
+            queue._server.check()
+        if queue._discarded or self._over:
+            raise queue._nothing_left()
+        if feed.error is not None or feed.denied is not None:
+            feed.check()
         if self._owed is not None:
             owed, self._owed = self._owed, None
             raise owed
         delivery = feed.pop()
         if feed.lost > self._told_by_on_missed:
             self._tell_missed()
+        end = queue._end
+        if delivery is not None and end is not None and delivery.stream_seq > end:
+            return None  # enqueued by others after this handle was closed
+        return delivery
+
+    def _take(self) -> Message[_T] | None:
+        """The next message that has arrived."""
+        message = self._next()
+        if message is not None:
+            self._feed.read(message._delivery)
+        return message
+
+    def _next(self) -> Message[_T] | None:
+        """The same, not yet counted as read."""
+        delivery = self._look()
         if delivery is None:
             return None
-        end = self._queue._end
-        if end is not None and delivery.stream_seq > end:
-            return None  # enqueued by others after this handle was closed
+        options = self._queue._options
+        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+        try:
+            payload = decoded(options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+        except CodecError:
+            self._pass()
+            self._feed.read(delivery)
+            raise
+        return Message(options.name, delivery, payload, self._pass())
+
+    def _pass(self) -> int:
+        """The next message has been read, be it that it cannot be; returns how many were missed before it."""
+        feed = self._feed
         feed.take()
         self._count += 1
-        seq = delivery.stream_seq - 1
-        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         missed, self._told_in_message = feed.lost - self._told_in_message, feed.lost
-        payload = decoded(self._queue._options.codec, delivery.data, content_type, seq)
-        return Message(self._queue._options.name, delivery, payload, missed)
+        return missed
 
     def _tell_missed(self) -> None:
         count = self._feed.lost - self._told_by_on_missed
@@ -120,37 +147,71 @@ class Consumer(Reader[_T]):
             self._on_missed(count)
 
     async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
-        deadline = deadline_in(timeout)
-        while (first := self._take()) is None:
-            if self._queue.closed:
-                await self._drain()
-                if (first := self._take()) is not None:
-                    break
-                raise self._queue._nothing_left()
-            if timeout == 0:
-                await self._feed.fetch()
-                if (first := self._take()) is None:
-                    return []
-                break
-            if not await self._waiters.wait(deadline):
-                first = self._take()
-                if first is None:
-                    return []
-                break
-        found = [first]
+        # Nothing is taken while something is waited for: whenever the call ends, what has arrived is still there.
+        scope = asyncio.timeout(self._queue._server.patience if timeout == 0 else timeout)
         try:
-            while len(found) < limit:
-                if not self._feed.buffer:
-                    if not self._feed.more():
-                        break
-                    ahead = found[-1]._delivery.pending > 0
-                    await self._feed.fetch(min(limit - len(found), self._queue._options.prefetch), coming=ahead)
-                message = self._take()
-                if message is None:
-                    break
+            async with scope:
+                await self._gather(limit, now=timeout == 0)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        except BaseException:
+            self._waiters.wake_all()  # what has arrived is for others
+            raise
+        found = self._take_all(limit)
+        if not found and timeout == 0 and scope.expired():
+            raise NotConfirmedError(f"no answer from the server in {self._queue._server.patience:g} s")
+        return found
+
+    async def _gather(self, limit: int, *, now: bool) -> None:
+        """Waits for the first message, then fetches what there is, up to limit. now: what there is, be it none."""
+        while True:
+            while self._look() is None:
+                if self._queue.closed:
+                    await self._drain()
+                    if self._look() is None:
+                        raise self._queue._nothing_left()
+                elif now:
+                    await self._feed.fetch()
+                    if self._look() is None:
+                        return
+                else:
+                    await self._waiters.wait(None)
+            await self._gather_more(limit)
+            if self._look() is not None:  # else others have taken it meanwhile
+                return
+
+    async def _gather_more(self, limit: int) -> None:
+        """Fetches what there is besides what has arrived, a piece at a time."""
+        feed, ahead = self._feed, self._queue._options.prefetch
+        while (here := len(feed.buffer)) and here < limit and feed.more():
+            try:
+                await feed.fetch(min(limit, here + ahead), coming=feed.buffer[-1].pending > 0)
+            except QueueError as error:
+                log.debug("what has arrived is delivered without what was to come: %s", error)
+                return
+            if len(feed.buffer) <= here:
+                return
+
+    def _take_all(self, limit: int) -> list[Message[_T]]:
+        """Takes what has arrived, up to limit."""
+        found: list[Message[_T]] = []
+        lost, told = self._feed.lost, self._told_in_message
+        try:
+            while len(found) < limit and (message := self._next()) is not None:
                 found.append(message)
         except Exception as error:
+            if not found:
+                raise
             self._owed = error  # what has been read is delivered; the next read tells what was wrong after it
+        except BaseException:
+            if found:
+                self._feed.put_back([message._delivery for message in found], lost)
+                self._told_in_message = told
+                self._count -= len(found)
+            raise
+        if found:
+            self._feed.read(found[-1]._delivery, len(found))
         return found
 
     async def _drain(self) -> None:
@@ -168,6 +229,7 @@ class Consumer(Reader[_T]):
         """The message that `aread` would return now, left where it is; None when there is none."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
+        self._queue._server.check()
         if not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()
@@ -210,15 +272,28 @@ class Consumer(Reader[_T]):
         """
         wait = arguments.seconds(timeout, "timeout")
         deadline = deadline_in(wait)
+        scope = asyncio.timeout_at(deadline if wait else None)
+        try:
+            async with scope:
+                await self._lose(deadline)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        missed, self._taken = self._feed.lost - self._taken, self._feed.lost
+        return missed
+
+    async def _lose(self, deadline: float | None) -> None:
+        """Waits until something has been lost that `atake_missed` has not told, or the time is up."""
         loop = asyncio.get_running_loop()
         while True:
             if self._closed:
                 raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
+            self._queue._server.check()
             if self._feed.lost == self._taken:
                 await self._feed.count_lost()
-            missed, self._taken = self._feed.lost - self._taken, self._feed.lost
-            if missed or self._queue.closed or wait == 0 or (deadline is not None and loop.time() >= deadline):
-                return missed
+            late = deadline is not None and loop.time() >= deadline
+            if self._feed.lost != self._taken or self._queue.closed or late:
+                return
             look = loop.time() + LOOK
             await self._losses.wait(look if deadline is None else min(look, deadline))
 

@@ -18,6 +18,14 @@ class ServerError(QueueError):
         self.description = description
 
 
+class DeletedError(ServerError):
+    """The stream or the group has been deleted on the server, by whomever.
+
+    When the stream is made again, consumers and groups of this handle go on with its first message. A group that was
+    deleted alone stays so until it is added again.
+    """
+
+
 class NotConfirmedError(QueueError, TimeoutError):
     """The server did not confirm in time. It may have stored the message, or not, and may yet.
 
@@ -28,6 +36,39 @@ class NotConfirmedError(QueueError, TimeoutError):
     def __init__(self, message: str, id: UUID | None = None, *, queue: str | None = None) -> None:
         super().__init__(message, queue=queue)
         self.id = id
+
+
+class ConnectionLostError(QueueError, ConnectionError):
+    """The connection is gone for good: the client does not try any more.
+
+    So it is when credentials have expired, when the server ends the connection because of something this side did, or
+    when the attempts are used up that `connect(connection={"max_reconnect_attempts": ...})` allows. Every call that waits
+    raises it, and every later one. `__cause__` is the client's last error. Nothing is lost on the server: connect again.
+    """
+
+    def again(self) -> "ConnectionLostError":
+        """The same error for one more call: each has a traceback of its own."""
+        error = ConnectionLostError(self.message)
+        error.__cause__ = self.__cause__
+        return error
+
+
+class NotPermittedError(QueueError, PermissionError):
+    """The server does not let this user do what it takes.
+
+    `subject` is what it is about, and `operation` "publish" or "subscribe": that is what an operator has to allow. In the
+    rare case that this side has not kept the subject as it was sent, it is in small letters, as the client reports it.
+    """
+
+    def __init__(self, subject: str, operation: str, *, queue: str | None = None) -> None:
+        where = {"publish": "publish to", "subscribe": "subscribe to"}[operation]
+        super().__init__(f"the server does not let this user {where} {subject!r}: it takes a permission", queue=queue)
+        self.subject = subject
+        self.operation = operation
+
+    def again(self) -> "NotPermittedError":
+        """The same error for one more call: each has a traceback of its own."""
+        return NotPermittedError(self.subject, self.operation, queue=self.queue)
 
 
 class OptionError(QueueError, ValueError):
@@ -44,8 +85,9 @@ class NotAtomicError(QueueError):
 class CodecError(QueueError, ValueError):
     """A payload that the codec cannot encode, or a message that it cannot decode: `seq` tells which, else it is None.
 
-    Reading goes on with the next message; one of an acknowledging group is delivered again, as if its reader had
-    failed.
+    It is told once for each delivery, and reading goes on with the next message. In an acknowledging group the message is
+    delivered again when `ack_wait` is over, up to `max_deliver` times, and its bytes then go to the dead letter queue as
+    they are; in a group without `ack_wait` it is not delivered again.
     """
 
     def __init__(self, message: str, seq: int | None = None, *, queue: str | None = None) -> None:
@@ -53,6 +95,15 @@ class CodecError(QueueError, ValueError):
         self.seq = seq
 
 
-for _error in (ServerError, NotConfirmedError, OptionError, NotAtomicError, CodecError):
+for _error in (
+    ServerError,
+    DeletedError,
+    NotPermittedError,
+    NotConfirmedError,
+    ConnectionLostError,
+    OptionError,
+    NotAtomicError,
+    CodecError,
+):
     _error.__module__ = "mpmc_queue.jetstream"
 del _error

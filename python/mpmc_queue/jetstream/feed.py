@@ -7,21 +7,25 @@ without one in the consumer's is then exactly what had left the stream before it
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
-from mpmc_queue.jetstream.errors import NotConfirmedError
+from mpmc_queue.jetstream.acks import Acks
+from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
-from mpmc_queue.jetstream.message import OWN_TTL, Delivery
+from mpmc_queue.jetstream.message import OWN_TTL, Delivery, denied_ack
 from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.pulls import BESIDES, Pulls
 from mpmc_queue.jetstream.server import NoAnswer, Server, log, pause
 from mpmc_queue.jetstream.starts import KIND, create, find, resolve
 
 EXPIRES: Final = 30.0
 """Seconds that a pull request waits for messages."""
+ALONE: Final = 5.0
+"""Seconds that a request for one large message waits."""
 UNDER_WAY: Final = 0.1
 """Seconds to wait for what the stream holds and has not arrived, before looking again whether it still holds it."""
 IDLE: Final = 300.0
@@ -41,10 +45,11 @@ class Feed:
         start: Start,
         *,
         changed: Callable[[], None],
+        failed: Callable[[], None],
         stored: Callable[[], int],
         after: asyncio.Task[Any] | None,
     ) -> None:
-        """changed: called when something has arrived. stored: what the stream holds at least. after: who has the name yet."""
+        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least. after: who has the name yet."""
         self.buffer: deque[Delivery] = deque()
         """What has arrived, in order, without a gap that is not a loss."""
         self.position = 0
@@ -52,13 +57,14 @@ class Feed:
         self.lost = 0
         """Messages that had left the stream before they were read."""
         self.error: Exception | None = None
-        """What keeps the server from making the consumer; a new start clears it."""
+        """What keeps the server from making the consumer, or from delivering; a new start clears it."""
+        self.denied: NotPermittedError | None = None
+        """What keeps the server from taking word of the position, until it is told."""
         self.settled = asyncio.Event()
         """Set while the server knows where the consumer starts, or has refused it."""
 
         self._server = server
         self._options = options
-        self._ahead = options.prefetch
         self._named = name is not None
         self._name = name if name is not None else uuid4().hex
         # Unless messages leave by what is read, the server need not know what an unnamed consumer has read.
@@ -67,27 +73,33 @@ class Feed:
         self._resuming = self._named
         self._made = False
         self._changed = changed
+        self._failed = failed
         self._stored = stored
         self._after = after
         self._inbox: Inbox | None = None
         self._expected = 1
-        self._outstanding = 0
+        self._held = 0
+        """Bytes in the buffer, about."""
+        self._pulls = Pulls(server.room, options.prefetch)
+        server.room.readers += 1
         self._stale = True
         self._ask = asyncio.Event()
         self._moves = 0
         self._arrivals: list[tuple[int, asyncio.Future[None]]] = []
         self._last: Delivery | None = None
-        self._last_read: Delivery | None = None
-        self._unacked = 0
-        self._ack_timer: asyncio.TimerHandle | None = None
+        self._told = Acks(server, at_once=options.retention == "interest")
         self._ask.set()
         server.on_cut.append(self._on_cut)
         server.on_back.append(self._on_cut)
+        server.on_denied.append(self._on_denied)
+        self._created: str | None = None
+        """When the stream was made that the position is of."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def seek(self, to: Start) -> None:
         """Starts again somewhere else."""
-        self._flush_ack()
+        if not self._stale:
+            self._told.flush()
         self._start = to
         self._moves += 1
         self._resuming = False
@@ -105,22 +117,39 @@ class Feed:
         while self.buffer:
             delivery = self.buffer[0]
             if delivery.stream_seq < self.position:
-                self.buffer.popleft()  # counted as lost while it was under way
+                self._held -= len(self.buffer.popleft().data) + BESIDES  # counted as lost while it was under way
                 continue
             if (self._options.ttl is not None or delivery.headers is not None) and self._expired(delivery):
                 self.lost += delivery.stream_seq + 1 - self.position
-                self._read(self.buffer.popleft())
+                self.read(self.take())
                 continue
             self.lost += delivery.stream_seq - self.position
             self.position = delivery.stream_seq
             return delivery
         return None
 
-    def take(self) -> None:
-        """The message that `pop` returned has been read."""
-        self._read(self.buffer.popleft())
-        if (len(self.buffer) + self._outstanding) * 2 <= self._ahead:
+    def take(self) -> Delivery:
+        """Takes the message that `pop` returned. Nothing may be waited for between this and `read` or `put_back`."""
+        delivery = self.buffer.popleft()
+        self._held -= len(delivery.data) + BESIDES
+        self.position = delivery.stream_seq + 1
+        pulls = self._pulls
+        if (len(self.buffer) + pulls.messages) * 2 <= pulls.ahead and pulls.has_room(self._held):
             self._ask.set()
+        return delivery
+
+    def read(self, delivery: Delivery, count: int = 1) -> None:
+        """So many messages that have been taken have been read, this one last: the server will hear of it."""
+        if self._last is None or delivery.stream_seq > self._last.stream_seq:
+            self._last = delivery
+        if self._acks:
+            self._told.read(self._last, count)
+
+    def put_back(self, deliveries: Sequence[Delivery], lost: int) -> None:
+        """Undoes `take`. lost: what `lost` was before the first of them."""
+        self.buffer.extendleft(reversed(deliveries))
+        self._held += sum(len(delivery.data) + BESIDES for delivery in deliveries)
+        self.position, self.lost = deliveries[0].stream_seq, lost
 
     def more(self) -> bool:
         """Whether there is more to come, as far as is known here without asking.
@@ -143,8 +172,10 @@ class Feed:
             arrival: asyncio.Future[None] = loop.create_future()
             self._arrivals.append((count, arrival))
             self._ask.set()
-            await asyncio.wait([arrival], timeout=UNDER_WAY)
-            self._arrivals.remove((count, arrival))
+            try:
+                await asyncio.wait([arrival], timeout=UNDER_WAY)
+            finally:
+                self._arrivals.remove((count, arrival))
             if not self.more():
                 return
 
@@ -187,15 +218,27 @@ class Feed:
                 await self.settled.wait()
         except TimeoutError:
             raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
+        self.check()
+
+    def check(self) -> None:
+        """Raises what keeps it from delivering, and has it try again: it may have been mended."""
+        if self.denied is not None:
+            denied, self.denied = self.denied, None
+            raise denied
         if self.error is not None:
-            raise self.error
+            error, self.error = self.error, None
+            self.settled.clear()
+            self._restart()
+            raise error
 
     async def close(self, *, remove: bool) -> None:
         """Ends it. remove: the server forgets the consumer and its position."""
         last = None if self._stale or not self._acks or remove else self._last
-        self._forget_ack()
+        self._told.forget()
+        self._server.room.readers -= 1
         self._server.on_cut.remove(self._on_cut)
         self._server.on_back.remove(self._on_cut)
+        self._server.on_denied.remove(self._on_denied)
         self._task.cancel()
         await asyncio.wait([self._task])
         if self._inbox is not None:
@@ -213,12 +256,16 @@ class Feed:
     def _on_message(self, delivery: Delivery) -> None:
         if self._stale:
             return
-        self._outstanding -= 1
+        pulls = self._pulls
+        pulls.messages -= 1
+        if pulls.messages <= 0 or pulls.too_large:
+            pulls.came()
         if delivery.consumer_seq != self._expected:
             self._restart()  # one was lost on its way
             return
         self._expected += 1
         self.buffer.append(delivery)
+        self._held += len(delivery.data) + BESIDES
         self._changed()
         if self._arrivals:
             for count, arrival in self._arrivals:
@@ -228,21 +275,32 @@ class Feed:
     def _on_end(self, number: int, status: str, words: str, left: int) -> None:
         if self._stale:
             return
-        self._outstanding -= left
-        if status == "408" or words == "Batch Completed":
+        if self._pulls.ended(number, status, words, left):
             self._ask.set()
         else:
             self._restart()
 
     def _on_cut(self) -> None:
         self._restart()
+        if self._server.lost is not None:
+            self._fail(self._server.lost)
+
+    def _on_denied(self, error: NotPermittedError) -> None:
+        if (denied := denied_ack(error, self._options.name, self._name)) is not None:
+            self.denied = denied
+            self._failed()
 
     def _restart(self) -> None:
         """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
         self._stale = True
-        self.buffer.clear()
-        self._forget_ack()
+        self._clear()
+        self._told.forget()
         self._ask.set()
+
+    def _clear(self) -> None:
+        self.buffer.clear()
+        self._held = 0
+        self._pulls.forget()
 
     # asking
 
@@ -255,7 +313,7 @@ class Feed:
                 async with asyncio.timeout(DEAF):
                     await self._ask.wait()
             except TimeoutError:
-                if self._outstanding > 0 and self._inbox is not None and not self._inbox.heard:
+                if self._pulls.messages > 0 and self._inbox is not None and not self._inbox.heard:
                     self._restart()
             self._ask.clear()
             if self._inbox is not None:
@@ -277,29 +335,52 @@ class Feed:
 
     async def _top_up(self) -> None:
         """Sends for more when half of what is to be fetched ahead has been read, or when somebody waits for more."""
-        on_hand = len(self.buffer) + self._outstanding
-        ahead = self._ahead
+        inbox = self._inbox
+        if inbox is None:
+            return
         most = max((count for count, _ in self._arrivals), default=0)
-        wanted = max(ahead, most) - on_hand
-        if (on_hand * 2 <= ahead or on_hand < most) and self._inbox is not None:
-            self._outstanding += wanted
-            await self._inbox.pull(0, wanted, EXPIRES)
+        if self._pulls.too_large:
+            if most or not self.buffer:
+                await self._pull_alone(inbox)
+            return
+        if (request := self._pulls.next(len(self.buffer), self._held, most)) is not None:
+            number, messages, size = request
+            await inbox.pull(number, messages, EXPIRES, size)
+
+    async def _pull_alone(self, inbox: Inbox) -> None:
+        """Sends for one message that is larger than a share of the connection: one consumer after the other does."""
+        async with self._server.room.large:
+            if inbox is not self._inbox or self._stale:
+                return
+            await inbox.pull(*self._pulls.alone(), ALONE)
+            try:
+                async with asyncio.timeout(ALONE + DEAF):
+                    await self._pulls.arrived.wait()
+            except TimeoutError:
+                raise NoAnswer from None
+        self._pulls.too_large = False
+        self._ask.set()
 
     def _fail(self, error: Exception) -> None:
         """The server refuses: every read says so."""
         self.error = error
         self.settled.set()
-        self._changed()
+        self._failed()
 
     async def _begin(self) -> None:
         """Has the server's consumer deliver from the position, or from where it is to start."""
         if self._inbox is not None:
             await self._inbox.close()
-        inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end)
+        inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end, self._fail)
         wanted, moves = self._start, self._moves
         await inbox.open(self._options.name, self._name)
-        self.buffer.clear()
-        self._outstanding = 0
+        self._clear()
+        created: str = (await self._server.ask(f"STREAM.INFO.{self._options.name}"))["created"]
+        if self._created not in (None, created) and wanted is None:
+            # It has been deleted and made again: what it holds now is all new.
+            self._start = wanted = "earliest"
+            self._resuming = self._named
+        self._created = created
         found = await find(self._server, self._options.name, self._name, "consumer") if self._resuming else None
         if found is not None:
             position = int(found["ack_floor"]["stream_seq"]) + 1
@@ -365,28 +446,3 @@ class Feed:
         if own is not None:
             ttl = None if own == "never" else float(own.rstrip("s")) if own.rstrip("s").isdigit() else ttl
         return ttl is not None and self._server.now_ns() - delivery.created_ns >= ttl * 1e9
-
-    def _read(self, delivery: Delivery) -> None:
-        """It is behind the position now; the server hears of that now and then, or at once where lives depend on it."""
-        self.position = delivery.stream_seq + 1
-        self._last = delivery
-        if not self._acks:
-            return
-        self._last_read = delivery
-        self._unacked += 1
-        if self._options.retention == "interest" or self._unacked >= 100:
-            self._flush_ack()
-        elif self._ack_timer is None:
-            self._ack_timer = asyncio.get_running_loop().call_later(0.05, self._flush_ack)
-
-    def _flush_ack(self) -> None:
-        if self._last_read is not None and not self._stale:
-            self._server.send(self._last_read.reply, b"+ACK")
-        self._forget_ack()
-
-    def _forget_ack(self) -> None:
-        self._last_read = None
-        self._unacked = 0
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-            self._ack_timer = None

@@ -9,13 +9,19 @@ from uuid import NAMESPACE_URL, uuid5
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
-from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
+from mpmc_queue.jetstream.errors import (
+    DeletedError,
+    NotConfirmedError,
+    NotPermittedError,
+    OptionError,
+    ServerError,
+)
 from mpmc_queue.jetstream.member import Member
-from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, Delivery
+from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, Delivery, denied_ack
 from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.publisher import Outgoing
 from mpmc_queue.jetstream.server import NoAnswer, pause
-from mpmc_queue.jetstream.starts import KIND, create, find, resolve
+from mpmc_queue.jetstream.starts import KIND, NO_CONSUMER, create, find, resolve
 from mpmc_queue.protocols import AsyncQueue
 
 _T = TypeVar("_T")
@@ -64,6 +70,10 @@ class Group(Generic[_T]):
         self.settled = asyncio.Event()
         """Set when the server has it, or has refused it."""
         self.error: Exception | None = None
+        self.denied: NotPermittedError | None = None
+        """What keeps the server from taking acknowledgements, until it is told."""
+        self._created: str | None = None
+        """When the stream was made that has it."""
         wait = round(min(UNTIL_READ if self._ack_wait is None else self._ack_wait, arguments.LONGEST / 2) * 1e9)
         self._settings: dict[str, Any] = {
             "durable_name": self._name,
@@ -76,6 +86,7 @@ class Group(Generic[_T]):
             # The server's wait before the nth redelivery is all there is between: our ack_wait, then our backoff.
             self._settings["backoff"] = [wait + round(pause * 1e9) for pause in self._backoff]
             self._settings["ack_wait"] = self._settings["backoff"][0]
+        queue._server.on_denied.append(self._on_denied)
         self._opening = asyncio.get_running_loop().create_task(self._open())
 
     @property
@@ -125,6 +136,8 @@ class Group(Generic[_T]):
         self._closed = True
         for member in self.members:
             member._close(over=over)
+        self._opening.cancel()
+        self._queue._server.on_denied.remove(self._on_denied)
         self._queue._forget_group(self)
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -138,21 +151,43 @@ class Group(Generic[_T]):
                 await self.settled.wait()
         except TimeoutError:
             raise NotConfirmedError("no answer from the server in time") from None
+        self.check()
+
+    def check(self) -> None:
+        """Raises what keeps the server from making it or taking acknowledgements; it is tried again after that."""
+        if self.denied is not None:
+            denied, self.denied = self.denied, None
+            raise denied
         if self.error is not None:
-            raise self.error
+            error, self.error = self.error, None
+            self.settled.clear()
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+            raise error
+
+    async def confirm(self) -> None:
+        """Raises when the server has it no more. In a stream that has been made again it is made again, too."""
+        server, stream = self._queue._server, self._queue._options.name
+        try:
+            await server.ask(f"CONSUMER.INFO.{stream}.{self._name}")
+        except ServerError as error:
+            if error.code != NO_CONSUMER:
+                raise
+            if (await server.ask(f"STREAM.INFO.{stream}"))["created"] == self._created:
+                raise DeletedError(error.code, f"group {self._name!r} has been deleted", queue=stream) from None
+            self._start = "earliest"
+            await self._make()
+
+    def _on_denied(self, error: NotPermittedError) -> None:
+        if (denied := denied_ack(error, self._queue._options.name, self._name)) is not None:
+            self.denied = denied
+            for member in self._members:
+                member._end(NoAnswer("an acknowledgement was refused"))  # whoever reads is told
 
     async def _open(self) -> None:
-        server, stream = self._queue._server, self._queue._options.name
         tries = 0
         while True:
             try:
-                found = await find(server, stream, self._name, "group")
-                if found is None:
-                    first = await resolve(server, stream, self._start)
-                    start = {"deliver_policy": "by_start_sequence", "opt_start_seq": first}
-                    await create(server, stream, self._name, {**self._settings, **start})
-                else:
-                    self._compare(found["config"])
+                await self._make()
             except NoAnswer:
                 await asyncio.sleep(pause(tries))
                 tries += 1
@@ -161,6 +196,18 @@ class Group(Generic[_T]):
                 self.error = error
             self.settled.set()
             return
+
+    async def _make(self) -> None:
+        """Has the server make it, unless it is there."""
+        server, stream = self._queue._server, self._queue._options.name
+        self._created = (await server.ask(f"STREAM.INFO.{stream}"))["created"]
+        found = await find(server, stream, self._name, "group")
+        if found is None:
+            first = await resolve(server, stream, self._start)
+            start = {"deliver_policy": "by_start_sequence", "opt_start_seq": first}
+            await create(server, stream, self._name, {**self._settings, **start})
+        else:
+            self._compare(found["config"])
 
     def _compare(self, found: dict[str, Any]) -> None:
         """Raises when the group that is there has other options."""
@@ -193,6 +240,12 @@ class Group(Generic[_T]):
     def spent(self, delivery: Delivery) -> bool:
         """Whether it has been delivered as often as it may: this time is one too many."""
         return self._max_deliver is not None and delivery.deliveries > self._max_deliver
+
+    def reject(self, delivery: Delivery) -> None:
+        """It cannot be decoded. Without acknowledgements it never comes again; with them, when `ack_wait` is over: to a
+        reader, perhaps, that can decode it; after the last time it is buried."""
+        if not self._acking or (self._max_deliver is not None and delivery.deliveries >= self._max_deliver):
+            self.bury(delivery)
 
     def bury(self, delivery: Delivery) -> None:
         """Never to be delivered again: to the dead letter queue, where there is one."""

@@ -8,8 +8,9 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from mpmc_queue.jetstream.errors import NotPermittedError
 from mpmc_queue.jetstream.message import Delivery, delivery
-from mpmc_queue.jetstream.server import API, Server
+from mpmc_queue.jetstream.server import Server
 
 BEAT: Final = 2.0
 """Seconds between two signs of life of a pull request that waits."""
@@ -23,6 +24,7 @@ class Inbox:
     on_message   called with each delivery.
     on_end       called when a request ends: its number, the status (404, 408, 409, 503), its words, and how many of its
                  messages had not been delivered.
+    on_denied    called when the server does not let this side send for messages, or listen for them.
     """
 
     def __init__(
@@ -30,29 +32,33 @@ class Inbox:
         server: Server,
         on_message: Callable[[Delivery], None],
         on_end: Callable[[int, str, str, int], None],
+        on_denied: Callable[[NotPermittedError], None],
     ) -> None:
         self._server = server
         self.heard = False
         """Whether anything has come since this was last set to False, be it a sign of life."""
         self._on_message = on_message
         self._on_end = on_end
+        self._on_denied = on_denied
         self._subscription: Subscription | None = None
         self._prefix = ""
         self._next = ""
 
     async def open(self, stream: str, consumer: str) -> None:
         """Starts to listen."""
-        self._next = f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._next = f"{self._server.api}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._prefix = f"{self._server.client.new_inbox()}."
+        self._server.on_denied.append(self._denied)
         # Limits of the client itself would drop messages: the pull requests decide how many come.
-        self._subscription = await self._server.client.subscribe(  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
-            f"{self._prefix}*", cb=self._on, pending_msgs_limit=0, pending_bytes_limit=0
+        self._subscription = await self._server.subscribe(
+            f"{self._prefix}*", self._on, pending_msgs_limit=0, pending_bytes_limit=0
         )
 
     async def close(self) -> None:
         """Ends listening: the server drops the requests that are left."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
+            self._server.on_denied.remove(self._denied)
             try:
                 await subscription.unsubscribe()
             except (nats.errors.Error, OSError):
@@ -61,15 +67,18 @@ class Inbox:
     async def drain(self) -> None:
         """Ends listening, but hears what is on its way: the server drops the requests that are left, then is done."""
         if self._subscription is not None:
+            self._server.on_denied.remove(self._denied)
             try:
                 await self._subscription.drain()  # type: ignore[no-untyped-call]
             except (nats.errors.Error, OSError):
                 pass
             self._subscription = None
 
-    async def pull(self, number: int, batch: int, expires: float | None) -> None:
-        """Asks for so many messages. expires: seconds; None: what is there now."""
+    async def pull(self, number: int, batch: int, expires: float | None, max_bytes: int = 0) -> None:
+        """Asks for so many messages, and bytes unless that is 0. expires: seconds; None: what is there now."""
         request: dict[str, object] = {"batch": batch}
+        if max_bytes:
+            request["max_bytes"] = max_bytes
         if expires is None:
             request["no_wait"] = True
         else:
@@ -77,6 +86,11 @@ class Inbox:
             if expires > 2 * BEAT:
                 request["idle_heartbeat"] = round(BEAT * 1e9)
         await self._server.publish(self._next, json.dumps(request).encode(), f"{self._prefix}{number}")
+
+    def _denied(self, error: NotPermittedError) -> None:
+        mine = self._next if error.operation == "publish" else f"{self._prefix}*"
+        if mine.lower() == error.subject:
+            self._on_denied(NotPermittedError(mine, error.operation))
 
     async def _on(self, msg: Msg) -> None:
         if self._subscription is None:

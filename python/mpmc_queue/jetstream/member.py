@@ -7,18 +7,23 @@ from typing import Final, NoReturn, TypeVar, final
 from mpmc_queue._errors import ConsumerClosedError, QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.codec import decoded
-from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
+from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
+from mpmc_queue.jetstream.pulls import COMPLETE, TOO_LARGE
 from mpmc_queue.jetstream.reading import Reader, deadline_in
-from mpmc_queue.jetstream.server import NoAnswer, pause
+from mpmc_queue.jetstream.server import NoAnswer, NobodyThere, log, pause
 from mpmc_queue.protocols import AsyncGroup
 
 _T = TypeVar("_T")
 
 EXPIRES: Final = 5.0
 """Seconds that one pull request waits: one that was given up for lost takes a message with it no longer than this."""
+
+
+LATE: Final = 0.1
+"""Seconds after a timeout in which the server may still say that nothing has come: what does come then is not lost."""
 
 
 @final
@@ -31,14 +36,28 @@ class Member(Reader[_T]):
         self._group = group
         self._queue: Whole[_T] = group._queue
         self._inbox: Inbox | None = None
+        self._sent = 0
+        """Requests sent."""
         self._number = 0
+        """The request that is waited for."""
         self._wanted = 0
+        """Messages that it may bring."""
+        self._waits: int | None = None
+        """The request that the server keeps until a message comes. A read that is given up leaves it to the next: a
+        server that is told to forget a request may have a message for it in its hands, which then is held back."""
+        self._too_large = False
+        """Whether the next message is larger than what a request may bring."""
+        self._until = 0.0
+        """The loop's time when it ends by itself."""
         self._arrived: deque[Delivery] = deque()
         self._held: dict[str, Delivery] = {}
+        self._owed: deque[CodecError] = deque()
+        """What the next reads have to tell."""
         self._turn = asyncio.Lock()
         self._pulled: asyncio.Future[None] | None = None
         self._closed = False
         self._over = False
+        self._queue._server.room.readers += 1
         self._queue._server.on_cut.append(self._on_cut)
         self._queue._server.on_back.append(self._on_cut)
 
@@ -51,49 +70,78 @@ class Member(Reader[_T]):
 
     async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
         self._check()
-        deadline = deadline_in(timeout)
+        if self._owed:
+            raise self._owed.popleft()
+        now = timeout == 0
+        patience = self._queue._server.patience
+        deadline = deadline_in(patience if now else timeout)
         try:
             # Readers take turns in the order in which they came, and wait no longer than their timeout.
-            async with asyncio.timeout_at(None if timeout == 0 else deadline):
+            async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()
         except TimeoutError:
             return []
         try:
-            found = self._deliver(limit)
-            tries = 0
-            while not found:
-                self._check()
+            while True:
+                # Nothing is taken while something is waited for: whenever the call ends, what has come can go back.
+                scope = asyncio.timeout_at(None if deadline is None else deadline + (0.0 if now else LATE))
                 try:
-                    await self._fetch(limit, timeout, deadline)
-                    found = self._deliver(limit)
-                    tries = 0
-                except NoAnswer as error:
-                    if timeout == 0 and tries > 5:
-                        raise NotConfirmedError(f"no answer from the server: {error}") from None
-                    await asyncio.sleep(pause(tries))
-                    tries += 1
-                    continue
-                if not found and (timeout == 0 or _over(deadline)):
-                    return []
-            if len(found) < limit and found[-1]._delivery.pending:
-                try:
-                    await self._pull(limit - len(found), None)
-                    found += self._deliver(limit - len(found))
-                except NoAnswer:
-                    pass
-            return found
+                    async with scope:
+                        await self._gather(limit, now, deadline)
+                except TimeoutError:
+                    if not scope.expired():
+                        raise
+                found = self._deliver(limit)
+                if not found and now and scope.expired():
+                    raise NotConfirmedError(f"no answer from the server in {patience:g} s")
+                if found or now or _over(deadline):
+                    self._give_back()  # what has come above the limit
+                    return found
         except BaseException:
             self._give_back()
             raise
         finally:
             self._turn.release()
 
-    async def _fetch(self, limit: int, timeout: float | None, deadline: float | None) -> None:
+    async def _gather(self, limit: int, now: bool, deadline: float | None) -> None:
+        """Waits for the first message, then sends for what there is, up to limit. now: what there is, be it none."""
+        tries = 0
+        while not self._arrived:
+            self._check()
+            try:
+                try:
+                    await self._fetch(limit, now, deadline)
+                except NobodyThere:
+                    await self._group.confirm()
+                    raise
+            except NoAnswer as error:
+                log.debug("a member of group %s asks again: %s", self._group.name, error)
+                await asyncio.sleep(pause(tries))
+                tries += 1
+                continue
+            tries = 0
+            if not self._arrived and (now or _over(deadline)):
+                return
+        while (here := len(self._arrived)) < limit and self._arrived[-1].pending:
+            try:
+                await self._pull(limit - here, None)
+            except NoAnswer as error:
+                log.debug("what has arrived is delivered without what was to come: %s", error)
+                return
+            if len(self._arrived) == here:
+                return
+
+    async def _fetch(self, limit: int, now: bool, deadline: float | None) -> None:
         """One round: what is there now or, when that is nothing, the next that comes."""
-        await self._group.known()
-        if limit > 1 or timeout == 0 or self._queue.closed:
+        await self._group.settled.wait()
+        self._group.check()
+        if limit > 1 or now or self._queue.closed:
             await self._pull(limit, None)
-            if self._arrived or timeout == 0:
+            if self._too_large and not self._arrived:
+                self._too_large = False
+                async with self._queue._server.room.large:
+                    await self._pull(1, None)
+            if self._arrived or now:
                 return
         if self._queue.closed:
             self._drained = True
@@ -104,23 +152,43 @@ class Member(Reader[_T]):
             await self._pull(1, left)
 
     async def _pull(self, batch: int, expires: float | None) -> None:
-        """Sends for messages; returns when they have come, or the request has ended."""
+        """Sends for messages; returns when they have come, or the request has ended.
+
+        expires     seconds to wait for one; None: what is there now.
+        """
         if self._inbox is None:
-            inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end)
+            inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end, self._on_denied)
             await inbox.open(self._queue._options.name, self._group._name)
-        self._number += 1
-        self._wanted = batch
-        self._pulled = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._until:
+            self._waits = None
+        self._pulled = loop.create_future()
         try:
-            await self._inbox.pull(self._number, batch, expires)
-            async with asyncio.timeout((expires or 0.0) + min(DEAF, self._queue._server.patience)):
-                await self._pulled
-        except TimeoutError:
-            raise NoAnswer from None
+            if expires is not None and self._waits is not None:
+                self._number, expires = self._waits, self._until - loop.time()  # one of a read that was given up
+                self._wanted = 1
+            else:
+                self._sent += 1
+                self._number = self._sent
+                self._wanted = batch if self._waits is None else batch + 1
+                if expires is not None:
+                    self._waits, self._until = self._number, loop.time() + expires
+                size = self._queue._server.room.share // 2 if batch > 1 else 0
+                await self._inbox.pull(self._number, batch, expires, size)
+            # (Waiting itself does not end a future that is waited for, as a timeout would.)
+            wait = (expires or 0.0) + min(DEAF, self._queue._server.patience)
+            await asyncio.wait([self._pulled], timeout=wait)
+            if not self._pulled.done():
+                self._waits = None
+                raise NoAnswer
+            self._pulled.result()
         finally:
+            if self._pulled.done():
+                self._pulled.exception()  # known here, also to a read that is cancelled at this moment
             self._pulled = None
 
     def _on_message(self, delivery: Delivery) -> None:
+        self._waits = None  # the server serves the one that has waited longest first
         if self._pulled is None or self._closed or self._over:
             self._queue._server.send(delivery.reply, b"-NAK")  # nobody waits for it here any more
             return
@@ -130,10 +198,21 @@ class Member(Reader[_T]):
             self._end(None)
 
     def _on_end(self, number: int, status: str, words: str, left: int) -> None:
+        if number == self._waits:
+            self._waits = None
         if number == self._number:
-            self._end(None if status in ("404", "408") else NoAnswer(words))
+            self._too_large = words == TOO_LARGE
+            self._end(None if status in ("404", "408") or words in (TOO_LARGE, COMPLETE) else NobodyThere(words))
+
+    def _on_denied(self, error: NotPermittedError) -> None:
+        if self._inbox is not None:
+            self._queue._later(self._inbox.drain())
+            self._inbox = None
+        self._waits = None
+        self._end(error)
 
     def _on_cut(self) -> None:
+        self._waits = None
         self._end(NoAnswer("the connection was lost"))
 
     def _end(self, error: Exception | None) -> None:
@@ -144,47 +223,57 @@ class Member(Reader[_T]):
                 self._pulled.set_exception(error)
 
     def _deliver(self, limit: int) -> list[Message[_T]]:
-        """What has arrived, as messages; what has been delivered too often is buried instead."""
+        """What has arrived, as messages; what has been delivered too often is buried instead.
+
+        A message that cannot be decoded is told once: now, or by the next read when there are others to deliver.
+        """
         found: list[Message[_T]] = []
         group = self._group
-        while self._arrived and len(found) < limit:
-            delivery = self._arrived.popleft()
-            if group.spent(delivery):
-                group.bury(delivery)
-                continue
-            content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
-            try:
-                payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
-            except CodecError:
-                self.settle(delivery, "-NAK")
-                if found:
+        try:
+            while self._arrived and len(found) < limit:
+                delivery = self._arrived[0]
+                if group.spent(delivery):
+                    group.bury(self._arrived.popleft())
                     continue
-                raise
+                content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+                try:
+                    payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+                except CodecError as error:
+                    self._owed.append(error)
+                    group.reject(self._arrived.popleft())
+                    continue
+                settling = self if group._acking else None
+                found.append(Message(self._queue._options.name, delivery, payload, 0, settling))
+                self._arrived.popleft()
+        except BaseException:
+            self._arrived.extendleft(message._delivery for message in reversed(found))
+            raise
+        # From here on nothing is waited for: what is acknowledged is returned.
+        for message in found:
             if group._acking:
-                self._held[delivery.reply] = delivery
-                found.append(Message(self._queue._options.name, delivery, payload, 0, self))
+                self._held[message._delivery.reply] = message._delivery
             else:
-                self._queue._server.send(delivery.reply, b"+ACK")
-                found.append(Message(self._queue._options.name, delivery, payload, 0))
+                self._queue._server.send(message._delivery.reply, b"+ACK")
+        if not found and self._owed:
+            raise self._owed.popleft()
         return found
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
         """Takes the word of one of its messages."""
+        self._queue._server.check()
         if how != "+WPI":
             self._held.pop(delivery.reply, None)
         self._group.settle(delivery, how, delay)
 
     def _give_back(self) -> None:
-        """A read was given up: what came for it, and comes yet, is for others."""
+        """A read was given up: what has come for it is for others."""
         while self._arrived:
             self._queue._server.send(self._arrived.popleft().reply, b"-NAK")
-        if self._inbox is not None:
-            inbox, self._inbox = self._inbox, None
-            self._queue._later(inbox.drain())
 
     def _check(self) -> None:
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self._queue.name)
+        self._queue._server.check()
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
 
@@ -236,12 +325,15 @@ class Member(Reader[_T]):
         self._over = over
         self._closed = not over
         self._on_cut()
+        self._queue._server.room.readers -= 1
         self._queue._server.on_cut.remove(self._on_cut)
         self._queue._server.on_back.remove(self._on_cut)
         for delivery in self._held.values():
             self._queue._server.send(delivery.reply, b"-NAK")
         self._held.clear()
         self._give_back()
+        if self._inbox is not None:
+            self._queue._later(self._inbox.drain())
         self._group._forget(self)
         self._queue._changed.set()
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, fin
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from mpmc_queue._errors import QueueError
+from mpmc_queue.jetstream.errors import NotPermittedError
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -42,6 +43,13 @@ def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Deli
         deliveries, stream_seq, consumer_seq, created_ns, pending = words[6:11]
     numbers = (int(stream_seq), int(consumer_seq), int(deliveries), int(created_ns), int(pending))
     return _new(Delivery, (*numbers, reply, headers, data))
+
+
+def denied_ack(error: NotPermittedError, stream: str, consumer: str) -> NotPermittedError | None:
+    """What to say of it when it is about an acknowledgement of this consumer's messages."""
+    if not error.subject.startswith("$js.ack.") or f".{stream}.{consumer}.".lower() not in error.subject:
+        return None
+    return NotPermittedError(f"$JS.ACK.{stream}.{consumer}.>", "publish")
 
 
 class Settling(Protocol):

@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
-from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueFullError
+from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueError, QueueFullError
 from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, ServerError
 from mpmc_queue.jetstream.ids import Ids
 from mpmc_queue.jetstream.message import BATCH_ID, BATCH_SEQUENCE, CONTENT_TYPE, MSG_ID, OWN_TTL
 from mpmc_queue.jetstream.options import Options
-from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, pause
+from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, log, pause
 
 _R = TypeVar("_R")
 
@@ -19,6 +19,12 @@ MAX_BATCH: Final = 1000
 """Messages that the server takes as one batch."""
 WINDOW: Final = 256
 """Messages of a batch that is not atomic under way at once."""
+MOMENT: Final = 0.001
+"""Seconds: a timeout of which no more than this is left. (One of 0 is another thing: it is not waited for space at all.)"""
+LAST_TRY: Final = 0.05
+"""Seconds before a timeout ends at which there is a last try."""
+FIGURES: Final = 0.2
+"""Seconds that a call whose time is up waits for the figures of its error."""
 OVERHEAD: Final = 30
 """Bytes that the server's store adds to a message."""
 
@@ -33,6 +39,14 @@ BATCH_DUPLICATE: Final = 10201
 
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
+HEADER_FRAME: Final = len("NATS/1.0\r\n" + "\r\n")
+"""Bytes of a message's headers before the first and after the last."""
+
+
+def header_bytes(headers: Mapping[str, str]) -> int:
+    """Bytes that these headers take on their way."""
+    return sum(len(key.encode()) + len(value.encode()) + 4 for key, value in headers.items())
+
 
 class Outgoing(NamedTuple):
     """A message on its way to the server."""
@@ -43,7 +57,13 @@ class Outgoing(NamedTuple):
     @property
     def size(self) -> int:
         """About what the server counts for it, without its subject."""
-        return len(self.data) + sum(len(key) + len(value) + 4 for key, value in self.headers.items()) + OVERHEAD
+        return len(self.data) + header_bytes(self.headers) + OVERHEAD
+
+
+def batch_headers(batch: str, number: int, *, last: bool = False) -> dict[str, str]:
+    """The headers that make a message one of an atomic batch."""
+    headers = {BATCH_ID: batch, BATCH_SEQUENCE: str(number)}
+    return headers | {BATCH_COMMIT: "1"} if last else headers
 
 
 class Publisher:
@@ -77,11 +97,13 @@ class Publisher:
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
         self._check_payload(message)
+        if timeout is not None:
+            return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
             # The usual case: stored and confirmed at the first attempt.
             return self._stored(await self._server.request(self._options.subject, *message))
         except (NoAnswer, QueueFullError, ServerError) as error:
-            return await self._again(lambda: self._try_one(message), error, timeout, [message])
+            return await self._persist(lambda: self._try_one(message), None, [message], error)
 
     async def many(self, messages: Sequence[Outgoing], timeout: float | None) -> range:
         """Publishes all of them next to each other, or none; returns their sequences in the stream."""
@@ -104,18 +126,19 @@ class Publisher:
                 f"the server stores up to {MAX_BATCH:,} messages all or nothing, and this batch is {len(messages):,}: "
                 "send smaller ones, or atomic=False"
             )
+        more = header_bytes(batch_headers(self._ids.next(), len(messages), last=True))
         for message in messages:
-            self._check_payload(message)
-        try:
-            return await self._try_many(messages)
-        except (NoAnswer, QueueFullError, ServerError) as error:
-            return await self._again(lambda: self._try_many(messages), error, timeout, messages)
+            self._check_payload(message, more)
+        return await self._persist(lambda: self._try_many(messages), timeout, messages)
 
     async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
         """Publishes them one by one, many under way at once; the first error ends it, some may be stored then."""
         sequences: list[int] = []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (timeout or 0)
         for start in range(0, len(messages), WINDOW):
-            tasks = [asyncio.ensure_future(self.one(message, timeout)) for message in messages[start : start + WINDOW]]
+            left = max(MOMENT, deadline - loop.time()) if timeout else timeout
+            tasks = [asyncio.ensure_future(self.one(message, left)) for message in messages[start : start + WINDOW]]
             try:
                 sequences += await asyncio.gather(*tasks)
             finally:
@@ -131,9 +154,8 @@ class Publisher:
         batch, subject, publish = self._ids.next(), self._options.subject, self._server.publish
         *before, (data, headers) = messages
         for number, (each, its) in enumerate(before, 1):
-            await publish(subject, each, "", {BATCH_ID: batch, BATCH_SEQUENCE: str(number), **its})
-        last = {BATCH_ID: batch, BATCH_SEQUENCE: str(len(messages)), BATCH_COMMIT: "1", **headers}
-        answer = await self._server.request(subject, data, last)
+            await publish(subject, each, "", batch_headers(batch, number) | its)
+        answer = await self._server.request(subject, data, batch_headers(batch, len(messages), last=True) | headers)
         try:
             stored = self._stored(answer)
         except ServerError as error:
@@ -154,48 +176,62 @@ class Publisher:
             raise NotConfirmedError("the batch has been stored, but so long ago that the server does not know where")
         return stored
 
-    async def _again(
+    async def _persist(
         self,
         attempt: Callable[[], Awaitable[_R]],
-        error: NoAnswer | QueueFullError | ServerError,
         timeout: float | None,
         messages: Sequence[Outgoing],
+        error: NoAnswer | QueueFullError | ServerError | None = None,
     ) -> _R:
-        """Repeats it until it is stored, the time is up, or it is clear that it never will be."""
+        """Tries until it is stored, the time is up, or it is clear that it never will be.
+
+        error       what the first attempt has met, where there has been one.
+        """
         loop = asyncio.get_running_loop()
-        deadline = None if timeout is None else loop.time() + timeout
+        limit = self._server.patience if timeout == 0 else timeout
+        deadline = None if limit is None else loop.time() + limit
         tries = 0
-        while True:
-            if isinstance(error, ServerError) and error.code not in AGAIN:
-                raise (
-                    NotAtomicError(error.message)
-                    if error.code in (BATCH_DISABLED, BATCH_HEADER, BATCH_TOO_LARGE)
-                    else error
-                )
-            if isinstance(error, QueueFullError):
-                self._check_fit(messages)
-            if isinstance(error, NobodyThere):
-                await self._check_stream()
-            if self._closed():
-                raise QueueClosedError("it is closed", queue=self._options.name)
-            left = pause(tries)
-            if deadline is not None:
-                left = min(left, deadline - loop.time())
-                if left <= 0:
-                    break
-            await asyncio.sleep(left)
-            tries += 1
-            try:
-                return await attempt()
-            except (NoAnswer, QueueFullError, ServerError) as again:
-                error = again
+        scope = asyncio.timeout_at(deadline)
+        try:
+            async with scope:
+                while True:
+                    if error is None or tries:
+                        error = None  # while it is under way, it may have been stored
+                        try:
+                            return await attempt()
+                        except (NoAnswer, QueueFullError, ServerError) as met:
+                            error = met
+                    await self._check_hope(error, messages)
+                    if timeout == 0:
+                        break
+                    wait = pause(tries)
+                    if deadline is not None and (left := deadline - loop.time() - LAST_TRY) > 0:
+                        wait = min(wait, left)
+                    await asyncio.sleep(wait)
+                    tries += 1
+        except TimeoutError:
+            if not scope.expired():
+                raise
         if isinstance(error, QueueFullError):
-            raise await self._full(error, messages) from None
+            raise await self._full(error, messages, FIGURES if timeout else self._server.patience) from None
         raise NotConfirmedError(
             f"the server did not confirm {'the message' if len(messages) == 1 else 'the batch'} in time: it may have "
             "stored it, or not",
             UUID(messages[0].headers[MSG_ID]) if len(messages) == 1 else None,
         ) from None
+
+    async def _check_hope(self, error: NoAnswer | QueueFullError | ServerError, messages: Sequence[Outgoing]) -> None:
+        """Raises when there is no point in another try."""
+        if isinstance(error, ServerError) and error.code not in AGAIN:
+            if error.code in (BATCH_DISABLED, BATCH_HEADER, BATCH_TOO_LARGE):
+                raise NotAtomicError(error.message)
+            raise error
+        if isinstance(error, QueueFullError):
+            self._check_fit(messages)
+        if isinstance(error, NobodyThere):
+            await self._check_stream()
+        if self._closed():
+            raise QueueClosedError("it is closed", queue=self._options.name)
 
     def _stored(self, answer: bytes) -> int:
         """The sequence in the server's answer, or its refusal as an error."""
@@ -225,13 +261,20 @@ class Publisher:
     def _check_fit(self, messages: Sequence[Outgoing]) -> None:
         self.check_fit(len(messages), self._size(messages))
 
-    def _check_payload(self, message: Outgoing) -> None:
-        """Raises for a message that the queue, or the server, never takes."""
-        if len(message.data) > self._options.max_bytes:
+    def _check_payload(self, message: Outgoing, more: int = 0) -> None:
+        """Raises for a message that the queue, or the server, never takes. more: bytes of headers that it will have yet.
+
+        The server ends the connection over a message above max_payload, and counts its headers; the client does not.
+        """
+        size = len(message.data)
+        if size > self._options.max_bytes:
             raise MemoryLimitError(0, self._options.max_bytes, message.size)
-        if len(message.data) > (limit := self._server.client.max_payload):
+        headers = HEADER_FRAME + header_bytes(message.headers) + more
+        if size + headers > (limit := self._server.client.max_payload):
             raise ServerError(
-                10054, f"a payload of {len(message.data):,} bytes is above {limit:,}, the server's max_payload"
+                10054,
+                f"a payload of {size:,} bytes with headers of {headers:,} is above {limit:,}, the server's max_payload",
+                queue=self._options.name,
             )
 
     async def _check_stream(self) -> None:
@@ -241,9 +284,14 @@ class Publisher:
         except NoAnswer:
             pass
 
-    async def _full(self, error: QueueFullError, messages: Sequence[Outgoing]) -> QueueFullError:
-        """The same error, with the figures."""
-        state = (await self._server.insist(f"STREAM.INFO.{self._options.name}"))["state"]
+    async def _full(self, error: QueueFullError, messages: Sequence[Outgoing], patience: float) -> QueueFullError:
+        """The same error, with the figures; without an answer in time, it is taken for full to the brim."""
+        state = {"messages": error.max, "bytes": error.max}
+        try:
+            async with asyncio.timeout(patience):
+                state = (await self._server.insist(f"STREAM.INFO.{self._options.name}"))["state"]
+        except (TimeoutError, QueueError) as unknown:
+            log.debug("how full queue %s is, is not known: %s", self._options.name, unknown)
         if isinstance(error, ItemLimitError):
             return ItemLimitError(state["messages"], error.max, len(messages))
         return MemoryLimitError(state["bytes"], error.max, self._size(messages))

@@ -17,7 +17,7 @@ from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.group import Group
 from mpmc_queue.jetstream.options import Options
-from mpmc_queue.jetstream.publisher import Outgoing, Publisher
+from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
 
 _T = TypeVar("_T")
@@ -84,7 +84,8 @@ class Queue(Generic[_T]):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called here. (Other processes have handles of their own.)"""
+        """Whether `close` has been called here. (Other processes have handles of their own, and a connection that is gone
+        for good is a ConnectionLostError.)"""
         return self._closed
 
     @property
@@ -111,8 +112,8 @@ class Queue(Generic[_T]):
 
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl: a whole number, not
                     longer than the queue's; None: for ever.
-        timeout     seconds to wait for space, or for a server that does not answer; None: for ever (the default). The
-                    first answer is waited for in any case, as long as `connect(patience=)` says.
+        timeout     seconds to wait for space, or for a server that does not answer; None: for ever (the default).
+                    0: not for space; one answer of the server is waited for as long as `connect(patience=)` says.
         id          the id to publish it under. Within the dedupe window the server stores one message of an id; when it
                     has one, this returns its seq.
 
@@ -122,7 +123,7 @@ class Queue(Generic[_T]):
         own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
         message = self._publisher.outgoing(encoded(self._options.codec, payload), own, self._message_id(id))
         if self._settling:
-            await self._settled(wait)
+            wait = await self._settled(wait)
         return await self._publisher.one(message, wait) - 1
 
     async def aenqueue_batch(
@@ -155,7 +156,7 @@ class Queue(Generic[_T]):
             if atomic:
                 check_fit(len(messages), size)
         if self._settling:
-            await self._settled(wait)
+            wait = await self._settled(wait)
         if atomic:
             stored = await self._publisher.many(messages, wait)
             return range(stored.start - 1, stored.stop - 1)
@@ -174,15 +175,30 @@ class Queue(Generic[_T]):
             raise OptionError("ttl of one message takes nats-server 2.11, and a stream that allows it")
         return own
 
-    async def _settled(self, timeout: float | None) -> None:
-        """Waits until the server knows of every consumer that was added before."""
+    async def _settled(self, timeout: float | None) -> float | None:
+        """Waits until the server knows of every consumer that was added before; returns what is left of the time."""
+        loop = asyncio.get_running_loop()
+        limit = self._server.patience if timeout == 0 else timeout
+        deadline = None if limit is None else loop.time() + limit
         try:
-            async with asyncio.timeout(None if timeout is None else max(timeout, self._server.patience)):
+            async with asyncio.timeout_at(deadline):
                 for unsettled in list(self._settling):
-                    await unsettled.settled.wait()
+                    await self._settle(unsettled)
                     self._settling.discard(unsettled)
         except TimeoutError:
             raise NotConfirmedError("the server did not answer in time: nothing was sent") from None
+        return timeout if not timeout or deadline is None else max(MOMENT, deadline - loop.time())
+
+    async def _settle(self, unsettled: "Feed | Group[_T]") -> None:
+        """Waits until the server knows of it or refuses it, but no longer than patience while the server is there."""
+        while not unsettled.settled.is_set():
+            try:
+                async with asyncio.timeout(self._server.patience):
+                    await unsettled.settled.wait()
+            except TimeoutError:
+                if self._server.client.is_connected:
+                    log.warning("a consumer or group of queue %s cannot be made: producers go on", self.name)
+                    return
 
     async def _bury(self, message: Outgoing) -> None:
         """Takes a dead letter, however long that takes."""
@@ -314,7 +330,11 @@ class Queue(Generic[_T]):
         await asyncio.shield(self._closing)
 
     async def aclose(self) -> None:
-        """`close(immediate=True)`, and waits until the connection is closed. Nothing is lost: the stream has it."""
+        """`close(immediate=True)`, and waits until the connection is closed. Nothing is lost: the stream has it.
+
+        Raises nothing when the connection is dead. The last acknowledgements are then lost, and what they were for
+        comes again.
+        """
         self.close(immediate=True)
         await self.wait_closed()
 
@@ -330,6 +350,7 @@ class Queue(Generic[_T]):
         await self.aclose()
 
     async def _finish(self) -> None:
+        """Ends everything. Never raises: there may be no connection any more."""
         while not self._ended.is_set():
             try:
                 info = await self._server.ask(f"STREAM.INFO.{self.name}")
@@ -342,20 +363,21 @@ class Queue(Generic[_T]):
                 self._discarded = True
                 break
         self._ended.set()
-        while not self._discarded and not self._all_drained():
+        self._server.on_cut.append(self._changed.set)
+        while not self._discarded and not self._all_drained() and self._server.lost is None:
             self._changed.clear()
             await self._changed.wait()
         for group in list(self._groups):
             group._close(over=True)
         for consumer in list(self._consumers):
             consumer._close(remove=False, over=True)
-        while self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=self._server.patience)
-            if not self._server.client.is_connected:
-                break
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._server.patience
+        while self._tasks and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(list(self._tasks), timeout=left)
         for task in self._tasks:
             task.cancel()
-        await self._server.close()
+        await self._server.close(deadline)
 
     def _nothing_left(self) -> QueueClosedError:
         return QueueClosedError(f"queue {self.name!r} is closed, and there is nothing left to read")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 STARTUP = 20.0  # seconds
 
@@ -32,7 +32,8 @@ def free_port() -> int:
 class NatsServer:
     """One server process. `kill` it, and `start` it again over the same store and on the same port."""
 
-    def __init__(self, directory: Path, cluster: dict[str, Any] | None = None) -> None:
+    def __init__(self, directory: Path, cluster: dict[str, Any] | None = None, **settings: Any) -> None:
+        """settings: more of its configuration, such as authorization= and max_payload=."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
@@ -48,6 +49,7 @@ class NatsServer:
                     # What is confirmed is on disk: without this a crash of the machine loses up to two minutes.
                     "jetstream": {"store_dir": str(directory / "store"), "sync_interval": "always"},
                     **({"cluster": cluster} if cluster else {}),
+                    **settings,
                 }
             )
         )
@@ -84,6 +86,23 @@ class NatsServer:
     def resume(self) -> None:
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGCONT)
+
+    def configure(self, **settings: Any) -> None:
+        """Changes its configuration, which it reads when it starts."""
+        self.config.write_text(json.dumps(json.loads(self.config.read_text()) | settings))
+
+    def reload(self, **settings: Any) -> None:
+        """Has it read its configuration again, with other settings."""
+        assert self.process is not None
+        self.configure(**settings)
+        os.kill(self.process.pid, signal.SIGHUP)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -316,20 +316,6 @@ def test_one_message_that_cannot_be_read_is_told_and_passed_over(run_remote):
     run_remote(main)
 
 
-def test_a_message_that_a_group_cannot_read_ends_with_the_dead(run_remote):
-    async def main(place):
-        dead = await place.queue(codec="bytes")
-        queue = await place.queue(codec="json")
-        member = queue.add_group("workers", ack_wait=30, max_deliver=2, dead_letter=dead).add_consumer()
-        await queue._server.request(queue._options.subject, b"{not json")
-        for _ in range(2):
-            with pytest.raises(jetstream.CodecError):
-                await member.aread(timeout=PATIENCE)
-        assert await asyncio.wait_for(dead.add_consumer().aget(), PATIENCE) == b"{not json"
-
-    run_remote(main)
-
-
 # other clients
 
 
@@ -621,6 +607,9 @@ def test_errors_can_be_pickled():
     errors = [
         jetstream.ServerError(10014, "consumer not found"),
         jetstream.NotConfirmedError("late", uuid4()),
+        jetstream.ConnectionLostError("gone"),
+        jetstream.NotPermittedError("a.b", "publish"),
+        jetstream.DeletedError(10059, "stream not found"),
         jetstream.OptionError("no"),
         jetstream.NotAtomicError("no"),
         jetstream.CodecError("no", 3),
