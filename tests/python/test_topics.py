@@ -27,15 +27,15 @@ def contents(messages):
     return [message.payload for message in messages]
 
 
-@pytest.fixture
-def queue():
+def make():
     return Queue("q", ttl=None, sizer=lambda payload: 10)
 
 
 # --- what is read -------------------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_reads_what_matches_in_order(queue):
+def test_a_consumer_reads_what_matches_in_order():
+    queue = make()
     orders, everything = queue.add_consumer(topics="orders.>"), queue.add_consumer()
     queue.enqueue(0, topic="orders.eu.new")
     queue.enqueue(1, topic="news")
@@ -45,6 +45,17 @@ def test_a_consumer_reads_what_matches_in_order(queue):
     read = everything.read_batch(10)
     assert contents(read) == [0, 1, 2, 3, 4]
     assert [message.topic for message in read] == ["orders.eu.new", "news", None, "orders.us", "orders.us"]
+
+
+def test_messages_keep_their_topics_however_they_are_read():
+    queue = make()
+    reader = queue.add_consumer()
+    topics = [None, "a", "a", "b", None, "a"]
+    for topic in topics * 3:
+        queue.enqueue(topic, topic=topic)
+    assert [reader.read().topic for _ in topics] == topics
+    assert [next(reader).topic for _ in topics] == topics
+    assert [reader.peek().topic, *[message.topic for message in reader.read_batch(9)]] == [None, *topics]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +71,8 @@ def test_a_consumer_reads_what_matches_in_order(queue):
         ("A", []),
     ],
 )
-def test_wildcards_stand_for_tokens(queue, filters, expected):
+def test_wildcards_stand_for_tokens(filters, expected):
+    queue = make()
     reader = queue.add_consumer(topics=filters)
     for topic in ["a", "a.b", "a.c", "a.b.c", "b", None]:
         queue.enqueue(topic, topic=topic)
@@ -68,7 +80,8 @@ def test_wildcards_stand_for_tokens(queue, filters, expected):
     assert reader.topics == ((filters,) if isinstance(filters, str) else tuple(filters))
 
 
-def test_filters_stand_in_stats_and_with_members(queue):
+def test_filters_stand_in_stats_and_with_members():
+    queue = make()
     group = queue.add_group("g", topics=["x", "y.*"])
     member = group.add_consumer()
     assert member.topics == group.stats().topics == member.stats().topics == ("x", "y.*")
@@ -98,7 +111,8 @@ BAD_TOPICS = [
 
 
 @pytest.mark.parametrize("topic", BAD_TOPICS)
-def test_a_bad_topic_is_a_value_error_that_shows_it(queue, topic):
+def test_a_bad_topic_is_a_value_error_that_shows_it(topic):
+    queue = make()
     with pytest.raises(ValueError, match="topic") as caught:
         queue.enqueue(1, topic=topic)
     assert repr(topic)[:60] in str(caught.value)
@@ -110,7 +124,8 @@ def test_a_bad_topic_is_a_value_error_that_shows_it(queue, topic):
 
 
 @pytest.mark.parametrize("filters", ["", "a.", "a b", "a*", "**", ">.a", "a.>.b", (), [], ["a", "b*"], "x" * 256])
-def test_a_bad_filter_is_a_value_error_that_names_the_argument(queue, filters):
+def test_a_bad_filter_is_a_value_error_that_names_the_argument(filters):
+    queue = make()
     with pytest.raises(ValueError, match="topics"):
         queue.add_consumer(topics=filters)
     with pytest.raises(ValueError, match="topics"):
@@ -120,25 +135,29 @@ def test_a_bad_filter_is_a_value_error_that_names_the_argument(queue, filters):
 
 
 @pytest.mark.parametrize("topic", [1, b"a", ["a"], 1.5, object()])
-def test_a_topic_that_is_no_str_is_a_type_error(queue, topic):
+def test_a_topic_that_is_no_str_is_a_type_error(topic):
+    queue = make()
     with pytest.raises(TypeError, match="topic"):
         queue.enqueue(1, topic=topic)
     assert len(queue) == 0
 
 
 @pytest.mark.parametrize("filters", [1, b"a", [1], ["a", None], object()])
-def test_filters_that_are_no_str_are_a_type_error(queue, filters):
+def test_filters_that_are_no_str_are_a_type_error(filters):
+    queue = make()
     with pytest.raises(TypeError, match="topics"):
         queue.add_consumer(topics=filters)
     assert queue.consumers == ()
 
 
-def test_a_lone_surrogate_is_a_value_error(queue):
+def test_a_lone_surrogate_is_a_value_error():
+    queue = make()
     with pytest.raises(ValueError, match="surrogate"):
         queue.enqueue(1, topic="a\ud800")
 
 
-def test_the_longest_topic_fits(queue):
+def test_the_longest_topic_fits():
+    queue = make()
     topic = "\u00e4" * 127 + "b"
     queue.enqueue(1, topic=topic)
     assert queue.add_consumer(topics=topic).read().topic == topic
@@ -147,7 +166,8 @@ def test_the_longest_topic_fits(queue):
 # --- figures -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_figure_is_about_what_matches(queue):
+def test_every_figure_is_about_what_matches():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(10):
         queue.enqueue(number, topic="a" if number % 3 == 0 else "b")
@@ -165,7 +185,8 @@ def test_every_figure_is_about_what_matches(queue):
     assert (stats.total_items_read, stats.passed_items, stats.filtered_items, stats.missed_items) == (4, 0, 6, 0)
 
 
-def test_the_position_moves_on_by_itself(queue):
+def test_the_position_moves_on_by_itself():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     assert reader.position == 0
     queue.enqueue_batch(range(5), topic="b")
@@ -227,7 +248,8 @@ def test_a_filter_that_comes_later_knows_what_is_held():
     assert (latest.unread_count, latest.position) == (0, 20_000)
 
 
-def test_seek_counts_what_matches(queue):
+def test_seek_counts_what_matches():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(10):
         queue.enqueue(number, topic="a" if number % 2 else "b")
@@ -242,7 +264,8 @@ def test_seek_counts_what_matches(queue):
     assert reader.position == 1
 
 
-def test_read_where_is_asked_about_matches_alone(queue):
+def test_read_where_is_asked_about_matches_alone():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(8):
         queue.enqueue(number, topic="a" if number % 2 else "b")
@@ -257,7 +280,8 @@ def test_read_where_is_asked_about_matches_alone(queue):
     assert reader.stats().passed_items == 2
 
 
-def test_read_latest_is_the_newest_match(queue):
+def test_read_latest_is_the_newest_match():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(8):
         queue.enqueue(number, topic="a" if number % 2 else "b")
@@ -266,7 +290,8 @@ def test_read_latest_is_the_newest_match(queue):
     assert reader.read_latest() is None
 
 
-def test_what_is_passed_over_leaves_no_read_record(queue):
+def test_what_is_passed_over_leaves_no_read_record():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(4):
         queue.enqueue(number, topic="a" if number % 2 else "b")
@@ -279,7 +304,8 @@ def test_what_is_passed_over_leaves_no_read_record(queue):
 # --- waiting ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_waiting_reader_wakes_for_a_match_only(queue):
+def test_a_waiting_reader_wakes_for_a_match_only():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     got = []
     thread = threading.Thread(target=lambda: got.append(reader.read(timeout=None).payload))
@@ -291,7 +317,9 @@ def test_a_waiting_reader_wakes_for_a_match_only(queue):
     assert got == ["it"]
 
 
-def test_a_task_wakes_for_a_match(queue):
+def test_a_task_wakes_for_a_match():
+    queue = make()
+
     async def main():
         reader = queue.add_consumer(topics="a.*")
         task = asyncio.create_task(reader.aread(timeout=10))
@@ -307,7 +335,8 @@ def test_a_task_wakes_for_a_match(queue):
     assert asyncio.run(main()) == (3, [4])
 
 
-def test_wait_any_waits_for_matches(queue):
+def test_wait_any_waits_for_matches():
+    queue = make()
     a, b = queue.add_consumer(topics="a"), queue.add_consumer(topics="b")
     assert wait_any([a, b], timeout=0) == []
     queue.enqueue(1, topic="c")
@@ -316,7 +345,8 @@ def test_wait_any_waits_for_matches(queue):
     assert wait_any([a, b], timeout=10) == [b]
 
 
-def test_a_batch_that_lingers_fills_with_matches(queue):
+def test_a_batch_that_lingers_fills_with_matches():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     queue.enqueue(0, topic="a")
 
@@ -331,7 +361,8 @@ def test_a_batch_that_lingers_fills_with_matches(queue):
     thread.join()
 
 
-def test_a_closed_queue_is_drained_when_no_match_is_left(queue):
+def test_a_closed_queue_is_drained_when_no_match_is_left():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     queue.enqueue(1, topic="a")
     queue.enqueue(2, topic="b")
@@ -341,7 +372,8 @@ def test_a_closed_queue_is_drained_when_no_match_is_left(queue):
         reader.read()
 
 
-def test_join_waits_for_what_each_one_wants(queue):
+def test_join_waits_for_what_each_one_wants():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     queue.enqueue(1, topic="a")
     queue.enqueue(2, topic="b")
@@ -350,7 +382,8 @@ def test_join_waits_for_what_each_one_wants(queue):
     assert queue.join(timeout=0)
 
 
-def test_a_removed_consumer_with_a_filter_ends_its_waits(queue):
+def test_a_removed_consumer_with_a_filter_ends_its_waits():
+    queue = make()
     reader = queue.add_consumer(topics="a")
     errors = []
 
@@ -470,7 +503,8 @@ def test_a_dead_letter_queue_takes_what_a_filtered_group_would_miss():
     assert (stats.missed_items, stats.dead_lettered_items, stats.unread_items) == (0, 2, 1)
 
 
-def test_after_does_not_wait_for_what_the_other_does_not_want(queue):
+def test_after_does_not_wait_for_what_the_other_does_not_want():
+    queue = make()
     journal = queue.add_consumer(topics="a")
     actor = queue.add_consumer(after=[journal])
     queue.enqueue(0, topic="b")
@@ -494,7 +528,8 @@ def test_a_follower_wakes_when_what_held_it_up_expires():
 # --- memory ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_topic_is_charged_once_and_freed_with_its_last_message(queue):
+def test_a_topic_is_charged_once_and_freed_with_its_last_message():
+    queue = make()
     empty = queue.memory_usage
     reader = queue.add_consumer()
     queue.enqueue(1, topic="abc")
@@ -507,7 +542,8 @@ def test_a_topic_is_charged_once_and_freed_with_its_last_message(queue):
     assert queue.memory_usage == empty
 
 
-def test_a_refusal_counts_the_topic_and_leaves_nothing(queue):
+def test_a_refusal_counts_the_topic_and_leaves_nothing():
+    queue = make()
     queue.max_bytes = 10 + OVERHEAD + OF_TOPIC + ONCE + 3 + 10 + OVERHEAD + OF_TOPIC
     queue.enqueue(1, topic="abc")
     with pytest.raises(MemoryLimitError) as caught:
