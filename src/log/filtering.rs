@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::chunk::{Chunk, NIL};
 use super::{Found, Log};
-use crate::topics::Filters;
 
 /// Seqs of messages that have left, none that is held among them, and how many of those match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +14,6 @@ pub(crate) struct Gap {
 }
 
 impl<T> Log<T> {
-    /// The texts of a filter.
-    pub(crate) fn filters(&self, filter: Option<usize>) -> Option<Filters> {
-        Some(self.topics.filters.get(filter?)?.filters.clone())
-    }
-
     /// The number of the next message that matches; without a filter, its seq.
     #[inline]
     pub(crate) fn next_number(&self, filter: Option<usize>) -> u64 {

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::keys::{ConsumerKey, Predecessor};
 use crate::log::audit::Reads;
 use crate::options::{ConsumerOptions, MissedPolicy, Start};
+use crate::topics::Filters;
 
 /// Where there is no consumer. (The first is 1.)
 const NO_SERIAL: u64 = 0;
@@ -25,7 +26,8 @@ impl<T> State<T> {
         fx: &mut Effects<T>,
     ) -> Result<ConsumerKey, Error> {
         let position = self.seq_of(options.start)?;
-        let cursor = self.put_cursor(Cursor::new(position, None, filter, &self.log), &options.after);
+        let cursor =
+            self.put_cursor(Cursor::new(position, None, filter, &self.log), options.filters.as_ref(), &options.after);
         let key = self.insert_consumer(id, options.name.clone(), cursor, None, options.policy);
         self.cursors[cursor].consumer = Some(key.index);
         self.moved(cursor, fx);
@@ -33,7 +35,8 @@ impl<T> State<T> {
     }
 
     /// Takes a new cursor in, after others.
-    pub(super) fn put_cursor(&mut self, cursor: Cursor, after: &[Predecessor]) -> usize {
+    pub(super) fn put_cursor(&mut self, mut cursor: Cursor, filters: Option<&Filters>, after: &[Predecessor]) -> usize {
+        cursor.filters = filters.cloned();
         let key = self.cursors.insert(Box::new(cursor));
         self.put_after(key, after);
         key

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use crate::log::chunk::NIL;
 use crate::log::filtering::Gap;
 use crate::log::{Found, Log};
+use crate::topics::Filters;
 use crate::wait::list::WaitList;
 
 #[derive(Debug)]
@@ -24,8 +25,10 @@ pub(crate) struct Cursor {
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
     missed_behind: u64,
-    /// The filter whose matches alone it reads.
+    /// Place of the filter whose matches alone it reads.
     pub(crate) filter: Option<usize>,
+    /// The same as it was given.
+    pub(super) filters: Option<Filters>,
     /// With a filter: the number of the next match, which may have left.
     number: u64,
     /// With a filter: what was passed over while it was held, since it did not match.
@@ -72,6 +75,7 @@ impl Cursor {
             hint: NIL,
             missed_behind: 0,
             filter,
+            filters: None,
             number,
             filtered: 0,
             wanted_from: None,

@@ -44,7 +44,11 @@ impl<T> State<T> {
         }
         let position = self.seq_of(start)?;
         let index = self.groups.vacant_key();
-        let cursor = self.put_cursor(Cursor::new(position, Some(index), filter, &self.log), &options.after);
+        let cursor = self.put_cursor(
+            Cursor::new(position, Some(index), filter, &self.log),
+            options.filters.as_ref(),
+            &options.after,
+        );
         let serial = self.new_serial();
         let acks = Acks::new(options);
         self.has_rescuers |= options.rescues_missed;
@@ -95,7 +99,7 @@ impl<T> State<T> {
             redelivered: group.redelivered,
             dead_lettered: group.dead_lettered,
             refused_dead_letters: group.refused_dead_letters,
-            filters: self.log.filters(cursor.filter),
+            filters: cursor.filters.clone(),
             filtered: cursor.filtered,
         })
     }

@@ -227,7 +227,7 @@ impl<T> State<T> {
             lag: backlog.lag,
             missed: cursor.missed_with(backlog.new, &self.log),
             last_read: Some(consumer.last_read).filter(|&at| at > 0),
-            filters: self.log.filters(cursor.filter),
+            filters: cursor.filters.clone(),
             filtered: cursor.filtered,
         })
     }

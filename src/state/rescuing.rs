@@ -27,7 +27,7 @@ impl<T> State<T> {
         for (index, group) in self.groups.iter_mut().filter(|(_, group)| group.rescues) {
             let cursor = &mut self.cursors[group.cursor];
             let key = GroupKey { index, serial: group.serial };
-            let filters = self.log.filters(cursor.filter);
+            let filters = cursor.filters.clone();
             let does_match = |topic: Option<&Topic>| {
                 filters.as_ref().is_none_or(|filters| topic.is_some_and(|topic| filters.match_topic(topic.as_str())))
             };
