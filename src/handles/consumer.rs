@@ -322,8 +322,11 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
 
     /// Removes it from its queue. False if it was removed already.
     pub fn close(&self) -> bool {
-        let removed = self.queue.core.with(|state, _, fx| state.remove_consumer(self.key, fx));
-        self.queue.forget_filters();
+        let (removed, has_left_filters) =
+            self.queue.core.with(|state, _, fx| (state.remove_consumer(self.key, fx), state.log.has_left_filters()));
+        if has_left_filters {
+            self.queue.forget_filters();
+        }
         removed
     }
 

@@ -11,7 +11,7 @@ use crate::time::NEVER;
 use crate::topics::{Filters, Topic};
 
 /// Chunks that one hold of the lock counts for a new filter.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// Chunks that one hold of the lock has forget a filter.
 const FORGOTTEN: usize = 250;
 
@@ -122,6 +122,11 @@ impl<T> Log<T> {
     /// One cursor less uses a filter. Whether none does any more: [`forget_filters`](Self::forget_filters) has to follow.
     pub(crate) fn leave_filter(&mut self, place: usize) -> bool {
         self.topics.leave_filter(place)
+    }
+
+    /// Whether there are filters that nobody uses any more.
+    pub(crate) fn has_left_filters(&self) -> bool {
+        !self.topics.left.is_empty()
     }
 
     /// Forgets a slice of what is known of filters that nobody uses any more. Whether there is more.

@@ -16,6 +16,9 @@ use crate::topics::{Filters, Topic};
 /// Topics for which one hold of the lock decides whether a new filter matches them.
 const AT_ONCE: usize = 1_000;
 
+/// Topics that are few.
+const FEW: usize = 64;
+
 /// Topics whose places are remembered.
 const RECENT: usize = 32;
 
@@ -51,6 +54,11 @@ impl Topics {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether there are so many topics that each message may be the last under its own.
+    pub(crate) fn are_many(&self) -> bool {
+        self.entries.len() > FEW
     }
 
     /// Bytes charged for topics.

@@ -10,6 +10,8 @@ use crate::time::NEVER;
 
 /// Pending deliveries that one hold of the lock forgets, about.
 const PENDING_SLICE: u64 = 1_000;
+/// Messages that leave in one hold of the lock where each may be the last under its topic.
+const TOPICS_SLICE: u64 = 400;
 /// Chunks in which one hold of the lock looks for times to live of their own.
 const OWN_SLICE: usize = 4;
 
@@ -67,7 +69,8 @@ impl<T> State<T> {
             let slice = if self.has_rescuers { 1 } else { SLICE };
             // Each group loses what it has pending, one by one: where there are many, fewer messages leave at once.
             let waiting = self.groups.iter().filter(|(_, group)| group.unsettled() > 0).count() as u64;
-            let left = Cell::new(PENDING_SLICE.checked_div(waiting).map_or(u64::MAX, |most| most.max(1)));
+            let most = PENDING_SLICE.checked_div(waiting).map_or(u64::MAX, |most| most.max(1));
+            let left = Cell::new(if self.log.topics.are_many() { most.min(TOPICS_SLICE) } else { most });
             let swept = self.log.sweep(
                 from,
                 slice,

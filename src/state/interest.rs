@@ -15,8 +15,8 @@ use crate::options::Retention;
 use crate::topics::Topic;
 
 /// Messages that one hold of the lock looks at, and removes, at the most.
-const LOOKED_AT: usize = 1_000;
-const REMOVED: usize = 250;
+const LOOKED_AT: usize = 400;
+const REMOVED: usize = 100;
 
 impl<T> State<T> {
     /// Whether somebody wants a message that is enqueued now. While there are no cursors, it is kept for those to come.
