@@ -100,11 +100,15 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         }
         let mut count = run.count;
         loop {
-            let left = if max_bytes == u64::MAX { u64::MAX } else { max_bytes.saturating_sub(bytes) };
-            let slice = self.read_slice(limit - count, left, goes_on || count > 0, &mut |delivery| {
-                bytes = bytes.saturating_add(delivery.size);
-                visit(delivery);
-            });
+            let (left, goes_on) = (limit - count, goes_on || count > 0);
+            // Who sets no limit in bytes does not pay for adding them up.
+            let slice = match max_bytes {
+                u64::MAX => self.read_slice(left, u64::MAX, goes_on, &mut visit),
+                _ => self.read_slice(left, max_bytes.saturating_sub(bytes), goes_on, &mut |delivery| {
+                    bytes = bytes.saturating_add(delivery.size);
+                    visit(delivery);
+                }),
+            };
             match slice {
                 // What is amiss is told by the next call: this one returns what it has.
                 Err(_) if count > 0 => return Ok(count),

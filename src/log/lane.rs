@@ -12,8 +12,8 @@ use std::sync::Arc;
 use super::audit::Reads;
 use super::slots::Window;
 use crate::delivery::Delivery;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::time::NEVER;
 use crate::time::clock::{Clock, Now};
 
@@ -161,6 +161,12 @@ impl<T> Lane<T> {
         lane
     }
 
+    /// Takes the lock, if a lease may be open and nobody else has the lock.
+    #[inline(always)]
+    fn enter(&self) -> Option<MutexGuard<'_, Option<Lease<T>>>> {
+        if self.is_open.load(Ordering::Relaxed) { self.lease.try_lock() } else { None }
+    }
+
     /// Hands over the next message, if there is a lease. None: it is not there, or may have expired, and `visit` stays where it is.
     #[inline(always)]
     pub(crate) fn read<R>(
@@ -168,10 +174,7 @@ impl<T> Lane<T> {
         clock: &Clock,
         visit: &mut Option<impl FnOnce(Delivery<'_, T>) -> R>,
     ) -> Result<Option<R>, NoLease> {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return Err(NoLease);
-        }
-        let mut guard = self.lease.try_lock().ok_or(NoLease)?;
+        let mut guard = self.enter().ok_or(NoLease)?;
         let lease = guard.as_mut().ok_or(NoLease)?;
         Ok(lease.read(&self.published, clock, visit))
     }
@@ -184,10 +187,7 @@ impl<T> Lane<T> {
 
     /// The position, where the lease had nothing more when that was last looked at.
     pub(crate) fn end(&self) -> Option<u64> {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return None;
-        }
-        let guard = self.lease.try_lock()?;
+        let guard = self.enter()?;
         guard.as_ref().filter(|lease| lease.index == lease.end).map(Lease::position)
     }
 
@@ -195,10 +195,7 @@ impl<T> Lane<T> {
     #[inline]
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn ready(&self, limit: usize) -> Option<usize> {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut guard = self.lease.try_lock()?;
+        let mut guard = self.enter()?;
         let lease = guard.as_mut()?;
         let ready = lease.published(&self.published, limit);
         (ready >= limit || ready > 0 && lease.is_last()).then_some(ready)
@@ -212,10 +209,7 @@ impl<T> Lane<T> {
         max_bytes: u64,
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Run {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return Run::default();
-        }
-        let Some(mut guard) = self.lease.try_lock() else { return Run::default() };
+        let Some(mut guard) = self.enter() else { return Run::default() };
         let Some(lease) = guard.as_mut() else { return Run::default() };
         let most = lease.published(&self.published, limit).min(limit);
         if most == 0 {
