@@ -17,7 +17,7 @@ use crate::log::Removed;
 use crate::options::Options;
 use crate::state::{Effects, State};
 use crate::sync::holds::label;
-use crate::sync::{Host, Mutex, MutexGuard, held, hold, lock, release, try_again};
+use crate::sync::{Host, Mutex, MutexGuard, held, hold, let_in, lock, release, try_again};
 use crate::time::NEVER;
 use crate::time::clock::{Clock, Now};
 use dead_letters::DeadLetter;
@@ -115,6 +115,18 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         lock::<H, _>(&self.state.0)
     }
 
+    /// The same for the next slice of a long work: who waits for the lock has it first.
+    #[cold]
+    fn lock_again(&self) -> MutexGuard<'_, State<T>> {
+        self.let_others_in();
+        self.lock_beside_leases()
+    }
+
+    /// Lets others have the lock, between two slices of a long work.
+    pub(crate) fn let_others_in(&self) {
+        let_in::<H, _>(&self.state.0);
+    }
+
     /// Releases the lock, and wakes the expiration thread in time for what is due.
     #[inline]
     pub(crate) fn unlock(self: &Arc<Self>, mut state: MutexGuard<'_, State<T>>) {
@@ -196,7 +208,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         while state.has_to_collect {
             cold_path();
             drop(state);
-            state = self.lock_beside_leases();
+            state = self.lock_again();
             state.collect(&mut left.fx);
         }
         self.unlock(state);
@@ -254,7 +266,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         let mut count = state.expire(fx);
         while state.is_due() {
             drop(state);
-            state = self.lock_beside_leases();
+            state = self.lock_again();
             count += state.expire(fx);
         }
         (state, count)

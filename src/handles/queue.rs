@@ -93,7 +93,9 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         topic: Option<&Topic>,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        while self.core.with_leases(|state, _, fx| state.make_room(batch.need(), topic, fx)) {}
+        while self.core.with_leases(|state, _, fx| state.make_room(batch.need(), topic, fx)) {
+            self.core.let_others_in();
+        }
         self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, topic, ticket, fx))
     }
 
@@ -267,7 +269,9 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     ) -> Result<R, Error> {
         let place = filters.map(|filters| self.core.with_leases(|state, _, _| state.log.use_filters(filters)));
         let build = |place| self.core.with_leases(|state, _, _| state.log.build_filter(place));
-        place.into_iter().for_each(|place| while build(place) {});
+        while place.is_some_and(build) {
+            self.core.let_others_in();
+        }
         self.core
             .with(|state, _, fx| {
                 let added = add(state, place, fx);
@@ -281,7 +285,9 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
 
     /// Forgets the filters that nobody uses any more, in slices.
     pub(super) fn forget_filters(&self) {
-        while self.core.with_leases(|state, _, _| state.log.forget_filters()) {}
+        while self.core.with_leases(|state, _, _| state.log.forget_filters()) {
+            self.core.let_others_in();
+        }
     }
 
     /// The group of that name.

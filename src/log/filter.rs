@@ -27,27 +27,32 @@ pub(crate) struct Filter {
 /// How far a new filter has taken in what was held when it came, and one that nobody uses any more is forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// So many of its texts are known to those who enqueue.
+    Texts(usize),
     /// Topics before this place are decided.
     Topics(usize),
     /// And messages before this seq are counted.
     Messages(u64),
     /// All are.
     Built,
-    /// Nobody uses it any more: topics before this place have forgotten it.
+    /// Nobody uses it any more: so many of its texts are forgotten.
     Left(usize),
+    /// And topics before this place have forgotten it.
+    Undecided(usize),
     /// And chunks before this seq.
     Emptied(u64),
 }
 
 impl Filter {
     pub(super) fn new(filters: Filters) -> Self {
-        Filter { filters, users: 1, next: 0, held: Held::default(), index: Index::new(), stage: Stage::Topics(0) }
+        Filter { filters, users: 1, next: 0, held: Held::default(), index: Index::new(), stage: Stage::Texts(0) }
     }
 
     /// Whether a message that is held has been counted.
     pub(super) fn knows(&self, seq: u64) -> bool {
         match self.stage {
-            Stage::Topics(_) | Stage::Left(_) | Stage::Emptied(_) => false,
+            Stage::Texts(_) | Stage::Topics(_) => false,
+            Stage::Left(_) | Stage::Undecided(_) | Stage::Emptied(_) => false,
             Stage::Messages(upto) => seq < upto,
             Stage::Built => true,
         }

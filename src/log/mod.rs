@@ -18,7 +18,6 @@ mod held;
 mod index;
 pub(crate) mod lane;
 pub(crate) mod lease;
-mod matcher;
 mod removal;
 mod removed;
 mod segment;

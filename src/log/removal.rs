@@ -136,8 +136,7 @@ impl<T> Log<T> {
         let mut swept = Swept { need: Need::NONE, from, upto: from, done: true };
         let mut key = self.chunk_at(swept.upto, self.front);
         let mut visited = 0usize;
-        loop {
-            let Some(chunk) = self.chunks.get_mut(key) else { break };
+        while let Some(chunk) = self.chunks.get_mut(key) {
             if visited >= slice {
                 swept.done = false;
                 break;

@@ -77,6 +77,11 @@ impl<T> Log<T> {
     /// Takes in a slice of what was held when a filter came. Whether there is more.
     pub(crate) fn build_filter(&mut self, place: usize) -> bool {
         match self.topics.filters[place].stage {
+            Stage::Texts(from) => {
+                let next = self.topics.enter_texts(place, from);
+                self.topics.filters[place].stage = next.map_or(Stage::Topics(0), Stage::Texts);
+                true
+            }
             Stage::Topics(from) => {
                 let next = self.topics.decide(place, from);
                 self.topics.filters[place].stage = next.map_or(Stage::Messages(0), Stage::Topics);
@@ -87,7 +92,7 @@ impl<T> Log<T> {
                 self.topics.filters[place].stage = stage;
                 stage != Stage::Built
             }
-            Stage::Built | Stage::Left(_) | Stage::Emptied(_) => false,
+            Stage::Built | Stage::Left(_) | Stage::Undecided(_) | Stage::Emptied(_) => false,
         }
     }
 
@@ -133,7 +138,8 @@ impl<T> Log<T> {
     pub(crate) fn forget_filters(&mut self) -> bool {
         let Some(&place) = self.topics.left.last() else { return false };
         let stage = match self.topics.filters[place].stage {
-            Stage::Left(from) => self.topics.forget(place, from).map_or(Stage::Emptied(0), Stage::Left),
+            Stage::Left(from) => self.topics.remove_texts(place, from).map_or(Stage::Undecided(0), Stage::Left),
+            Stage::Undecided(from) => self.topics.forget(place, from).map_or(Stage::Emptied(0), Stage::Undecided),
             Stage::Emptied(from) => {
                 let mut key = self.chunk_at(from.max(self.head), self.front);
                 for _ in 0..FORGOTTEN {

@@ -8,6 +8,7 @@ use pyo3::types::PyList;
 
 use super::aio::call::Call;
 use super::aio::operation::Operation;
+use super::arguments;
 use super::host::waiting::park;
 use super::objects::Consumer;
 use super::timeouts::Timeout;
@@ -58,7 +59,7 @@ fn listed(consumers: &Bound<'_, PyAny>) -> PyResult<Vec<Py<Consumer>>> {
     if consumers.is_instance_of::<Consumer>() {
         return Err(PyTypeError::new_err("consumers must be an iterable of Consumers, not one: pass [consumer]"));
     }
-    let Ok(each) = consumers.try_iter() else { return Err(refused(consumers)?) };
+    let each = arguments::iterate_or(consumers, || refused(consumers).unwrap_or_else(|error| error))?;
     let mut list = Vec::new();
     for consumer in each {
         let consumer = consumer?;

@@ -319,8 +319,16 @@ fn word<T: Copy>(name: &str, words: &[(&str, T)], value: &Bound<'_, PyAny>) -> P
 
 /// What can be iterated over.
 pub(super) fn iterate<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    iterate_or(value, || type_error(name, "an iterable", value))
+}
+
+/// The same with the error for what cannot be iterated. What its iterating raised stays what it is.
+pub(super) fn iterate_or<'py>(
+    value: &Bound<'py, PyAny>,
+    refused: impl FnOnce() -> PyErr,
+) -> PyResult<Bound<'py, PyIterator>> {
     value.try_iter().map_err(|error| match error.is_instance_of::<PyTypeError>(value.py()) && !has_iter(value) {
-        true => type_error(name, "an iterable", value),
+        true => refused(),
         false => error,
     })
 }

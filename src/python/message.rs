@@ -1,6 +1,7 @@
 //! `Message` and `Event`.
 
 use std::cell::RefCell;
+use std::hint::cold_path;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -45,9 +46,6 @@ impl Extra {
     fn of(delivery: &Delivery<'_, Py<PyAny>>) -> Option<Box<Self>> {
         Some(Box::new(Extra { receipt: delivery.receipt, topic: delivery.topic.cloned() }))
     }
-
-    #[cold]
-    fn let_go(self: Box<Self>) {}
 }
 
 /// What messages know of their queue, without keeping it alive.
@@ -159,7 +157,10 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
         let Message { source, draft, is_settled: _ } = this.get();
         let payload = draft.payload.as_ptr();
         ffi::Py_DECREF(source.as_ptr());
-        ptr::read(&draft.extra).map(Extra::let_go);
+        if draft.extra.is_some() {
+            cold_path();
+            drop(ptr::read(&draft.extra));
+        }
         ffi::PyObject_GC_Del(slf.cast());
         if ffi::Py_TYPE(payload) == class {
             let_go(payload);

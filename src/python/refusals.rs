@@ -2,7 +2,10 @@
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
+
+/// Characters of a topic or filter that an error shows: all that it may have.
+const SHOWN: usize = 257;
 
 pub(super) fn type_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
     let kind = value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());
@@ -17,9 +20,13 @@ pub(super) fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) 
 
 /// The same for a text, with what is wrong with it.
 pub(super) fn bad_text(name: &str, expected: &str, value: &Bound<'_, PyAny>, why: &str) -> PyErr {
-    let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
-    let shown: String = shown.chars().take(80).collect();
-    PyValueError::new_err(format!("{name} must be {expected}, not {shown}: {why}"))
+    // Of its text: the `repr` of a subclass may be anything.
+    let text = value.cast::<PyString>().map(|text| PyString::new(value.py(), &text.to_string_lossy()));
+    let shown = text.map_or_else(|_| value.repr(), |text| text.repr());
+    let shown = shown.map_or_else(|_| "?".into(), |shown| shown.to_string_lossy().into_owned());
+    let cut = if shown.chars().count() > SHOWN { "..." } else { "" };
+    let shown: String = shown.chars().take(SHOWN).collect();
+    PyValueError::new_err(format!("{name} must be {expected}, not {shown}{cut}: {why}"))
 }
 
 pub(super) fn too_large(name: &str, value: &Bound<'_, PyAny>) -> PyErr {

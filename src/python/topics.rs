@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
+use super::arguments;
 use super::refusals::{bad_text, type_error};
 use crate::{Filters, Topic};
 
@@ -41,7 +42,7 @@ impl<'py> FromPyObject<'_, 'py> for Wanted {
         } else if value.is_instance_of::<PyBytes>() {
             return Err(type_error("topics", expected, &value));
         } else {
-            let each = value.try_iter().map_err(|_| type_error("topics", expected, &value))?;
+            let each = arguments::iterate_or(&value, || type_error("topics", expected, &value))?;
             for one in each {
                 texts.push(filter(&one?, &value, expected)?);
             }

@@ -12,8 +12,8 @@ pub(super) struct Attended {
     /// Someone waits there for a message: first those without a filter, then the others by their filters. A message wakes nobody
     /// whose filter it does not match.
     readers: Vec<Roll>,
-    /// Someone waits there for a batch to fill.
-    batches: Roll,
+    /// Someone waits there for a batch to fill: the same.
+    batches: Vec<Roll>,
     /// Someone waits there for something to be missed.
     gaps: Roll,
     /// How many there are that every message concerns: without a filter, or where more than a message is waited for.
@@ -22,7 +22,8 @@ pub(super) struct Attended {
 
 impl Default for Attended {
     fn default() -> Self {
-        Attended { readers: vec![Roll::default()], batches: Roll::default(), gaps: Roll::default(), count: 0 }
+        let rolls = || vec![Roll::default()];
+        Attended { readers: rolls(), batches: rolls(), gaps: Roll::default(), count: 0 }
     }
 }
 
@@ -44,9 +45,20 @@ impl Attended {
         self.readers.get(roll(filter)).is_none_or(Roll::is_empty)
     }
 
-    /// Cursors at which someone waits for a batch to fill.
-    pub(super) fn batches(&self) -> &[usize] {
-        self.batches.keys()
+    /// Whether nobody with this filter waits for a message, or for a batch to fill.
+    #[inline]
+    pub(super) fn has_none(&self, filter: Option<usize>) -> bool {
+        self.has_no_readers(filter) && self.batches(filter).is_empty()
+    }
+
+    /// Cursors with this filter at which someone waits for a batch to fill.
+    pub(super) fn batches(&self, filter: Option<usize>) -> &[usize] {
+        self.batches.get(roll(filter)).map_or(&[], Roll::keys)
+    }
+
+    /// How many lists of those there are, one for each filter, and one without.
+    pub(super) fn lists(&self) -> impl Iterator<Item = Option<usize>> + use<> {
+        (0..self.batches.len()).map(|place| place.checked_sub(1))
     }
 
     /// Cursors at which someone waits for something to be missed.
@@ -56,16 +68,8 @@ impl Attended {
 
     /// Waiters came to a cursor, or left it.
     pub(super) fn update(&mut self, cursors: &mut Slab<Box<Cursor>>, key: usize) {
-        if let Some(cursor) = cursors.get(key) {
-            let place = roll(cursor.filter);
-            if place >= self.readers.len() && !cursor.readers.is_empty() {
-                self.readers.resize_with(place + 1, Roll::default);
-            }
-            if let Some(readers) = self.readers.get_mut(place) {
-                update(readers, cursors, key, |cursor| &mut cursor.readers);
-            }
-        }
-        update(&mut self.batches, cursors, key, |cursor| &mut cursor.batches);
+        update_filtered(&mut self.readers, cursors, key, |cursor| &mut cursor.readers);
+        update_filtered(&mut self.batches, cursors, key, |cursor| &mut cursor.batches);
         update(&mut self.gaps, cursors, key, |cursor| &mut cursor.gap_waiters);
         self.count();
     }
@@ -92,13 +96,13 @@ impl Attended {
     }
 
     fn count(&mut self) {
-        self.count = [&self.readers[0], &self.batches, &self.gaps].iter().map(|roll| roll.keys().len()).sum();
+        self.count = [&self.readers[0], &self.batches[0], &self.gaps].iter().map(|roll| roll.keys().len()).sum();
     }
 
     /// Takes all off: their keys.
     pub(super) fn take(&mut self, cursors: &mut Slab<Box<Cursor>>) -> Vec<usize> {
         let mut keys: Vec<usize> = self.readers.iter_mut().flat_map(Roll::take).collect();
-        keys.extend(self.batches.take());
+        keys.extend(self.batches.iter_mut().flat_map(Roll::take));
         keys.extend(self.gaps.take());
         self.count = 0;
         for &key in &keys {
@@ -111,17 +115,35 @@ impl Attended {
 
     /// Checks what must hold between operations.
     pub(super) fn check(&self, cursors: &Slab<Box<Cursor>>) {
-        let rolls = [&self.readers[0], &self.batches, &self.gaps];
+        let rolls = [&self.readers[0], &self.batches[0], &self.gaps];
         assert_eq!(self.count, rolls.iter().map(|roll| roll.keys().len()).sum::<usize>());
         let none = Roll::default();
         for (key, cursor) in cursors {
             let readers = self.readers.get(roll(cursor.filter)).unwrap_or(&none);
-            let rolls = [readers, &self.batches, &self.gaps];
+            let batches = self.batches.get(roll(cursor.filter)).unwrap_or(&none);
+            let rolls = [readers, batches, &self.gaps];
             for (roll, list) in rolls.iter().zip([&cursor.readers, &cursor.batches, &cursor.gap_waiters]) {
                 assert_eq!(list.place.is_none(), list.is_empty());
                 assert!(list.place.is_none_or(|place| roll.keys()[place] == key));
             }
         }
+    }
+}
+
+/// The same where there is a roll for each filter.
+fn update_filtered(
+    rolls: &mut Vec<Roll>,
+    cursors: &mut Slab<Box<Cursor>>,
+    key: usize,
+    list: fn(&mut Cursor) -> &mut WaitList,
+) {
+    let Some(cursor) = cursors.get_mut(key) else { return };
+    let place = roll(cursor.filter);
+    if place >= rolls.len() && !list(cursor).is_empty() {
+        rolls.resize_with(place + 1, Roll::default);
+    }
+    if let Some(roll) = rolls.get_mut(place) {
+        update(roll, cursors, key, list);
     }
 }
 

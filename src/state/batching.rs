@@ -20,13 +20,13 @@ impl<T> State<T> {
     pub(crate) fn is_readable(&self, key: ConsumerKey) -> Result<bool, Error> {
         let consumer = self.consumer(key)?;
         let at = &self.cursors[consumer.cursor];
-        let has_gap = || consumer.tells && at.missed(&self.log) > at.reported_by_error();
+        let has_gap = || consumer.tells && at.has_gap(&self.log);
         Ok(self.available(consumer.cursor) > 0 || self.closed && self.is_drained(at) || has_gap())
     }
 
     fn is_filled(&self, cursor: usize, tells: bool, enough: Enough) -> bool {
         let at = &self.cursors[cursor];
-        let has_gap = tells && at.missed(&self.log) > at.reported_by_error();
+        let has_gap = tells && at.has_gap_before(self.limit_of(at), &self.log);
         // A closed queue ends every wait for more messages, but what is pending may still be the first.
         let is_over = self.closed && (enough.items > 1 || self.is_drained(at));
         has_gap
@@ -82,11 +82,18 @@ impl<T> State<T> {
         self.attended.update(&mut self.cursors, cursor);
     }
 
-    /// Wakes the readers of all cursors whose batch is filled.
-    pub(super) fn wake_all_batches(&mut self, fx: &mut Effects<T>) {
+    /// Wakes the readers of all cursors with this filter whose batch is filled.
+    pub(super) fn wake_batches_with(&mut self, filter: Option<usize>, fx: &mut Effects<T>) {
         // Backwards, because an entry that leaves is replaced by the last one.
-        for place in (0..self.attended.batches().len()).rev() {
-            self.wake_batches(self.attended.batches()[place], fx);
+        for place in (0..self.attended.batches(filter).len()).rev() {
+            self.wake_batches(self.attended.batches(filter)[place], fx);
+        }
+    }
+
+    /// The same for all cursors.
+    pub(super) fn wake_all_batches(&mut self, fx: &mut Effects<T>) {
+        for filter in self.attended.lists() {
+            self.wake_batches_with(filter, fx);
         }
     }
 

@@ -219,11 +219,6 @@ impl Cursor {
         self.reported_by_delivery += count;
     }
 
-    /// Missed messages told by an error of a read.
-    pub(crate) fn reported_by_error(&self) -> u64 {
-        self.reported_by_error
-    }
-
     /// Whether something was passed that no read has told of yet.
     pub(crate) fn has_untold(&self) -> bool {
         self.missed_behind > self.reported_by_error
@@ -266,6 +261,20 @@ impl Cursor {
     pub(crate) fn deliver_match(&mut self) {
         self.deliver();
         self.number += 1;
+    }
+
+    /// Whether a read would tell of a gap before anything else: what it passed, or what has left just before the next message.
+    pub(crate) fn has_gap<T>(&self, log: &Log<T>) -> bool {
+        let next = self.next(log).map_or(log.next(), |found| found.seq);
+        self.has_untold() || self.missed_before(next, log) > self.missed_just_before()
+    }
+
+    /// Whether a read up to a limit would come to a gap.
+    pub(crate) fn has_gap_before<T>(&self, limit: u64, log: &Log<T>) -> bool {
+        match limit {
+            u64::MAX => self.missed(log) > self.reported_by_error,
+            _ => self.has_gap(log),
+        }
     }
 
     /// Takes back that a delivery told of so many.

@@ -42,7 +42,7 @@ impl<T> State<T> {
     }
 
     /// A cursor came, or moved: what it has passed has to be looked at.
-    pub(super) fn want_less(&mut self, key: usize) {
+    pub(super) fn want_less(&mut self, key: usize, fx: &mut Effects<T>) {
         let Some(cursor) = self.cursors.get_mut(key) else { return };
         let (position, filter) = (cursor.position, cursor.filter);
         let is_in_use = self.wanting.is_in_use();
@@ -68,11 +68,13 @@ impl<T> State<T> {
             None if filter.is_some() && !is_in_use => self.look_at_everything(),
             None => {}
         }
-        self.note_plain();
+        if from.is_none() {
+            self.interest_changed(fx);
+        }
     }
 
     /// A cursor is gone.
-    pub(super) fn want_nothing(&mut self, key: usize, cursor: &Cursor) {
+    pub(super) fn want_nothing(&mut self, key: usize, cursor: &Cursor, fx: &mut Effects<T>) {
         let end = self.log.next();
         match cursor.filter {
             None => {
@@ -92,7 +94,13 @@ impl<T> State<T> {
                 }
             }
         }
+        self.interest_changed(fx);
+    }
+
+    /// Who wants what has changed.
+    fn interest_changed(&mut self, fx: &mut Effects<T>) {
         self.note_plain();
+        self.wake_unwanted(fx);
     }
 
     /// Has everything looked at again.

@@ -72,7 +72,7 @@ impl<T> State<T> {
     #[inline]
     pub(super) fn moved(&mut self, cursor: usize, fx: &mut Effects<T>) {
         if self.retention == Retention::Interest {
-            self.want_less(cursor);
+            self.want_less(cursor, fx);
             self.collect(fx);
         }
         self.wake_followers(cursor, fx);
@@ -81,7 +81,7 @@ impl<T> State<T> {
     /// A cursor is gone.
     pub(super) fn removed(&mut self, key: usize, cursor: &Cursor, fx: &mut Effects<T>) {
         if self.retention == Retention::Interest {
-            self.want_nothing(key, cursor);
+            self.want_nothing(key, cursor, fx);
         }
         if let Some(filter) = cursor.filter {
             self.leave_filter(filter);

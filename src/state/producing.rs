@@ -49,6 +49,8 @@ impl<T> State<T> {
             .producers
             .iter()
             .take_while(|producer| ticket.is_none_or(|ticket| ticket.number != producer.waiter.ticket));
+        // Who waits with what nobody wants any more needs no room.
+        let ahead = ahead.filter(|producer| self.is_wanted(producer.topic.as_ref()));
         let ahead = ahead.map(|producer| self.need_under(producer.need, producer.topic.as_ref()));
         let ahead = ahead.fold(Need::NONE, Need::and);
         if ahead.items > 0 && need.items > 0 {
@@ -116,7 +118,7 @@ impl<T> State<T> {
             return None;
         }
         let place = self.log.topics.find_again(topic)?;
-        let has_readers = |filter: &u32| !self.attended.has_no_readers(Some(*filter as usize));
+        let has_readers = |filter: &u32| !self.attended.has_none(Some(*filter as usize));
         if self.budget.check(need.with_topic(TOPIC_OVERHEAD)).is_err()
             || self.log.topics.filters_of(place).iter().any(has_readers)
         {
@@ -263,7 +265,6 @@ impl<T> State<T> {
                 self.wake_for(count, Some(filter as usize), fx);
             }
         }
-        self.wake_all_batches(fx);
         if let Some(ticket) = ticket {
             self.remove_waiter(ticket, fx);
         }
@@ -279,6 +280,16 @@ impl<T> State<T> {
                 cursor.readers.wake(count.min(room), &mut fx.wakers);
             });
         }
+        self.wake_batches_with(filter, fx);
+    }
+
+    /// Wakes the producers that wait with what nobody wants any more.
+    pub(super) fn wake_unwanted(&mut self, fx: &mut Effects<T>) {
+        if self.is_plain {
+            return;
+        }
+        let unwanted = self.producers.iter().filter(|producer| !self.is_wanted(producer.topic.as_ref()));
+        fx.wakers.extend(unwanted.map(|producer| producer.waiter.waker.clone()));
     }
 
     /// Wakes the first of the producers that wait, if it fits.

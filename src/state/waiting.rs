@@ -75,7 +75,8 @@ impl<T> State<T> {
     pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
         let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
         let Some(place) = place else { return false };
-        if place == 0 && self.fits(&self.producers[0]) {
+        let is_wanted = self.is_wanted(self.producers[place].topic.as_ref());
+        if !is_wanted || place == 0 && self.fits(&self.producers[0]) {
             return false;
         }
         fx.unwoken.push(std::mem::replace(&mut self.producers[place].waiter.waker, waker.clone()));

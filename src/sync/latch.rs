@@ -1,11 +1,17 @@
 //! The lock: one bit, which is only ever tried.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
 use parking_lot::lock_api::{self, GuardNoSend};
 
 use super::holds::Stopwatch;
 use super::host::{Host, back_off};
 use super::primitives::atomic::{AtomicBool, Ordering};
 use super::primitives::thread;
+
+/// How many times a thread pauses that lets others have the lock.
+const PATIENCE: u32 = if cfg!(loom) { 0 } else { 100 };
 
 /// A value behind a [`Latch`].
 pub(crate) type Mutex<T> = lock_api::Mutex<Latch, T>;
@@ -18,13 +24,15 @@ pub(crate) type MutexGuard<'a, T> = lock_api::MutexGuard<'a, Latch, T>;
 #[derive(Debug)]
 pub(crate) struct Latch {
     is_held: AtomicBool,
+    /// Threads that wait for it, where the first tries were in vain. (loom's models do without.)
+    waiting: AtomicU32,
     stopwatch: Stopwatch,
 }
 
 // SAFETY: `try_lock` succeeds only where it changes the bit from false to true, and only `unlock` changes it back: so
 // between the two nobody else succeeds. Acquire and Release order what the holders do. It does not unwind.
 unsafe impl lock_api::RawMutex for Latch {
-    const INIT: Self = Latch { is_held: AtomicBool::new(false), stopwatch: Stopwatch::NEW };
+    const INIT: Self = Latch { is_held: AtomicBool::new(false), waiting: AtomicU32::new(0), stopwatch: Stopwatch::NEW };
 
     type Guard = GuardNoSend;
 
@@ -72,15 +80,37 @@ fn lock_contended<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     if let Some(guard) = try_again::<H, T>(mutex) {
         return guard;
     }
+    let waiting = waiting(mutex);
+    waiting.fetch_add(1, Relaxed);
     let mut tries = 0;
     loop {
         H::pause(tries);
         if !mutex.is_locked()
             && let Some(guard) = mutex.try_lock()
         {
+            waiting.fetch_sub(1, Relaxed);
             return guard;
         }
         tries = tries.saturating_add(1);
+    }
+}
+
+/// How many threads wait for a lock.
+fn waiting<T>(mutex: &Mutex<T>) -> &AtomicU32 {
+    // SAFETY: nothing is unlocked by it.
+    unsafe { &mutex.raw().waiting }
+}
+
+/// Lets a thread have the lock that waits for it: for whoever takes it again and again, for slices of one long work. Without this a
+/// thread that sleeps between its tries would hardly ever find it free.
+#[inline]
+pub(crate) fn let_in<H: Host, T>(mutex: &Mutex<T>) {
+    let count = waiting(mutex).load(Relaxed);
+    for tries in 0..if count > 0 { PATIENCE } else { 0 } {
+        H::pause(tries);
+        if mutex.is_locked() || waiting(mutex).load(Relaxed) < count {
+            return;
+        }
     }
 }
 

@@ -15,5 +15,5 @@ mod modelled;
 mod primitives;
 
 pub use host::{Host, Threads};
-pub(crate) use latch::{Mutex, MutexGuard, held, hold, lock, release, try_again};
+pub(crate) use latch::{Mutex, MutexGuard, held, hold, let_in, lock, release, try_again};
 pub(crate) use primitives::{UnsafeCell, atomic, thread};

@@ -276,7 +276,7 @@ def test_others_get_their_turn_while_a_filter_takes_in_what_is_held(run_thread):
         queue.add_consumer(topics=">")
     is_over.set()
     looking.join()
-    assert longest[0] < building.seconds / 2
+    assert longest[0] < max(building.seconds / 2, 0.02)  # with a GIL, others get it after 5 ms
 
 
 @pytest.mark.thread_unsafe

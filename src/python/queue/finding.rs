@@ -6,6 +6,7 @@ use pyo3::types::PyString;
 use uuid::Uuid;
 
 use crate::Predecessor;
+use crate::python::arguments;
 use crate::python::engine::EngineConsumer;
 use crate::python::objects::{Consumer, ConsumerGroup, Queue};
 
@@ -44,7 +45,8 @@ pub(super) fn predecessors(queue: &Queue, after: Option<&Bound<'_, PyAny>>) -> P
     if after.is_instance_of::<Consumer>() || after.is_instance_of::<ConsumerGroup>() {
         return Err(PyTypeError::new_err(format!("{expected}, not one {}: pass [it]", kind(after))));
     }
-    let each = after.try_iter().map_err(|_| PyTypeError::new_err(format!("{expected}, not {}", kind(after))))?;
+    let refused = || PyTypeError::new_err(format!("{expected}, not {}", kind(after)));
+    let each = arguments::iterate_or(after, refused)?;
     each.map(|one| {
         let one = one?;
         let (engine, predecessor) = if let Ok(consumer) = one.cast::<Consumer>() {

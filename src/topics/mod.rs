@@ -3,8 +3,12 @@
 //! A topic is tokens joined by ".", as the subjects of [NATS](https://docs.nats.io/nats-concepts/subjects) are. In a filter "*"
 //! stands for one token, and ">" at the end for one or more.
 
+mod matcher;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub(crate) use matcher::Matcher;
 
 /// Bytes of a topic or filter at the most.
 pub const LONGEST_TOPIC: usize = 255;
@@ -30,8 +34,23 @@ impl Topic {
 }
 
 /// What a consumer wants: messages whose topic matches one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filters(Arc<[Box<str>]>);
+#[derive(Clone, Debug)]
+pub struct Filters(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// As they were given.
+    texts: Vec<Box<str>>,
+    matcher: Matcher,
+}
+
+impl PartialEq for Filters {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.texts == other.0.texts
+    }
+}
+
+impl Eq for Filters {}
 
 impl Filters {
     /// Filters of these texts.
@@ -41,17 +60,22 @@ impl Filters {
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadTopic> {
         let texts: Vec<Box<str>> =
             texts.into_iter().map(|text| check(text, true).map(|()| text.into())).collect::<Result<_, _>>()?;
-        if texts.is_empty() { Err(BadTopic::NoFilter) } else { Ok(Filters(texts.into())) }
+        if texts.is_empty() {
+            return Err(BadTopic::NoFilter);
+        }
+        let mut matcher = Matcher::default();
+        texts.iter().for_each(|text| matcher.insert(text, 0));
+        Ok(Filters(Arc::new(Inner { texts, matcher })))
     }
 
     /// Their texts, as they were given.
     pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(|text| &**text)
+        self.0.texts.iter().map(|text| &**text)
     }
 
     /// Whether a topic matches one of them.
     pub fn match_topic(&self, topic: &str) -> bool {
-        self.texts().any(|filter| matches(filter, topic))
+        self.0.matcher.any_matches(topic)
     }
 }
 
@@ -128,20 +152,6 @@ fn check(text: &str, is_filter: bool) -> Result<(), BadTopic> {
         }
     }
     Ok(())
-}
-
-/// Whether a topic matches a filter.
-fn matches(filter: &str, topic: &str) -> bool {
-    let mut tokens = topic.split('.');
-    for wanted in filter.split('.') {
-        match tokens.next() {
-            None => return false,
-            Some(_) if wanted == ">" => return true,
-            Some(token) if wanted == "*" || wanted == token => {}
-            Some(_) => return false,
-        }
-    }
-    tokens.next().is_none()
 }
 
 #[cfg(all(test, not(loom)))]
