@@ -1,11 +1,11 @@
-//! Which filters a topic matches, found without a look at each of them.
+//! Finds the filters that a topic matches, without comparing it with each of them.
 
 use std::collections::BTreeMap;
 
-/// The filters, token by token: a [trie](https://en.wikipedia.org/wiki/Trie), as in the subject lists of NATS servers.
+/// The filters, token by token: a [trie](https://en.wikipedia.org/wiki/Trie), like the subject lists of NATS servers.
 #[derive(Debug, Default)]
 pub(super) struct Matcher {
-    /// What follows a token.
+    /// What follows a token, by token.
     tokens: BTreeMap<Box<str>, Matcher>,
     /// What follows "*".
     any: Option<Box<Matcher>>,
@@ -16,12 +16,12 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
-    /// Enters a filter.
+    /// Adds a filter.
     pub(super) fn insert(&mut self, text: &str, filter: u32) {
         self.ends(text.split('.')).push(filter);
     }
 
-    /// The filters that end where this one does.
+    /// The list of filters that end at the same node as this one.
     fn ends<'a>(&mut self, mut tokens: impl Iterator<Item = &'a str>) -> &mut Vec<u32> {
         match tokens.next() {
             None => &mut self.here,
@@ -31,7 +31,7 @@ impl Matcher {
         }
     }
 
-    /// Takes a filter out.
+    /// Removes a filter.
     pub(super) fn remove(&mut self, text: &str, filter: u32) {
         self.remove_from(text.split('.'), filter);
     }
