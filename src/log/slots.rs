@@ -3,11 +3,13 @@
 //! This is the only place where the engine shares memory by agreement. The agreement:
 //!
 //! 1. The owner of the [`Slots`] has the queue's lock, or has taken the slots out of the log. So there is one owner at
-//! a time. 2. Slots before `len` are initialized. A slot is written once, before its seq is published. After that it is
-//! only read, until its payload is taken out, or until it is moved or dropped with the others. 3. Only the holder of a
-//! lease (`lane.rs`) reads through a window, from the position of the lease on, and only slots that were published
-//! before. 4. Before the payload of a slot is taken out, or slots are moved or dropped, every lease that may read them
-//! is moved past them or revoked ([`Leases::vacate`](super::lease::Leases::vacate)).
+//!    a time.
+//! 2. Slots before `len` are initialized. A slot is written once, before its seq is published. After that it is only
+//!    read, until its payload is taken out, or until it is moved or dropped with the others.
+//! 3. Only the holder of a lease (`lane.rs`) reads through a window, from the position of the lease on, and only slots
+//!    that were published before.
+//! 4. Before the payload of a slot is taken out, or slots are moved or dropped, every lease that may read them is moved
+//!    past them or revoked ([`Leases::vacate`](super::lease::Leases::vacate)).
 //!
 //! So a slot that a window shows is initialized and does not change. Meanwhile threads share the payloads, so payloads
 //! have to be `Sync`.
