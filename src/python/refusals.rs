@@ -15,7 +15,7 @@ pub(super) fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) 
     PyValueError::new_err(format!("{name} must be {expected}, not {shown}"))
 }
 
-/// The same for a text, with what is wrong with it.
+/// The error for a bad text, with what is wrong with it.
 pub(super) fn bad_text(name: &str, expected: &str, value: &Bound<'_, PyAny>, why: &str) -> PyErr {
     let shown = value.repr().map_or_else(|_| "?".into(), |shown| shown.to_string());
     let shown: String = shown.chars().take(80).collect();
