@@ -31,7 +31,8 @@ unsafe impl<T: Send + Sync> Sync for Cell<T> {}
 impl<T> Cell<T> {
     /// The slot, for reading.
     ///
-    /// # Safety The slot is initialized, and does not change while the reference lives.
+    /// # Safety
+    /// The slot is initialized, and does not change while the reference lives.
     #[inline(always)]
     unsafe fn get(&self) -> &Slot<T> {
         // SAFETY: the caller's promise.
@@ -202,8 +203,9 @@ impl<T> Window<T> {
 
     /// A slot; None: the index is beyond the last slot.
     ///
-    /// # Safety The slot was published before. For as long as the reference lives, the caller has the lock of a lane
-    /// with a lease on it, and the slot is at or after the position of that lease.
+    /// # Safety
+    /// The slot was published before. For as long as the reference lives, the caller has the lock of a lane with a lease
+    /// on it, and the slot is at or after the position of that lease.
     #[inline(always)]
     pub(super) unsafe fn slot(&self, index: usize) -> Option<&Slot<T>> {
         // SAFETY: by the caller's promise the slot is initialized and does not change.

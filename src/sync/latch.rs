@@ -122,7 +122,7 @@ pub(crate) fn release<T>(mutex: &Mutex<T>) {
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn held<T, R>(mutex: &Mutex<T>, look: impl FnOnce(&T) -> R) -> R {
     assert!(mutex.is_locked(), "looked at without having been held");
-    // SAFETY: the lock is held by a guard that `hold` forgot, so no other thread has a reference to the guarded value.
+    // SAFETY: the lock is held by a guard that `hold` forgot, so nobody else has a reference to the guarded value.
     // Between `hold` and `release` this function, which shares the value, is the only access to it.
     look(unsafe { &*mutex.data_ptr() })
 }

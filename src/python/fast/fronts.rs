@@ -143,7 +143,7 @@ impl Method {
         count: ffi::Py_ssize_t,
         names: *mut PyObject,
     ) -> *mut PyObject {
-        // SAFETY: the definition of a method of a class, which lives as long as the module. The flags tell which kind
+        // SAFETY: the definition of a method of a class that lives as long as the module. The flags tell which kind
         // of function it has, and the arguments are as the caller promises.
         unsafe {
             let method = &*self.0.load(Ordering::Relaxed);
