@@ -706,7 +706,7 @@ fn with_interest_an_ack_gives_a_blocked_producer_its_space() {
     assert_eq!(f.books(), [0, 1, 0, 1]);
 }
 
-// --- ending, waiting --------------------------------------------------------------------------------------------------
+// --- closing and waiting ----------------------------------------------------------------------------------------------
 
 #[test]
 fn join_waits_for_pending_deliveries() {

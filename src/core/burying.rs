@@ -16,7 +16,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             let burial = Burial::Nowhere { is_termed };
             return self.with(|state, _, fx| state.bury(group, seq, burial, fx));
         };
-        // The payload is only shared where payloads may be dropped, because the other handle may be dropped too.
+        // Another handle to the payload is only made where payloads may be dropped.
         H::dispose(&mut || {
             let Some((payload, topic)) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
                 return false;

@@ -30,8 +30,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             let letters = lock::<H, _>(&self.dead_letters).get(&lost.group.serial).cloned();
             let mut burial = Burial::Later;
             if let Some(letters) = letters.filter(|_| !is_nested) {
-                // The payload is only shared where payloads may be dropped, because the other handle may be dropped
-                // too.
+                // Another handle to the payload is only made where payloads may be dropped.
                 H::dispose(&mut || {
                     burial = (letters.deposit)((letters.share)(&payloads[lost.at]), lost.topic.as_ref());
                     false

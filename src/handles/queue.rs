@@ -395,7 +395,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with(|state, _, fx| state.set_max_items(max, fx));
     }
 
-    // --- ending -------------------------------------------------------------------------------------------------------
+    // --- closing ------------------------------------------------------------------------------------------------------
 
     /// Closes the queue. Producers are refused at once. Consumers get the error after they have read what is left (at
     /// once if `immediate`).

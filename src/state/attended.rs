@@ -16,8 +16,8 @@ pub(super) struct Attended {
     batches: Roll,
     /// Cursors with waiters for missed messages.
     gaps: Roll,
-    /// Number of entries that every message concerns: those without a filter, and those that wait for more than one
-    /// message.
+    /// Number of entries that every message concerns: those without a filter, and those that wait for a batch or for
+    /// missed messages.
     count: usize,
 }
 

@@ -1,6 +1,7 @@
-//! A list of keys in no particular order. Each key knows its place, so adding and removing cost the same at any length.
+//! A list of keys in no particular order. The owner of each key stores its place, so adding and removing
+//! cost the same at any length.
 
-/// The keys. An entry keeps its place. When another key moves to that place, its new place has to be stored.
+/// The keys. The owner of a key stores its place. When another key moves to a place, its owner is told the new one.
 #[derive(Debug, Default)]
 pub(super) struct Roll {
     keys: Vec<usize>,

@@ -19,7 +19,7 @@ from mpmc_queue.dashboard import _asgi, _sample, _server, serve
 FAST = 0.05  # seconds between samples
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------
+# --- contents --------------------------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_has_the_queues_own_figures(make_queue, dashboard):
@@ -321,7 +321,7 @@ def test_looking_leaves_no_trace(make_queue, dashboard, retention):
     assert len(queue) == (0 if retention == "interest" else 2)
 
 
-# --- what it costs --------------------------------------------------------------------------------------------------------
+# --- costs ----------------------------------------------------------------------------------------------------------------
 
 
 def sampler_threads() -> list[threading.Thread]:

@@ -47,7 +47,7 @@ def troubled(make_queue: Any, dashboard: Callable[..., Server]) -> Server:
     return server
 
 
-# --- troubles ---------------------------------------------------------------------------------------------------------
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_missed_redelivered_and_dead_lettered_is_listed_and_charted(dashboard, tab):
@@ -237,7 +237,7 @@ def test_it_can_be_paused(make_queue, dashboard, tab):
     expect(shown.of(shown.page.locator("#queues tbody tr"), "items")).to_have_text("3")
 
 
-# --- every screen, without a screen, without a pointer ----------------------------------------------------------------
+# --- all screen sizes, screen readers, keyboards ----------------------------------------------------------------------
 
 
 def test_a_telephone_shows_figures(troubled, tab):

@@ -141,7 +141,7 @@ def test_http_1_0_gets_an_answer_and_the_end(server):
         assert raw.rest() == b""
 
 
-# --- what is no request -----------------------------------------------------------------------------------------------
+# --- malformed requests -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_every_answer_carries_the_headers_and_no_version(server, path, status):
     check_headers(headers)
 
 
-# --- clients that are slow, or many -----------------------------------------------------------------------------------
+# --- slow clients and many clients ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -84,7 +84,7 @@ impl<'py> Estimate<'py> {
 
     /// Visits the objects in an array, and returns the number of bytes that the object shows.
     pub(super) fn visit_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
-        // Without the GIL not every type guards its count of views. Two estimates at least must not disturb each other.
+        // Without the GIL not every type guards its count of views. At least two estimates must not disturb it.
         with_critical_section(object, || self.buffer(object))
     }
 
