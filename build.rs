@@ -1,6 +1,8 @@
-//! Takes the docstrings of the binary from the stub: they are written in one place, `python/mpmc_queue/_mpmc_queue.pyi`.
+//! Takes the docstrings of the binary from the stub, `python/mpmc_queue/_mpmc_queue.pyi`, so that they are written only
+//! once.
 //!
-//! Makes the macro `doc!`: `doc!(Queue)` is the docstring of a class, `doc!(Queue.enqueue)` that of a method or property,
+//! Defines the macro `doc!`: `doc!(Queue)` is the docstring of a class, `doc!(Queue.enqueue)` that of a method or
+//! property,
 //! `doc!(estimate_size)` that of a function.
 
 use std::fmt::Write;
@@ -24,7 +26,7 @@ fn main() {
     fs::write(Path::new(&out).join("docs.rs"), macros).expect("the directory is cargo's");
 }
 
-/// Names and docstrings of the classes and of what is defined in them.
+/// Names and docstrings of the classes and of their members.
 fn docstrings(stub: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut class = "";
@@ -42,7 +44,7 @@ fn docstrings(stub: &str) -> Vec<(String, String)> {
         } else {
             continue;
         };
-        // The end of the signature, then what follows.
+        // The end of the signature, then the docstring that follows.
         let mut last = line;
         while !last.ends_with(':') && !last.ends_with("...") {
             let Some(next) = lines.next() else { return found };
@@ -55,7 +57,7 @@ fn docstrings(stub: &str) -> Vec<(String, String)> {
     found
 }
 
-/// One docstring, whose first line is read, without its indentation.
+/// One docstring, without its indentation. Its first line has already been read.
 fn docstring<'a>(first: &'a str, indent: usize, lines: &mut impl Iterator<Item = &'a str>) -> String {
     if let Some(only) = first.strip_suffix("\"\"\"") {
         return only.to_owned();

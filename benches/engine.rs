@@ -1,6 +1,6 @@
-//! The engine and its peers under criterion: `cargo bench --bench engine`, `-- 'send/16'` for a part of it.
+//! The engine and its peers under criterion: `cargo bench --bench engine`. Add `-- 'send/16'` to run a part of it.
 //!
-//! `table.rs` compares the same rounds more fairly on a noisy machine; this one keeps a history, and can be profiled.
+//! `table.rs` compares the same rounds more fairly on a noisy machine. This one keeps a history, and can be profiled.
 
 mod contenders;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use contenders::{BATCH, Contender, RECEIVERS, STREAM, contenders, refuse_debug_builds};
 use criterion::{Criterion, SamplingMode, Throughput};
 
-/// Benchmarks all contenders with all numbers of receivers.
+/// Benchmarks all contenders with each number of receivers.
 fn compare(
     criterion: &mut Criterion,
     what: &str,
@@ -29,7 +29,7 @@ fn compare(
 
 fn main() {
     refuse_debug_builds();
-    // Short: what surrounds the sending to 16 receivers takes many times as long as the sending.
+    // Short, because the set-up around a send to 16 receivers takes many times as long as the send.
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(300))

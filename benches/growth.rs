@@ -1,9 +1,10 @@
-//! What stays as quick when a thousand times as much is held: `cargo bench --bench growth`.
+//! Which operations stay equally fast when a thousand times as much is held: `cargo bench --bench growth`.
 //!
-//! Two tables. *Cost against size*: the same operation on a small queue and on a large one, in turns; the ratio of the fastest
-//! rounds may be at most 1.3. *Longest hold* (with `--features holds`): how long the queue's lock was held at the longest,
-//! by the function that held it, with 4 million messages, 10,000 consumers and 1,000 groups. A round counts with its longest
-//! hold, and the fastest of a few rounds is told, for a hold is as long as the machine makes it wait. At most 100 µs.
+//! There are two tables. *Cost against size*: the same operation on a small queue and on a large one, in turns. The
+//! ratio of the fastest rounds may be at most 1.3. *Longest hold* (with `--features holds`): the longest time that the
+//! queue's lock was held, by the function that held it, with 4 million messages, 10,000 consumers and 1,000 groups. The
+//! result of a round is its longest hold. The result of the table is the best of a few rounds, because the machine may
+//! interrupt a hold. The limit is 100 µs.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use mpmc_queue::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-/// How much a cost may grow.
+/// How much a cost may grow, as a factor.
 const GROWTH: f64 = 1.3;
-/// Messages, consumers, groups that count as few; as many are a thousand times that.
+/// Small number of messages, consumers or groups. The large number is a thousand times that.
 const FEW: u64 = 1_000;
-/// Messages that count as many.
+/// Large number of messages.
 const MANY: u64 = 1_000_000;
-/// Rounds of each side of a row.
+/// Rounds for each side of a row.
 const ROUNDS: usize = 25;
 
-/// An operation that can be repeated, and how often a round does so.
+/// An operation that can be repeated, and how often a round repeats it.
 struct Side {
     run: Box<dyn FnMut()>,
     times: u32,
@@ -54,7 +55,7 @@ fn options() -> Options {
     Options { ttl: None, max_bytes: u64::MAX, ..Options::default() }
 }
 
-/// A queue that holds so many messages, created a microsecond after the other, on a clock that stands still.
+/// A queue that holds `held` messages, created at intervals of a microsecond, on a clock that does not move.
 fn filled(held: u64, options: &Options) -> (Queue<u64>, Arc<ManualClock>) {
     let clock = ManualClock::at(Now { mono: SECOND, wall: SECOND });
     let queue = Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options.clone() });
@@ -80,7 +81,7 @@ fn with_holes(held: u64) -> Consumer<u64> {
     clock.advance(10);
     queue.force_expiration();
     let consumer = consumer(&queue);
-    // Half of a chunk lies ahead on both sides.
+    // Half of a chunk is ahead on both sides.
     consumer.seek(Start::Seq(held / 2000 * 1000 + 499)).unwrap();
     consumer.read().unwrap();
     consumer
@@ -95,7 +96,7 @@ fn topics(count: u64) -> Vec<Topic> {
     (0..count).map(|number| Topic::new(&format!("topic.{number}")).unwrap()).collect()
 }
 
-/// Enqueues under one of so many topics, while so many consumers wait for others.
+/// Enqueues under one of many topics, while consumers wait for other topics.
 fn under(count: u64, filters: u64) -> Side {
     let held = Options { overflow: Overflow::DropOldest, max_items: Some(20_000), ..options() };
     let (queue, _) = filled(0, &held);
@@ -112,7 +113,7 @@ fn under(count: u64, filters: u64) -> Side {
     })
 }
 
-/// The figures of a consumer with a filter in the middle of so many messages.
+/// The figures of a consumer with a filter, in the middle of the held messages.
 fn choosing(held: u64) -> Side {
     let clock = ManualClock::at(Now { mono: SECOND, wall: SECOND });
     let queue = Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options() });
@@ -129,7 +130,7 @@ fn choosing(held: u64) -> Side {
     side(1000, move || drop(black_box(reader.stats())))
 }
 
-/// A read that passes over so many messages that do not match.
+/// A read that skips many messages that do not match.
 fn passing(count: u64) -> Side {
     let (queue, _) = filled(0, &Options { overflow: Overflow::DropOldest, max_items: Some(MANY), ..options() });
     let (common, rare) = (Topic::new("common").unwrap(), Topic::new("rare").unwrap());
@@ -245,7 +246,7 @@ fn rows() -> Vec<Row> {
         let mut seed = 1u64;
         side(1000, move || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            // Near each other, so that it is the search that is measured and not the caches.
+            // Close to each other, so that the search is measured and not the caches.
             let wall = SECOND + (held / 2 + seed % 100) * 1000;
             consumer.seek(Start::Time(wall)).unwrap();
         })
@@ -277,7 +278,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Prints the table of costs, and returns what is over the limit.
+/// Prints the table of costs, and returns the rows that exceed the limit.
 fn costs(only: &str) -> Vec<String> {
     let mut over = Vec::new();
     if only == "holds" {
@@ -310,7 +311,7 @@ fn holds() -> Vec<String> {
 fn holds() -> Vec<String> {
     use std::collections::BTreeMap;
 
-    /// What the lock may be held for.
+    /// The longest time that the lock may be held.
     const LIMIT: Duration = Duration::from_micros(100);
     const TIMES: usize = 3;
 
@@ -331,13 +332,13 @@ fn holds() -> Vec<String> {
     over.map(|(what, (_, longest))| format!("{}: {longest:?}", short(what))).collect()
 }
 
-/// The name of a function without the paths and types in it.
+/// The name of a function, without paths and types.
 #[cfg(feature = "holds")]
 fn short(what: &str) -> String {
     what.replace("mpmc_queue::", "").replace("<u64, sync::host::Threads>", "").replace("handles::", "")
 }
 
-/// Does everything that a queue can do while 4 million messages, 10,000 consumers and 1,000 groups are there.
+/// Does everything that a queue can do, with 4 million messages, 10,000 consumers and 1,000 groups.
 #[cfg(feature = "holds")]
 fn hold_everything() {
     use mpmc_queue::Settle;
@@ -352,7 +353,7 @@ fn hold_everything() {
     let acking = GroupOptions { ack_wait: Some(SECOND), ..GroupOptions::default() };
     let groups: Vec<_> =
         (0..1000).map(|number| queue.add_group(&number.to_string(), Start::Earliest, &acking, None).unwrap()).collect();
-    // Every other of the newest 100,000 leaves from the middle.
+    // Every second one of the newest 100,000 messages leaves from the middle.
     for number in 0..100_000 {
         queue
             .enqueue_for(number, 8, if number % 2 == 0 { Lifetime::Own(SECOND / 2) } else { Lifetime::Queue })
@@ -396,7 +397,8 @@ fn hold_everything() {
     let (ring, _) = filled(MANY, &bounded);
     ring.enqueue_batch((0..MANY).map(|seq| (seq, 8)).collect()).unwrap();
 
-    // Topics: a large batch under one, filters that come and go, reads that pass over much, and what only one wanted.
+    // Topics: a large batch under one topic, filters that are added and removed, reads that skip many messages, and
+    // messages that only one consumer wanted.
     let (bus, clock) = filled(0, &Options { ttl: Some(SECOND), ..options() });
     let topics = topics(10_000);
     for (number, topic) in topics.iter().cycle().take(MANY as usize / 2).enumerate() {

@@ -1,7 +1,7 @@
-//! The engine and its peers in one table: `cargo bench --bench table`, `-- 300` for so many rounds.
+//! The engine and its peers in one table: `cargo bench --bench table`. Add `-- 300` for 300 rounds.
 //!
-//! The contenders take turns round by round, and another begins each time, so that whatever else the machine does meets
-//! all of them. Each cell is the fastest of its rounds. The medians are in the JSON file beside them.
+//! The contenders take turns round by round, and each round begins with another one. So other load on the machine
+//! affects all of them. Each cell is the fastest of its rounds. The medians are in the JSON file.
 
 mod contenders;
 
@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use contenders::{BATCH, Contender, RECEIVERS, STREAM, contenders, refuse_debug_builds};
 
-/// Rounds, unless told otherwise.
+/// Default number of rounds.
 const ROUNDS: usize = 100;
-/// Rounds before those that count: the clocks settle meanwhile.
+/// Rounds before those that count. The clock rates settle in the meantime.
 const WARM_UP: usize = 5;
 
-/// A column: what is measured, with how many receivers.
+/// A column: what is measured, and the number of receivers.
 struct Column {
     what: &'static str,
     receivers: usize,
 }
 
-/// Nanoseconds of one contender in one column, of all rounds in order of size.
+/// Nanoseconds of one contender in one column, for all rounds, sorted.
 #[derive(Default)]
 struct Cell(Vec<f64>);
 
@@ -42,7 +42,7 @@ impl Cell {
     }
 }
 
-/// Measures everything: for each contender, its cells.
+/// Measures everything. Returns the cells of each contender.
 fn measure(contenders: &[Box<dyn Contender>], rounds: usize) -> Vec<Vec<Cell>> {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     rows.resize_with(contenders.len(), || columns().map(|_| Cell::default()).collect());
@@ -80,7 +80,7 @@ fn table(title: &str, rows: impl Iterator<Item = (String, Vec<String>)>) -> Stri
     text + "\n"
 }
 
-/// Everything measured, as JSON.
+/// All measurements, as JSON.
 fn json(contenders: &[Box<dyn Contender>], rows: &[Vec<Cell>], rounds: usize) -> String {
     let lines = contenders.iter().zip(rows).flat_map(|(contender, row)| {
         columns().zip(row).map(|(Column { what, receivers }, cell)| {

@@ -1,26 +1,26 @@
-//! A message as it is handed over.
+//! A message as a consumer receives it.
 
 use crate::keys::GroupKey;
 use crate::topics::Topic;
 
-/// One message as it is handed over.
+/// One message as a consumer receives it.
 #[derive(Debug)]
 pub struct Delivery<'a, T> {
-    /// What was enqueued.
+    /// The payload that was enqueued.
     pub payload: &'a T,
-    /// Its place in the queue, gapless in enqueue order.
+    /// Its place in the queue, without gaps, in the order of enqueueing.
     pub seq: u64,
-    /// Payload bytes accounted for it.
+    /// Payload bytes charged for it.
     pub size: u64,
     /// When it was enqueued: wall clock, nanoseconds since the epoch.
     pub created: u64,
-    /// What it was enqueued under.
+    /// The topic that it was enqueued under.
     pub topic: Option<&'a Topic>,
-    /// What the consumer missed just before it.
+    /// How many messages the consumer missed just before this one.
     pub missed: u64,
-    /// How often it was delivered, this time included.
+    /// How often it was delivered, including this time.
     pub deliveries: u32,
-    /// What to settle it with, in an acknowledging group.
+    /// The receipt to settle it with, in an acknowledging group.
     pub receipt: Option<Receipt>,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong, as values.
+//! Errors, as values.
 
 use std::fmt;
 
@@ -16,19 +16,18 @@ pub enum Limit {
 pub struct Full {
     /// The limit that was reached.
     pub limit: Limit,
-    /// What the queue holds now.
+    /// How much the queue holds now.
     pub current: u64,
     /// The limit itself.
     pub max: u64,
-    /// What the call asked for, plus what the producers that wait ahead of it asked for: there must be room for all of
-    /// them.
+    /// The need of this call plus the need of the producers that wait ahead of it. There must be room for all of them.
     pub needed: u64,
     /// The part of `needed` that belongs to the producers ahead.
     pub ahead: u64,
 }
 
 impl Full {
-    /// Whether it could not fit into an empty queue either: waiting would not help.
+    /// Whether the message or batch would not fit into an empty queue either, so that waiting does not help.
     pub fn is_hopeless(&self) -> bool {
         self.needed - self.ahead > self.max
     }
@@ -49,7 +48,7 @@ pub enum Error {
     GroupClosed,
     /// Another group of the queue has that name.
     NameTaken,
-    /// A member of a group has no position of its own, which the call needs.
+    /// The call needs a position, and a member of a group has none of its own.
     IsMember,
     /// A position beyond the next message; the value is the queue's next seq.
     BeyondEnd(u64),

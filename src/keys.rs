@@ -1,13 +1,13 @@
-//! Who is meant: keys of what a queue has.
+//! Keys of the consumers and groups of a queue.
 
-/// Which consumer: its place, and a serial number that no other ever has.
+/// Identifies a consumer: its place, and a serial number that is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerKey {
     pub(crate) index: usize,
     pub(crate) serial: u64,
 }
 
-/// Which group.
+/// Identifies a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupKey {
     pub(crate) index: usize,
@@ -20,7 +20,7 @@ pub(crate) enum Key {
     Group(GroupKey),
 }
 
-/// A consumer or group that others may be put after: they read a message only once it is done with it. A member stands for its
-/// group.
+/// A consumer or group that other consumers can follow. They read a message only after it is done with that message. A
+/// member represents its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Predecessor(pub(crate) Key);

@@ -1,20 +1,20 @@
-//! What a message or a batch needs of a queue.
+//! How much of a queue a message or a batch needs.
 
 use crate::topics::Topic;
 
-/// Bytes charged for each held message beside its payload: its slot, and its share of the chunk that the slot is in.
+/// Bytes charged for each held message in addition to its payload: its slot, and its share of the slot's chunk.
 pub const MESSAGE_OVERHEAD: u64 = 40;
 
-/// Bytes charged for each pending delivery of an acknowledging group, beside what its message is charged.
+/// Bytes charged for each pending delivery of an acknowledging group, in addition to the charge of its message.
 pub const PENDING_OVERHEAD: u64 = 56;
 
-/// Bytes charged for a message with a topic, beside what every message is charged: its place in the tables.
+/// Bytes charged for a message with a topic, in addition to the charge of every message: its place in the tables.
 pub const TOPIC_OVERHEAD: u64 = 6;
 
-/// Bytes charged for a topic, beside its text, while a message under it is held.
+/// Bytes charged for a topic, in addition to its text, while a message under it is held.
 pub const TOPIC_ENTRY: u64 = 128;
 
-/// What a call asks for.
+/// How much a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Bytes of payload.
@@ -27,7 +27,7 @@ impl Need {
     /// No need at all.
     pub(crate) const NONE: Need = Need { bytes: 0, items: 0 };
 
-    /// Both needs together.
+    /// The sum of both needs.
     pub(crate) fn and(self, other: Need) -> Self {
         Need { bytes: self.bytes.saturating_add(other.bytes), items: self.items.saturating_add(other.items) }
     }
@@ -37,13 +37,13 @@ impl Need {
         Need { bytes: size, items: 1 }
     }
 
-    /// The need of so many bytes in so many messages, as one.
+    /// The need of a batch: all bytes and all messages.
     pub(crate) fn all<'a>(sizes: impl ExactSizeIterator<Item = &'a u64>) -> Self {
         let items = sizes.len() as u64;
         Need { bytes: sizes.fold(0, |sum, size| sum.saturating_add(*size)), items }
     }
 
-    /// The need under a topic, where no other message is held under it.
+    /// The need under a topic, if no other message is held under that topic.
     pub fn under(self, topic: Option<&Topic>) -> Self {
         match topic {
             Some(topic) if self.items > 0 => {
@@ -54,12 +54,12 @@ impl Need {
         }
     }
 
-    /// The same where so many bytes are charged besides, for a topic.
+    /// The same need with a charge for a topic.
     pub(crate) fn with_topic(self, charge: u64) -> Self {
         Need { bytes: self.bytes.saturating_add(charge), ..self }
     }
 
-    /// What is charged for it: the payloads and their overhead.
+    /// The bytes charged for it: the payloads and their overhead.
     pub fn charge(self) -> u64 {
         self.bytes.saturating_add(self.items.saturating_mul(MESSAGE_OVERHEAD))
     }

@@ -1,4 +1,4 @@
-//! How a queue behaves: what its user chooses.
+//! Options: what the user of a queue chooses.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::topics::Filters;
 /// How long messages live by default.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(600);
 
-/// What a queue holds by default at the most, in bytes.
+/// The default limit of a queue, in bytes.
 pub const DEFAULT_MAX_BYTES: u64 = 1_048_576;
 
 /// When messages that have been read are removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retention {
-    /// Messages stay until they expire or newer ones need their room.
+    /// Messages stay until they expire or are dropped to make room.
     #[default]
     Limits,
-    /// When every consumer has read them.
+    /// Messages are removed once every consumer has read them.
     Interest,
 }
 
@@ -28,17 +28,17 @@ pub enum Overflow {
     /// The new message is refused.
     #[default]
     Reject,
-    /// The oldest messages make room.
+    /// The oldest messages are dropped to make room.
     DropOldest,
 }
 
 /// How long a message lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lifetime {
-    /// As long as the queue's ttl says.
+    /// As long as the ttl of the queue.
     #[default]
     Queue,
-    /// So many nanoseconds, whatever the queue's ttl.
+    /// This many nanoseconds, independent of the ttl of the queue.
     Own(u64),
     /// For ever.
     Forever,
@@ -52,13 +52,13 @@ pub enum Start {
     Earliest,
     /// At the next message to be enqueued.
     Latest,
-    /// At a seq; at the oldest message held where that is later.
+    /// At a seq, or at the oldest message held if that is later.
     Seq(u64),
-    /// At the first message created at or after a wall time, nanoseconds since the epoch.
+    /// At the first message created at or after a wall time (nanoseconds since the epoch).
     Time(u64),
 }
 
-/// What a read does when messages left before they were read.
+/// What a read does after messages were removed unread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedPolicy {
     /// The read continues; the counts show the loss.
@@ -71,9 +71,9 @@ pub enum MissedPolicy {
 /// How a queue behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Nanoseconds that a message lives; None: for ever.
+    /// Nanoseconds that a message lives; None: no limit.
     pub ttl: Option<u64>,
-    /// Hard limit on the bytes held, payloads and overhead. Values above `i64::MAX` count as `i64::MAX`.
+    /// Hard limit on the bytes held: payloads and overhead. Values above `i64::MAX` count as `i64::MAX`.
     pub max_bytes: u64,
     /// Hard limit on the messages held.
     pub max_items: Option<u64>,
@@ -83,7 +83,8 @@ pub struct Options {
     pub overflow: Overflow,
     /// Whether reads leave records.
     pub audit: bool,
-    /// Whether consumers note when they read last. Without this, an audit and a ttl, a read does not look at the clock.
+    /// Whether consumers record the time of their last read. Without this, without audit and without a ttl, a read does
+    /// not read the clock.
     pub read_times: bool,
     /// Where the time comes from.
     pub clock: Clock,
@@ -109,21 +110,22 @@ impl Default for Options {
 pub struct ConsumerOptions {
     /// Its name.
     pub name: Option<String>,
-    /// Where it begins.
+    /// Where it begins to read.
     pub start: Start,
-    /// What a read does when messages left before they were read.
+    /// What a read does after messages were removed unread.
     pub policy: MissedPolicy,
-    /// What it reads: messages whose topic matches. None: everything.
+    /// Which messages it reads: those whose topic matches. None: all messages.
     pub filters: Option<Filters>,
-    /// Those, of the same queue, that have to be done with a message before it reads that: they have been handed it (in an
-    /// acknowledging group: settled it), missed it, do not want it, started behind it, or are gone.
+    /// Consumers and groups of the same queue that must be done with a message before this consumer reads it. They are
+    /// done when the message was delivered to them (in an acknowledging group: was settled), when they missed it, do
+    /// not want it, or started after it, or when they are removed.
     pub after: Vec<Predecessor>,
 }
 
 /// How a group delivers.
 #[derive(Clone, Debug, Default)]
 pub struct GroupOptions {
-    /// Nanoseconds in which a delivery has to be acknowledged. None: a delivery counts as settled at once.
+    /// Nanoseconds within which a delivery has to be acknowledged. None: a delivery counts as settled at once.
     pub ack_wait: Option<u64>,
     /// Maximum number of deliveries of one message.
     pub max_deliver: Option<u32>,
@@ -131,23 +133,24 @@ pub struct GroupOptions {
     pub backoff: Vec<u64>,
     /// Maximum number of pending deliveries.
     pub max_pending: Option<u64>,
-    /// Whether messages that the group would miss go to its dead letter queue instead, if it has one and that takes them.
+    /// Whether messages that the group would miss go to its dead letter queue instead, if it has one and that queue
+    /// takes them.
     pub rescues_missed: bool,
-    /// What it reads: messages whose topic matches. None: everything.
+    /// Which messages it reads: those whose topic matches. None: all messages.
     pub filters: Option<Filters>,
-    /// Those that have to be done with a message before it reads that, as for a consumer.
+    /// Consumers and groups that must be done with a message before this group reads it, as for a consumer.
     pub after: Vec<Predecessor>,
 }
 
 /// How a member settles a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settle {
-    /// It is done.
+    /// The message is done.
     Ack,
-    /// Deliver it again, not before so many nanoseconds.
+    /// Deliver the message again, after at least this many nanoseconds.
     Nack(u64),
-    /// Never deliver it again.
+    /// Never deliver the message again.
     Term,
-    /// It takes longer: `ack_wait` starts afresh.
+    /// The work takes longer: `ack_wait` starts again.
     InProgress,
 }

@@ -1,4 +1,4 @@
-//! The figures of one moment.
+//! Figures of one moment.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ pub struct QueueStats {
     pub total_items: u64,
     /// Bytes held: payloads and overhead.
     pub memory_usage: u64,
-    /// The limit on them.
+    /// The limit on these bytes.
     pub max_bytes: u64,
     /// The limit on messages.
     pub max_items: Option<u64>,
@@ -19,11 +19,11 @@ pub struct QueueStats {
     pub audit_bytes: u64,
     /// Whether every read of the messages held is on record with its exact time.
     pub is_audit_complete: bool,
-    /// Consumers.
+    /// How many consumers there are.
     pub consumers: u64,
-    /// Nanoseconds that a message lives.
+    /// Nanoseconds that a message lives; None: no limit.
     pub ttl: Option<u64>,
-    /// Messages removed by their time.
+    /// Messages removed because they expired.
     pub expired: u64,
     /// Messages removed to make room.
     pub dropped: u64,
@@ -31,7 +31,7 @@ pub struct QueueStats {
     pub rejected: u64,
     /// Seq of the oldest message held.
     pub first_seq: u64,
-    /// Seq of the next message; also how many were enqueued since the beginning.
+    /// Seq of the next message. This is also the number of messages enqueued since the queue was created.
     pub next_seq: u64,
 }
 
@@ -46,21 +46,21 @@ pub struct ConsumerStats {
     pub group: Option<String>,
     /// Messages read; for a member of a group, the deliveries it received.
     pub read: u64,
-    /// Those of them that were passed over, and never handed over.
+    /// How many of the read messages were skipped and never delivered.
     pub passed: u64,
     /// Unread messages; for a member of a group, those of the group.
     pub unread: u64,
-    /// Their payload bytes.
+    /// Payload bytes of the unread messages.
     pub unread_bytes: u64,
-    /// Nanoseconds since the oldest of them was enqueued.
+    /// Nanoseconds since the oldest unread message was enqueued.
     pub lag: u64,
     /// Messages that were removed before they were read.
     pub missed: u64,
-    /// When it read last: wall clock, nanoseconds since the epoch.
+    /// Time of the last read: wall clock, nanoseconds since the epoch.
     pub last_read: Option<u64>,
-    /// What it chose; None: everything. For a member of a group, its group's.
+    /// The filters of the consumer; None: it reads everything. For a member of a group, the filters of the group.
     pub filters: Option<Filters>,
-    /// Messages that did not match, and were held when it went past them. They are in no other figure.
+    /// Messages that did not match and that were held when the position moved past them. No other figure counts them.
     pub filtered: u64,
 }
 
@@ -69,35 +69,35 @@ pub struct ConsumerStats {
 pub struct GroupStats {
     /// Its name.
     pub name: String,
-    /// Members.
+    /// How many members it has.
     pub members: u64,
-    /// Messages delivered, and neither settled nor ready to be delivered again.
+    /// Messages that were delivered and are neither settled nor ready for redelivery.
     pub pending: u64,
-    /// Messages to deliver: new ones, and those ready to be delivered again.
+    /// Messages to deliver: new ones, and those that are ready for redelivery.
     pub unread: u64,
-    /// Their payload bytes.
+    /// Payload bytes of the unread messages.
     pub unread_bytes: u64,
-    /// Nanoseconds since the oldest of them was enqueued.
+    /// Nanoseconds since the oldest unread message was enqueued.
     pub lag: u64,
-    /// Messages removed before they were settled, delivered too often without a dead letter queue, or too large for the
-    /// dead letter queue.
+    /// Messages that were removed before they were settled, were delivered too often without a dead letter queue, or
+    /// were too large for the dead letter queue.
     pub missed: u64,
-    /// Messages acknowledged, or termed where there is no dead letter queue; without acknowledgements, delivered.
+    /// Messages acknowledged, or termed without a dead letter queue. Without acknowledgements: messages delivered.
     pub read: u64,
-    /// Deliveries that were not the first of their message.
+    /// Redeliveries: deliveries that were not the first of their message.
     pub redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub dead_lettered: u64,
-    /// Those of the missed messages that were too large for the dead letter queue.
+    /// How many of the missed messages were too large for the dead letter queue.
     pub refused_dead_letters: u64,
-    /// What it chose; None: everything.
+    /// The filters of the group; None: it reads everything.
     pub filters: Option<Filters>,
-    /// Messages that did not match, and were held when it went past them. They are in no other figure.
+    /// Messages that did not match and that were held when the position moved past them. No other figure counts them.
     pub filtered: u64,
 }
 
-/// What removed consumers had read and missed, summed up: for those without a name, and for each name that a present
-/// consumer also has.
+/// Sums of what removed consumers had read and missed: one sum for consumers without a name, and one for each name that
+/// a present consumer also has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepartedStats {
     /// The name of their group.
@@ -106,21 +106,21 @@ pub struct DepartedStats {
     pub name: Option<String>,
     /// Messages read.
     pub read: u64,
-    /// Messages removed before they were read; 0 for members of a group, whose losses the group counts.
+    /// Messages removed before they were read. 0 for members of a group, because the group counts its losses.
     pub missed: u64,
 }
 
 /// All figures of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
-    /// The queue's.
+    /// Figures of the queue.
     pub queue: QueueStats,
     /// Nanoseconds since the oldest message held was enqueued.
     pub oldest: u64,
-    /// Those of every consumer, in the order they were added.
+    /// Figures of every consumer, in the order they were added.
     pub consumers: Vec<ConsumerStats>,
-    /// Those of every group, in the order they were added.
+    /// Figures of every group, in the order they were added.
     pub groups: Vec<GroupStats>,
-    /// Those of removed consumers.
+    /// Figures of removed consumers.
     pub departed: Vec<DepartedStats>,
 }

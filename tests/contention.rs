@@ -1,5 +1,5 @@
-//! Threads that meet in real time: producers, readers with leases, expiry, dropping, seeking, removals, figures. `STRESS_SECONDS`
-//! says for how long; `make tsan` runs this under ThreadSanitizer.
+//! Concurrent threads in real time: producers, readers with leases, expiry, dropping, seeking, removals, figures.
+//! `STRESS_SECONDS` sets the duration; `make tsan` runs this under ThreadSanitizer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mpmc_queue::{Consumer, Delivery, Error, Lifetime, MissedPolicy, Options, Overflow, Queue, Start};
 
-/// A message that knows who enqueued it as which. Those that are alive are counted.
+/// A message that stores its producer and its number. Messages that exist are counted.
 #[derive(Debug)]
 struct Letter {
     producer: u64,
@@ -36,10 +36,10 @@ fn duration() -> Duration {
     Duration::from_secs_f64(seconds.unwrap_or(1.0))
 }
 
-/// What a reader has seen.
+/// What a reader has received.
 #[derive(Default)]
 struct Seen {
-    /// Seq behind the last message.
+    /// Seq after the last message.
     next: u64,
     /// Number of the last message of each producer.
     last: [Option<u64>; PRODUCERS as usize],
@@ -62,7 +62,8 @@ fn consumer(queue: &Queue<Letter>, start: Start) -> Consumer<Letter> {
     queue.add_consumer(None, start, MissedPolicy::Skip).unwrap()
 }
 
-/// Reads from the first message on, one by one or in batches, until the queue is closed and empty, and compares the books then.
+/// Reads from the first message on, one by one or in batches, until the queue is closed and empty. Then compares the
+/// counts.
 fn read(reader: &Consumer<Letter>, limit: usize) {
     let mut seen = Seen::default();
     loop {
@@ -141,7 +142,7 @@ fn meet(options: Options) {
     drop(queue);
     let patience = Instant::now() + Duration::from_secs(20);
     while alive.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
-        thread::yield_now(); // the expiration thread may be about to drop the last
+        thread::yield_now(); // the expiration thread may be about to drop the last one
     }
     assert_eq!(alive.load(Ordering::Relaxed), 0, "every payload is dropped once");
 }

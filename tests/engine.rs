@@ -1,4 +1,4 @@
-//! The engine's promises, one rule a test. A hand-driven clock owns the time.
+//! The engine's guarantees, one rule in each test. The tests move the time.
 
 mod driven;
 
@@ -217,7 +217,7 @@ fn a_refusal_behind_others_names_their_limit_with_figures_that_do_not_fit() {
     while queue.waiting_producers() == 0 {
         thread::yield_now();
     }
-    // Alone it would fit, and then the other one would wait longer.
+    // Alone it would fit, but then the waiting producer would wait longer.
     let Err(Error::Full(full)) = queue.enqueue(9, 1) else { panic!("it went in ahead of who waits") };
     assert_eq!(full.limit, Limit::Memory);
     assert_eq!((full.current, full.max), (queue.memory_usage(), 1 << 20));
@@ -254,7 +254,7 @@ fn payloads_are_dropped_once_and_not_under_the_lock() {
         fn drop(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
             if let Some(queue) = &self.1 {
-                let _ = queue.len(); // would hang under the lock
+                let _ = queue.len(); // would deadlock under the lock
             }
         }
     }
@@ -383,7 +383,7 @@ fn sizes_that_come_to_more_than_a_number_holds_over_time_stay_exact() {
     assert_eq!(queue.memory_usage(), 0);
 }
 
-/// As many messages as go into one chunk.
+/// Number of messages that fit into one chunk.
 const CHUNK: u64 = CHUNK_SIZE as u64;
 
 #[test]
@@ -457,7 +457,8 @@ fn dropping_one_for_one_keeps_the_counts_exact() {
         ..Options::default()
     });
     let consumer = consumer(&queue);
-    // The first two have lifetimes of their own: one that never ends, and one that is still to end when it is dropped.
+    // The first two have lifetimes of their own. One never ends, and the other has not ended when the message is
+    // dropped.
     queue.enqueue_for(0, 10, Lifetime::Forever).unwrap();
     queue.enqueue_for(1, 20, Lifetime::Own(SECOND)).unwrap();
     for n in 2..3 * CHUNK {
@@ -576,7 +577,7 @@ fn messages_removed_before_a_seek_back_are_not_missed() {
         queue.enqueue_for(n, 1, if n == 2 || n == 4 { Lifetime::Own(5) } else { Lifetime::Forever }).unwrap();
     }
     (0..4).for_each(|n| assert_eq!(consumer.read(), Ok(Some(n))));
-    clock.advance(5); // 2 was read before, 4 was not
+    clock.advance(5); // 2 was already read, 4 was not
     assert_eq!(consumer.missed(), Ok(1));
     consumer.seek(Start::Seq(1)).unwrap();
     assert_eq!((consumer.missed(), read_all(&consumer)), (Ok(1), vec![1, 3, 5]));
@@ -629,7 +630,7 @@ fn the_audit_trail_never_holds_more_than_the_queue_may() {
         }
     }
     assert!(!queue.stats().is_audit_complete);
-    // What was lost is forgotten with the messages: the trail is complete again.
+    // The lost records are removed with their messages, so the trail is complete again.
     queue.set_ttl(Some(1));
     assert_eq!((queue.len(), queue.stats().audit_bytes), (0, 0));
     assert!(queue.stats().is_audit_complete);
@@ -643,7 +644,7 @@ fn reads_within_a_millisecond_become_one_record_when_room_is_short_and_none_is_l
     assert_eq!(queue.enqueue_batch((0..2_000).map(|n| (n, 8)).collect()), Ok(0));
     for consumer in &consumers {
         while consumer.read().unwrap().is_some() {
-            clock.advance(5_000); // 200 reads a millisecond
+            clock.advance(5_000); // 200 reads per millisecond
         }
     }
     let stats = queue.stats();

@@ -1,4 +1,4 @@
-//! What those who watch a queue are told: sums that never go backwards, and a look that disturbs nothing.
+//! Figures for callers that watch a queue: sums that never decrease, and a view that changes nothing.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ fn enqueue(queue: &Queue<u64>, count: u64) {
 
 type Sums = HashMap<(Option<String>, Option<String>), (u64, u64)>;
 
-/// What consumers read and missed, those who left included, by group and name.
+/// What consumers read and missed, including removed ones, by group and name.
 fn sums(queue: &Queue<u64>) -> Sums {
     let figures = queue.figures();
     let mut sums = Sums::new();

@@ -1,4 +1,5 @@
-//! Random histories of groups, against a model that keeps books message by message, which the engine never does.
+//! Random histories of groups, compared with a model that accounts for each message separately, which the engine never
+//! does.
 
 mod histories;
 
@@ -16,7 +17,7 @@ use proptest::prelude::*;
 enum Op {
     Enqueue(u64, Lifetime),
     Batch(usize, u64),
-    /// Enqueues so many messages, and lets a member read some.
+    /// Enqueues this many messages, and lets a member read some.
     Stream(usize, u64, usize, usize, usize),
     AddGroup(Start, GroupOptions, bool),
     CloseGroup(usize),
@@ -25,7 +26,7 @@ enum Op {
     Read(usize, usize, usize),
     Peek(usize, usize),
     Settle(usize, Settle),
-    /// Settles so many of the latest deliveries.
+    /// Settles this many of the latest deliveries.
     SettleLatest(usize, Settle),
     Seek(usize, Start),
     TakeMissed(usize, usize),
@@ -37,16 +38,16 @@ enum Op {
     SetExpires(bool),
     SetMaxBytes(u64),
     SetMaxItems(Option<u64>),
-    /// So many nanoseconds later.
+    /// Sets the clock forward by this many nanoseconds, and forces expiration.
     Force(u64),
-    /// Reads so many dead letters, which makes room for others.
+    /// Reads this many dead letters, which makes room for others.
     ReadDead(usize),
     CloseDead,
     Close(bool),
 }
 
 impl Op {
-    /// Whether it is one call to the queue, of which no burial comes but for what is due.
+    /// Whether it is one call to the queue that causes no burials except those that are due.
     fn is_one_call(&self) -> bool {
         matches!(
             self,
@@ -66,10 +67,10 @@ impl Op {
     }
 }
 
-/// Time in the histories goes in these steps, so that moments meet often.
+/// The unit of time in the histories, so that moments often coincide.
 const TICK: u64 = 1000;
 const GROUPS: usize = 3;
-/// What the dead letter queue may hold.
+/// The limit of the dead letter queue in bytes.
 const DEAD_BYTES: u64 = 1 << 30;
 
 /// Whether the dead letter queue can never take a message.
@@ -77,13 +78,13 @@ fn is_large(seq: u64) -> bool {
     seq % 7 == 6
 }
 
-/// What a message is enqueued under, where there are topics.
+/// The topic of a message, if there are topics.
 fn topic_of(seq: u64) -> Option<Topic> {
     let text = [None, Some("a.x"), Some("a.y"), Some("b")][seq as usize % 4];
     text.map(|text| Topic::new(text).unwrap())
 }
 
-/// What a group reads, where there are topics.
+/// The filters of a group, if there are topics.
 fn filters_of(number: u64) -> Option<Filters> {
     let texts: [&[&str]; 4] = [&[], &["a.*"], &["b", "a.x"], &[">"]];
     Filters::new(texts[number as usize % 4].iter().copied()).ok()
@@ -186,11 +187,11 @@ struct Held {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
-    /// Of a member, by its number, until a moment.
+    /// Held by a member, given by its number, until a moment.
     Held(u64, u64),
     Waiting(u64),
     Ready,
-    /// Tried again at a moment.
+    /// The next attempt is at a moment.
     Dying(u64),
 }
 
@@ -220,12 +221,12 @@ struct Team {
     members: Vec<Member>,
     position: u64,
     pending: BTreeMap<u64, Pending>,
-    /// Messages that it has to account for.
+    /// Number of messages that it has to account for.
     owed: u64,
     read: u64,
     missed: u64,
     taken: u64,
-    /// Missed messages that deliveries told of.
+    /// Missed messages that deliveries have reported.
     told: u64,
     redelivered: u64,
     dead_lettered: u64,
@@ -243,7 +244,7 @@ impl Team {
         self.options.max_deliver.is_some_and(|max| deliveries >= max)
     }
 
-    /// What a delivery that failed at a moment becomes; None: it dies.
+    /// The stage of a delivery that failed at a moment; None: it dies.
     fn fail(&self, deliveries: u32, at: u64, delay: u64) -> Option<Stage> {
         match self.backoff(deliveries).max(delay) {
             _ if self.is_used_up(deliveries) => None,
@@ -272,7 +273,7 @@ impl Team {
         filters.is_none_or(|filters| topic.is_some_and(|topic| filters.match_topic(topic.as_str())))
     }
 
-    /// Whether it has still to read it.
+    /// Whether it still has to read a message.
     fn has_ahead(&self, held: &Held) -> bool {
         held.seq >= self.position && self.wants(held.topic.as_ref())
     }
@@ -322,7 +323,7 @@ impl Model {
         self.numbers
     }
 
-    /// What the message and its pending deliveries are charged.
+    /// The charge for the message and its pending deliveries.
     fn charge(&self, held: &Held) -> u64 {
         let pending = self.teams.iter().filter(|team| team.pending.contains_key(&held.seq)).count() as u64;
         held.size + MESSAGE_OVERHEAD + pending * PENDING_OVERHEAD
@@ -332,14 +333,14 @@ impl Model {
         self.held.iter().map(|held| self.charge(held)).sum::<u64>() + self.of_topics()
     }
 
-    /// What is charged for topics.
+    /// The charge for topics.
     fn of_topics(&self) -> u64 {
         let topics: HashSet<&Topic> = self.held.iter().filter_map(|held| held.topic.as_ref()).collect();
         let each = self.held.iter().filter(|held| held.topic.is_some()).count() as u64;
         topics.into_iter().map(|topic| topic.as_str().len() as u64 + TOPIC_ENTRY).sum::<u64>() + each * TOPIC_OVERHEAD
     }
 
-    /// What is told of that: pending deliveries in a full queue only up to the limit.
+    /// The memory usage that is reported: pending deliveries in a full queue count only up to the limit.
     fn usage(&self) -> u64 {
         let messages: u64 = self.held.iter().map(|held| held.size + MESSAGE_OVERHEAD).sum();
         self.bytes().min(self.options.max_bytes.max(messages + self.of_topics()))
@@ -349,7 +350,7 @@ impl Model {
         self.held.front().map_or(self.next, |held| held.seq)
     }
 
-    /// Takes messages out, unread; each who has not come to one, or has it pending, has missed it.
+    /// Removes messages unread. Every reader that has not reached a message, or has it pending, has missed it.
     fn lose(&mut self, leaves: impl Fn(&Held) -> bool) -> u64 {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
@@ -376,7 +377,7 @@ impl Model {
         count
     }
 
-    /// Takes out what nobody needs.
+    /// Removes messages that no reader needs.
     fn collect(&mut self) {
         if self.options.retention == Retention::Interest && !(self.teams.is_empty() && self.alone.is_empty()) {
             let (teams, alone) = (&self.teams, &self.alone);
@@ -387,13 +388,13 @@ impl Model {
         }
     }
 
-    /// Lets happen what time has come for.
+    /// Does what is due.
     fn tick(&mut self) {
         let dying = self.due();
         self.bury_all(dying);
     }
 
-    /// The same but for burials, which come after what the call is about: group and seq of those.
+    /// Does what is due except burials, which happen after the call itself. Returns the group and seq of each burial.
     fn due(&mut self) -> Vec<(u64, u64)> {
         self.expire();
         let now = self.now;
@@ -517,7 +518,7 @@ impl Model {
         self.held.iter().filter(|held| held.seq >= seq).count() as u64
     }
 
-    /// What a member's reading delivers: seq, how often it was delivered.
+    /// The deliveries of a member's read: seq, and how often it was delivered.
     fn read(&mut self, team: usize, member: usize, limit: usize) -> Vec<(u64, u32)> {
         let mut read = Vec::new();
         while read.len() < limit {
@@ -552,7 +553,7 @@ impl Model {
         read
     }
 
-    /// Whether it counts.
+    /// Whether the settlement counts.
     fn settle(&mut self, given: Given, how: Settle) -> bool {
         let Given { seq, number, .. } = given;
         let Some(team) = self.teams.iter_mut().find(|team| team.number == given.team) else { return false };
@@ -601,7 +602,7 @@ impl Model {
     }
 }
 
-/// What the histories run on.
+/// The queue under test and its surroundings.
 struct Stand {
     queue: Queue<u64>,
     clock: Arc<ManualClock>,
@@ -645,7 +646,7 @@ fn run(options: Options, dead_max: u64, has_topics: bool, ops: Vec<Op>) -> usize
         dead_closed: false,
     };
     for op in ops {
-        // What is due meets the next operation, not a look at the figures: where that is one call.
+        // If the operation is one call, it is the operation that processes what is due, and not a read of the figures.
         if !matches!(op, Op::Advance(_) | Op::ReadDead(_) | Op::CloseDead) && !op.is_one_call() {
             stand.queue.len();
             model.tick();
@@ -816,7 +817,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             team.read += skipped;
             team.members[member].read += skipped;
             team.pending.split_off(&to);
-            // What was read, settled or missed between is accounted for twice.
+            // Messages in between that were read, settled or missed are accounted for twice.
             team.seeked |= to < team.position;
             team.position = to;
         }
@@ -903,7 +904,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
 
 fn compare(stand: &Stand, model: &mut Model) {
     let Stand { queue, dead, .. } = stand;
-    // What time has come for happens at the next call, whichever.
+    // What is due happens at the next call of any kind.
     queue.len();
     model.tick();
     let stats = queue.stats();

@@ -1,4 +1,4 @@
-//! The promises of groups, one rule a test. A hand-driven clock owns the time.
+//! The guarantees of groups, one rule in each test. The tests move the time.
 
 mod driven;
 
@@ -13,7 +13,7 @@ use mpmc_queue::{
 
 use driven::{SECOND, manual};
 
-/// Ten seconds to acknowledge.
+/// Options with ten seconds to acknowledge.
 fn acks() -> GroupOptions {
     GroupOptions { ack_wait: Some(10 * SECOND), ..GroupOptions::default() }
 }
@@ -47,17 +47,17 @@ impl Fixture {
 
     fn seconds(&self, count: u64) {
         self.clock.advance(count * SECOND);
-        self.queue.len(); // lets what is due happen
+        self.queue.len(); // processes what is due
     }
 
-    /// Whether it counted.
+    /// Settles a delivery. Returns whether that counted.
     fn settle(&self, receipt: Receipt, how: Settle) -> bool {
         let counted = self.queue.settle(&receipt, how);
         self.check();
         counted
     }
 
-    /// Pending, unread, missed, read.
+    /// The counts: pending, unread, missed, read.
     fn books(&self) -> [u64; 4] {
         self.check();
         let stats = self.group.stats().unwrap();
@@ -71,7 +71,7 @@ impl Fixture {
         assert_eq!(accounted, self.queue.stats().next_seq, "the books balance: {stats:?}");
     }
 
-    /// Asserts that nothing can be read for so many seconds, and something then.
+    /// Asserts that nothing can be read for `seconds - 1` seconds, and something after one more.
     fn ready_in(&self, seconds: u64) -> (u64, u32, Receipt) {
         self.seconds(seconds - 1);
         assert_eq!(take(&self.a), None, "too early");
@@ -249,7 +249,7 @@ fn backoff_delays_each_redelivery_and_its_last_is_repeated() {
     f.settle(receipt(&f.a), Settle::Nack(0));
     f.settle(f.ready_in(2).2, Settle::Nack(0));
     f.settle(f.ready_in(5).2, Settle::Nack(0));
-    // One that times out waits for its backoff, too; a longer delay of a nack counts, a shorter one does not.
+    // A delivery that times out waits for its backoff too. A longer delay of a nack counts, a shorter one does not.
     f.ready_in(5);
     f.settle(f.ready_in(10 + 5).2, Settle::Nack(7 * SECOND));
     f.settle(f.ready_in(7).2, Settle::Nack(SECOND));
@@ -276,7 +276,7 @@ fn in_progress_starts_the_wait_afresh() {
     }
     assert_eq!(f.ready_in(10).1, 2);
     f.seconds(9);
-    f.settle(first, Settle::InProgress); // of an earlier delivery: does not count
+    f.settle(first, Settle::InProgress); // of an earlier delivery, so it does not count
     f.seconds(1);
     assert_eq!(take(&f.a).unwrap().1, 3);
 }
@@ -374,7 +374,7 @@ fn while_the_dead_letter_queue_is_full_the_message_stays_pending() {
     f.settle(first, Settle::Term);
     f.settle(second, Settle::Term);
     assert_eq!((f.books(), dead.stats().rejected), ([1, 0, 0, 0], 1));
-    // What was given up is delivered to nobody, and nothing that is said of it counts.
+    // A message that was given up is never delivered, and settling it has no effect.
     for how in [Settle::Ack, Settle::Nack(0), Settle::InProgress, Settle::Term] {
         assert!(!f.settle(second, how));
     }
@@ -416,7 +416,7 @@ fn while_the_dead_letter_queue_is_closed_or_gone_the_message_stays_pending() {
     let only = receipt(&f.a);
     f.seconds(10);
     drop(dead);
-    f.seconds(100); // without a backoff, it is tried again after each ack_wait
+    f.seconds(100); // without a backoff, the next attempt is after each ack_wait
     assert_eq!((take(&f.b), f.books()), (None, [1, 0, 0, 0]));
     assert!(f.settle(only, Settle::Ack), "nobody has settled it");
     assert_eq!((f.books(), f.group.stats().unwrap().dead_lettered), ([0, 0, 0, 1], 0));
@@ -588,7 +588,7 @@ fn seeking_back_takes_back_pending_deliveries_from_there_on() {
     let receipts = [receipt(&f.a), receipt(&f.a), receipt(&f.a)];
     f.a.seek(Start::Seq(1)).unwrap();
     assert_eq!(f.books(), [1, 3, 0, 0]);
-    f.settle(receipts[2], Settle::Ack); // it is unread again
+    f.settle(receipts[2], Settle::Ack); // the message is unread again
     f.seconds(10);
     assert_eq!(seqs(&f.b, 1), [0]);
     assert_eq!([(); 3].map(|()| take(&f.b).unwrap()).map(|(seq, times, _)| (seq, times)), [(1, 1), (2, 1), (3, 1)]);
@@ -668,7 +668,7 @@ fn with_interest_what_was_pinned_and_is_read_once_more_leaves_after_that() {
     let pinned = [receipt(&f.a), receipt(&f.a)];
     f.settle(receipt(&f.a), Settle::Ack);
     assert_eq!((seqs(&alone, 9), f.queue.len()), (vec![0, 1, 2], 2));
-    // One goes back to what is pinned, and one comes there.
+    // One cursor goes back to the pinned messages, and a new one starts there.
     alone.seek(Start::Seq(1)).unwrap();
     f.settle(pinned[1], Settle::Ack);
     assert_eq!((seqs(&alone, 9), f.queue.len()), (vec![1], 1));
@@ -706,7 +706,7 @@ fn with_interest_an_ack_gives_a_blocked_producer_its_space() {
     assert_eq!(f.books(), [0, 1, 0, 1]);
 }
 
-// --- ending, waiting --------------------------------------------------------------------------------------------------
+// --- closing and waiting ----------------------------------------------------------------------------------------------
 
 #[test]
 fn join_waits_for_pending_deliveries() {
@@ -760,7 +760,7 @@ fn closing_at_once_discards_pending_messages_and_counts_none_missed() {
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// A queue in real time, with a group of two members and so many messages.
+/// A queue in real time, with a group of two members and one message for each lifetime.
 fn real(how: &GroupOptions, lifetimes: &[Lifetime]) -> (Queue<u64>, Group<u64>, Consumer<u64>, Consumer<u64>) {
     let queue = Queue::new(&Options::default());
     let group = queue.add_group("g", Start::Earliest, how, None).unwrap();

@@ -12,7 +12,7 @@ use mpmc_queue::{
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Panics when it is cloned, unless it is tame; looks at its queue when it is dropped, which would hang under the lock.
+/// Panics when it is cloned, unless it is tame. Uses its queue when it is dropped, which would deadlock under the lock.
 struct Touchy {
     is_tame: bool,
     drops: Arc<AtomicUsize>,
@@ -57,7 +57,7 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        self.queue.close(true); // its payloads refer to it
+        self.queue.close(true); // the payloads of that queue refer to it
     }
 }
 

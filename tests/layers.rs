@@ -1,5 +1,5 @@
-//! The floors of the engine: a file uses only what is on lower floors, or beside it, and nothing comes round to where it
-//! began. `CONTRIBUTING.md` has the map.
+//! The floors of the engine: a file uses only files on lower floors or on its own, and no import forms a cycle.
+//! `CONTRIBUTING.md` has the map.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 10] = [
     &["models", "python"],
 ];
 
-/// One import: the file and line that has it, and the module that it names.
+/// One import: the file and line that contain it, and the module that it names.
 struct Import {
     from: String,
     at: String,
@@ -37,7 +37,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The path of the module that a file is, without `crate`: "" is lib.rs, "log::chunk" is src/log/chunk.rs.
+/// The path of a file's module, without `crate`: "" is lib.rs, "log::chunk" is src/log/chunk.rs.
 fn module(file: &Path) -> String {
     let file = file.strip_prefix("src").expect("it is below").with_extension("");
     let parts: Vec<_> = file.iter().map(|part| part.to_str().expect("a plain name").to_owned()).collect();
@@ -64,7 +64,8 @@ fn expand(path: &str) -> Vec<String> {
     parts.flat_map(|part| expand(part)).map(|rest| format!("{prefix}{rest}")).collect()
 }
 
-/// The module that a path names, seen from a module: the longest beginning that is one. None: something of others.
+/// The module that a path names, seen from a module: its longest prefix that is a module. None: it belongs to another
+/// crate.
 fn resolve(path: &str, from: &str, modules: &BTreeSet<String>) -> Option<String> {
     let from: Vec<&str> = from.split("::").filter(|part| !part.is_empty()).collect();
     let mut parts: Vec<&str> = path.split("::").map(str::trim).collect();
@@ -94,14 +95,14 @@ fn resolve(path: &str, from: &str, modules: &BTreeSet<String>) -> Option<String>
     Some(found.join("::"))
 }
 
-/// The paths of every `use`, and those that begin with `crate` elsewhere.
+/// The paths of every `use`, and other paths that begin with `crate`.
 fn imports(file: &Path, modules: &BTreeSet<String>) -> Vec<Import> {
     let from = module(file);
     let text = fs::read_to_string(file).expect("it can be read");
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        // How far something is visible is no import.
+        // A visibility is not an import.
         let code = line.split("//").next().unwrap_or("").replace("(in crate::python)", "");
         let statement = code.strip_prefix("pub ").or(code.strip_prefix("pub(crate) ")).unwrap_or(&code);
         let paths = if let Some(path) = statement.strip_prefix("use ") {
@@ -113,7 +114,7 @@ fn imports(file: &Path, modules: &BTreeSet<String>) -> Vec<Import> {
         } else if line.starts_with("#[cfg(test)]")
             && text.lines().nth(number + 1).is_some_and(|next| next.ends_with('{'))
         {
-            break; // the tests of a file stand at its end
+            break; // the tests of a file are at its end
         } else {
             let words = code.split(|character: char| !(character.is_alphanumeric() || "_:".contains(character)));
             words.filter(|word| word.starts_with("crate::")).map(str::to_owned).collect()

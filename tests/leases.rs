@@ -1,4 +1,4 @@
-//! What a consumer reads by itself, without the queue's lock, is read like everything else: one rule a test.
+//! Reads through a lease, without the queue's lock, have the same results as other reads: one rule in each test.
 
 mod driven;
 
@@ -16,7 +16,8 @@ use driven::{SECOND, manual};
 
 const CHUNK: u64 = CHUNK_SIZE as u64;
 
-/// A queue of so many messages, each of which is its own seq, and a consumer that has read the first and has a lease.
+/// A queue of `count` messages, each with its own seq as payload, and a consumer that has read the first and has a
+/// lease.
 fn leased(options: Options, count: u64) -> (Queue<u64>, Consumer<u64>, Arc<ManualClock>) {
     let (queue, clock) = manual(options);
     let reader = consumer(&queue);
@@ -34,7 +35,7 @@ fn read_all(consumer: &Consumer<u64>) -> Vec<u64> {
     std::iter::from_fn(|| consumer.read().unwrap_or(None)).collect()
 }
 
-/// Enqueues these, each of which is its own seq.
+/// Enqueues messages, each with its own seq as payload.
 fn add(queue: &Queue<u64>, seqs: std::ops::RangeInclusive<u64>) {
     seqs.for_each(|seq| assert_eq!(queue.enqueue(seq, 8), Ok(seq)));
 }
@@ -148,7 +149,7 @@ fn a_ring_tells_a_reader_with_a_lease_what_it_missed() {
     assert_eq!((reader.missed(), reader.stats().unwrap().read), (Ok(200), 201));
     queue.check();
 
-    // A reader that stays ahead of what leaves keeps its lease.
+    // A reader that stays ahead of the messages that leave keeps its lease.
     let (queue, reader, _) = leased(options, 200);
     for seq in 200..900 {
         assert_eq!(reader.read(), Ok(Some(seq - 199)));
@@ -217,7 +218,7 @@ fn a_gap_that_was_passed_comes_with_the_next_message() {
     add(&queue, 0..=0);
     queue.enqueue_for(1, 8, Lifetime::Own(SECOND)).unwrap();
     queue.enqueue_for(2, 8, Lifetime::Own(SECOND)).unwrap();
-    add(&queue, 3..=CHUNK + 3); // and so the last chunk has none with a ttl of its own
+    add(&queue, 3..=CHUNK + 3); // so that the last chunk has no message with a ttl of its own
     assert_eq!(reader.read(), Ok(Some(0)));
     clock.advance(SECOND);
     assert_eq!(reader.seek(Start::Latest), Ok(()));
@@ -364,7 +365,7 @@ fn payloads_go_when_they_leave_though_a_reader_has_a_lease() {
     assert_eq!(Arc::strong_count(&payload), 1);
 }
 
-/// Panics while it is cloned, when it is told to.
+/// Panics while it is cloned, if it is armed.
 #[derive(Debug)]
 struct Hostile(Arc<AtomicBool>);
 
@@ -481,7 +482,7 @@ fn a_large_batch_drops_as_many_as_it_needs_and_no_more() {
     let reader = consumer(&queue);
     batch(&queue, 0..=max - 8);
     assert_eq!((reader.read(), queue.leases()), (Ok(Some(0)), 1));
-    let large = 290 * CHUNK + 321; // more than leave in one hold of the lock
+    let large = 290 * CHUNK + 321; // more than can leave in one hold of the lock
     batch(&queue, max - 7..=max - 8 + large);
     assert_eq!((queue.len(), queue.stats().dropped), (max, large - 7));
     assert_eq!(reader.missed(), Ok(large - 8));

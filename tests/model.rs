@@ -1,4 +1,4 @@
-//! Random histories against a model that keeps books message by message, which the engine never does.
+//! Random histories, compared with a model that accounts for each message separately, which the engine never does.
 
 mod histories;
 
@@ -16,17 +16,17 @@ use proptest::prelude::*;
 enum Op {
     Enqueue(u64, Lifetime, Name),
     Batch(Vec<u64>, Name),
-    /// One message after the other.
+    /// Messages one after the other.
     EnqueueEach(Vec<u64>),
-    /// Does not look at the figures, for which all leases are taken back, for so many steps.
+    /// For this many steps, does not read the figures, because reading them takes back all leases.
     Unwatched(usize),
-    /// One message, waiting for room no longer than not at all.
+    /// One message, with a wait of zero for room.
     EnqueueWithin(u64),
     Read(usize, usize),
     ReadOne(usize),
-    /// One message, waiting for it no longer than not at all.
+    /// Reads one message, with a wait of zero for it.
     ReadWithin(usize),
-    /// Up to so many messages that come to no more than so many bytes.
+    /// A consumer reads up to this many messages with up to this many bytes.
     Fitting(usize, usize, u64),
     Latest(usize),
     Peek(usize),
@@ -44,7 +44,7 @@ enum Op {
 }
 
 impl Op {
-    /// Whether there is somebody to do it, or room for somebody to add, among so many consumers.
+    /// Whether there is a consumer for it, or room to add one, among this many consumers.
     fn finds(&self, consumers: usize) -> bool {
         match self {
             Op::Read(..)
@@ -62,18 +62,18 @@ impl Op {
     }
 }
 
-/// What a message is enqueued under.
+/// The topic of a message.
 type Name = Option<&'static str>;
-/// What a consumer reads.
+/// The filters of a consumer.
 type Choice = Option<&'static [&'static str]>;
 
 const TOPICS: [&str; 5] = ["a", "a.b", "a.c", "b", "b.c.d"];
 const FILTERS: [&[&str]; 7] = [&["a"], &["a.*"], &[">"], &["b.>", "a.b"], &["*"], &["*.c", "*.b", "a.>"], &["x"]];
 
-/// Time in the histories goes in these steps, so that moments meet often.
+/// The unit of time in the histories, so that moments often coincide.
 const TICK: u64 = 1000;
 
-/// `with_topics`: how many messages and consumers with topics there are for each without.
+/// `with_topics`: the number of messages and consumers with topics for each one without.
 fn op(with_topics: u32) -> impl Strategy<Value = Op> {
     let lifetime = prop_oneof![
         6 => Just(Lifetime::Queue),
@@ -138,7 +138,7 @@ struct Reader {
     handle: Consumer<u64>,
     filters: Option<Filters>,
     position: u64,
-    /// Messages that it has to account for.
+    /// Number of messages that it has to account for.
     owed: u64,
     filtered: u64,
     read: u64,
@@ -146,11 +146,11 @@ struct Reader {
     missed: u64,
     taken: u64,
     tells: bool,
-    /// Seqs that left unread, from the position on.
+    /// Seqs at or after the position that left unread.
     ahead: BTreeSet<u64>,
-    /// How many of those were passed since the last delivery.
+    /// How many of the missed messages were passed since the last delivery.
     undelivered: u64,
-    /// How many of those were passed since a read last failed for them.
+    /// How many of the missed messages were passed since a read last failed because of them.
     untold: u64,
     /// Seqs and microseconds, in the order of reading.
     reads: Vec<(u64, u64)>,
@@ -162,12 +162,12 @@ impl Reader {
         self.filters.as_ref().is_none_or(|filters| topic.is_some_and(|topic| filters.match_topic(topic)))
     }
 
-    /// What is held of what it has to read.
+    /// The held messages that it has to read.
     fn unread<'a>(&self, held: &'a VecDeque<Held>) -> Vec<&'a Held> {
         held.iter().filter(|held| held.seq >= self.position && self.wants(held.topic)).collect()
     }
 
-    /// Puts the position at a seq that is not before it.
+    /// Moves the position forward to a seq.
     fn pass_to(&mut self, seq: u64, held: &VecDeque<Held>) {
         let passed = held.iter().filter(|held| (self.position..seq).contains(&held.seq));
         self.filtered += passed.filter(|held| !self.wants(held.topic)).count() as u64;
@@ -182,12 +182,12 @@ impl Reader {
     }
 }
 
-/// What a message is charged for its topic.
+/// The charge for a message with this topic, apart from its topic's text.
 fn charge(topic: Name) -> u64 {
     topic.map_or(0, |_| TOPIC_OVERHEAD)
 }
 
-/// What all messages under it are charged together besides.
+/// The charge for the topic itself, once for all its messages.
 fn charge_once(topic: Name) -> u64 {
     topic.map_or(0, |topic| topic.len() as u64 + TOPIC_ENTRY)
 }
@@ -216,7 +216,7 @@ impl Model {
         self.held.front().map_or(self.next, |held| held.seq)
     }
 
-    /// Takes messages out; each reader that has not come to one has missed it.
+    /// Removes messages. Every reader that has not reached a message has missed it.
     fn take_out(&mut self, leaves: impl Fn(&Held) -> bool, is_missed: bool) -> u64 {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
@@ -293,7 +293,7 @@ impl Model {
         Ok(first)
     }
 
-    /// What a read of up to `limit` hands over: seq, size, when it was enqueued, what was missed before it.
+    /// The deliveries of a read of up to `limit`: seq, size, enqueue time, and the number of messages missed before it.
     fn read(&mut self, index: usize, limit: usize) -> Result<Vec<(u64, u64, u64, u64)>, Error> {
         let reader = &mut self.readers[index];
         let mut read = Vec::new();
@@ -317,7 +317,7 @@ impl Model {
         if read.is_empty() && self.closed { Err(Error::Closed) } else { Ok(read) }
     }
 
-    /// What a read of up to `limit` messages and `bytes` hands over, but always one message.
+    /// The deliveries of a read of up to `limit` messages and `bytes`, but at least one message.
     fn read_fitting(&mut self, index: usize, limit: usize, bytes: u64) -> Result<Vec<(u64, u64, u64, u64)>, Error> {
         let sums = self.readers[index].unread(&self.held).into_iter().scan(0, |sum, held| {
             *sum += held.size;
@@ -327,7 +327,7 @@ impl Model {
         self.read(index, count.max(1))
     }
 
-    /// The seq of the newest message, and what was missed before it; what is older is passed over.
+    /// The seq of the newest message, and the number of messages missed before it. Older messages are skipped.
     fn read_latest(&mut self, index: usize) -> Result<Option<(u64, u64)>, Error> {
         loop {
             let unread = self.readers[index].unread(&self.held).len();
@@ -380,7 +380,7 @@ fn run(options: Options, ops: Vec<Op>) -> usize {
             Op::Unwatched(steps) => steps,
             _ => unseen.saturating_sub(1),
         };
-        // What is due meets the next operation, not a look at the figures.
+        // The next operation processes what is due, and not a read of the figures.
         let is_silent = matches!(op, Op::Advance(_)) || unseen > 0;
         step(&queue, &clock, &mut model, op);
         if !is_silent {
@@ -602,7 +602,7 @@ fn compare(queue: &Queue<u64>, model: &mut Model) {
         if !reader.seeked {
             assert_eq!(figures.read + figures.missed + figures.unread, reader.owed, "the books balance");
         }
-        // Records of what is read again and again are forgotten, the oldest first.
+        // Records of messages that are read repeatedly are removed, the oldest first.
         reader.reads.retain(|&(seq, _)| model.held.binary_search_by_key(&seq, |held| held.seq).is_ok());
         let history = reader.handle.history(usize::MAX).unwrap();
         let expected = if model.options.audit { reader.reads.as_slice() } else { &[] };

@@ -1,4 +1,4 @@
-//! The promises of topics and filters, one rule a test, beyond what `model.rs` compares.
+//! The guarantees of topics and filters, one rule in each test, in addition to what `model.rs` compares.
 
 mod driven;
 
@@ -94,7 +94,7 @@ fn what_left_from_the_middle_counts_for_those_it_matches_in_compacted_chunks_too
     clock.advance(10);
     assert_eq!(queue.len(), total / 10);
     queue.check();
-    // A filter that comes now knows what is held alone.
+    // A filter that is added now knows only the held messages.
     let late = filtered(&queue, &["t.2"]);
     assert_eq!((late.missed(), late.unread()), (Ok(0), Ok(total / 20)));
     for (reader, share) in readers.iter().zip([total / 4, total / 2]) {
@@ -104,7 +104,7 @@ fn what_left_from_the_middle_counts_for_those_it_matches_in_compacted_chunks_too
         while reader.read_with(100, |delivery| missed.push(delivery.missed)).unwrap() > 0 {}
         let stats = reader.stats().unwrap();
         assert_eq!((stats.read + stats.missed, stats.unread), (share, 0));
-        // One in 20 is left, and of the 20 the others of a topic, or of two, are gone.
+        // One in 20 is left. Of each 20, the other messages of one topic, or of two topics, are gone.
         let each = 20 * share / total - 1;
         assert!(missed[1..].iter().all(|&missed| missed == each), "{missed:?}");
     }

@@ -1,8 +1,8 @@
 //! The contenders, and how a round of each is timed.
 //!
-//! Every contender delivers every message to every receiver, in order, or the round panics. A round has a channel of its
-//! own, through which one batch has passed unmeasured. So memory is warm, rings have gone round once, and nobody's
-//! history grows from round to round.
+//! Every contender delivers every message to every receiver, in order; otherwise the round panics. A round has a
+//! channel of its own, and sends one batch through it before it measures. So memory is warm, ring buffers have wrapped
+//! around once, and no contender's history grows from round to round.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,16 +15,16 @@ use crossbeam_utils::{Backoff, CachePadded};
 use mpmc_queue::{Consumer, MissedPolicy, Options, Overflow, Queue, Start};
 use tokio::sync::broadcast::error::TryRecvError as TokioError;
 
-/// How many receivers there are, by turns.
+/// Numbers of receivers.
 pub(crate) const RECEIVERS: [usize; 3] = [1, 4, 16];
-/// Messages of a round on one thread: sent, and then received.
+/// Messages of a round on one thread: all are sent, and then received.
 pub(crate) const BATCH: u64 = 1000;
-/// Messages of a round on two threads. With the batch before, our default limit has room for them.
+/// Messages of a round on two threads. Our default limit has room for them and for the batch before.
 pub(crate) const STREAM: u64 = 10_000;
-/// What a ring has room for, and how far a sender runs ahead of its slowest receiver.
+/// The capacity of a ring buffer, and how far a sender may be ahead of its slowest receiver.
 const CAPACITY: usize = 1024;
 
-/// A broadcast queue of one sender. Neither end waits.
+/// A broadcast queue with one sender. Neither end waits.
 trait Broadcast: Sync {
     type Sender;
     type Receiver: Send;
@@ -35,18 +35,18 @@ trait Broadcast: Sync {
     fn receive(receiver: &mut Self::Receiver) -> Option<u64>;
 }
 
-/// What is measured of a broadcast queue.
+/// The measurements of a broadcast queue.
 pub(crate) trait Contender {
     fn name(&self) -> &'static str;
 
-    /// Sends a batch, then lets each receiver have it: what all of the sending and all of the receiving took.
+    /// Sends a batch, then lets each receiver receive it. Returns the time of all sends and of all receives.
     fn one_thread(&self, receivers: usize) -> (Duration, Duration);
 
-    /// Sends a stream while another thread receives it: what it took from the first message to its last delivery.
+    /// Sends a stream while another thread receives it. Returns the time from the first message to its last delivery.
     fn two_threads(&self, receivers: usize) -> Duration;
 }
 
-/// All of them: ours first, then tokio's.
+/// All contenders: ours first, then tokio's.
 pub(crate) fn contenders() -> Vec<Box<dyn Contender>> {
     let plain = Options { audit: false, read_times: false, ttl: None, ..Options::default() };
     let ring = Options { max_items: Some(CAPACITY as u64), overflow: Overflow::DropOldest, ..plain.clone() };
@@ -98,7 +98,8 @@ impl<B: Broadcast> Contender for B {
         let (mut sender, mut receivers) = self.open(receivers);
         send_batch::<B>(&mut sender);
         receive_batch::<B>(&mut receivers);
-        // Messages that every receiver has. The sender looks only when it can go no further by what it saw last.
+        // Number of messages that every receiver has received. The sender only reads it when the last value allows no
+        // further send.
         let received = CachePadded::new(AtomicU64::new(0));
         let ready = Barrier::new(2);
         thread::scope(|scope| {
@@ -219,7 +220,7 @@ impl Broadcast for AsyncBroadcast {
     }
 }
 
-/// A channel for each receiver.
+/// One channel for each receiver.
 struct Crossbeam;
 
 impl Broadcast for Crossbeam {

@@ -32,7 +32,7 @@ def main() -> int:
         if not bench.is_installed(name):
             print(f"{name} is not installed: left out.")
 
-    lone = memory.resident(options.held)  # first, while the process is young
+    lone = memory.resident(options.held)  # first, while the process has used little memory
     figures.show(lone)
     results = bench.measure(bench.cases(), range(options.rounds))
     bench.show(results, sys.stdout, limits=True)

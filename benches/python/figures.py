@@ -1,4 +1,4 @@
-"""Figures that are no ratios to a peer: a value, its unit and its limit."""
+"""Figures that are not ratios to a peer: a value, its unit and its limit."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,14 +20,14 @@ class Figure:
 
     @property
     def over(self) -> bool:
-        """Whether it is on the wrong side of its limit."""
+        """Whether the value exceeds its limit."""
         if self.limit is None:
             return False
         return self.value < self.limit if self.at_least else self.value > self.limit
 
 
 def show(figures: Sequence[Figure]) -> None:
-    """The table."""
+    """Prints the table."""
     print(f"\n{'':66}{'value':>10}  {'unit':10}{'limit':>8}")
     for figure in figures:
         limit = "" if figure.limit is None else f"{'>=' if figure.at_least else '<='} {figure.limit:g}"
@@ -36,12 +36,12 @@ def show(figures: Sequence[Figure]) -> None:
 
 
 def document(figures: Sequence[Figure]) -> list[dict[str, Any]]:
-    """The same for machines."""
+    """The figures in machine-readable form."""
     return [{**asdict(figure), "over": figure.over} for figure in figures]
 
 
 def resident_bytes() -> int | None:
-    """What this process has in memory; None where the system does not say so."""
+    """Bytes of this process in memory; None if the system does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

@@ -1,4 +1,4 @@
-"""What stays as quick when a queue holds millions, or has thousands of consumers."""
+"""Which operations stay equally fast when a queue holds millions of messages, or has thousands of consumers."""
 
 import random
 import statistics
@@ -24,7 +24,7 @@ GROWTH: Final = 1.3
 
 
 def filled(held: int) -> Queue[Any]:
-    """A queue that holds so many messages."""
+    """A queue that holds `held` messages."""
     queue: Queue[Any] = Queue("growth", max_bytes=ROOM)
     for _ in range(held // 1000):
         queue.enqueue_batch(ITEMS)
@@ -40,7 +40,7 @@ class Growth:
         self.behind, self.near = self.large.add_consumer(), self.small.add_consumer()
 
     def cases(self) -> list[Case]:
-        """The same operation on both."""
+        """The same operation on both queues."""
         many, few = f"{self.held:,} held", f"{FEW:,} held"
         return [
             Case(
@@ -54,7 +54,7 @@ class Growth:
         ]  # fmt: skip
 
     def figures(self) -> list[Figure]:
-        """How long it takes to find a position among all that is held."""
+        """The time to find a position among all held messages."""
         seqs = random.Random(0).choices(range(self.held), k=LOOKS)
         consumer = self.large.add_consumer()
         times = []
@@ -80,7 +80,7 @@ class Growth:
 
 
 def median_ns(look: Callable[[Any], None], wanted: list[Any]) -> float:
-    """The median of one call with each of them."""
+    """The median time of one call with each value."""
     took = []
     for each in wanted:
         started = clock()
@@ -90,7 +90,7 @@ def median_ns(look: Callable[[Any], None], wanted: list[Any]) -> float:
 
 
 def with_consumers(count: int) -> Queue[Any]:
-    """A queue with so many consumers, which do nothing."""
+    """A queue with `count` consumers that do nothing."""
     queue: Queue[Any] = Queue("growth", max_bytes=ROOM)
     for _ in range(count):
         queue.add_consumer()
@@ -98,24 +98,24 @@ def with_consumers(count: int) -> Queue[Any]:
 
 
 def enqueuing(queue: Queue[Any]) -> Round:
-    """One enqueue after the other, into a queue that stays."""
+    """Single enqueues into one queue that is kept."""
     loop = own(put_all)
     return lambda: loop(queue.enqueue)
 
 
 def enqueuing_into_few() -> float:
-    """The same, into a queue that holds few."""
+    """Single enqueues into a queue that holds few messages."""
     return put_all(filled(FEW).enqueue)
 
 
 def calling(function: Callable[[], object]) -> Round:
-    """One call after the other."""
+    """Repeated calls."""
     loop = own(get_all)
     return lambda: loop(function)
 
 
 def counting(consumer: Consumer[Any]) -> Round:
-    """One look at `unread_count` after the other."""
+    """Repeated reads of `unread_count`."""
 
     def round() -> float:
         started = clock()

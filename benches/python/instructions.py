@@ -1,7 +1,8 @@
-"""How many instructions a call takes: a figure that a busy machine can't touch. Needs valgrind.
+"""The number of instructions of a call, which does not depend on the load of the machine. Needs valgrind.
 
-Each operation runs twice in a process of its own under callgrind, a few rounds and then some more; the difference, by the
-messages of the rounds between, is what one message takes, the loop around it and the interpreter included.
+Each operation runs twice in a separate process under callgrind: for a few rounds, and for some more. The difference,
+divided by the number of messages in the additional rounds, is the cost of one message, including the loop and the
+interpreter.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def enqueue_batch(rounds: int) -> None:
 
 
 def batches(method: str) -> Callable[[int], None]:
-    """Takes all of the same messages at once in each round."""
+    """Takes all of the same messages in one call in each round."""
 
     def run(rounds: int) -> None:
         queue = Queue[str]("q")
@@ -127,7 +128,7 @@ WITHOUT: Final = {"SimpleQueue.get": "simple_put_of_them"}
 
 
 def instructions(operation: str, rounds: int) -> int:
-    """All instructions of a process that runs so many rounds."""
+    """All instructions of a process that runs this many rounds."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", sys.executable, __file__]

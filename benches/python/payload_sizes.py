@@ -1,6 +1,7 @@
-"""How big payloads of common libraries are: their memory, and what `estimate_size` takes them for.
+"""How large payloads of common libraries are: their memory, and the result of `estimate_size`.
 
-Run by `make payload-sizes`. Each payload is made many times in a process of its own; its memory is what the process grows by.
+Run by `make payload-sizes`. Each payload is created many times in a separate process. Its memory is the growth of the
+process.
 """
 
 import argparse
@@ -20,7 +21,7 @@ ENOUGH: Final = 100_000_000
 
 
 class Case(NamedTuple):
-    """A payload of some library."""
+    """A payload of a library."""
 
     library: str
     name: str
@@ -33,7 +34,7 @@ class Case(NamedTuple):
 
 
 def module(name: str) -> Any:
-    """A library that may not be installed, and has no part in type checks."""
+    """A library that may not be installed and is not type-checked."""
     return importlib.import_module(name)
 
 

@@ -1,4 +1,4 @@
-"""The same operations on every queue at hand, side by side."""
+"""The same operations on every installed queue, side by side."""
 
 import asyncio
 import importlib
@@ -37,7 +37,7 @@ def cases() -> list[Case]:
 
 
 def present(peers: dict[str, Callable[[], Ends]]) -> list[tuple[str, Callable[[], Ends]]]:
-    """Those of them that are installed, in the order of the columns."""
+    """The installed peers, in the order of the columns."""
     return [
         (name, make)
         for name, make in sorted(peers.items(), key=lambda peer: PEERS.index(peer[0]))
@@ -46,7 +46,7 @@ def present(peers: dict[str, Callable[[], Ends]]) -> list[tuple[str, Callable[[]
 
 
 def show(results: Sequence[Result]) -> None:
-    """Nanoseconds per message, and ours as a multiple of each peer's."""
+    """Nanoseconds per message, and our time as a multiple of each peer's."""
     rows: dict[str, dict[str, Result]] = {}
     for result in results:
         rows.setdefault(result.case.name, {})[result.case.peer] = result
@@ -63,11 +63,11 @@ def _cell(result: Result | None, form: str) -> str:
     return f"{'' if result is None else form.format(result):>15}"
 
 
-# The peers, unbounded.
+# The peers, without limits.
 
 
 def plain_deque() -> Ends:
-    """No waiting, no limit: the floor."""
+    """No waiting, no limit: the lower bound."""
     peer: deque[Any] = deque()
     return Ends(peer.append, peer.popleft)
 
@@ -79,20 +79,20 @@ def asyncio_nowait() -> Ends:
 
 
 def asyncio_from_a_thread() -> Ends:
-    """By hand: each put is a callback to the loop."""
+    """Used directly: each put is a callback to the loop."""
     peer: asyncio.Queue[Any] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     return Ends(lambda item: loop.call_soon_threadsafe(peer.put_nowait, item), peer.get)
 
 
 def janus_sync() -> Ends:
-    """Its ends for threads."""
+    """Its interface for threads."""
     peer = importlib.import_module("janus").Queue()
     return Ends(peer.sync_q.put, peer.sync_q.get)
 
 
 def culsans_sync() -> Ends:
-    """Its ends for threads."""
+    """Its interface for threads."""
     peer = importlib.import_module("culsans").Queue()
     return Ends(peer.sync_q.put, peer.sync_q.get)
 

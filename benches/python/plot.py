@@ -22,7 +22,7 @@ def draw_all(results: Sequence[Result], beside: Sequence[Result], folder: Path, 
 
 
 def draw_peers(results: Sequence[Result], file: Path) -> None:
-    """A bar for each queue, grouped by what it does; logarithmic, as a wake-up takes a thousand times a put."""
+    """A bar for each queue, grouped by operation. The scale is logarithmic: a wake-up takes 1000 times a put."""
     places: list[float] = []
     labels: list[str] = []
     values: list[float] = []

@@ -3,8 +3,8 @@
     pytest benches/python --benchmark-save=before
     pytest benches/python --benchmark-compare --benchmark-compare-fail=min:10%
 
-Each group is one operation, with the peers beside ours. A test's time is that of a whole round, its setting up included; what the
-tables show, nanoseconds per message, stands in `extra_info`.
+Each group is one operation, with the peers beside ours. The time of a test is that of a whole round, including its
+set-up. The figures of the tables, nanoseconds per message, are in `extra_info`.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What several threads get done at the same time."""
+"""How much several threads get done at the same time."""
 
 import math
 import threading
@@ -22,7 +22,7 @@ WORK: Final = 20
 
 
 def roomy() -> Ends:
-    """Ours, with room for a long stream."""
+    """Our queue, with room for a long stream."""
     queue: Queue[Any] = Queue("threads", max_bytes=ROOM)
     return Ends(queue.put, queue.add_consumer().get)
 
@@ -34,7 +34,7 @@ def cases() -> list[Case]:
 
 
 def figures(rounds: int) -> list[Figure]:
-    """How threads scale: on queues of their own, against what this machine has to offer, and on one queue."""
+    """How threads scale: on queues of their own, compared with what this machine allows, and on one queue."""
     if has_gil():
         print("\nLeft out, two threads on two queues: this interpreter has the GIL, which lets one run at a time.")
         return []
@@ -51,19 +51,19 @@ def figures(rounds: int) -> list[Figure]:
 
 
 def unshared() -> Ends:
-    """Ours, with its defaults."""
+    """Our queue, with its defaults."""
     queue: Queue[Any] = Queue("threads")
     return Ends(queue.enqueue, queue.add_consumer().get_nowait)
 
 
 def plain() -> Ends:
-    """No queue at all: what the interpreter and the processor leave of two threads."""
+    """No queue at all: what the interpreter and the processor allow two threads."""
     number = object()
     return Ends(number.__eq__, number.__hash__)
 
 
 def seconds(count: int, make: Callable[[], Ends]) -> float:
-    """How long so many threads work, each on queues and with payloads of its own."""
+    """How long `count` threads work, each on queues and with payloads of its own."""
     starts, ends = [0] * count, [0] * count
     line = threading.Barrier(count)
 

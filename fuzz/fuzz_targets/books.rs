@@ -1,4 +1,4 @@
-//! What the fuzzer knows without asking the engine.
+//! Counts that the fuzzer keeps without asking the engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use mpmc_queue::{Error, Lifetime, MESSAGE_OVERHEAD, PENDING_OVERHEAD};
 
-/// The payloads that are alive.
+/// The payloads that exist.
 #[derive(Debug, Default)]
 pub struct Ledger {
     count: AtomicI64,
-    /// Bytes that they were enqueued with.
+    /// The bytes that they were enqueued with.
     bytes: AtomicU64,
 }
 
@@ -20,11 +20,11 @@ impl Ledger {
         (self.count.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst))
     }
 
-    /// Checks that exactly `count` payloads are alive, and that the queue's memory is theirs and that of the deliveries: of
-    /// these so many are pending, and perhaps some of those that are unread, for they may be redeliveries. `topics`: what those are
-    /// charged.
+    /// Checks that exactly `count` payloads exist, and that the queue's memory is the charge for them and for pending
+    /// deliveries. `pending` deliveries are pending, and perhaps some of the unread ones, because these may be
+    /// redeliveries. `topics`: the charge for topics.
     ///
-    /// Large removals are dropped by the expiration thread: that is waited for.
+    /// The expiration thread drops large removals. This waits for that.
     pub fn check(&self, count: u64, memory: u64, topics: u64, max: u64, (pending, unread): (u64, u64)) {
         self.check_count(count);
         let messages = self.figures().1.wrapping_add(count * MESSAGE_OVERHEAD + topics);
@@ -41,7 +41,7 @@ impl Ledger {
     }
 }
 
-/// A payload that knows what it was enqueued as. On the heap, so that the sanitizer watches it, too.
+/// A payload that stores how it was enqueued. It is on the heap, so that the sanitizer watches it too.
 #[derive(Debug)]
 pub struct Payload {
     pub seq: u64,
@@ -59,12 +59,12 @@ impl Payload {
         Payload { seq, size: Box::new(size), at, lifetime, ledger: ledger.clone(), dead: dead.clone() }
     }
 
-    /// Another handle, on the books of the dead letter queue.
+    /// Another handle, counted for the dead letter queue.
     pub fn bury(&self) -> Self {
         Payload::new(&self.dead, &self.dead, self.seq, *self.size, self.at, self.lifetime)
     }
 
-    /// Checks it as it is delivered.
+    /// Checks the payload when it is delivered.
     pub fn check(&self, seq: u64, size: u64, expires: bool, ttl: Option<u64>, now: u64) {
         assert_eq!((self.seq, *self.size), (seq, size), "it is what was enqueued");
         let ttl = match self.lifetime {
@@ -89,17 +89,17 @@ impl Drop for Payload {
     }
 }
 
-/// What a reader has to account for.
+/// The messages that a reader has to account for.
 #[derive(Debug)]
 pub struct Account {
-    /// Accounted, less what was enqueued ever: never changes.
+    /// Messages accounted for, minus all messages ever enqueued. This never changes.
     offset: i64,
-    /// The least seq that may be delivered next.
+    /// The lowest seq that may be delivered next.
     next: u64,
 }
 
 impl Account {
-    /// Of a reader that begins with so many messages to read.
+    /// The account of a reader that begins with `unread` messages to read.
     pub fn new(enqueued: u64, unread: u64) -> Self {
         let mut account = Account { offset: 0, next: 0 };
         account.begin(enqueued, unread);

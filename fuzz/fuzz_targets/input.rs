@@ -1,9 +1,9 @@
-//! What the fuzzer makes up: how a queue is set up, and what is done with it.
+//! The input that the fuzzer generates: the options of a queue, and the operations on it.
 
 use arbitrary::Arbitrary;
 use mpmc_queue::{Lifetime, Settle};
 
-/// Time goes in these steps, so that moments meet often.
+/// The unit of time, so that moments often coincide.
 pub(crate) const TICK: u64 = 1000;
 
 #[derive(Arbitrary, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct Setup {
 pub(crate) enum Bytes {
     Of(u16),
     Thousands(u8),
-    /// So many less than the largest number.
+    /// This much less than the largest number.
     Short(u8),
     Half,
 }
@@ -94,7 +94,7 @@ pub(crate) enum Operation {
     ReadDead(u8),
     CloseDead,
     Close(bool),
-    /// Enqueues so many messages one by one, and reads after so many of each 16.
+    /// Enqueues this many messages one by one, and reads after some of each 16.
     Stream {
         count: u16,
         size: u8,

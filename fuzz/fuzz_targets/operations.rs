@@ -1,8 +1,9 @@
-//! Sequences of operations, as the fuzzer makes them up, with books kept beside the engine.
+//! Sequences of operations that the fuzzer generates, with counts that are kept apart from the engine.
 //!
-//! After each operation: the engine's own check of its chunks and lists; the memory that it reports against the payloads
-//! that are alive, of which none is dropped twice and none leaks; the limits; and for each reader that read + missed +
-//! unread (+ pending) is what was enqueued since its start. With each delivery: its order, its size, its time to live.
+//! After each operation this checks the engine's own invariants of its chunks and lists; the memory that it reports
+//! against the payloads that exist, none of which is dropped twice or leaked; the limits; and for each reader that read
+//! + missed + unread (+ pending) is the number of messages enqueued since its start. For each delivery it checks the
+//! order, size and time to live.
 #![no_main]
 
 mod books;
@@ -20,14 +21,14 @@ use books::{Account, Ledger, Payload};
 use input::{Input, Operation, Place, Setup, TICK, ticks};
 use topics::Topics;
 
-/// Readers and groups at the most: more of them find nothing new.
+/// Maximum number of readers and groups. More of them find nothing new.
 const CROWD: usize = 6;
-/// Messages held by a queue at the most: more of them find nothing new, slowly.
+/// Maximum number of messages held by a queue. More of them find nothing new, and take longer.
 const MANY: u64 = 6000;
 
 struct Reader {
     handle: Consumer<Payload>,
-    /// Serial of its group, if it is a member.
+    /// Serial number of its group, if it is a member.
     group: Option<u64>,
     filters: Option<Filters>,
     account: Account,
@@ -111,7 +112,7 @@ impl Stand {
         Account::new(self.topics.enqueued(filters), unread)
     }
 
-    /// Notes that a message, or a batch, was added under a topic, or why not.
+    /// Records that a message or batch was added under a topic, or why it was not.
     fn admitted(&mut self, added: Result<u64, Error>, next: u64, count: u64, topic: Option<&Topic>) {
         if added.is_ok() {
             self.topics.add(topic, count);
@@ -144,7 +145,7 @@ impl Stand {
 
     fn read_one(&mut self, who: usize) {
         let Some(reader) = self.readers.get_mut(who) else { return };
-        // A member of an acknowledging group never settles what it got by this.
+        // A member of an acknowledging group never settles what it reads here.
         if let Ok(Some(payload)) = reader.handle.read()
             && reader.group.is_none()
         {
@@ -304,7 +305,7 @@ impl Stand {
             Operation::Settle(which, say) => {
                 let which = index(which, self.receipts.len());
                 if which < self.receipts.len() {
-                    // Kept: settling twice does nothing more.
+                    // The receipt is kept, because settling twice has no effect.
                     self.queue.settle(&self.receipts[which], say.get());
                 }
             }
@@ -333,14 +334,14 @@ impl Stand {
             Operation::Close(immediate) => {
                 self.queue.close(immediate);
                 if immediate {
-                    // What is discarded counts as neither read nor missed.
+                    // Discarded messages count as neither read nor missed.
                     self.audit_anew();
                 }
             }
         }
     }
 
-    /// Begins the accounts anew.
+    /// Starts new accounts.
     fn audit_anew(&mut self) {
         for reader in self.readers.iter_mut().filter(|reader| reader.group.is_none()) {
             let stats = reader.handle.stats().unwrap();
@@ -375,7 +376,7 @@ impl Stand {
         }
     }
 
-    /// What is refused by its limits, and what is not.
+    /// Checks the limits: what they refuse, and what they admit.
     fn limits(&self, before: (u64, u64)) {
         let stats = self.queue.stats();
         assert!(stats.memory_usage <= stats.max_bytes.max(before.0), "{} bytes held", stats.memory_usage);

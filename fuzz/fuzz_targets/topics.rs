@@ -1,5 +1,5 @@
-//! What messages are enqueued under, and what readers choose: decided by seq and by turn, so that inputs mean what they meant before
-//! there were topics.
+//! Topics of messages, and filters of readers. They are chosen by seq and by turn, so that older inputs keep their
+//! meaning.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const FILTERS: [&[&str]; 5] = [&["a.*"], &[">"], &["b.>", "a"], &["*"], &["a.b",
 
 pub struct Topics {
     is_on: bool,
-    /// Of each message that was enqueued.
+    /// The topic of each message that was enqueued.
     each: Vec<Option<Topic>>,
     turn: usize,
 }
@@ -23,13 +23,13 @@ impl Topics {
         Topics { is_on: setup.dead_items.is_some_and(|items| items % 2 == 1), each: Vec::new(), turn: 0 }
     }
 
-    /// What the message is enqueued under that comes next.
+    /// The topic of the message that is enqueued next.
     pub fn of(&self, seq: u64) -> Option<Topic> {
         let text = TOPICS.get(seq as usize * 7 % (TOPICS.len() + 1)).filter(|_| self.is_on)?;
         Some(Topic::new(text).unwrap())
     }
 
-    /// What the reader chooses that comes next.
+    /// The filters of the next reader.
     pub fn next_filters(&mut self) -> Option<Filters> {
         self.turn += 1;
         let texts = FILTERS.get(self.turn * 5 % (FILTERS.len() + 2)).filter(|_| self.is_on)?;
@@ -40,7 +40,7 @@ impl Topics {
         self.each.extend(std::iter::repeat_n(topic.cloned(), count as usize));
     }
 
-    /// How many were enqueued that match.
+    /// How many of the enqueued messages match.
     pub fn enqueued(&self, filters: Option<&Filters>) -> u64 {
         self.each.iter().filter(|topic| wants(filters, topic.as_ref())).count() as u64
     }
@@ -51,7 +51,7 @@ impl Topics {
         assert!(wants(filters, topic), "it matches");
     }
 
-    /// What a queue charges for the topics of what it holds.
+    /// What a queue charges for the topics of its messages.
     pub fn charged(&self, queue: &Queue<Payload>) -> u64 {
         let (mut texts, mut charge) = (BTreeSet::new(), 0);
         if self.is_on {

@@ -1,4 +1,4 @@
-//! How a message that a group gives up gets to its dead letter queue.
+//! Moves messages that a group gives up to its dead letter queue.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             let burial = Burial::Nowhere { is_termed };
             return self.with(|state, _, fx| state.bury(group, seq, burial, fx));
         };
-        // Another handle to the payload is only had where payloads may be dropped.
+        // Another handle to the payload is only made where payloads may be dropped.
         H::dispose(&mut || {
             let Some((payload, topic)) = self.with(|state, _, _| state.dying(group, seq, letters.share)) else {
                 return false;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use crate::state::Burial;
 use crate::topics::Topic;
 
-/// Where messages go that could not be delivered.
+/// The destination of messages that could not be delivered.
 pub struct DeadLetter<T> {
     /// Makes another handle to the same payload.
     pub(crate) share: fn(&T) -> T,
-    /// Puts a payload there. Called without a lock.
+    /// Puts a payload into the dead letter queue. Called without a lock.
     pub(crate) deposit: Arc<Deposit<T>>,
 }
 
-/// Puts a payload with its topic into the dead letter queue, and tells what came of it.
+/// Puts a payload with its topic into the dead letter queue, and returns the result.
 pub(crate) type Deposit<T> = dyn Fn(T, Option<&Topic>) -> Burial + Send + Sync;
 
 impl<T> Clone for DeadLetter<T> {

@@ -1,8 +1,8 @@
-//! The expiration thread: one for the process, a shell around what queues do at a given moment.
+//! The expiration thread. There is one for the process. It calls queues at the moments when they have work to do.
 //!
-//! The schedule says at which moments queues have to be looked at. The thread sleeps until the first of them; it is woken
-//! only for an earlier one, so that neither a new queue nor one that is gone costs anybody a switch of threads. It starts
-//! when it is first needed.
+//! The schedule stores when each queue has to be serviced. The thread sleeps until the earliest of these moments. It is
+//! woken only for an earlier one, so neither a new queue nor a removed one costs a switch of threads. It starts when it
+//! is first needed.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,19 +15,19 @@ use crate::time::clock;
 use crate::time::timers::Timers;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-/// Something with work to do at certain moments.
+/// A queue with work to do at certain moments.
 pub(crate) trait Serviced: Send + Sync {
-    /// Does what is due, and returns when to be called next (monotonic nanoseconds), or NEVER. May drop the last
-    /// reference to itself.
+    /// Does what is due, and returns when it has to be called next (monotonic nanoseconds), or NEVER. It may drop the
+    /// last reference to itself.
     fn service(self: Arc<Self>) -> u64;
 }
 
 enum Command {
-    /// Look at the schedule: there is something earlier.
+    /// Check the schedule, which has an earlier moment now.
     Look,
     /// Work that no caller should wait for.
     Run(Box<dyn FnOnce() + Send>),
-    /// End.
+    /// End the thread.
     #[allow(dead_code, reason = "for the binding")]
     Stop,
 }
@@ -36,44 +36,45 @@ enum Command {
 enum Thread {
     /// Not needed yet.
     Idle,
-    /// At work; the receiver tells when it has ended.
+    /// Running. The receiver reports when the thread has ended.
     #[allow(dead_code, reason = "for the binding")]
     Running(Sender<Command>, Receiver<()>),
-    /// The process ends: nothing starts it again.
+    /// The process is ending. The thread is never started again.
     #[allow(dead_code, reason = "for the binding")]
     Stopped,
 }
 
-/// What the lock here guards.
+/// The state of the expiration thread, behind a lock.
 struct Expiration {
     thread: Thread,
-    /// Which queue has to be looked at when, by the queue's number.
+    /// When each queue has to be serviced, by the queue's number.
     schedule: Timers<Weak<dyn Serviced>>,
-    /// When the thread comes by itself.
+    /// When the thread wakes by itself.
     next: u64,
 }
 
 static EXPIRATION: Mutex<Expiration> =
     Mutex::new(Expiration { thread: Thread::Idle, schedule: Timers::new(), next: NEVER });
 
-/// The environment of the engine where it is not plain Rust.
+/// The environment of the engine, if it is not plain Rust.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
-    /// Runs the whole life of the thread.
+    /// Runs the thread from its start to its end.
     pub(crate) life: fn(&mut (dyn FnMut() + Send)),
-    /// Lets others run while a lock is contended: what [`Host::pause`] is.
+    /// Lets other threads run while a lock is contended, as [`Host::pause`] does.
     pub(crate) pause: fn(u32),
 }
 
 static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
 
-/// Runs the thread inside `surroundings`, which also decide how waiters for its lock pause. Only the first call counts.
+/// Runs the thread inside `surroundings`, which also decide how waiters for its lock pause. Only the first call has an
+/// effect.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn surround(surroundings: Surroundings) {
     let _ = SURROUNDINGS.set(surroundings);
 }
 
-/// A waiter for this lock may belong to any queue, and so to any host.
+/// The host of waiters for this lock, which may belong to any queue and so to any host.
 struct AnyHost;
 
 impl Host for AnyHost {
@@ -93,15 +94,15 @@ fn locked() -> MutexGuard<'static, Expiration> {
 }
 
 impl Expiration {
-    /// Enters a moment for a queue, unless there is an earlier one.
+    /// Schedules a moment for a queue, unless an earlier one is scheduled.
     fn arm(&mut self, id: u64, at: u64, target: Weak<dyn Serviced>) {
         if self.schedule.moment(id).is_none_or(|before| at < before) {
             self.schedule.set(id, at, target);
         }
     }
 
-    /// Sends a command. Returns it if there is no thread and none can be started: its contents must not be dropped
-    /// under the lock.
+    /// Sends a command. Returns it if there is no thread and none can be started. The caller drops it, because its
+    /// contents must not be dropped under the lock.
     fn send(&mut self, command: Command) -> Result<(), Command> {
         if let Thread::Idle = self.thread {
             let (sender, receiver) = unbounded();
@@ -126,7 +127,7 @@ impl Expiration {
     }
 }
 
-/// Asks for a look at the queue `id` at the given moment.
+/// Schedules service of the queue `id` at a moment.
 pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) {
     let mut expiration = locked();
     expiration.arm(id, at, target);
@@ -136,13 +137,13 @@ pub(crate) fn arm(id: u64, at: u64, target: Weak<dyn Serviced>) {
     }
 }
 
-/// Forgets the queue `id`.
+/// Removes the queue `id` from the schedule.
 pub(crate) fn forget(id: u64) {
     let forgotten = locked().schedule.remove(id);
     drop(forgotten);
 }
 
-/// Runs something on the expiration thread, or here, where there is none any more.
+/// Runs a command on the expiration thread, or on the calling thread if there is no expiration thread any more.
 pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) {
     let refused = locked().send(Command::Run(command));
     if let Err(Command::Run(command)) = refused {
@@ -150,7 +151,7 @@ pub(crate) fn run_there(command: Box<dyn FnOnce() + Send>) {
     }
 }
 
-/// Ends the thread for good, and waits a while until it has ended.
+/// Ends the thread for good. Waits until it has ended, at most for `patience`.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn stop(patience: Duration) {
     let before = std::mem::replace(&mut locked().thread, Thread::Stopped);
@@ -164,19 +165,19 @@ thread_local! {
     static IS_HERE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is the expiration thread.
+/// Whether the calling thread is the expiration thread.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn is_here() -> bool {
     IS_HERE.get()
 }
 
-/// Keeps the thread's state still over a fork; [`after_fork`] lets go of it.
+/// Locks the thread's state before a fork. [`after_fork`] releases it.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn before_fork() {
     hold(locked());
 }
 
-/// Lets go of the state again; a child has no such thread, and starts its own when its queues ask for it.
+/// Releases the state after a fork. A child has no expiration thread, and starts its own when its queues need it.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn after_fork(in_child: bool) {
     release(&EXPIRATION);
@@ -186,7 +187,8 @@ pub(crate) fn after_fork(in_child: bool) {
     let mut expiration = locked();
     expiration.next = NEVER;
     if let Thread::Running(sender, ended) = std::mem::replace(&mut expiration.thread, Thread::Idle) {
-        // The parent's: its other end is a thread that does not exist here, perhaps in the middle of something.
+        // These belong to the parent. Their other end is a thread that does not exist here, and that may have been
+        // interrupted while using them. So they are leaked.
         std::mem::forget(sender);
         std::mem::forget(ended);
     }

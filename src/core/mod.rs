@@ -1,4 +1,4 @@
-//! What all handles of a queue share: its state behind the lock, and what is done once the lock is free.
+//! What all handles of a queue share: its state behind the lock, and the work that is done after the lock is released.
 
 mod burying;
 pub(crate) mod dead_letters;
@@ -26,22 +26,22 @@ use expiry::Serviced;
 /// When more chunks than this were removed, the expiration thread drops them instead of the caller.
 const DROP_INLINE: usize = 4;
 
-/// What has cache lines of its own: those who change it do not disturb those who read what stands beside it.
+/// A value with cache lines of its own. Threads that change it do not slow down threads that read the fields beside it.
 #[repr(align(128))]
 struct Apart<V>(V);
 
-/// The state that handles share.
+/// The state that all handles of a queue share.
 pub(crate) struct Core<T: Send + Sync + 'static, H: Host> {
     /// Unique in the process.
     pub(crate) number: u64,
     pub(crate) clock: Clock,
-    /// Whether a read needs the time even where nothing expires.
+    /// Whether a read needs the time even if nothing expires.
     is_read_timed: bool,
     state: Apart<Mutex<State<T>>>,
     /// Whether a thread that forks holds the lock at this moment.
     #[allow(dead_code, reason = "for the binding")]
     is_held_for_fork: AtomicBool,
-    /// Where dead letters of the groups go, by serial number.
+    /// The dead letter queues of the groups, by the serial numbers of the groups.
     pub(crate) dead_letters: Mutex<HashMap<u64, DeadLetter<T>>>,
     host: std::marker::PhantomData<fn() -> H>,
 }
@@ -61,7 +61,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Takes the lock if it is free, at once or after a few tries, and nothing is due.
+    /// Takes the lock if it is free, at once or after a few tries, and if nothing is due.
     #[inline(always)]
     fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.state.0.try_lock();
@@ -75,8 +75,8 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         };
         // If nothing ever expires, a read may not need the time.
         if is_timed || state.due() != NEVER {
-            // The clock is read with the lock taken: the processor continues with the following instructions while it
-            // reads its counter, but would not begin to take a lock before that is done.
+            // The clock is read while the lock is held. The processor executes the following instructions while it
+            // reads its counter, but it would not begin to take a lock before that read is finished.
             state.advance(self.clock.now());
         }
         if state.is_due() {
@@ -86,22 +86,22 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         Some(state)
     }
 
-    /// Takes the lock for a read in the usual case: it is free and nothing is due. Leases stay open. The caller must leave no
-    /// effects to apply. In any other case nothing is done, and the caller continues with
-    /// [`with_leases`](Self::with_leases). It never waits, so the interpreter stays attached.
+    /// Takes the lock for a read in the usual case: it is free and nothing is due. Leases stay open. The caller must
+    /// leave no effects to apply. None: nothing was done, and the caller continues with
+    /// [`with_leases`](Self::with_leases). This never waits, so the interpreter stays attached.
     #[inline(always)]
     pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
         self.enter(self.is_read_timed)
     }
 
-    /// The same for producers. If something becomes due before the expiration thread comes, [`unlock`](Self::unlock) has to
-    /// follow.
+    /// Takes the lock for a producer in the usual case. If something becomes due before the expiration thread wakes,
+    /// the caller has to call [`unlock`](Self::unlock).
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
         self.enter(true)
     }
 
-    /// Takes the lock, and all leases back.
+    /// Takes the lock and takes back all leases.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
         let mut state = self.lock_beside_leases();
@@ -109,7 +109,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         state
     }
 
-    /// Takes the lock. Leases stay open: before the caller looks at a cursor, it takes that cursor's lease back.
+    /// Takes the lock. Leases stay open. So the caller must take back the lease of a cursor before reading the cursor.
     #[inline]
     fn lock_beside_leases(&self) -> MutexGuard<'_, State<T>> {
         lock::<H, _>(&self.state.0)
@@ -141,21 +141,23 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Runs `f` under the lock, after removing what is due, with all leases taken back, and then applies the effects.
+    /// Runs `f` under the lock, after removing what is due, with all leases taken back. Then applies the effects.
     #[inline]
     pub(crate) fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
         let now = self.clock.now();
         self.run(self.lock(), now, f)
     }
 
-    /// The same for what concerns no cursor, or one whose lease it takes back itself: leases stay open.
+    /// As [`with`](Self::with), but leases stay open: for an `f` that uses no cursor, or takes back the lease of its
+    /// cursor itself.
     #[inline]
     pub(crate) fn with_leases<R>(self: &Arc<Self>, f: impl FnOnce(&mut State<T>, Now, &mut Effects<T>) -> R) -> R {
         let now = self.clock.now();
         self.run(self.lock_beside_leases(), now, f)
     }
 
-    /// The same for what concerns the cursor of one consumer, whose lease is taken back.
+    /// As [`with`](Self::with), but for an `f` that uses the cursor of one consumer: only the lease of that cursor is
+    /// taken back.
     #[inline]
     pub(crate) fn with_own<R>(
         self: &Arc<Self>,
@@ -176,8 +178,8 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         (state, expired)
     }
 
-    /// Takes a clock reading into the state, and does what is due by it. Returns the state, the time, and how many
-    /// messages expired.
+    /// Stores a clock reading in the state, and does what is due at that time. Returns the state, the time, and how
+    /// many messages expired.
     #[inline]
     fn catch_up<'a>(
         &'a self,
@@ -215,7 +217,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         if !left.fx.is_empty() {
             self.apply(std::mem::replace(&mut left.fx, Effects::new()));
         }
-        std::mem::forget(left); // what is in it has allocated nothing
+        std::mem::forget(left); // the effects in it have allocated nothing
         result
     }
 
@@ -226,19 +228,19 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         self.is_held_for_fork.store(true, Ordering::SeqCst);
     }
 
-    /// Releases those locks after the fork.
+    /// Releases these locks after the fork.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn after_fork(&self) {
         self.is_held_for_fork.store(false, Ordering::SeqCst);
         release(&self.state.0);
     }
 
-    /// Looks at the state for a garbage collector: no other thread runs Python code meanwhile.
+    /// Reads the state for a garbage collector. No other thread runs Python code in the meantime.
     ///
     /// A thread that forks takes the locks of all queues one by one. While it waits for one of them it is detached from
     /// the interpreter, and a collection may begin. The collection must not wait for a lock that the forking thread
-    /// already holds, since that is released only after the fork. The state behind such a lock does not change
-    /// meanwhile.
+    /// already holds, because that lock is released only after the fork. The state behind such a lock does not change
+    /// in the meantime.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn look_while_collecting<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
         match self.is_held_for_fork.load(Ordering::SeqCst) {
@@ -272,7 +274,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         (state, count)
     }
 
-    /// Applies the effects, and drops all removed payloads in this thread: for calls that promise it.
+    /// Applies the effects, and drops all removed payloads in this thread. For calls that promise this.
     pub(crate) fn apply_here(self: &Arc<Self>, mut fx: Effects<T>) {
         self.rescue(&mut fx);
         let mut removed = std::mem::replace(&mut fx.removed, Removed::new());
@@ -301,8 +303,8 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     }
 }
 
-/// What a call leaves to do once the lock is free. It is also done if foreign code in the call (the `clone` of a
-/// payload) panics, since others wait for it.
+/// What a call leaves to be done after the lock is released. It is also done if foreign code in the call (the `clone`
+/// of a payload) panics, because other threads wait for it.
 struct LeftToDo<'a, T: Send + Sync + 'static, H: Host> {
     core: &'a Arc<Core<T, H>>,
     fx: Effects<T>,
@@ -312,7 +314,7 @@ impl<T: Send + Sync + 'static, H: Host> Drop for LeftToDo<'_, T, H> {
     #[cold]
     fn drop(&mut self) {
         let fx = std::mem::replace(&mut self.fx, Effects::new());
-        // A second panic while the first unwinds would end the process.
+        // A second panic during unwinding would end the process.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             self.core.unlock(self.core.lock_beside_leases());
             self.core.apply(fx);

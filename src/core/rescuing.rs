@@ -1,4 +1,4 @@
-//! How messages that a group would miss get to its dead letter queue.
+//! Moves messages that a group would miss to its dead letter queue.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use crate::state::{Burial, Effects};
 use crate::sync::{Host, lock};
 
 thread_local! {
-    /// Whether this thread is at it. What a dead letter queue drops to take one is not moved on: two queues could go on for ever.
+    /// Whether this thread is rescuing messages. Messages that a dead letter queue drops to take a rescued one are not
+    /// rescued themselves: two queues could rescue from each other for ever.
     static IS_RESCUING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
-    /// Moves what was lost to the dead letter queues of the groups that would miss it.
+    /// Moves lost messages to the dead letter queues of the groups that would miss them.
     #[inline]
     pub(super) fn rescue(self: &Arc<Self>, fx: &mut Effects<T>) {
         if !fx.lost.is_empty() {
@@ -29,7 +30,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             let letters = lock::<H, _>(&self.dead_letters).get(&lost.group.serial).cloned();
             let mut burial = Burial::Later;
             if let Some(letters) = letters.filter(|_| !is_nested) {
-                // Another handle to a payload is only had where payloads may be dropped.
+                // Another handle to the payload is only made where payloads may be dropped.
                 H::dispose(&mut || {
                     burial = (letters.deposit)((letters.share)(&payloads[lost.at]), lost.topic.as_ref());
                     false

@@ -8,14 +8,14 @@ use crate::sync::Host;
 use crate::wait::list::{Condition, Ticket};
 use crate::wait::parker::Parker;
 
-/// A waiting thread; dropping this removes it from the wait list.
+/// A waiting thread. Dropping this removes it from the wait list.
 struct InLine<'a, T: Send + Sync + 'static, H: Host> {
     queue: &'a Queue<T, H>,
     ticket: Ticket,
 }
 
 impl<T: Send + Sync + 'static, H: Host> InLine<'_, T, H> {
-    /// Ends a wait that succeeded: the wake-up need not be passed on.
+    /// Ends a wait that succeeded. The wake-up need not be passed on.
     fn done(self) {
         self.queue.remove_waiter(&self.ticket);
         std::mem::forget(self);
@@ -28,7 +28,7 @@ impl<T: Send + Sync + 'static, H: Host> Drop for InLine<'_, T, H> {
     }
 }
 
-/// The moment after so long; None: never, also where it is too far to represent.
+/// The moment after `limit`. None: never, also if the moment is too far away to represent.
 pub(crate) fn deadline(limit: Option<Duration>) -> Option<Instant> {
     limit.and_then(|limit| Instant::now().checked_add(limit))
 }
@@ -39,32 +39,32 @@ pub(crate) fn park<E>(parker: &Parker, limit: Option<Duration>) -> Result<bool, 
 }
 
 impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
-    /// Enters a waiter; None: what it waits for may be there, try again.
+    /// Adds a waiter. None: its condition may hold now; try again.
     pub(crate) fn wait(&self, condition: Condition, waker: &Waker) -> Option<Ticket> {
         self.core.with_leases(|state, _, _| state.wait(condition, waker))
     }
 
-    /// Changes the waker of a producer that keeps its place. False: try again.
+    /// Changes the waker of a producer that keeps its place. Returns false if the caller has to try again.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn wait_on(&self, ticket: &Ticket, waker: &Waker) -> bool {
         self.core.with_leases(|state, _, fx| state.wait_on(ticket, waker, fx))
     }
 
-    /// Takes a waiter out that got what it waited for.
+    /// Removes a waiter whose wait succeeded.
     pub(crate) fn remove_waiter(&self, ticket: &Ticket) {
         self.core.with_leases(|state, _, fx| {
             state.remove_waiter(ticket, fx);
         });
     }
 
-    /// Takes a waiter out that goes without what it waited for.
+    /// Removes a waiter whose wait did not succeed.
     pub(crate) fn give_up(&self, ticket: &Ticket) {
         self.core.with_leases(|state, _, fx| state.give_up(ticket, fx));
     }
 
-    /// Waits and calls `attempt`, in turns; the caller has called it in vain. Returns the result of `attempt`, the first error of `attempt` or `sleep`,
-    /// or None after the deadline. `sleep` parks the thread for at most the given time, and returns whether it was
-    /// woken.
+    /// Waits and calls `attempt`, in turns. The caller has already called it without success. Returns the result of
+    /// `attempt`, the first error of `attempt` or `sleep`, or None after the deadline. `sleep` parks the thread for at
+    /// most the given time, and returns whether it was woken.
     pub(crate) fn block<R, E>(
         &self,
         condition: Condition,
@@ -74,7 +74,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     ) -> Result<Option<R>, E> {
         let parker = Parker::new();
         let waker = Waker::from(parker.clone());
-        // A producer keeps its place in line until it is admitted; other waiters enter again at the end of their line.
+        // A producer keeps its place in line until it is admitted. Other waiters enter again at the end of their line.
         let keeps_place = matches!(condition, Condition::Space(..));
         loop {
             let Some(ticket) = self.wait(condition.clone(), &waker) else {
@@ -90,7 +90,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
                 let woken = !is_late && sleep(&parker, left)?;
                 if let Some(result) = attempt(Some(&line.ticket))? {
                     match woken && !keeps_place {
-                        true => std::mem::forget(line), // whoever wakes a waiter takes it out
+                        true => std::mem::forget(line), // a call that wakes a waiter also removes it
                         false => line.done(),
                     }
                     return Ok(Some(result));

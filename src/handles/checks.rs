@@ -1,16 +1,16 @@
-//! A look inside, for tests.
+//! Access to internals, for tests.
 
 use super::Queue;
 use crate::sync::Host;
 
 impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
-    /// Consumers that read without the queue's lock at this moment.
+    /// Number of consumers that read without the queue's lock at this moment.
     #[doc(hidden)]
     pub fn leases(&self) -> usize {
         self.core.with_leases(|state, _, _| state.log.leases.len())
     }
 
-    /// Producers that wait for room.
+    /// Number of producers that wait for room.
     #[doc(hidden)]
     pub fn waiting_producers(&self) -> usize {
         self.core.with_leases(|state, _, _| state.waiting_producers())

@@ -1,4 +1,4 @@
-//! What a consumer's handle does.
+//! Methods of a consumer's handle.
 
 use std::hint::cold_path;
 use std::time::Duration;
@@ -16,23 +16,23 @@ use crate::stats::ConsumerStats;
 use crate::sync::{Host, thread};
 use crate::wait::list::{Condition, Enough};
 
-/// Messages for which a reader comes back at once that has found none.
+/// Number of new messages after which a reader that has found none tries again at once.
 const SOME: u64 = 256;
-/// Messages that one hold of the lock passes over at the most.
+/// Maximum number of messages that one hold of the lock skips.
 const AT_ONCE: usize = 4_000;
 
 impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
-    /// Its id.
+    /// The id of the consumer.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// It, for [`ConsumerOptions::after`](crate::ConsumerOptions::after).
+    /// The consumer as a predecessor, for [`ConsumerOptions::after`](crate::ConsumerOptions::after).
     pub fn predecessor(&self) -> Predecessor {
         Predecessor(Key::Consumer(self.key))
     }
 
-    /// Its queue.
+    /// The queue of the consumer.
     pub fn queue(&self) -> &Queue<T, H> {
         &self.queue
     }
@@ -42,16 +42,16 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.key
     }
 
-    /// Passes up to `limit` messages to `visit`, under the lock, and returns how many; 0: none are there yet.
+    /// Passes up to `limit` messages to `visit`, under the lock, and returns how many; 0: there are none yet.
     ///
     /// # Errors
-    /// [`Error::Closed`] when nothing can come any more, [`Error::ConsumerClosed`], [`Error::Missed`].
+    /// [`Error::Closed`] when no more messages can come, [`Error::ConsumerClosed`], [`Error::Missed`].
     #[inline]
     pub fn read_with(&self, limit: usize, visit: impl FnMut(Delivery<'_, T>)) -> Result<usize, Error> {
         self.read_fitting_with(limit, u64::MAX, false, visit)
     }
 
-    /// Passes the next message to `visit`, under the lock, in the usual case. None: nothing was done, continue with
+    /// Passes the next message to `visit`, under the lock, in the usual case. None: nothing was done; continue with
     /// [`read_with`](Self::read_with).
     #[inline(always)]
     pub(crate) fn read_fast<R>(&self, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
@@ -68,15 +68,16 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         Some(read)
     }
 
-    /// How many messages there are, up to `limit`, where that shows without the queue's lock.
+    /// How many messages there are, up to `limit`. None: the queue's lock is needed to tell.
     #[inline]
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn ready(&self, limit: usize) -> Option<usize> {
         self.lane.ready(limit)
     }
 
-    /// [`read_with`](Self::read_with) with a limit in payload bytes, too: at least one message, however large it is. `goes_on`: the
-    /// call has already delivered messages; then nothing may fit, and a gap is reported by the next call.
+    /// [`read_with`](Self::read_with) with an additional limit in payload bytes. Delivers at least one message, however
+    /// large it is. `goes_on`: the call has already delivered messages. Then it may deliver none, and the next call
+    /// reports a gap.
     ///
     /// # Errors
     /// Those of [`read_with`](Self::read_with).
@@ -110,7 +111,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
                 }),
             };
             match slice {
-                // What is amiss is told by the next call: this one returns what it has.
+                // The next call reports the error. This call returns the messages that it has.
                 Err(_) if count > 0 => return Ok(count),
                 Err(error) => return Err(error),
                 Ok((read, is_all)) => {
@@ -123,7 +124,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         }
     }
 
-    /// What one hold of the lock reads of a batch: how many messages, and whether that was all.
+    /// Reads a part of a batch in one hold of the lock. Returns how many messages, and whether those were all.
     fn read_slice(
         &self,
         limit: usize,
@@ -141,7 +142,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
                 true => Ok(0),
                 false => state.read(self.key, count.max(1).min(most), goes_on, fx, visit),
             };
-            // Where threads run at the same time, the next message is often there before anyone waits for it.
+            // If threads run in parallel, the next message has often arrived before anyone waits for it.
             state.lease(self.key, H::TRIES > 0);
             read.map(|read| (read, read < most || read == limit))
         })
@@ -155,13 +156,14 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.is_readable(self.key))
     }
 
-    /// Whether a reader that waits for a batch to fill need not wait any longer.
+    /// Whether a reader that waits for a batch to fill can stop waiting.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn is_enough(&self, enough: Enough) -> Result<bool, Error> {
         self.queue.core.with_own(self.key, |state, _, _| state.is_enough(self.key, enough))
     }
 
-    /// Passes the newest message there is to `visit`, under the lock, and passes over all before it. False: none are there.
+    /// Passes the newest message of the queue to `visit`, under the lock, and skips all messages before it. Returns
+    /// false if there are none.
     ///
     /// # Errors
     /// Those of [`read_with`](Self::read_with), and [`Error::IsMember`].
@@ -179,13 +181,13 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         }
     }
 
-    /// Counts a message that was read as passed over: what was missed before it comes with the next delivery.
+    /// Counts a message that was read as skipped. The next delivery reports what was missed before it.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn pass_over(&self, missed: u64) {
         self.queue.core.with_own(self.key, |state, _, _| state.pass_over(self.key, missed));
     }
 
-    /// The next message, if one is there.
+    /// Reads the next message, if there is one.
     ///
     /// # Errors
     /// Those of [`read_with`](Self::read_with).
@@ -201,7 +203,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         Ok(read)
     }
 
-    /// The next message, waiting as long as `limit` allows (None: for ever); None: not in time.
+    /// Reads the next message, and waits for it up to `limit` (None: without limit). None: no message came in time.
     ///
     /// # Errors
     /// Those of [`read_with`](Self::read_with).
@@ -215,11 +217,13 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.block(Condition::Message(self.key), deadline(limit), |_| self.read(), park)
     }
 
-    /// Calls `attempt`; where that is in vain, once more within the next few microseconds, if something is enqueued meanwhile.
+    /// Calls `attempt`. If that finds nothing, calls it again within the next few microseconds if something is enqueued
+    /// in the meantime.
     ///
-    /// Where producers run at the same time, the next message is often there before this thread could be parked. A reader that
-    /// takes each message as soon as it is there would trade cache lines with its producer for each of them, and both would take
-    /// twice as long: so it comes back when there are some, or no more come. It touches nobody's lock meanwhile.
+    /// If producers run in parallel, the next message has often arrived before this thread could be parked. But a
+    /// reader that takes each message as soon as it arrives would exchange cache lines with its producer for each of
+    /// them, and both would take twice as long. So the reader tries again when there are several messages, or when no
+    /// more come. In the meantime it touches no lock.
     pub(crate) fn attempt_for_a_moment<R, E>(
         &self,
         mut attempt: impl FnMut() -> Result<Option<R>, E>,
@@ -252,7 +256,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.untell(self.key, count));
     }
 
-    /// Looks at the next message, and leaves it there.
+    /// Passes the next message to `visit`, and leaves it unread.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -268,7 +272,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.position(self.key))
     }
 
-    /// Puts the position elsewhere.
+    /// Moves the position.
     ///
     /// # Errors
     /// [`Error::BeyondEnd`], [`Error::ConsumerClosed`].
@@ -276,7 +280,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with(|state, _, fx| state.seek(self.key, to, fx))
     }
 
-    /// Whether a read would find a message now.
+    /// Whether a read would return a message now.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -284,7 +288,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.has_more(self.key))
     }
 
-    /// Messages to read; in a group, those ready to be delivered again included.
+    /// Number of messages to read. In a group this includes those that are ready for redelivery.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -292,7 +296,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.unread(self.key))
     }
 
-    /// Messages that left before they were read, since the consumer was added.
+    /// Number of messages that left before they were read, since the consumer was added.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -300,7 +304,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.missed(self.key))
     }
 
-    /// Messages missed since the last call; None: none so far, and more may come.
+    /// Number of messages missed since the last call; None: none so far, and more may be missed later.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -308,7 +312,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.take_missed(self.key))
     }
 
-    /// The last `limit` readings of messages that are held, oldest first: seq and wall time in microseconds.
+    /// The last `limit` reads of held messages, oldest first: seq and wall time in microseconds.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -316,7 +320,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, _, _| state.history(self.key, limit))
     }
 
-    /// The figures.
+    /// The figures of the consumer.
     ///
     /// # Errors
     /// [`Error::ConsumerClosed`].
@@ -324,7 +328,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         self.queue.core.with_own(self.key, |state, now, _| state.consumer_stats(self.key, now))
     }
 
-    /// Removes it from its queue. False if it was removed already.
+    /// Removes the consumer from its queue. Returns false if it was already removed.
     pub fn close(&self) -> bool {
         let (removed, has_left_filters) =
             self.queue.core.with(|state, _, fx| (state.remove_consumer(self.key, fx), state.log.has_left_filters()));
@@ -334,7 +338,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         removed
     }
 
-    /// Whether it was removed.
+    /// Whether the consumer was removed.
     pub fn is_closed(&self) -> bool {
         self.queue.core.with(|state, _, _| state.consumer(self.key).is_err())
     }

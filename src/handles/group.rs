@@ -1,4 +1,4 @@
-//! What a group's handle does.
+//! Methods of a group's handle.
 
 use uuid::Uuid;
 
@@ -15,12 +15,12 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
         self.key.serial
     }
 
-    /// It, for [`ConsumerOptions::after`](crate::ConsumerOptions::after).
+    /// The group as a predecessor, for [`ConsumerOptions::after`](crate::ConsumerOptions::after).
     pub fn predecessor(&self) -> Predecessor {
         Predecessor(Key::Group(self.key))
     }
 
-    /// Its queue.
+    /// The queue of the group.
     pub fn queue(&self) -> &Queue<T, H> {
         &self.queue
     }
@@ -38,7 +38,7 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
         Ok(self.queue.handle(identity))
     }
 
-    /// Its members, in the order they were added.
+    /// The members, in the order they were added.
     pub fn members(&self) -> Vec<Consumer<T, H>> {
         self.queue.core.with(|state, _, _| {
             if state.group(self.key).is_err() {
@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
         })
     }
 
-    /// The figures.
+    /// The figures of the group.
     ///
     /// # Errors
     /// [`Error::GroupClosed`].
@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
         self.queue.core.with_leases(|state, now, _| state.group_stats(self.key, now))
     }
 
-    /// Ends it, with all its members. False if it was ended already.
+    /// Closes the group with all its members. Returns false if it was already closed.
     pub fn close(&self) -> bool {
         let closed = self.queue.core.with(|state, _, fx| state.remove_group(self.key, fx));
         self.queue.forget_filters();

@@ -1,6 +1,6 @@
-//! What a queue's handle tells: figures, who is there, what is held.
+//! Methods of a queue's handle that look at it: figures, consumers and groups, held messages.
 //!
-//! Thousands of consumers or groups are looked at a few at a time, so that no one waits for all of them.
+//! If there are thousands of consumers or groups, they are read a few at a time, so that no call waits for all of them.
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::stats::{ConsumerStats, Figures, GroupStats, QueueStats};
 use crate::sync::Host;
 use crate::time::clock::Now;
 
-/// Consumers or groups that are looked at under one hold of the lock.
+/// Number of consumers or groups that are read in one hold of the lock.
 const AT_ONCE: usize = 64;
 
 impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
@@ -31,33 +31,35 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with_leases(|state, _, _| state.budget.bytes())
     }
 
-    /// Whether it is closed.
+    /// Whether the queue is closed.
     pub fn is_closed(&self) -> bool {
         self.core.with_leases(|state, _, _| state.closed)
     }
 
-    /// The figures, all of one moment.
+    /// The figures of the queue, all of one moment.
     pub fn stats(&self) -> QueueStats {
         self.core.with(|state, _, _| state.stats())
     }
 
-    /// Shows up to `limit` of the messages held, from the first at or after `seq` on, under the queue's lock. Nobody has
-    /// read them by that.
+    /// Passes up to `limit` of the held messages to `visit`, from the first at or after `seq` on, under the queue's
+    /// lock. They do not count as read.
     pub fn look(&self, seq: u64, limit: usize, visit: impl FnMut(Delivery<'_, T>)) {
         self.core.with_leases(|state, _, _| state.look(seq, limit, visit));
     }
 
-    /// The figures of every consumer, in the order they were added: those of up to 64 are of one moment, each one's always.
+    /// The figures of every consumer, in the order they were added. Each consumer's figures are of one moment; up to 64
+    /// consumers are read at the same moment.
     pub fn consumer_stats(&self) -> Vec<ConsumerStats> {
         self.look_at_each(State::consumer_keys, |state, key, now, all| all.extend(state.consumer_stats(key, now)))
     }
 
-    /// The figures of every group, in the order they were added: those of up to 64 are of one moment, each one's always.
+    /// The figures of every group, in the order they were added. Each group's figures are of one moment; up to 64
+    /// groups are read at the same moment.
     pub fn group_stats(&self) -> Vec<GroupStats> {
         self.look_at_each(State::group_keys, |state, key, now, all| all.extend(state.group_stats(key, now)))
     }
 
-    /// All figures, of one moment where there are no more than 64 consumers and groups.
+    /// All figures. They are of one moment if there are no more than 64 consumers and groups.
     pub fn figures(&self) -> Figures {
         let (mut figures, consumers, groups) = self.core.with(|state, now, _| {
             let (consumers, groups) = (state.consumer_keys(), state.group_keys());
@@ -93,7 +95,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         })
     }
 
-    /// Who read a message that is held, and when (wall clock, microseconds), in time order.
+    /// Which consumers read a held message, and when (wall clock, microseconds), in the order of time.
     pub fn readings(&self, seq: u64) -> Vec<(Uuid, u64)> {
         let mut readings =
             self.look_at_each(State::consumer_keys, |state, key, _, found| found.extend(state.readings(key, seq)));
@@ -101,7 +103,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         readings
     }
 
-    /// Looks at all that have a key. Those that come meanwhile are left out, and so are those that go.
+    /// Reads every entry that has a key. Entries that are added or removed in the meantime are left out.
     fn look_at_each<K: Copy + Keyed, R>(
         &self,
         keys: impl FnOnce(&State<T>) -> Vec<K>,
@@ -118,7 +120,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         if keys.is_empty() { looks } else { self.look_at(sorted(keys), look) }
     }
 
-    /// Looks at those of these keys that are still there, a few under each hold of the lock.
+    /// Reads the entries with these keys that are still present, a few in each hold of the lock.
     fn look_at<K: Copy, R>(&self, keys: Vec<K>, look: impl Fn(&State<T>, K, Now, &mut Vec<R>)) -> Vec<R> {
         let mut looks = Vec::with_capacity(keys.len());
         for keys in keys.chunks(AT_ONCE) {
@@ -128,7 +130,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     }
 }
 
-/// A key with a serial number: later ones have higher numbers.
+/// A key with a serial number. Later keys have higher numbers.
 trait Keyed {
     fn serial(&self) -> u64;
 }

@@ -1,4 +1,4 @@
-//! What a Rust user holds: handles of a queue, of its consumers, and of its groups. What they do is in the files below.
+//! Handles of a queue, of its consumers, and of its groups, for Rust users. Their methods are in the files below.
 
 pub(crate) mod blocking;
 mod checks;
@@ -22,7 +22,7 @@ use crate::log::lane::Lane;
 use crate::state::Identity;
 use crate::sync::{Host, Threads};
 
-/// A queue. Clones are handles to the same one.
+/// A queue. Clones are handles to the same queue.
 pub struct Queue<T: Send + Sync + 'static, H: Host = Threads> {
     pub(crate) core: Arc<Core<T, H>>,
 }
@@ -39,7 +39,7 @@ impl<T: Send + Sync + 'static, H: Host> fmt::Debug for Queue<T, H> {
     }
 }
 
-/// A queue, without keeping it alive.
+/// A handle that does not keep its queue alive.
 pub(crate) struct WeakQueue<T: Send + Sync + 'static, H: Host> {
     core: Weak<Core<T, H>>,
 }
@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static, H: Host> WeakQueue<T, H> {
 }
 
 impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
-    /// A handle of one of its consumers.
+    /// Makes a handle of a consumer.
     fn handle(&self, Identity { key, id, lane }: Identity<T>) -> Consumer<T, H> {
         Consumer { queue: self.clone(), key, id, lane }
     }
@@ -67,12 +67,12 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     }
 }
 
-/// A consumer of a queue. Clones are handles to the same one: each message goes to one of them.
+/// A consumer of a queue. Clones are handles to the same consumer: each message goes to one of them.
 pub struct Consumer<T: Send + Sync + 'static, H: Host = Threads> {
     pub(crate) queue: Queue<T, H>,
     pub(crate) key: ConsumerKey,
     pub(crate) id: Uuid,
-    /// Where it reads by itself.
+    /// Where the consumer reads without the queue's lock.
     lane: Arc<Lane<T>>,
 }
 

@@ -1,16 +1,17 @@
-//! What a process does to a queue: fork and garbage collection.
+//! Effects of the process on a queue: fork and garbage collection.
 
 use super::Queue;
 use crate::sync::Host;
 use crate::time::NEVER;
 
 impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
-    /// Keeps the queue still over a fork.
+    /// Takes the locks of the queue before a fork.
     pub(crate) fn before_fork(&self) {
         self.core.before_fork();
     }
 
-    /// Lets go of it again. In the child nobody waits any more; the wakers are not to be called, nor dropped.
+    /// Releases the locks after a fork. In the child no thread waits any more; the wakers must be neither called nor
+    /// dropped.
     pub(crate) fn after_fork(&self, in_child: bool) {
         self.core.after_fork();
         if !in_child {
@@ -27,7 +28,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         }
     }
 
-    /// Every payload, for a garbage collector.
+    /// Visits every payload, for a garbage collector.
     pub(crate) fn each_payload(&self, visit: impl FnMut(&T)) {
         self.core.look_while_collecting(|state| state.log.payloads().for_each(visit));
     }

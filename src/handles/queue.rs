@@ -1,4 +1,4 @@
-//! What a queue's handle does.
+//! Methods of a queue's handle.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         Queue { core: Arc::new(Core::new(options)) }
     }
 
-    /// Whether two handles are of the same queue.
+    /// Whether two handles belong to the same queue.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.core, &other.core)
     }
@@ -46,21 +46,22 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
 
     // --- producing ----------------------------------------------------------------------------------------------------
 
-    /// Adds a message in the usual case and returns its seq; `payload` then holds the message that was removed to make
-    /// room, if any. None: `payload` is untouched, continue with [`try_enqueue`](Self::try_enqueue).
+    /// Adds a message in the usual case and returns its seq. `payload` then holds the message that was removed to make
+    /// room, if any. None: `payload` is untouched; continue with [`try_enqueue`](Self::try_enqueue).
     #[inline(always)]
     pub(crate) fn enqueue_fast(&self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         self.core.enter_to_add()?.enqueue_fast(payload, size)
     }
 
-    /// The same under a topic. None: continue with [`try_enqueue`](Self::try_enqueue), once the topic was checked.
+    /// Adds a message under a topic in the usual case. None: check the topic, and continue with
+    /// [`try_enqueue`](Self::try_enqueue).
     #[inline]
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_under_fast(&self, payload: &mut Option<T>, size: u64, topic: &str) -> Option<u64> {
         self.core.enter_to_add()?.enqueue_under_fast(payload, size, topic)
     }
 
-    /// Adds all of a batch in the usual case. None: nothing was taken from `each`, continue with
+    /// Adds all messages of a batch in the usual case. None: nothing was taken from `each`; continue with
     /// [`try_enqueue`](Self::try_enqueue).
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_batch_fast(&self, each: impl ExactSizeIterator<Item = (T, u64)>, need: Need) -> Option<u64> {
@@ -70,11 +71,11 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         first
     }
 
-    /// Adds all of a batch, or nothing, and returns the first seq: `need.items` messages whose sizes come to `need.bytes`.
-    /// `ticket`: the line that it has waited in.
+    /// Adds all messages of a batch, or none, and returns the first seq. The batch has `need.items` messages with a
+    /// total of `need.bytes`. `ticket`: the place in the line where the caller has waited.
     ///
-    /// A refusal takes nothing from `each`. It counts as rejected only by [`reject`](Self::reject), since the caller may go
-    /// on to wait.
+    /// A refusal takes nothing from `each`. Only [`reject`](Self::reject) counts it as rejected, because the caller may
+    /// still wait.
     #[inline]
     pub(crate) fn try_enqueue(
         &self,
@@ -86,7 +87,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with_leases(|state, _, fx| state.enqueue(each, need, how, ticket, fx))
     }
 
-    /// Adds all of a batch that is in slots, or nothing. A refusal leaves it where it is.
+    /// Adds all messages of a batch that is already in slots, or none. If it is refused, it stays in `batch`.
     pub(crate) fn try_enqueue_prepared(
         &self,
         batch: &mut Batch<T>,
@@ -99,7 +100,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, topic, ticket, fx))
     }
 
-    /// The same at once: a refusal counts.
+    /// Adds all messages of a batch, or none, without waiting. A refusal is counted.
     fn enqueue_now(
         &self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
@@ -120,7 +121,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with_leases(|state, _, _| state.reject(need));
     }
 
-    /// Adds a message of `size` payload bytes at once, and returns its seq.
+    /// Adds a message of `size` payload bytes without waiting, and returns its seq.
     ///
     /// # Errors
     /// [`Error::Full`] with the figures, [`Error::Closed`].
@@ -128,7 +129,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.enqueue_for(payload, size, Lifetime::Queue)
     }
 
-    /// The same, with a lifetime of its own.
+    /// Adds a message with a lifetime of its own.
     ///
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue).
@@ -150,7 +151,8 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.enqueue_now(&mut one, Need::one(size), How { lifetime, topic: None })
     }
 
-    /// The same under a topic: for those without filters, and those with a filter that the topic matches.
+    /// Adds a message under a topic. It goes to consumers without filters, and to those with a filter that the topic
+    /// matches.
     ///
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue).
@@ -160,7 +162,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.enqueue_now(&mut one, Need::one(size), How { lifetime, topic: Some(topic) })
     }
 
-    /// Adds all of a batch of payloads with their sizes at once, or nothing, and returns the first seq.
+    /// Adds a batch of payloads with their sizes, all or none, without waiting. Returns the first seq.
     ///
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue).
@@ -168,7 +170,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.enqueue_batch_under(None, batch)
     }
 
-    /// The same under a topic, which is that of every message.
+    /// Adds a batch whose messages all have the same topic.
     ///
     /// # Errors
     /// Those of [`enqueue`](Self::enqueue).
@@ -187,10 +189,10 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.enqueue_now(&mut each, need, How { topic, ..How::default() })
     }
 
-    /// Adds a message, waiting for space as long as `limit` allows (None: for ever).
+    /// Adds a message. Waits for space up to `limit` (None: without limit).
     ///
     /// # Errors
-    /// Those of [`enqueue`](Self::enqueue); what could never fit fails at once.
+    /// Those of [`enqueue`](Self::enqueue). A message that can never fit fails at once.
     pub fn enqueue_within(&self, payload: T, size: u64, limit: Option<Duration>) -> Result<u64, Error> {
         let mut one = Some((payload, size)).into_iter();
         let need = Need::one(size);
@@ -228,7 +230,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.add_consumer_with(&ConsumerOptions { name, start, policy, ..ConsumerOptions::default() })
     }
 
-    /// Adds a consumer that reads so.
+    /// Adds a consumer with these options.
     ///
     /// # Errors
     /// [`Error::BeyondEnd`].
@@ -261,7 +263,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         Ok(Group { queue: self.clone(), key })
     }
 
-    /// Adds what reads with filters, once those have taken in what is held, in slices.
+    /// Adds a reader with filters, after the filters have processed the held messages in slices.
     fn with_filter<R>(
         &self,
         filters: Option<&Filters>,
@@ -283,21 +285,21 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
             .inspect_err(|_| self.forget_filters())
     }
 
-    /// Forgets the filters that nobody uses any more, in slices.
+    /// Removes unused filters, in slices.
     pub(super) fn forget_filters(&self) {
         while self.core.with_leases(|state, _, _| state.log.forget_filters()) {
             self.core.let_others_in();
         }
     }
 
-    /// The group of that name.
+    /// The group with a name.
     pub fn group(&self, name: &str) -> Option<Group<T, H>> {
         let key = self.core.with_leases(|state, _, _| state.find_group(name))?;
         Some(Group { queue: self.clone(), key })
     }
 
-    /// Where dead letters of other queues' groups can go: here. `share` makes another handle to a payload, `measure` tells
-    /// its size (None: not now).
+    /// Makes this queue a destination for dead letters of other queues' groups. `share` makes another handle to a
+    /// payload. `measure` returns the size of a payload (None: it cannot now).
     pub fn dead_letter(
         &self,
         share: fn(&T) -> T,
@@ -322,13 +324,13 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         }
     }
 
-    /// Says what has become of a delivery. False: it is too late. The message has left, or somebody has settled it, or, for
-    /// a nack and for work in progress, a later delivery has taken this one's place.
+    /// Settles a delivery. Returns false if it is too late: the message has left, it is already settled, or (for a nack
+    /// and for work in progress) there was a later delivery of it.
     pub fn settle(&self, receipt: &Receipt, how: Settle) -> bool {
         self.core.with_leases(|state, _, fx| state.settle(receipt, how, fx))
     }
 
-    /// The consumer of an id.
+    /// The consumer with an id.
     pub fn consumer(&self, id: Uuid) -> Option<Consumer<T, H>> {
         let identity = self.core.with_leases(|state, _, _| state.identity(state.find_consumer(id)?).ok())?;
         Some(self.handle(identity))
@@ -336,12 +338,12 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
 
     // --- time and limits ----------------------------------------------------------------------------------------------
 
-    /// Nanoseconds that a message lives; None: for ever.
+    /// Nanoseconds that a message lives; None: no limit.
     pub fn ttl(&self) -> Option<u64> {
         self.core.with_leases(|state, _, _| state.ttl())
     }
 
-    /// Changes it, at once for what is held, too.
+    /// Changes the ttl, which takes effect at once, also for the messages held.
     pub fn set_ttl(&self, ttl: Option<u64>) {
         self.core.with(|state, _, _| state.set_ttl(ttl));
         self.touch();
@@ -358,12 +360,12 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.touch();
     }
 
-    /// Lets what has become due by a change expire now.
+    /// Removes messages that a change has made due.
     fn touch(&self) {
         self.core.with(|_, _, _| ());
     }
 
-    /// Removes what is past its time, and returns how many those were.
+    /// Removes all expired messages, and returns how many there were.
     pub fn force_expiration(&self) -> u64 {
         let mut fx = Effects::new();
         let (state, count) = self.core.lock_up_to_date(&mut fx);
@@ -372,7 +374,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         count
     }
 
-    /// Both limits at once: bytes and messages. They do not depend on the time.
+    /// The limits on bytes and on messages, read together. They do not depend on the time.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn limits(&self) -> (u64, Option<u64>) {
         let state = self.core.lock();
@@ -384,7 +386,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with_leases(|state, _, _| state.budget.max_bytes())
     }
 
-    /// Changes it, also below what is held.
+    /// Changes the limit on bytes. It may be lower than what is held.
     pub fn set_max_bytes(&self, max: u64) {
         self.core.with(|state, _, fx| state.set_max_bytes(max, fx));
     }
@@ -394,15 +396,15 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.with_leases(|state, _, _| state.budget.max_items)
     }
 
-    /// Changes it, also below what is held.
+    /// Changes the limit on messages. It may be lower than what is held.
     pub fn set_max_items(&self, max: Option<u64>) {
         self.core.with(|state, _, fx| state.set_max_items(max, fx));
     }
 
-    // --- ending -------------------------------------------------------------------------------------------------------
+    // --- closing ------------------------------------------------------------------------------------------------------
 
-    /// Closes the queue: for producers at once, for consumers once they have read what is left (at once if
-    /// `immediate`).
+    /// Closes the queue. Producers are refused at once. Consumers get the error after they have read what is left (at
+    /// once if `immediate`).
     pub fn close(&self, immediate: bool) {
         let mut fx = Effects::new();
         let (mut state, _) = self.core.lock_up_to_date(&mut fx);
@@ -420,19 +422,19 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         self.core.apply_here(fx);
     }
 
-    /// Waits until every consumer has read all that is held; false: not within `limit`.
+    /// Waits until every consumer has read all held messages. Returns false if that takes longer than `limit`.
     pub fn join(&self, limit: Option<Duration>) -> bool {
         let attempt = |_: Option<&Ticket>| Ok::<_, Infallible>(self.is_joined().then_some(()));
         matches!(self.block(Condition::Joined, deadline(limit), attempt, park), Ok(Some(())))
     }
 
-    /// Whether there are consumers, and all of them have read all that is held.
+    /// Whether there are consumers and all of them have read all held messages.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn is_read_by_all(&self) -> bool {
         self.core.with(|state, _, _| state.has_cursors() && state.is_all_read())
     }
 
-    /// Whether every consumer has read all that is held.
+    /// Whether every consumer has read all held messages.
     pub(crate) fn is_joined(&self) -> bool {
         self.core.with(|state, _, _| state.is_all_read())
     }

@@ -1,4 +1,4 @@
-//! Who is woken by what, one rule a test: with wakers that count, so that nobody has to be asleep.
+//! Which call wakes which waiters, one rule in each test. The wakers count their calls, so no thread has to sleep.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ impl Wake for Count {
     }
 }
 
-/// A waiter that can tell whether it was woken.
+/// A waiter that counts its wake-ups.
 struct Waiting {
     count: Arc<Count>,
     ticket: Ticket,
@@ -35,7 +35,7 @@ impl Waiting {
         Waiting { count, ticket }
     }
 
-    /// How often it was woken since it was last asked.
+    /// How often it was woken since the last call.
     fn woken(&self) -> usize {
         self.count.0.swap(0, Ordering::SeqCst)
     }
@@ -66,7 +66,7 @@ fn enqueue_as(queue: &Queue<u64>, waiting: Option<&Waiting>) -> Result<u64, Erro
 
 #[test]
 fn each_message_wakes_one_reader_of_each_position() {
-    // Without a ttl nothing stands in the way of the quick paths.
+    // Without a ttl the fast paths are taken.
     let (queue, _) = manual(Options { ttl: None, ..Options::default() });
     let (a, b) = (consumer(&queue), consumer(&queue));
     let of_a = [(); 3].map(|()| Waiting::on(&queue, Condition::Message(a.key())));
@@ -161,7 +161,7 @@ fn a_join_wakes_when_the_last_message_is_read() {
     let (queue, _) = manual(Options::default());
     let (a, b) = (consumer(&queue), consumer(&queue));
     queue.enqueue_batch(vec![(0, 1), (1, 1)]).unwrap();
-    // From the second message on a read may take the quick path.
+    // From the second message on, a read may take the fast path.
     assert_eq!((a.read(), b.read()), (Ok(Some(0)), Ok(Some(0))));
     let waiting = Waiting::on(&queue, Condition::Joined);
     a.read().unwrap();

@@ -1,20 +1,20 @@
 //! A consumer's read records: which messages it read, and when.
 //!
-//! Single reads are runs of consecutive seqs with a time each, four bytes: microseconds since the run began. A batch is
-//! one record, whatever its length. Records go when the messages they speak of have left the queue. Where room is short, reads
-//! that follow each other within a while become one record, as a batch is.
+//! Single reads are stored as runs of consecutive seqs. Each read has a time of four bytes: microseconds since the run
+//! began. A batch is one record, whatever its length. Records are removed when their messages have left the queue. When
+//! room is short, consecutive reads within a short time are merged into one record, like that of a batch.
 
 use std::collections::VecDeque;
 
-/// Reads in one run of singles at the most: what is trimmed in one piece.
+/// Maximum number of reads in one run of singles. A run is trimmed as a whole.
 const RUN: usize = 1000;
-/// Batches shorter than this are cheaper as single reads.
+/// Batches shorter than this take less memory as single reads.
 const SHORTEST_BATCH: u64 = 12;
-/// Runs that are made coarser at once.
+/// Number of runs that are coarsened in one call.
 const AT_ONCE: usize = 32;
-/// Unread seqs that a run of singles bridges, rather than begin anew.
+/// Maximum number of unread seqs that a run of singles bridges. A larger gap begins a new run.
 const LONGEST_GAP: u64 = 8;
-/// The offset of a seq that was bridged.
+/// The offset of a bridged seq.
 const BRIDGED: u32 = u32::MAX;
 
 /// Consecutive seqs that were read.
@@ -22,7 +22,7 @@ const BRIDGED: u32 = u32::MAX;
 struct Run {
     /// The first seq.
     first: u64,
-    /// When the first was read: microseconds since the epoch.
+    /// When the first seq was read: microseconds since the epoch.
     at: u64,
     /// How they were read.
     kind: Kind,
@@ -30,9 +30,9 @@ struct Run {
 
 #[derive(Debug)]
 enum Kind {
-    /// One by one: for each, microseconds after `at`.
+    /// One by one: for each read, microseconds after `at`.
     Singles(Vec<u32>),
-    /// So many at once.
+    /// This many in one read.
     Batch(u64),
 }
 
@@ -45,7 +45,7 @@ impl Run {
             }
     }
 
-    /// When a seq was read, if it was, in microseconds since the epoch.
+    /// When a seq was read, in microseconds since the epoch; None: it was not read.
     fn get(&self, seq: u64) -> Option<u64> {
         if seq < self.first || seq >= self.end() {
             return None;
@@ -66,11 +66,12 @@ pub(crate) struct Reads {
     runs: VecDeque<Run>,
     /// Heap bytes of the offsets of all runs.
     offsets: usize,
-    /// How many microseconds of reads were made one record when room was short; 0: none were.
+    /// The span of reads, in microseconds, that are merged into one record when room is short; 0: no merging.
     grain: u64,
-    /// How many of the runs, from the oldest on, have been looked through for that.
+    /// How many runs, counted from the oldest, have already been checked for merging.
     coarse: usize,
-    /// Whether a message may stand in several runs, for the consumer went back: else they are in order of seq.
+    /// Whether a message may be in several runs, because the consumer went back. If false, the runs are in order of
+    /// seq.
     has_gone_back: bool,
 }
 
@@ -84,8 +85,7 @@ impl Reads {
         self.runs.is_empty()
     }
 
-    /// Records that a message was read by itself, where the last run has a place for it. `at` is in nanoseconds since the
-    /// epoch.
+    /// Records the read of one message, if the last run has a place for it. `at` is in nanoseconds since the epoch.
     #[inline(always)]
     pub(crate) fn single_in_place(&mut self, seq: u64, at: u64) -> bool {
         let at = at / 1000;
@@ -101,7 +101,7 @@ impl Reads {
         false
     }
 
-    /// Records that a message was read by itself. `at` is in nanoseconds since the epoch.
+    /// Records the read of one message. `at` is in nanoseconds since the epoch.
     pub(crate) fn single(&mut self, seq: u64, at: u64) {
         if !self.single_in_place(seq, at) {
             self.single_slowly(seq, at / 1000);
@@ -117,7 +117,7 @@ impl Reads {
                 let before = offsets.capacity();
                 let needed = (seq - end) as usize + 1;
                 if before - offsets.len() < needed {
-                    // Grown by half, so that a record is at most 4 · 1.5 bytes.
+                    // The capacity grows by half, so that a record takes at most 4 · 1.5 bytes.
                     offsets.reserve_exact(needed.max((offsets.len() / 2).min(RUN - offsets.len())));
                 }
                 self.offsets += (offsets.capacity() - before) * size_of::<u32>();
@@ -126,7 +126,7 @@ impl Reads {
                 return;
             }
         }
-        // After a full run another is likely; what is reserved for it is half of what that one holds.
+        // After a full run another one is likely. Half of the capacity of the full run is reserved for it.
         let is_next =
             matches!(self.runs.back(), Some(Run { kind: Kind::Singles(offsets), .. }) if offsets.len() == RUN);
         let mut offsets = Vec::with_capacity(if is_next { RUN / 2 } else { 4 });
@@ -135,7 +135,7 @@ impl Reads {
         self.push(Run { first: seq, at, kind: Kind::Singles(offsets) });
     }
 
-    /// Records that consecutive messages were read at once. `at` is in nanoseconds since the epoch.
+    /// Records a read of several consecutive messages. `at` is in nanoseconds since the epoch.
     pub(crate) fn batch(&mut self, first: u64, count: u64, at: u64) {
         if let Some(Run { first: began, at: then, kind: Kind::Batch(before) }) = self.runs.back_mut()
             && *began + *before == first
@@ -165,7 +165,7 @@ impl Reads {
         }
     }
 
-    /// Records a batch in the memory that is there, as [`has_place_for`](Self::has_place_for) has found.
+    /// Records a batch in memory that is already allocated, as [`has_place_for`](Self::has_place_for) has checked.
     pub(crate) fn in_place(&mut self, first: u64, count: u64, most: usize, at: u64) {
         if (most as u64) < SHORTEST_BATCH {
             (first..first + count).for_each(|seq| self.single(seq, at));
@@ -182,9 +182,9 @@ impl Reads {
         self.runs.push_back(run);
     }
 
-    /// Forgets records that concern only messages before `head`. If a consumer reads the same messages again and again,
-    /// the oldest readings also go, so that at most `most` bytes remain besides the newest run. Returns the seq before
-    /// which readings of messages from `head` on were forgotten.
+    /// Removes records that concern only messages before `head`. If a consumer reads the same messages repeatedly, the
+    /// oldest reads are also removed, so that at most `most` bytes remain in addition to the newest run. Returns the
+    /// seq before which reads of messages from `head` on were removed.
     pub(crate) fn trim(&mut self, head: u64, most: usize) -> u64 {
         let mut forgotten = 0;
         while let Some(run) = self.runs.front()
@@ -195,7 +195,7 @@ impl Reads {
         if forgotten > head { forgotten } else { 0 }
     }
 
-    /// Forgets the oldest run, and returns the seq behind it.
+    /// Removes the oldest run, and returns the seq after it.
     pub(crate) fn forget_oldest(&mut self) -> u64 {
         let Some(run) = self.runs.pop_front() else { return 0 };
         if let Kind::Singles(offsets) = &run.kind {
@@ -206,7 +206,7 @@ impl Reads {
         run.end()
     }
 
-    /// Gives back room for runs that is not needed.
+    /// Frees unused capacity for runs.
     fn fit(&mut self) {
         if self.runs.is_empty() {
             self.runs = VecDeque::new();
@@ -216,8 +216,8 @@ impl Reads {
         }
     }
 
-    /// Makes one record of reads within `grain` microseconds, in the next few runs, where that takes less room. Returns the
-    /// seq before which times are no longer exact; 0: all are.
+    /// Merges reads within `grain` microseconds into one record, in the next few runs, where that takes less room.
+    /// Returns the seq before which times are no longer exact; 0: all times are exact.
     pub(crate) fn coarsen(&mut self, grain: u64) -> u64 {
         if self.grain != grain {
             (self.grain, self.coarse) = (grain, 0);
@@ -263,7 +263,7 @@ impl Reads {
         inexact
     }
 
-    /// When a message was read: microseconds since the epoch, once for each reading.
+    /// When a message was read: microseconds since the epoch, one value for each read of it.
     pub(crate) fn of(&self, seq: u64) -> impl Iterator<Item = u64> {
         let runs = match self.has_gone_back {
             true => 0..self.runs.len(),
@@ -275,8 +275,8 @@ impl Reads {
         self.runs.range(runs).filter_map(move |run| run.get(seq))
     }
 
-    /// Place of the first run that begins behind a seq, where they are in order. Consumers read at about the same pace most
-    /// of the time, so it is looked for where that would be, and then further and further from there.
+    /// Place of the first run that begins after a seq, if the runs are in order. Consumers read at about the same rate
+    /// most of the time, so the search starts at the place that this predicts, and widens from there.
     fn first_behind(&self, seq: u64) -> usize {
         let (Some(first), Some(last)) = (self.runs.front(), self.runs.back()) else { return 0 };
         let is_before = |place: usize| self.runs.get(place).is_some_and(|run| run.first <= seq);
@@ -303,8 +303,8 @@ impl Reads {
         low
     }
 
-    /// The last `limit` readings of messages from `head` on of which `is_held` is true, oldest first: seq and microseconds
-    /// since the epoch. `is_held` is asked from the newest on.
+    /// The last `limit` reads of messages from `head` on for which `is_held` is true, oldest first: seq and
+    /// microseconds since the epoch. `is_held` is called from the newest read on.
     pub(crate) fn last(&self, head: u64, limit: usize, mut is_held: impl FnMut(u64) -> bool) -> Vec<(u64, u64)> {
         let newest_first =
             self.runs.iter().rev().flat_map(|run| {
@@ -337,9 +337,9 @@ mod tests {
         let mut reads = Reads::default();
         reads.single(3, 5_000);
         reads.single(4, 6_999);
-        reads.single(9, 8_000); // 5 to 8 never read
+        reads.single(9, 8_000); // 5 to 8 were never read
         reads.batch(10, 20, 9_000);
-        reads.single(4, 12_000); // once more
+        reads.single(4, 12_000); // read again
         assert_eq!(reads.of(3).collect::<Vec<_>>(), [5]);
         assert_eq!(reads.of(4).collect::<Vec<_>>(), [6, 12]);
         assert_eq!(reads.of(6).count(), 0);

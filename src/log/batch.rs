@@ -1,4 +1,4 @@
-//! Messages that were put into slots before they are added: a large batch is then added in a short hold of the lock.
+//! Messages that are put into slots before they are added. So a large batch is added in a short hold of the lock.
 
 use super::chunk::CHUNK_SIZE;
 use super::slot::{Slot, Stamp};
@@ -7,14 +7,14 @@ use crate::need::Need;
 use crate::options::Lifetime;
 use crate::time::NEVER;
 
-/// Messages from which on a batch is put into slots first.
+/// A batch of at least this many messages is put into slots first.
 pub(crate) const LARGE: usize = if cfg!(loom) { 3 } else { 10 * CHUNK_SIZE };
 
-/// The slots of one chunk. Their times count from the moment at which they are added.
+/// The slots of one chunk. Their times are relative to the moment at which they are added.
 #[derive(Debug)]
 pub(crate) struct Run<T> {
     pub(crate) slots: Slots<T>,
-    /// When they end, if they have a lifetime of their own that does.
+    /// Deadlines, if the messages have a lifetime of their own that ends.
     pub(crate) deadlines: Vec<u64>,
     /// Payload bytes.
     pub(crate) bytes: u64,
@@ -59,12 +59,12 @@ impl<T> Batch<T> {
         self.lifetime
     }
 
-    /// Takes all out.
+    /// Takes all runs out.
     pub(super) fn take(&mut self) -> Vec<Run<T>> {
         std::mem::take(&mut self.runs)
     }
 
-    /// The payloads, until they are added.
+    /// The payloads, until the batch is added.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn payloads(&self) -> impl Iterator<Item = &T> {
         self.runs.iter().flat_map(|run| run.slots.from(0)).filter_map(|slot| slot.payload.as_ref())

@@ -3,18 +3,18 @@
 use crate::error::{Full, Limit};
 use crate::need::{Need, PENDING_OVERHEAD};
 
-/// The largest limit on bytes; larger values are clamped to it, so that the sum of two admitted charges cannot
+/// The largest limit on bytes. Larger values are clamped to it, so that the sum of two admitted charges cannot
 /// overflow.
 const LARGEST: u64 = i64::MAX as u64;
 
-/// What the queue holds, against what it may hold.
+/// What the queue holds, and its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     /// Bytes held: payloads, overhead, pending deliveries.
     bytes: u64,
-    /// Those of pending deliveries.
+    /// Bytes of pending deliveries, a part of `bytes`.
     pending: u64,
-    /// Those of topics.
+    /// Bytes of topics, a part of `bytes`.
     topics: u64,
     /// Messages held.
     items: u64,
@@ -37,20 +37,20 @@ impl Budget {
         self.max_bytes = max.min(LARGEST);
     }
 
-    /// Bytes held. A read never fails for lack of memory: deliveries that become pending in a full queue are charged in
-    /// full, so that nothing is admitted until enough are settled, but they are reported only up to the limit.
+    /// Bytes held. A read never fails for lack of memory. Deliveries that become pending in a full queue are charged in
+    /// full, so that nothing is admitted until enough of them are settled, but they are reported only up to the limit.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.min(self.max_bytes.max(self.bytes - self.pending))
     }
 
-    /// Charges deliveries that are pending now, instead of those that were before.
+    /// Charges the current number of pending deliveries instead of the previous number.
     pub(crate) fn set_pending(&mut self, before: u64, now: u64) {
         let (before, now) = (before * PENDING_OVERHEAD, now * PENDING_OVERHEAD);
         self.pending = self.pending - before + now;
         self.bytes = self.bytes - before + now;
     }
 
-    /// What topics are charged now.
+    /// Sets the charge for topics.
     #[inline]
     pub(crate) fn set_topics(&mut self, charge: u64) {
         self.bytes = self.bytes - self.topics + charge;
@@ -65,7 +65,7 @@ impl Budget {
         self.items
     }
 
-    /// Whether it fits now.
+    /// Checks whether a need fits now.
     #[inline]
     pub(crate) fn check(&self, need: Need) -> Result<(), Full> {
         let charge = need.charge();
@@ -89,7 +89,7 @@ impl Budget {
         }
     }
 
-    /// Whether it fits once `gone` has left, and so many pending deliveries with it.
+    /// Checks whether a need fits after `gone` has left, together with this many pending deliveries.
     pub(crate) fn check_without(&self, gone: Need, pending: u64, need: Need) -> Result<(), Full> {
         let mut rest = self.clone();
         rest.give_back(gone);
@@ -97,11 +97,11 @@ impl Budget {
         rest.check(need)
     }
 
-    /// Whether it would not fit into an empty queue either.
+    /// Checks whether a need fits into an empty queue.
     pub(crate) fn check_ever(&self, need: Need) -> Result<(), Full> {
         match self.check(need) {
             Err(full) if full.is_hopeless() => Err(full),
-            // It may exceed the other limit, which `check` did not reach.
+            // It may exceed the other limit, which `check` did not check.
             _ => match self.max_items {
                 Some(max) if need.items > max => {
                     Err(Full { limit: Limit::Items, current: self.items, max, needed: need.items, ahead: 0 })

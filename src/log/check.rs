@@ -1,4 +1,4 @@
-//! What must hold of the log between operations.
+//! Invariants of the log between operations.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::held::Held;
 use super::tags::NO_TOPIC;
 
 impl<T> Log<T> {
-    /// Checks everything that must hold between operations.
+    /// Checks all invariants between operations.
     #[doc(hidden)]
     pub(crate) fn check(&self) {
         let (mut key, mut prev, mut end) = (self.front, NIL, 0);

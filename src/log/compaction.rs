@@ -1,12 +1,13 @@
-//! What is held in memory beside the payloads follows what is held in the log.
+//! Keeps the memory beside the payloads in proportion to what the log holds.
 //!
 //! A slot takes 32 bytes, its deadline 8, its seq in a compacted chunk 4, and a message is charged
-//! [`MESSAGE_OVERHEAD`](crate::MESSAGE_OVERHEAD). A chunk whose slots take more than what is charged for the messages in it
-//! is compacted: only the slots of what is held are kept. Compacted neighbours become one chunk, as long as it has room. So
-//! what the chunks take is less than what is charged, but for a few: the first, which messages leave in order, and the last,
-//! which is being filled.
+//! [`MESSAGE_OVERHEAD`](crate::MESSAGE_OVERHEAD). A chunk is compacted when its slots take more than its messages are
+//! charged: it keeps only the slots of held messages. Compacted neighbours are merged into one chunk if they fit. So
+//! the chunks take less than what is charged, with two exceptions: the first chunk, which messages leave in order, and
+//! the last chunk, which is being filled.
 //!
-//! Each compaction moves at most a chunk's slots, after a tenth of them or more has left: a constant cost for each message.
+//! A compaction moves at most one chunk of slots, after at least a tenth of them has left. So the cost for each message
+//! is constant.
 
 use super::Log;
 use super::chunk::{CHUNK_SIZE, Chunk, NIL};
@@ -19,18 +20,18 @@ use crate::time::NEVER;
 impl<T> Chunk<T> {
     /// Bytes that the slots take.
     pub(super) fn footprint(&self) -> usize {
-        // As if payloads were a pointer: larger ones are counted by those who enqueue them.
+        // A payload is counted as a pointer. Producers count larger payloads themselves.
         self.slots.capacity() * 32 + self.offsets.capacity() * 4 + self.deadlines.capacity() * 8
     }
 
-    /// Whether it takes more than is charged for what it holds. (Deadlines in a compacted chunk, 4 bytes too many, are not
-    /// worth to be compacted for.)
+    /// Whether the chunk takes more than its messages are charged. (Deadlines in a compacted chunk take 4 bytes more.
+    /// That alone is not worth a compaction.)
     fn is_sparse(&self) -> bool {
         let charged = MESSAGE_OVERHEAD as usize + if self.is_dense() || self.deadlines.is_empty() { 0 } else { 8 };
         self.footprint() > self.live as usize * charged + 64
     }
 
-    /// Keeps the slots of what is held alone.
+    /// Keeps only the slots of held messages.
     fn compact(&mut self) {
         let live = self.live as usize;
         let has_deadlines = self.own > 0 && !self.deadlines.is_empty();
@@ -58,13 +59,13 @@ impl<T> Chunk<T> {
             slots.push(Slot { through, ..slot });
         }
         (self.slots, self.deadlines) = (slots, deadlines);
-        // Its end stays where it was, so that sums from there to the end of the log are right.
+        // The end of the chunk stays where it was, so sums from there to the end of the log stay right.
         self.before = end.wrapping_sub(through);
         self.base = seqs.first().copied().unwrap_or(self.base);
         self.offsets = seqs.iter().map(|seq| (seq - self.base) as u32).collect();
     }
 
-    /// Takes over what a chunk behind it holds; both are compacted.
+    /// Takes over the messages of a later chunk. Both chunks are compacted.
     fn absorb(&mut self, other: Chunk<T>) {
         let held = self.slots.last().map_or(0, |slot| slot.through);
         self.before = other.before.wrapping_sub(held);
@@ -85,7 +86,8 @@ impl<T> Chunk<T> {
         self.own += other.own;
         let shift = (other.base - self.base) as u32;
         self.offsets.extend(other.offsets.iter().map(|offset| offset + shift));
-        // Times are as of this chunk from here on: what is later than the first is never before it.
+        // The times become relative to this chunk. They are never negative, because a later chunk never has earlier
+        // times.
         for slot in other.slots.into_iter() {
             self.slots.push(Slot {
                 through: held.wrapping_add(slot.through),
@@ -98,7 +100,7 @@ impl<T> Chunk<T> {
 }
 
 impl<T> Chunk<T> {
-    /// Takes over the topics of a chunk behind it, before its slots.
+    /// Takes over the topics of a later chunk. Called before its slots are taken over.
     fn absorb_topics(&mut self, other: &Chunk<T>) {
         let shift = self.slots.len();
         self.topics.absorb(&other.topics, shift);
@@ -112,7 +114,7 @@ impl<T> Chunk<T> {
 }
 
 impl<T> Log<T> {
-    /// Compacts a chunk from which messages have left, if it takes more than is charged for the rest.
+    /// Compacts a chunk after messages have left it, if it takes more than the remaining messages are charged.
     pub(super) fn compact(&mut self, key: usize) {
         if key == self.front || key == self.filling || !self.chunks.get(key).is_some_and(Chunk::is_sparse) {
             return;
@@ -130,7 +132,8 @@ impl<T> Log<T> {
         self.merge(kept, next);
     }
 
-    /// Makes two neighbours one, if both are compacted and fit: the key of the one that has what the second held.
+    /// Merges two neighbours if both are compacted and fit into one. Returns the key of the chunk that has the second's
+    /// messages.
     fn merge(&mut self, first: usize, second: usize) -> usize {
         let may = |key: usize| key != self.front && key != self.filling;
         let (Some(left), Some(right)) = (self.chunks.get(first), self.chunks.get(second)) else { return second };
@@ -159,7 +162,7 @@ impl<T> Log<T> {
         first
     }
 
-    /// Unlinks a chunk and takes it out.
+    /// Unlinks a chunk and returns it.
     pub(super) fn take_out(&mut self, key: usize) -> Chunk<T> {
         self.leases.vacate_chunk(key);
         let chunk = self.chunks.remove(key);

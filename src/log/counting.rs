@@ -1,4 +1,4 @@
-//! What stands from a seq on: how much is held, what has left, and which seq a time belongs to.
+//! Counts from a seq on: how much is held, what has left, and which seq a time belongs to.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -71,7 +71,7 @@ impl<T> Log<T> {
         holes
     }
 
-    /// Messages held at or after `seq`: the count alone, O(1) without a look at the chunks while there are no holes.
+    /// Number of messages held at or after `seq`. O(1), without access to the chunks, while there are no holes.
     #[inline]
     pub(crate) fn count_from(&self, seq: u64, hint: usize) -> u64 {
         if self.has_no_holes() {
@@ -84,7 +84,7 @@ impl<T> Log<T> {
         self.len == self.next - self.head
     }
 
-    /// Seq of the first message held that was created at or after a wall time; `next` when there is none.
+    /// Seq of the first message held that was created at or after a wall time; `next` if there is none.
     pub(crate) fn seq_at(&self, wall: u64) -> u64 {
         // Wall times of one queue never run backwards.
         let wall_of = |chunk: &Chunk<T>, index: usize| chunk.slots.get(index).map_or(0, |slot| slot.wall + chunk.wall);

@@ -1,4 +1,4 @@
-//! What a consumer with a filter sees of the log. Without a filter: all of it.
+//! The part of the log that a consumer with a filter sees. Without a filter, it sees everything.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::chunk::{Chunk, NIL};
 use super::{Found, Log};
 
-/// Seqs of messages that have left, none that is held among them, and how many of those match.
+/// A range of seqs of which no message is held any more, and how many of these messages match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) seqs: Range<u64>,
@@ -20,7 +20,7 @@ impl<T> Log<T> {
         filter.map_or(self.next, |filter| self.topics.filters[filter].next)
     }
 
-    /// The first message held at or after `seq` that matches. The hint is a chunk key, and becomes that of the message.
+    /// The first held match at or after `seq`. The hint is a chunk key, and is set to the chunk of that message.
     #[inline]
     pub(crate) fn first_for(&self, filter: Option<usize>, seq: u64, hint: &mut usize) -> Option<Found<'_, T>> {
         match filter {
@@ -29,14 +29,14 @@ impl<T> Log<T> {
         }
     }
 
-    /// The first match of a filter held at or after `seq`, with its number.
+    /// The first held match of a filter at or after `seq`, with its number.
     pub(crate) fn match_at(&self, filter: usize, seq: u64, hint: &mut usize) -> Option<(Found<'_, T>, u64)> {
         let (key, slot, number) = self.find_match(filter, seq, *hint)?;
         *hint = key;
         self.found(&self.chunks[key], slot).map(|found| (found, number))
     }
 
-    /// Where that is: key of the chunk, slot, and number.
+    /// The place of the first held match of a filter at or after `seq`: key of the chunk, slot, and number.
     fn find_match(&self, filter: usize, seq: u64, hint: usize) -> Option<(usize, usize, u64)> {
         let books = self.topics.filters.get(filter)?;
         if books.held.items == 0 {
@@ -50,14 +50,14 @@ impl<T> Log<T> {
             Some((key, slot, number))
         };
         first(key, chunk, chunk.index(seq.max(chunk.base))).or_else(|| {
-            // Chunks that hold no match are passed over in one step.
+            // Chunks that hold no match are skipped in one step.
             let key = books.index.find_after(chunk.base).unwrap_or(self.filling);
             let next = self.chunks.get(key).filter(|next| next.base > chunk.base)?;
             first(key, next, 0)
         })
     }
 
-    /// How many messages are held at or after `seq` that match.
+    /// Number of held matches at or after `seq`.
     #[inline]
     pub(crate) fn count_for(&self, filter: Option<usize>, seq: u64, hint: usize) -> u64 {
         match filter {
@@ -68,7 +68,7 @@ impl<T> Log<T> {
         }
     }
 
-    /// How many messages are held at or after `seq` that match, and their payload bytes.
+    /// Number and payload bytes of the held matches at or after `seq`.
     pub(crate) fn live_for(&self, filter: Option<usize>, seq: u64, hint: usize) -> (u64, u64) {
         match filter {
             None => self.live_from(seq, hint),
@@ -104,7 +104,7 @@ impl<T> Log<T> {
         (items + books.held.items - through.items, bytes + books.held.bytes - through.bytes)
     }
 
-    /// The number of the first match held at or after `seq`, and its seq; where there is none, of the next to come.
+    /// Number and seq of the first held match at or after `seq`; if there is none, those of the next message to come.
     pub(crate) fn number_at(&self, filter: usize, seq: u64) -> (u64, u64) {
         let found = self.find_match(filter, seq, NIL);
         found.map_or((self.topics.filters[filter].next, self.next), |(key, slot, number)| {
@@ -112,7 +112,8 @@ impl<T> Log<T> {
         })
     }
 
-    /// What has left of a range of seqs, from the first match held in it on; `upto` is the number of the first match behind it.
+    /// What has left a range of seqs, beginning at the first match held in it. `upto` is the number of the first match
+    /// after the range.
     pub(crate) fn gaps(&self, filter: usize, seqs: Range<u64>, upto: u64) -> VecDeque<Gap> {
         let mut gaps = VecDeque::new();
         let mut add = |seqs: Range<u64>, count: u64| {
@@ -120,7 +121,7 @@ impl<T> Log<T> {
                 gaps.push_back(Gap { seqs, count });
             }
         };
-        // Numbers and counts tell whether there is any.
+        // Numbers and counts show whether there is any gap.
         let (first, mut seq) = self.number_at(filter, seqs.start);
         let held = self.count_for(Some(filter), seqs.start, NIL) - self.count_for(Some(filter), seqs.end, NIL);
         if seq >= seqs.end || upto - first == held {

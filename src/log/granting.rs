@@ -1,4 +1,4 @@
-//! Whether a consumer may read on by itself.
+//! Decides whether a consumer gets a lease.
 
 use std::sync::Arc;
 
@@ -7,22 +7,23 @@ use super::audit::Reads;
 use super::lane::{Lane, Lease};
 use super::lease::Holder;
 
-/// What a lease depends on besides the log.
+/// What a lease depends on, apart from the log.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    /// Nanoseconds that messages live; NEVER: for ever.
+    /// Nanoseconds that messages live; NEVER: no limit.
     pub(crate) lives: u64,
-    /// When a message enqueued now expires.
+    /// When a message expires that is enqueued now.
     pub(crate) deadline: u64,
     /// Whether the queue is closed.
     pub(crate) is_closed: bool,
-    /// Whether reads have a time, and leave records.
+    /// Whether reads record the time, and whether they leave records.
     pub(crate) is_timed: bool,
     pub(crate) is_audited: bool,
 }
 
 impl<T> Log<T> {
-    /// Lets a consumer read on by itself, from its position on: whether it may. Its records are taken along then.
+    /// Grants a lease to a consumer, from its position on. Returns whether it did. The lease then holds the consumer's
+    /// read records.
     pub(crate) fn grant(
         &mut self,
         lane: &Arc<Lane<T>>,
@@ -34,13 +35,13 @@ impl<T> Log<T> {
     ) -> bool {
         let key = if position == self.next { self.filling } else { self.chunk_at(position, hint) };
         let Some(chunk) = self.chunks.get(key).filter(|chunk| chunk.base <= position) else { return false };
-        // A lane does not look at topics.
+        // A lane does not read topics.
         if !chunk.is_dense() || chunk.own > 0 || !chunk.topics.is_empty() || !self.leases.has_room() {
             return false;
         }
         let index = (position - chunk.base) as usize;
         if index == chunk.slots.capacity() {
-            return false; // what comes next comes in another chunk
+            return false; // the next message goes into another chunk
         }
         let until = match chunk.slots.get(index) {
             Some(slot) => (slot.stamp.mono() + chunk.mono).saturating_add(terms.lives),

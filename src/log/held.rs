@@ -1,6 +1,6 @@
-//! How much is held somewhere.
+//! An amount of held messages.
 
-/// How much is held.
+/// An amount of held messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) items: u64,

@@ -1,7 +1,7 @@
-//! The full chunks in order of seq, with sums: which chunk has a seq, and how much there is before it.
+//! The full chunks in order of seq, with sums: finds the chunk of a seq, and how much is held before it.
 //!
-//! Two levels: blocks of up to 128 chunks, each with the sum of what they hold. So a look-up is two binary searches, and a
-//! sum adds up one figure for each 128,000 messages, and those of one block.
+//! The index has two levels: blocks of up to 128 chunks, each with the sum of what its chunks hold. So a look-up is two
+//! binary searches. A sum adds one figure for each 128,000 messages, and the figures of one block.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use super::chunk::{Chunk, NIL};
 use super::held::Held;
 use crate::time::NEVER;
 
-/// Chunks in a block at the most. A block that is full is cut in two.
+/// Maximum number of chunks in a block. A full block is split in two.
 const BLOCK: usize = 128;
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ struct Entry {
     base: u64,
     /// Key of the chunk.
     key: usize,
-    /// A moment before which no time to live of its own ends in the chunk.
+    /// A moment before which no time to live of its own ends for any message in the chunk.
     due: u64,
 }
 
@@ -26,11 +26,11 @@ struct Entry {
 #[derive(Debug)]
 struct Block {
     entries: VecDeque<Entry>,
-    /// What each of them holds, in an array of its own: sums run over it.
+    /// How much each chunk holds, in an array of its own because sums run over it.
     each: VecDeque<Held>,
-    /// What all of them hold.
+    /// How much all chunks hold together.
     held: Held,
-    /// The first moment of all of them.
+    /// The earliest `due` of all chunks.
     due: u64,
 }
 
@@ -44,7 +44,7 @@ impl Index {
         Index { blocks: VecDeque::new() }
     }
 
-    /// Enters a chunk behind all others.
+    /// Adds a chunk after all others.
     pub(crate) fn push(&mut self, base: u64, key: usize, held: Held, due: u64) {
         let block = match self.blocks.back_mut() {
             Some(block) if block.entries.len() < BLOCK => block,
@@ -61,9 +61,9 @@ impl Index {
         block.due = block.due.min(due);
     }
 
-    /// Position of the last chunk that begins at or before a seq: block and entry.
+    /// Place of the last chunk that begins at or before a seq: block and entry.
     fn place(&self, seq: u64) -> Option<(usize, usize)> {
-        // Usually it is the first: messages leave in order.
+        // Usually this is the first block, because messages leave in order.
         let block = match self.blocks.get(1) {
             Some(second) if second.entries[0].base <= seq => {
                 self.blocks.partition_point(|block| block.entries[0].base <= seq) - 1
@@ -98,15 +98,15 @@ impl Index {
         self.place(base).is_some_and(|(block, entry)| self.blocks[block].entries[entry].base == base)
     }
 
-    /// Key of the first chunk for which `is_before` is false. It must be true for all chunks before that one, and false
-    /// for all behind it.
+    /// Key of the first chunk for which `is_before` is false. `is_before` must be true for all chunks before it, and
+    /// false for all chunks after it.
     pub(crate) fn first_not(&self, is_before: impl Fn(usize) -> bool) -> Option<usize> {
         let is_block_before = |block: &Block| block.entries.back().is_some_and(|entry| is_before(entry.key));
         let block = self.blocks.get(self.blocks.partition_point(is_block_before))?;
         block.entries.get(block.entries.partition_point(|entry| is_before(entry.key))).map(|entry| entry.key)
     }
 
-    /// What the chunks hold up to and including the one that begins at `base`.
+    /// How much the chunks hold, up to and including the one that begins at `base`.
     pub(crate) fn held_through(&self, base: u64) -> Held {
         let mut held = Held::default();
         let Some((block, entry)) = self.place(base) else { return held };
@@ -121,12 +121,12 @@ impl Index {
         held
     }
 
-    /// So much has left the chunk at `base`.
+    /// Subtracts what has left the chunk at `base`.
     pub(crate) fn subtract(&mut self, base: u64, gone: Held) {
         self.change(base, |held| held.subtract(gone));
     }
 
-    /// The chunk at `base` has got so much more.
+    /// Adds what the chunk at `base` has received.
     pub(crate) fn add(&mut self, base: u64, more: Held) {
         self.change(base, |held| held.add(more));
     }
@@ -141,14 +141,15 @@ impl Index {
         }
     }
 
-    /// Moves the start of the chunk at `base`, staying before the next chunk.
+    /// Moves the start of the chunk at `base`. It stays before the next chunk.
     pub(crate) fn rebase(&mut self, base: u64, rebased: u64) {
         if let Some(entry) = self.entry(base) {
             entry.base = rebased;
         }
     }
 
-    /// What the chunk at `base` holds is in another chunk now, which begins earlier, but behind all others before that one.
+    /// Records that the messages of the chunk at `base` have moved to another chunk. That chunk begins earlier, but
+    /// after all chunks before the one at `base`.
     pub(crate) fn move_to(&mut self, base: u64, rebased: u64, key: usize) {
         if let Some(entry) = self.entry(base) {
             (entry.base, entry.key) = (rebased, key);
@@ -160,13 +161,13 @@ impl Index {
         Some(&mut self.blocks[block].entries[entry]).filter(|entry| entry.base == base)
     }
 
-    /// The moment of the chunk at `base`.
+    /// The `due` moment of the chunk at `base`.
     pub(crate) fn due(&self, base: u64) -> u64 {
         let place = self.place(base).map(|(block, entry)| &self.blocks[block].entries[entry]);
         place.filter(|entry| entry.base == base).map_or(NEVER, |entry| entry.due)
     }
 
-    /// Sets the moment of the chunk at `base`.
+    /// Sets the `due` moment of the chunk at `base`.
     pub(crate) fn set_due(&mut self, base: u64, due: u64) {
         let Some((block, entry)) = self.place(base) else { return };
         let block = &mut self.blocks[block];
@@ -177,14 +178,14 @@ impl Index {
         }
     }
 
-    /// The first moment of all, and the key of its chunk. NEVER: there is none.
+    /// The earliest `due` of all chunks, and the key of its chunk. NEVER: there is none.
     pub(crate) fn first_due(&self) -> (u64, usize) {
         let Some(block) = self.blocks.iter().min_by_key(|block| block.due) else { return (NEVER, NIL) };
         let first = block.entries.iter().min_by_key(|entry| entry.due);
         first.map_or((NEVER, NIL), |entry| (entry.due, entry.key))
     }
 
-    /// Takes out the chunk at `base`, if it is there.
+    /// Removes the chunk at `base`, if it is in the index.
     pub(crate) fn remove(&mut self, base: u64) {
         let Some((number, entry)) = self.place(base) else { return };
         let block = &mut self.blocks[number];
@@ -202,7 +203,7 @@ impl Index {
             && self.blocks[number].entries.len() + next.entries.len() <= BLOCK / 2
             && let Some(next) = self.blocks.remove(number + 1)
         {
-            // Merging small neighbours keeps the number of blocks in proportion to what they hold.
+            // Merging small neighbours keeps the number of blocks in proportion to the number of chunks.
             let block = &mut self.blocks[number];
             block.held.add(next.held);
             block.due = block.due.min(next.due);
@@ -211,7 +212,7 @@ impl Index {
         }
     }
 
-    /// Checks that it says of each chunk what the chunk says: those given, in order, are all of them.
+    /// Checks that the index agrees with the chunks. The given chunks, in order, are all of them.
     pub(crate) fn check<'a, T: 'a>(&self, chunks: impl Iterator<Item = (usize, &'a Chunk<T>)>) {
         let entries = self.blocks.iter().flat_map(|block| block.entries.iter().zip(&block.each));
         let mine: Vec<_> = entries.map(|(entry, &held)| (entry.base, entry.key, held)).collect();

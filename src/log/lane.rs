@@ -1,11 +1,12 @@
 //! How a cursor reads without the queue's lock.
 //!
-//! Each consumer has a *lane*. While a *lease* is open there, the consumer reads the published slots of one chunk, from its position
-//! on, under the lane's lock alone: readers do not exclude each other, nor producers. What is unusual (a hole, a message that may
-//! be past its time, the end of the chunk, a wait) ends the quick way: the caller takes the queue's lock, whose holder takes the
-//! lease back first. Only the holder of the queue's lock opens and revokes leases (`lease.rs`).
+//! Each consumer has a *lane*. While a *lease* is open in it, the consumer reads the published slots of one chunk, from
+//! its position on, under the lane's lock alone. So readers block neither each other nor producers. Anything unusual (a
+//! hole, a message that may have expired, the end of the chunk, a wait) ends the fast path: the caller takes the
+//! queue's lock, and the holder of that lock takes back the lease first. Only the holder of the queue's lock opens and
+//! revokes leases (`lease.rs`).
 //!
-//! The lock of a lane comes after the queue's. Its holder waits for nothing, and runs no Python code.
+//! The lock of a lane comes after the queue's in lock order. Its holder waits for nothing, and runs no Python code.
 
 use std::sync::Arc;
 
@@ -17,19 +18,19 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::time::NEVER;
 use crate::time::clock::{Clock, Now};
 
-/// Seq of the next message to be enqueued, for those who read without the queue's lock. It has cache lines of its own.
+/// Seq of the next message to be enqueued, for readers without the queue's lock. It has cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(super) struct Published(AtomicU64);
 
 impl Published {
-    /// Lets others see the slots before this seq.
+    /// Makes the slots before this seq visible to readers.
     #[inline(always)]
     pub(super) fn publish(&self, next: u64) {
         self.0.store(next, Ordering::Release);
     }
 
-    /// The slots before this seq may be looked at.
+    /// The slots before this seq may be read.
     #[inline(always)]
     fn next(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -40,59 +41,60 @@ impl Published {
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Lane<T> {
-    /// Whether a lease is open: whether it is worth to try the lock.
+    /// Whether a lease is open, and so whether the lock is worth trying.
     is_open: AtomicBool,
     lease: Mutex<Option<Lease<T>>>,
     published: Arc<Published>,
 }
 
-/// One chunk, from a position on.
+/// The permission to read one chunk, from a position on.
 #[derive(Debug)]
 pub(super) struct Lease<T> {
     pub(super) window: Window<T>,
     /// Seq of the chunk's first slot.
     pub(super) base: u64,
-    /// The slot to be read next.
+    /// The next slot to read.
     pub(super) index: usize,
     /// Slots before this one are known to be published.
     pub(super) end: usize,
     /// Payload bytes of the chunk's slots before `index`.
     pub(super) through: u64,
-    /// What is added to the wall times of the slots.
+    /// Added to the wall times of the slots.
     pub(super) wall: u64,
-    /// The first moment at which a message at or behind the position may have expired; NEVER: none does.
+    /// The earliest moment at which a message at or after the position may have expired; NEVER: none expires.
     pub(super) until: u64,
-    /// Whether nothing more comes: the queue is closed.
+    /// Whether no more messages come because the queue is closed.
     pub(super) is_closed: bool,
-    /// Whether reads have a time, and leave records.
+    /// Whether reads record the time, and whether they leave records.
     pub(super) is_timed: bool,
     pub(super) is_audited: bool,
-    /// The consumer's read records. They take no more memory here: what needs more goes by way of the queue's lock.
+    /// The consumer's read records. They take no more memory here: a read that needs more goes through the queue's
+    /// lock.
     pub(super) reads: Reads,
-    /// When the consumer read last, wall clock; 0: never.
+    /// When the consumer last read, by the wall clock; 0: never.
     pub(super) last_read: u64,
 }
 
-/// There is no lease, or somebody else reads there at this moment.
+/// There is no lease, or another thread is reading through it at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoLease;
 
-/// What [`Lane::read_all`] came to.
+/// The result of [`Lane::read_all`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// Messages handed over.
+    /// Messages delivered.
     pub(crate) count: usize,
-    /// Whether the caller got all that it asked for, or all there was, which may be nothing.
+    /// Whether the caller got everything it asked for, or everything there was, which may be nothing.
     pub(crate) is_all: bool,
 }
 
 impl<T> Lease<T> {
-    /// Seq of the message to be read next.
+    /// Seq of the next message to read.
     pub(super) fn position(&self) -> u64 {
         self.base + self.index as u64
     }
 
-    /// How many of the slots from the position on are published: at least `wanted`, or all of the chunk that are.
+    /// How many slots from the position on are published. At least `wanted`, or all published slots of the chunk.
     #[inline(always)]
     fn published(&mut self, published: &Published, wanted: usize) -> usize {
         if self.end - self.index < wanted {
@@ -101,13 +103,13 @@ impl<T> Lease<T> {
         self.end - self.index
     }
 
-    /// Whether what is published of the chunk is all there is, and more may come: only in the chunk that is being filled there is
-    /// room behind that.
+    /// Whether the published slots of the chunk are all there are, and more may come. Only the chunk that is being
+    /// filled has room after them.
     fn is_last(&self) -> bool {
         self.end < self.window.capacity() && !self.is_closed
     }
 
-    /// The time, where it matters for a read. None: a message may have expired.
+    /// The time, if a read needs it. None: a message may have expired.
     #[inline(always)]
     fn time(&self, clock: &Clock) -> Option<Now> {
         if !self.is_timed && self.until == NEVER {
@@ -116,7 +118,7 @@ impl<T> Lease<T> {
         Some(clock.now()).filter(|now| now.mono < self.until)
     }
 
-    /// Hands over the next message: see [`Lane::read`].
+    /// Delivers the next message: see [`Lane::read`].
     #[inline(always)]
     fn read<R>(
         &mut self,
@@ -128,7 +130,7 @@ impl<T> Lease<T> {
             return None;
         }
         let now = self.time(clock)?;
-        // SAFETY: it is published, and only the holder of the lane's lock has the lease.
+        // SAFETY: the slot is published, and only the holder of the lane's lock has the lease.
         let slot = unsafe { self.window.slot(self.index) }?;
         let payload = slot.payload.as_ref()?;
         let (seq, created) = (self.position(), slot.wall + self.wall);
@@ -140,7 +142,7 @@ impl<T> Lease<T> {
         self.through = slot.through;
         self.index += 1;
         self.last_read = at;
-        // Last, after all counts are updated: foreign code may panic.
+        // The visit comes last, after all counts are updated, because foreign code may panic.
         visit.take().map(|visit| {
             visit(Delivery { payload, seq, size, created, topic: None, missed: 0, deliveries: 1, receipt: None })
         })
@@ -155,7 +157,8 @@ impl<T> Lease<T> {
 
 impl<T> Lane<T> {
     pub(super) fn new(published: Arc<Published>) -> Self {
-        // The default, and a look at the lock, for loom: what others may look at first has to be there before they come.
+        // For loom: both the bit made by `default` and the try of the lock create loom's values before other threads
+        // can use them.
         let lane = Lane { is_open: AtomicBool::default(), lease: Mutex::new(None), published };
         drop(lane.lease.try_lock());
         lane
@@ -185,13 +188,13 @@ impl<T> Lane<T> {
         self.published.next()
     }
 
-    /// The position, where the lease had nothing more when that was last looked at.
+    /// The position, if the lease had no more messages when that was last checked.
     pub(crate) fn end(&self) -> Option<u64> {
         let guard = self.enter()?;
         guard.as_ref().filter(|lease| lease.index == lease.end).map(Lease::position)
     }
 
-    /// How many messages there are to read, up to `limit`, where that shows here.
+    /// How many messages there are to read, up to `limit`, if the lane can tell.
     #[inline]
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn ready(&self, limit: usize) -> Option<usize> {
@@ -201,7 +204,8 @@ impl<T> Lane<T> {
         (ready >= limit || ready > 0 && lease.is_last()).then_some(ready)
     }
 
-    /// Hands over up to `limit` messages of up to `max_bytes` payload bytes, but at least one, however large it is.
+    /// Delivers up to `limit` messages of up to `max_bytes` payload bytes, but at least one message, however large it
+    /// is.
     pub(crate) fn read_all(
         &self,
         clock: &Clock,
@@ -224,7 +228,7 @@ impl<T> Lane<T> {
         let mut is_full = false;
         for _ in 0..most {
             let lease = &mut *reading.lease;
-            // SAFETY: it is published, and this is the lease's holder.
+            // SAFETY: the slot is published, and this is the lease's holder.
             let slot = unsafe { lease.window.slot(lease.index) };
             let Some((slot, payload)) = slot.and_then(|slot| Some((slot, slot.payload.as_ref()?))) else { break };
             let size = slot.through.wrapping_sub(lease.through);
@@ -245,14 +249,14 @@ impl<T> Lane<T> {
         Run { count, is_all: count == limit || is_full || count > 0 && is_end }
     }
 
-    /// Opens a lease. The caller has the queue's lock, and there is none open.
+    /// Opens a lease. The caller has the queue's lock, and no lease is open here.
     pub(super) fn open(&self, lease: Lease<T>) {
         *self.lease.lock() = Some(lease);
         self.is_open.store(true, Ordering::Relaxed);
     }
 
-    /// Moves the start of the lease beyond a seq, if the consumer has read that already: the position then. The caller has the
-    /// queue's lock.
+    /// Moves the start of the lease past a seq, if the consumer has already read that message. Returns the position in
+    /// that case. The caller has the queue's lock.
     pub(super) fn pass(&self, seq: u64) -> Option<u64> {
         let lease = self.lease.lock();
         lease.as_ref().map(Lease::position).filter(|&position| position > seq)
@@ -264,7 +268,8 @@ impl<T> Lane<T> {
         self.lease.lock().take()
     }
 
-    /// In the child of a fork, after every lease was revoked: a thread of the parent may have been about to look for one.
+    /// Called in the child of a fork, after every lease was revoked: a thread of the parent may have held the lock to
+    /// look for a lease.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn reset_after_fork(&self) {
         if self.lease.is_locked() {
@@ -273,13 +278,13 @@ impl<T> Lane<T> {
     }
 }
 
-/// A batch that is being read. Dropping this records what was read, also when foreign code panics.
+/// A batch that is being read. Dropping this records what was read, even if foreign code panics.
 struct Reading<'a, T> {
     lease: &'a mut Lease<T>,
-    /// Index of the first slot, and how many there are at the most.
+    /// Index of the first slot, and the maximum number of slots.
     first: usize,
     most: usize,
-    /// When the read takes place, and when the last of its messages was enqueued, by the wall clock.
+    /// When the read takes place, and when its last message was enqueued, by the wall clock.
     now: Now,
     created: u64,
 }

@@ -1,44 +1,44 @@
 //! Which leases are open, and how they end.
 //!
-//! All of this is under the queue's lock. What a lease comes back with is kept until the state takes it
-//! ([`Leases::take_returned`]), which it does before it looks at a cursor.
+//! All of this runs under the queue's lock. What a lease returns is kept until the state takes it
+//! ([`Leases::take_returned`]). The state does that before it reads a cursor.
 
 use std::sync::Arc;
 
 use super::audit::Reads;
 use super::lane::{Lane, Lease, Published};
 
-/// Leases that are open at the most: so they are all taken back in a few microseconds.
+/// Maximum number of open leases, so that all of them can be taken back in a few microseconds.
 const MOST: usize = 64;
-/// How many times one is asked for in vain before an old one has to go for it. Where many consumers take turns in few threads, a
-/// lease would be gone before it is used.
+/// How many requests are refused before an old lease is taken back for a new one. Where many consumers take turns in
+/// few threads, a lease would otherwise be gone before it is used.
 const PATIENCE: u32 = 256;
 
-/// Who reads where: keys of the consumer and of its cursor.
+/// Who reads through a lease: keys of the consumer and of its cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) consumer: usize,
     pub(crate) cursor: usize,
 }
 
-/// A lease that is open.
+/// An open lease.
 #[derive(Debug)]
 struct Open<T> {
     holder: Holder,
     lane: Arc<Lane<T>>,
-    /// Key of its chunk.
+    /// Key of the chunk that is read.
     chunk: usize,
     /// The position at which it was opened.
     granted: u64,
-    /// Slots before this seq are of no interest to it any more.
+    /// The lease does not need slots before this seq any more.
     start: u64,
 }
 
-/// What a lease comes back with.
+/// What a lease returns when it ends.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) holder: Holder,
-    /// Key of its chunk.
+    /// Key of the chunk that was read.
     pub(crate) chunk: usize,
     /// Messages read.
     pub(crate) read: u64,
@@ -51,15 +51,15 @@ pub(crate) struct Returned {
 #[derive(Debug)]
 pub(crate) struct Leases<T> {
     open: Vec<Open<T>>,
-    /// The lowest start of all; `u64::MAX`: none is open.
+    /// The lowest start of all open leases; `u64::MAX`: no lease is open.
     floor: u64,
-    /// What has come back, until the state takes it.
+    /// What leases have returned, until the state takes it.
     returned: Vec<Returned>,
-    /// How many times in a row one was asked for in vain.
+    /// How many requests in a row were refused.
     refused: u32,
-    /// Place of the one that has to go next where there are too many.
+    /// Place of the lease that is taken back next when there are too many.
     oldest: usize,
-    /// What lanes are made with.
+    /// Shared with every lane that is made.
     pub(super) published: Arc<Published>,
 }
 
@@ -75,41 +75,41 @@ impl<T> Leases<T> {
         }
     }
 
-    /// A lane for a new consumer.
+    /// Makes a lane for a new consumer.
     pub(crate) fn lane(&self) -> Arc<Lane<T>> {
         Arc::new(Lane::new(self.published.clone()))
     }
 
-    /// Whether something has come back.
+    /// Whether a lease has returned something.
     #[inline(always)]
     pub(crate) fn has_returned(&self) -> bool {
         !self.returned.is_empty()
     }
 
-    /// What has come back.
+    /// What a lease has returned.
     pub(crate) fn take_returned(&mut self) -> Option<Returned> {
         self.returned.pop()
     }
 
-    /// How many are open.
+    /// Number of open leases.
     pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether any is open.
+    /// Whether any lease is open.
     #[inline(always)]
     pub(crate) fn any_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Takes the lease of a cursor back.
+    /// Takes back the lease of a cursor.
     pub(crate) fn revoke(&mut self, cursor: usize) {
         if let Some(place) = self.open.iter().position(|open| open.holder.cursor == cursor) {
             self.revoke_at(place);
         }
     }
 
-    /// Takes all back.
+    /// Takes back all leases.
     #[cold]
     pub(crate) fn revoke_all(&mut self) {
         while !self.open.is_empty() {
@@ -136,7 +136,8 @@ impl<T> Leases<T> {
         self.floor = self.open.iter().map(|open| open.start).min().unwrap_or(u64::MAX);
     }
 
-    /// Before a payload is taken out of a chunk: no lease looks at it any more. One that has passed it stays.
+    /// Called before a payload is taken out of a chunk: no lease reads it afterwards. A lease that has passed it stays
+    /// open.
     #[inline(always)]
     pub(super) fn vacate(&mut self, chunk: usize, seq: u64) {
         if seq >= self.floor {
@@ -158,7 +159,7 @@ impl<T> Leases<T> {
         self.find_floor();
     }
 
-    /// Before the slots of a chunk are moved, or taken out of the log: no lease looks at them any more.
+    /// Called before the slots of a chunk are moved or taken out of the log: no lease reads them afterwards.
     #[inline(always)]
     pub(super) fn vacate_chunk(&mut self, chunk: usize) {
         if !self.open.is_empty() {
@@ -170,7 +171,7 @@ impl<T> Leases<T> {
         }
     }
 
-    /// Opens one for a cursor that has none, in a chunk, from a position on.
+    /// Opens a lease for a cursor that has none, in a chunk, from a position on.
     pub(super) fn open(&mut self, holder: Holder, lane: &Arc<Lane<T>>, chunk: usize, lease: Lease<T>) {
         let start = lease.position();
         lane.open(lease);
@@ -178,7 +179,7 @@ impl<T> Leases<T> {
         self.floor = self.floor.min(start);
     }
 
-    /// Whether there may be one more. Where there are too many, the oldest goes now and then.
+    /// Whether one more lease may be opened. When there are too many, the oldest is taken back now and then.
     pub(super) fn has_room(&mut self) -> bool {
         if self.open.len() < MOST {
             return true;

@@ -1,8 +1,9 @@
-//! The messages: a doubly linked list of chunks. Append, read by seq, remove; it returns what it removed and drops nothing.
+//! The messages: a doubly linked list of chunks. Appends, reads by seq, and removes. It returns what it removed and
+//! drops nothing.
 //!
-//! Seqs are gapless from 0. A message that leaves from the middle leaves a *hole*. A chunk with nothing but holes is
-//! unlinked, wherever it stands; one with many is compacted (`compaction.rs`). Counts are O(1) while there are no holes, and
-//! O(log n) by the index while there are some (`index.rs`).
+//! Seqs have no gaps and start at 0. A message that leaves from the middle leaves a *hole*. A chunk that has only holes
+//! is unlinked, wherever it is in the list. A chunk with many holes is compacted (`compaction.rs`). Counts are O(1)
+//! while there are no holes, and O(log n) through the index otherwise (`index.rs`).
 
 pub(crate) mod audit;
 pub(crate) mod batch;
@@ -49,20 +50,20 @@ use slot::{Slot, Stamp};
 use slots::Slots;
 use topics::Topics;
 
-/// A message in place.
+/// A message in its slot.
 #[derive(Debug)]
 pub(crate) struct Found<'a, T> {
     pub(crate) seq: u64,
     pub(crate) payload: &'a T,
     pub(crate) size: u64,
-    /// When it was enqueued: monotonic, wall.
+    /// When it was enqueued, by the monotonic and by the wall clock.
     pub(crate) mono: u64,
     pub(crate) wall: u64,
     pub(crate) topic: Option<&'a Topic>,
 }
 
 impl<'a, T> Found<'a, T> {
-    /// The message as it is handed over. `missed`: what its reader missed just before it.
+    /// The message as its consumer receives it. `missed`: how many messages the reader missed just before it.
     #[inline(always)]
     pub(crate) fn delivery(self, missed: u64, deliveries: u32, receipt: Option<Receipt>) -> Delivery<'a, T> {
         let Found { seq, payload, size, wall, topic, .. } = self;
@@ -78,29 +79,29 @@ pub(crate) struct Log<T> {
     front: usize,
     /// Key of the newest chunk, or NIL.
     back: usize,
-    /// Seq of the oldest message held; `next` when there is none.
+    /// Seq of the oldest message held; `next` if there is none.
     head: u64,
     /// Seq of the next message to be enqueued.
     next: u64,
-    /// Bytes of all payloads ever enqueued, modulo 2^64: what is held is less, so differences are exact.
+    /// Bytes of all payloads ever enqueued, modulo 2^64. What is held is less, so differences are exact.
     through: u64,
     /// Messages held.
     len: u64,
     /// Payload bytes held.
     bytes: u64,
-    /// Key of the chunk that is being filled, which is the last; NIL: the next message begins one.
+    /// Key of the chunk that is being filled, which is the last. NIL: the next message begins a new chunk.
     filling: usize,
-    /// A moment before which no own ttl in that chunk ends.
+    /// A moment before which no own ttl in the chunk that is being filled ends.
     filling_due: u64,
-    /// All chunks but the one that is being filled.
+    /// All chunks except the one that is being filled.
     index: Index,
-    /// The slots of a chunk that emptied, for the next one.
+    /// The slots of an emptied chunk, to be reused by the next chunk.
     spare: Option<Slots<T>>,
-    /// No slots.
+    /// An empty list of slots.
     none: Slots<T>,
-    /// What consumers read by themselves.
+    /// The leases through which consumers read without the queue's lock.
     pub(crate) leases: Leases<T>,
-    /// Topics of what is held, and filters in use.
+    /// Topics of the held messages, and the filters in use.
     pub(crate) topics: Box<Topics>,
 }
 
@@ -125,12 +126,12 @@ impl<T> Log<T> {
         }
     }
 
-    /// Seq of the oldest message held; [`next`](Self::next) when there is none.
+    /// Seq of the oldest message held; [`next`](Self::next) if there is none.
     pub(crate) fn head(&self) -> u64 {
         self.head
     }
 
-    /// Seq of the next message to be enqueued, which is also how many were enqueued ever.
+    /// Seq of the next message to be enqueued. This is also the number of messages ever enqueued.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
@@ -162,8 +163,8 @@ impl<T> Log<T> {
         seq
     }
 
-    /// Adds messages, with their sizes, at the end, and returns what they need. `own`: that they have a lifetime of their own,
-    /// and when it ends.
+    /// Adds messages, with their sizes, at the end, and returns their need. `own`: the messages have a lifetime of
+    /// their own, with this deadline.
     pub(crate) fn append_all(
         &mut self,
         mut each: impl ExactSizeIterator<Item = (T, u64)>,
@@ -173,7 +174,7 @@ impl<T> Log<T> {
         let mut need = Need::NONE;
         let stamp = Stamp::new(now.mono, own.is_some());
         if own.is_some() {
-            // A lease knows one deadline for all that comes.
+            // A lease has one deadline for all messages that follow.
             self.leases.vacate_chunk(self.filling);
         }
         while each.len() > 0 {
@@ -206,7 +207,7 @@ impl<T> Log<T> {
         need
     }
 
-    /// Adds a batch that is in chunks already. Its times are those of `now`.
+    /// Adds a batch that is already in chunks. Its times are those of `now`.
     pub(crate) fn append_batch(&mut self, batch: &mut Batch<T>, now: Now) -> Need {
         let need = batch.need();
         let has_own_ttl = batch.lifetime() != Lifetime::Queue;
@@ -254,13 +255,13 @@ impl<T> Log<T> {
         let (key, due) = (std::mem::replace(&mut self.filling, NIL), std::mem::replace(&mut self.filling_due, NEVER));
         let Some(chunk) = self.chunks.get_mut(key) else { return };
         if chunk.live == 0 {
-            // All that it got has left already: no payload is dropped here.
+            // All that it got has left already. So no payload is dropped here.
             self.take_out(key);
             return;
         }
         let (items, bytes) = chunk.live_from(0);
         if chunk.slots.len() < CHUNK_SIZE {
-            // A batch ends it early.
+            // A batch ends the chunk before it is full.
             self.leases.vacate_chunk(key);
             chunk.slots.shrink_to_fit();
         }
@@ -293,7 +294,7 @@ impl<T> Log<T> {
         }
     }
 
-    /// The message `seq`, if the hint is the key of its chunk.
+    /// The message with this seq, if the hint is the key of its chunk.
     #[inline(always)]
     pub(crate) fn at(&self, seq: u64, hint: usize) -> Option<Found<'_, T>> {
         let chunk = self.chunks.get(hint)?;
@@ -320,7 +321,7 @@ impl<T> Log<T> {
         if chunk.topics.is_empty() { None } else { self.topics.topic(chunk.topics.get(index)) }
     }
 
-    /// The first message held at or after `seq`. The hint is a chunk key, and becomes that of the message.
+    /// The first message held at or after `seq`. The hint is a chunk key, and is set to the chunk of that message.
     #[inline]
     pub(crate) fn first_at(&self, seq: u64, hint: &mut usize) -> Option<Found<'_, T>> {
         let mut seq = seq.max(self.head);
@@ -340,8 +341,8 @@ impl<T> Log<T> {
         None
     }
 
-    /// The messages held directly behind `seq`, which is in the chunk of the hint, up to the first hole or the end of the
-    /// chunk. (None of a compacted chunk.)
+    /// The messages held directly after `seq`, which is in the chunk of the hint, up to the first hole or the end of
+    /// the chunk. (None for a compacted chunk.)
     #[inline]
     pub(crate) fn following(&self, seq: u64, hint: usize) -> impl Iterator<Item = Found<'_, T>> {
         let chunk = self.chunks.get(hint).filter(|chunk| chunk.is_dense());

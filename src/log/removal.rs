@@ -1,4 +1,4 @@
-//! How messages leave the log: one by one, or in whole chunks. Nothing is dropped here.
+//! Removes messages from the log: one by one, or in whole chunks. No payload is dropped here.
 
 use super::Log;
 use super::chunk::{CHUNK_SIZE, Chunk};
@@ -7,24 +7,23 @@ use super::removed::Removed;
 use crate::need::Need;
 use crate::time::NEVER;
 
-/// As many chunks without topics take as long to remove as one with topics.
+/// This many chunks without topics take as long to remove as one with topics.
 const WITH_TOPICS: usize = 128;
 
 /// What [`Log::sweep`] removed.
 #[derive(Debug)]
 pub(crate) struct Swept {
-    /// What left.
+    /// Need of the removed messages.
     pub(crate) need: Need,
-    /// The seqs of the removed messages are from `from` on and before `upto`, which is how far it came.
+    /// The seqs of the removed messages are in `from..upto`. The sweep stopped at `upto`.
     pub(crate) from: u64,
     pub(crate) upto: u64,
-    /// Whether it reached its end instead of the end of its slice.
+    /// Whether the sweep is complete, or ended because its slice was used up.
     pub(crate) done: bool,
 }
 
 impl<T> Log<T> {
-    /// Removes the oldest message, if `may` allows it and its chunk holds another one behind it. None: nothing was
-    /// done.
+    /// Removes the oldest message, if `may` allows it and its chunk holds a later one. None: nothing was removed.
     pub(crate) fn pop_front(&mut self, may: impl FnOnce(Need) -> bool) -> Option<(T, Need)> {
         let key = self.front;
         let chunk = self.chunks.get_mut(key)?;
@@ -43,7 +42,7 @@ impl<T> Log<T> {
         Some((payload, need))
     }
 
-    /// Updates the counts for what was removed from a chunk.
+    /// Updates the counts after messages were removed from a chunk.
     #[inline]
     fn gone(&mut self, key: usize, base: u64, need: Need) {
         self.len -= need.items;
@@ -53,7 +52,7 @@ impl<T> Log<T> {
         }
     }
 
-    /// Takes one message out, wherever it stands.
+    /// Removes one message, wherever it is in the log.
     pub(crate) fn remove(&mut self, seq: u64, hint: usize, removed: &mut Removed<T>) -> Option<Need> {
         if seq < self.head {
             return None;
@@ -72,7 +71,7 @@ impl<T> Log<T> {
         Some(need)
     }
 
-    /// Removes messages whose own ttl is over, in at most `slice` chunks.
+    /// Removes messages whose own ttl is over, from at most `slice` chunks.
     pub(crate) fn remove_overdue(&mut self, now: u64, slice: usize, removed: &mut Removed<T>) -> Swept {
         let mut swept = Swept { need: Need::NONE, from: self.next, upto: self.head, done: false };
         for _ in 0..slice {
@@ -114,16 +113,17 @@ impl<T> Log<T> {
         swept
     }
 
-    /// A moment before which no message's own ttl ends, and the key of its chunk. None: no message has one.
+    /// A moment before which no message's own ttl ends, and the key of its chunk. None: no message has its own ttl.
     pub(crate) fn first_deadline(&self) -> Option<(u64, usize)> {
         let first = self.index.first_due().min((self.filling_due, self.filling));
         Some(first).filter(|&(due, _)| due != NEVER)
     }
 
-    /// Takes out, oldest first, from `from` on, every message for which `leaves` says so, up to the first for which it
-    /// says None. Chunks of which every message leaves by `whole` go in one piece. At most `slice` chunks are visited.
+    /// Removes every message for which `leaves` returns true, from `from` on, oldest first, up to the first message for
+    /// which `leaves` returns None. A chunk of which `whole` is true is removed as a whole. At most `slice` chunks are
+    /// visited.
     ///
-    /// Returns what it took, the seq up to which it came, and whether it came to its end.
+    /// Returns what it removed, the seq at which it stopped, and whether it is complete.
     pub(crate) fn sweep(
         &mut self,
         from: u64,
@@ -214,7 +214,7 @@ impl<T> Log<T> {
         }
         let mut hint = self.front;
         let (head, mut key) = (self.head, self.front);
-        // Chunks before that of the head are empty, and were unlinked.
+        // Chunks before the chunk of the head are empty, and are already unlinked.
         while let Some(chunk) = self.chunks.get(key) {
             if chunk.live > 0 {
                 break;
@@ -238,7 +238,7 @@ impl<T> Log<T> {
             removed.chunks.push(chunk.slots);
         } else if self.spare.is_none() && chunk.slots.capacity() == CHUNK_SIZE {
             let mut slots = chunk.slots;
-            slots.clear(); // nothing but holes: no payload is dropped here
+            slots.clear(); // only holes: no payload is dropped here
             self.spare = Some(slots);
         }
     }

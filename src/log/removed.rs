@@ -1,24 +1,24 @@
-//! What left the log, on its way to where it is dropped.
+//! Messages that left the log, until they are dropped.
 
 use super::chunk::CHUNK_SIZE;
 use super::slots::Slots;
 use crate::topics::Topic;
 
-/// A message that left by itself.
+/// A message that was removed individually.
 #[derive(Clone, Debug)]
 pub(crate) struct Note {
     pub(crate) seq: u64,
     pub(crate) topic: Option<Topic>,
 }
 
-/// What left the log, kept together so that it can be dropped elsewhere.
+/// What left the log, collected so that it can be dropped elsewhere.
 #[derive(Debug)]
 pub(crate) struct Removed<T> {
-    /// Payloads that left one by one.
+    /// Payloads that were removed one by one.
     pub(crate) payloads: Vec<T>,
-    /// What they were, where somebody asks for that; then no chunk leaves whole.
+    /// Seq and topic of these messages, if the caller asks for them. Then no chunk is removed as a whole.
     pub(crate) notes: Option<Vec<Note>>,
-    /// The slots of chunks that left whole.
+    /// The slots of chunks that were removed as a whole.
     pub(crate) chunks: Vec<Slots<T>>,
 }
 
@@ -31,7 +31,7 @@ impl<T> Removed<T> {
         self.payloads.is_empty() && self.chunks.is_empty()
     }
 
-    /// Takes a payload that left by itself.
+    /// Adds a payload that was removed individually.
     pub(crate) fn take<'a>(&mut self, seq: u64, payload: Option<T>, topic: impl Fn() -> Option<&'a Topic>) {
         if let Some(payload) = payload {
             self.payloads.push(payload);
@@ -39,7 +39,7 @@ impl<T> Removed<T> {
         }
     }
 
-    /// Drops up to a chunk's worth; false when nothing is left.
+    /// Drops up to a chunk's worth of payloads. Returns false when nothing is left.
     pub(crate) fn drop_some(&mut self) -> bool {
         if self.chunks.pop().is_some() {
             return true;

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::held::Held;
 
-/// Slots in order. Those from the first of the chunk on, without a gap, need no list.
+/// Slots in ascending order. If they are all slots of the chunk from the first on, no list is needed.
 #[derive(Clone, Debug, Default)]
 struct Rising {
     len: usize,
-    /// Empty: they are all below `len`.
+    /// Empty: the slots are all those below `len`.
     list: Vec<u16>,
 }
 
@@ -28,7 +28,7 @@ impl Rising {
         self.len += 1;
     }
 
-    /// Whether these are all slots before one.
+    /// Whether these are exactly the slots before `slot`.
     fn ends_at(&self, slot: usize) -> bool {
         self.list.is_empty() && self.len == slot
     }
@@ -39,7 +39,7 @@ impl Rising {
         self.list.get(place).map_or(place, |&slot| usize::from(slot))
     }
 
-    /// The place of the first one at or after a slot.
+    /// The place of the first slot in the list that is at or after `slot`.
     fn place(&self, slot: usize) -> usize {
         match self.list.is_empty() {
             true => slot.min(self.len),
@@ -53,13 +53,13 @@ impl Rising {
 pub(crate) struct Segment {
     /// Place of the filter.
     pub(super) filter: u32,
-    /// The number of the first.
+    /// The number of the first match.
     first: u64,
-    /// The slots; some may be holes.
+    /// The slots that match. Some of them may be holes.
     slots: Rising,
-    /// Their numbers, from that of the first on; empty: consecutive.
+    /// The numbers of the matches, relative to `first`. Empty: they are consecutive.
     numbers: Vec<u32>,
-    /// What is held of them.
+    /// How many matches are held.
     pub(super) held: Held,
 }
 
@@ -68,14 +68,14 @@ impl Segment {
         Segment { filter, first, slots: Rising::default(), numbers: Vec::new(), held: Held::default() }
     }
 
-    /// Enters messages that are held in slots behind the others, numbered from `number` on.
+    /// Adds held messages in slots after the others, numbered from `number` on.
     #[inline]
     pub(super) fn push_all(&mut self, slots: impl ExactSizeIterator<Item = usize>, number: u64, held: Held) {
         slots.zip(number..).for_each(|(slot, number)| self.push(slot, number));
         self.held.add(held);
     }
 
-    /// The same for all slots of a range.
+    /// Adds all slots of a range, numbered from `number` on.
     #[inline]
     pub(super) fn push_range(&mut self, slots: Range<usize>, number: u64, held: Held) {
         let is_whole = self.slots.ends_at(slots.start);
@@ -102,17 +102,17 @@ impl Segment {
         self.first + self.numbers.get(place).map_or(place as u64, |&number| u64::from(number))
     }
 
-    /// Those from a slot on, holes among them: slot and number.
+    /// The matches from a slot on, including holes: slot and number.
     pub(super) fn from(&self, slot: usize) -> impl Iterator<Item = (usize, u64)> {
         (self.slots.place(slot)..self.slots.len()).map(|place| (self.slots.get(place), self.number(place)))
     }
 
-    /// How many are held from a slot on, where there are no holes.
+    /// How many matches are held from a slot on. None: there are holes.
     pub(super) fn count_without_holes(&self, slot: usize) -> Option<u64> {
         (self.held.items == self.slots.len() as u64).then(|| (self.slots.len() - self.slots.place(slot)) as u64)
     }
 
-    /// The chunk keeps these slots alone, which are all that hold a message.
+    /// Keeps only these slots of the chunk, which are all that hold a message.
     pub(super) fn keep(&mut self, kept: &[usize]) {
         let (mut slots, mut numbers) = (Rising::default(), Vec::new());
         let mut places = (0..self.slots.len()).peekable();
@@ -130,7 +130,7 @@ impl Segment {
         self.slots = slots;
     }
 
-    /// Takes over those of the next chunk, of which all slots are moved up by so many.
+    /// Takes over the matches of the next chunk, whose slots move up by `shift`.
     pub(super) fn absorb(&mut self, other: &Segment, shift: usize) {
         for place in 0..other.slots.len() {
             self.push(other.slots.get(place) + shift, other.number(place));
@@ -138,20 +138,20 @@ impl Segment {
         self.held.add(other.held);
     }
 
-    /// The same with all slots moved up by so many.
+    /// A copy with all slots moved up by `by`.
     pub(super) fn shifted(&self, by: usize) -> Self {
         let mut slots = Rising::default();
         (0..self.slots.len()).for_each(|place| slots.push(self.slots.get(place) + by));
         Segment { filter: self.filter, first: self.first, slots, numbers: self.numbers.clone(), held: self.held }
     }
 
-    /// Gives back the room that is left.
+    /// Frees unused capacity.
     pub(super) fn shrink_to_fit(&mut self) {
         self.slots.list.shrink_to_fit();
         self.numbers.shrink_to_fit();
     }
 
-    /// Checks what must hold between operations: all numbers are below `next`.
+    /// Checks the invariants between operations. All numbers are below `next`.
     pub(super) fn check(&self, next: u64) {
         assert!((0..self.slots.len()).map(|place| self.slots.get(place)).is_sorted_by(|one, other| one < other));
         assert!(self.held.items > 0);

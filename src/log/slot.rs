@@ -1,8 +1,8 @@
 //! One message in its chunk.
 
-/// When a message was enqueued by the monotonic clock, and whether its time to live is its own.
+/// When a message was enqueued, by the monotonic clock, and whether it has a time to live of its own.
 ///
-/// Bit 0 is the flag, the rest nanoseconds: 292 years of them.
+/// Bit 0 is the flag. The other bits are nanoseconds, enough for 292 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
@@ -27,8 +27,8 @@ pub(crate) struct Slot<T> {
     pub(crate) payload: Option<T>,
     /// Payload bytes of the chunk's slots up to and including this one, modulo 2^64: sizes of ranges are differences.
     pub(crate) through: u64,
-    /// Enqueue time by the monotonic clock, from the chunk's `mono` on.
+    /// Enqueue time by the monotonic clock, relative to the chunk's `mono`.
     pub(crate) stamp: Stamp,
-    /// Enqueue time by the wall clock, nanoseconds since the epoch, from the chunk's `wall` on.
+    /// Enqueue time by the wall clock, in nanoseconds since the epoch, relative to the chunk's `wall`.
     pub(crate) wall: u64,
 }

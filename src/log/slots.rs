@@ -1,16 +1,17 @@
 //! The memory of a chunk's slots: filled and emptied under the queue's lock, and read without it through a [`Window`].
 //!
-//! This is the one place where the engine shares memory by agreement. The agreement:
+//! This is the only place where the engine shares memory by agreement. The agreement:
 //!
-//! 1. Whoever has the [`Slots`] has the queue's lock, or has taken them out of the log: there is one at a time.
-//! 2. Slots before `len` are initialized. A slot is written once, before its seq is published, and is then only read, until its
-//!    payload is taken out, or it is moved or dropped with the others.
-//! 3. A window is looked through only by the holder of a lease (`lane.rs`), from the position of the lease on, and only at slots
+//! 1. The owner of the [`Slots`] has the queue's lock, or has taken the slots out of the log. So there is one owner at
+//!    a time.
+//! 2. Slots before `len` are initialized. A slot is written once, before its seq is published. After that it is only
+//!    read, until its payload is taken out, or until it is moved or dropped with the others.
+//! 3. Only the holder of a lease (`lane.rs`) reads through a window, from the position of the lease on, and only slots
 //!    that were published before.
-//! 4. Before the payload of a slot is taken out, or slots are moved or dropped, every lease that may look at them is moved past
-//!    them or revoked ([`Leases::vacate`](super::lease::Leases::vacate)).
+//! 4. Before the payload of a slot is taken out, or slots are moved or dropped, every lease that may read them is moved
+//!    past them or revoked ([`Leases::vacate`](super::lease::Leases::vacate)).
 //!
-//! So a slot that a window shows is initialized and does not change. The payloads are shared between threads meanwhile: they
+//! So a slot that a window shows is initialized and does not change. Meanwhile threads share the payloads, so payloads
 //! have to be `Sync`.
 
 use std::fmt;
@@ -24,14 +25,14 @@ use crate::sync::UnsafeCell;
 /// Room for a slot.
 struct Cell<T>(UnsafeCell<MaybeUninit<Slot<T>>>);
 
-// SAFETY: threads that share a cell share the slot in it, or hand it from one to the other (see above).
+// SAFETY: threads that share a cell share the slot in it, or pass it from one to the other (see above).
 unsafe impl<T: Send + Sync> Sync for Cell<T> {}
 
 impl<T> Cell<T> {
-    /// The slot, to look at.
+    /// The slot, for reading.
     ///
     /// # Safety
-    /// It is initialized, and does not change while the reference lives.
+    /// The slot is initialized, and does not change while the reference lives.
     #[inline(always)]
     unsafe fn get(&self) -> &Slot<T> {
         // SAFETY: the caller's promise.
@@ -47,12 +48,12 @@ pub(crate) struct Slots<T> {
 }
 
 impl<T> Slots<T> {
-    /// None, and no room.
+    /// No slots, and no capacity for any.
     pub(crate) fn none() -> Self {
         Slots::with_capacity(0)
     }
 
-    /// Room for so many.
+    /// Capacity for this many slots, none of them in use.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         let cells = (0..capacity).map(|_| Cell(UnsafeCell::new(MaybeUninit::uninit()))).collect();
         Slots { cells, len: 0 }
@@ -71,18 +72,18 @@ impl<T> Slots<T> {
         self.cells.len()
     }
 
-    /// Adds a slot, for which there is room.
+    /// Adds a slot. There must be room for it.
     #[inline(always)]
     pub(crate) fn push(&mut self, slot: Slot<T>) {
         let cell = &self.cells[self.len];
-        // SAFETY: nobody looks at a slot that is not published, and this one is not in use yet.
+        // SAFETY: nobody reads a slot that is not published, and this one is not in use yet.
         cell.0.with_mut(|cell| unsafe { (*cell).write(slot) });
         self.len += 1;
     }
 
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<&Slot<T>> {
-        // SAFETY: it is in use, and changes only by way of `&mut self`.
+        // SAFETY: the slot is in use, and changes only through `&mut self`.
         self.used().get(index).map(|cell| unsafe { cell.get() })
     }
 
@@ -95,7 +96,8 @@ impl<T> Slots<T> {
     /// The cells in use.
     #[inline(always)]
     fn used(&self) -> &[Cell<T>] {
-        // SAFETY: only `push` makes the length larger, and it stays within the cells. (A second check costs as much as the first.)
+        // SAFETY: only `push` increases the length, and it stays within the cells. (A second check costs as much as the
+        // first.)
         unsafe { self.cells.get_unchecked(..self.len) }
     }
 
@@ -111,40 +113,41 @@ impl<T> Slots<T> {
         cells.iter().map(|cell| unsafe { cell.get() })
     }
 
-    /// Number of slots of which `is_before` is true: it is for all before the first of which it is not.
+    /// Number of slots for which `is_before` is true. It must be true for all slots before the first for which it is
+    /// false.
     pub(crate) fn partition_point(&self, is_before: impl Fn(&Slot<T>) -> bool) -> usize {
         // SAFETY: as in `get`.
         self.used().partition_point(|cell| is_before(unsafe { cell.get() }))
     }
 
-    /// Takes the payload of a slot out. No lease may look at it.
+    /// Takes the payload out of a slot. No lease may read it.
     #[inline]
     pub(crate) fn take(&mut self, index: usize) -> Option<T> {
-        // SAFETY: it is in use, and nobody else looks at it.
+        // SAFETY: the slot is in use, and nobody else reads it.
         self.used().get(index)?.0.with_mut(|cell| unsafe { (*cell).assume_init_mut().payload.take() })
     }
 
-    /// Takes all slots out, one by one. No lease may look at them.
+    /// Takes all slots out, one by one. No lease may read them.
     pub(crate) fn into_iter(mut self) -> impl ExactSizeIterator<Item = Slot<T>> {
-        // What the iterator does not come to is forgotten: its callers go through all of them, or hold no payloads.
+        // Slots that the iterator does not reach are leaked: its callers go through all of them, or hold no payloads.
         let len = std::mem::take(&mut self.len);
         (0..len).map(move |index| {
-            // SAFETY: it was in use, nobody else looks at it, and it is moved out once.
+            // SAFETY: the slot was in use, nobody else reads it, and it is moved out once.
             self.cells[index].0.with_mut(|cell| unsafe { (*cell).assume_init_read() })
         })
     }
 
-    /// Gives back the room that is left. No lease may look at them.
+    /// Frees unused capacity. No lease may read the slots.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.resize(self.len);
     }
 
-    /// Makes room for so many more. No lease may look at them.
+    /// Reserves capacity for this many more slots. No lease may read the slots.
     pub(crate) fn reserve(&mut self, more: usize) {
         self.resize(self.len + more);
     }
 
-    /// Moves the slots to where there is room for `capacity`.
+    /// Moves the slots to memory with room for `capacity` slots.
     fn resize(&mut self, capacity: usize) {
         if capacity != self.capacity() {
             let mut resized = Slots::with_capacity(capacity);
@@ -153,15 +156,15 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Drops all slots. No lease may look at them.
+    /// Drops all slots. No lease may read them.
     pub(crate) fn clear(&mut self) {
         for index in 0..std::mem::take(&mut self.len) {
-            // SAFETY: it was in use, nobody else looks at it, and it is dropped once.
+            // SAFETY: the slot was in use, nobody else reads it, and it is dropped once.
             self.cells[index].0.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
         }
     }
 
-    /// A look at the slots from elsewhere.
+    /// A window through which the slots can be read without the queue's lock.
     pub(super) fn window(&self) -> Window<T> {
         Window(self.cells.clone())
     }
@@ -188,7 +191,7 @@ impl<T> fmt::Debug for Slots<T> {
     }
 }
 
-/// A look at slots without the queue's lock. It keeps their memory.
+/// Reads slots without the queue's lock. It keeps their memory alive.
 pub(super) struct Window<T>(Arc<[Cell<T>]>);
 
 impl<T> Window<T> {
@@ -198,14 +201,14 @@ impl<T> Window<T> {
         self.0.len()
     }
 
-    /// A slot; None: it is beyond the last.
+    /// A slot; None: the index is beyond the last slot.
     ///
     /// # Safety
-    /// It was published before, and the caller has the lock of a lane with a lease on it, at whose position or behind it it is,
-    /// for as long as the reference lives.
+    /// The slot was published before. For as long as the reference lives, the caller has the lock of a lane with a lease
+    /// on it, and the slot is at or after the position of that lease.
     #[inline(always)]
     pub(super) unsafe fn slot(&self, index: usize) -> Option<&Slot<T>> {
-        // SAFETY: the caller's promise: then it is initialized, and does not change.
+        // SAFETY: by the caller's promise the slot is initialized and does not change.
         self.0.get(index).map(|cell| unsafe { cell.get() })
     }
 }

@@ -1,4 +1,4 @@
-//! How messages get their topic, and how what matches a filter is counted when they come and leave.
+//! Gives messages their topic, and counts the matches of filters when messages are added and removed.
 
 use super::Log;
 use super::chunk::{Chunk, NIL};
@@ -16,7 +16,8 @@ const AT_ONCE: usize = 2;
 const FORGOTTEN: usize = 250;
 
 impl<T> Log<T> {
-    /// Before messages are added that get a topic: no lease looks at where they go, since a lane does not look at topics.
+    /// Called before messages with a topic are added. No lease reads the chunk that they go into afterwards, because a
+    /// lane does not read topics.
     #[inline]
     pub(crate) fn prepare_to_tag(&mut self) {
         if self.chunks.get(self.filling).is_some_and(|chunk| chunk.topics.is_empty()) {
@@ -24,7 +25,7 @@ impl<T> Log<T> {
         }
     }
 
-    /// Gives the messages from `first` on, which have been added under this hold of the lock, their topic.
+    /// Gives a topic to the messages from `first` on, which were added under this hold of the lock.
     pub(crate) fn tag(&mut self, first: u64, topic: &Topic) {
         if first < self.next {
             let place = self.topics.hold(topic, self.next - first);
@@ -32,7 +33,7 @@ impl<T> Log<T> {
         }
     }
 
-    /// The same for one message, under the topic at a place.
+    /// Gives one message the topic at a place.
     #[inline]
     pub(crate) fn tag_one(&mut self, seq: u64, place: u32) {
         self.topics.hold_at(place, 1);
@@ -60,7 +61,7 @@ impl<T> Log<T> {
         }
     }
 
-    /// The place of the topic of a message that is held.
+    /// The place of the topic of a held message.
     pub(crate) fn topic_place(&self, seq: u64) -> u32 {
         let chunk = self.chunks.get(self.chunk_at(seq, NIL));
         let place = chunk.and_then(|chunk| Some((chunk, chunk.find(seq)?)));
@@ -69,12 +70,13 @@ impl<T> Log<T> {
             .map_or(NO_TOPIC, |(chunk, index)| chunk.topic_at(index))
     }
 
-    /// Lets one more cursor use these filters: their place. [`build_filter`](Self::build_filter) has to follow.
+    /// Adds a cursor to the users of these filters, and returns their place. [`build_filter`](Self::build_filter) must
+    /// follow.
     pub(crate) fn use_filters(&mut self, filters: &Filters) -> usize {
         self.topics.use_filters(filters)
     }
 
-    /// Takes in a slice of what was held when a filter came. Whether there is more.
+    /// Processes a slice of the messages that were held when the filter was added. Returns whether more are left.
     pub(crate) fn build_filter(&mut self, place: usize) -> bool {
         match self.topics.filters[place].stage {
             Stage::Texts(from) => {
@@ -124,7 +126,8 @@ impl<T> Log<T> {
         Stage::Built
     }
 
-    /// One cursor less uses a filter. Whether none does any more: [`forget_filters`](Self::forget_filters) has to follow.
+    /// Removes a cursor from the users of a filter. Returns whether no user is left; then
+    /// [`forget_filters`](Self::forget_filters) must follow.
     pub(crate) fn leave_filter(&mut self, place: usize) -> bool {
         self.topics.leave_filter(place)
     }
@@ -163,7 +166,7 @@ impl<T> Log<T> {
     }
 }
 
-/// Enters messages of a chunk, which match and are held, in the books of a filter. `full`: the key of the chunk, unless that is
+/// Adds held messages of a chunk, which match, to the counts of a filter. `full`: the key of the chunk, unless it is
 /// the one that is being filled.
 fn count<T>(
     chunk: &mut Chunk<T>,
@@ -192,7 +195,8 @@ fn count<T>(
 }
 
 impl Topics {
-    /// A message has left a slot of a chunk: `is_full` unless that is being filled.
+    /// Updates the counts after a message has left a slot of a chunk. `is_full`: the chunk is not the one that is being
+    /// filled.
     pub(super) fn left<T>(&mut self, chunk: &mut Chunk<T>, index: usize, is_full: bool) {
         let topic = chunk.topics.get(index);
         if topic == NO_TOPIC {
@@ -223,7 +227,7 @@ impl Topics {
         self.release(topic, 1);
     }
 
-    /// All messages of a chunk leave with it, before it is taken out.
+    /// Updates the counts when all messages of a chunk leave with it. Called before the chunk is taken out.
     pub(super) fn all_left<T>(&mut self, chunk: &Chunk<T>, is_full: bool) {
         for segment in &chunk.segments {
             let books = &mut self.filters[segment.filter as usize];

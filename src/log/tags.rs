@@ -1,18 +1,18 @@
 //! The topics of a chunk's slots.
 
-/// The place of the topic that a message does not have.
+/// Stands for "no topic" in place of the place of a topic.
 pub(super) const NO_TOPIC: u32 = u32::MAX;
 
-/// Places of topics, by slot. While all are the same, that one stands for all.
+/// Places of topics, by slot. While all slots have the same topic, it is stored once.
 ///
-/// Those of slots whose message has left mean nothing.
+/// Entries of slots whose message has left have no meaning.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
-    /// How many slots have an entry; those behind have no topic.
+    /// How many slots have an entry. Later slots have no topic.
     len: usize,
-    /// That of all.
+    /// The topic of all slots, while it is the same.
     same: u32,
-    /// Those of each, where they differ.
+    /// The topic of each slot, if they differ.
     each: Vec<u32>,
 }
 
@@ -26,7 +26,7 @@ impl Tags {
         self.len
     }
 
-    /// That of a slot.
+    /// The topic of a slot.
     #[inline]
     pub(super) fn get(&self, slot: usize) -> u32 {
         match self.each.get(slot) {
@@ -36,7 +36,7 @@ impl Tags {
         }
     }
 
-    /// Gives the slots before `end`, from `from` on, theirs; those before that have none yet keep none.
+    /// Sets the topic of the slots in `from..end`. Earlier slots without an entry get no topic.
     #[inline]
     pub(super) fn set(&mut self, from: usize, end: usize, topic: u32) {
         if self.each.is_empty() && from == self.len && (from == 0 || topic == self.same) {
@@ -51,18 +51,18 @@ impl Tags {
         self.len = end;
     }
 
-    /// Keeps those of these slots, in order.
+    /// Keeps the entries of these slots, in order.
     pub(super) fn keep(&mut self, kept: &[usize]) {
         let tags = std::mem::take(self);
         kept.iter().enumerate().for_each(|(slot, &old)| self.set(slot, slot + 1, tags.get(old)));
     }
 
-    /// Takes over those of the next chunk, whose slots follow the first `shift`.
+    /// Takes over the entries of the next chunk, whose slots follow the first `shift`.
     pub(super) fn absorb(&mut self, other: &Tags, shift: usize) {
         (0..other.len).for_each(|slot| self.set(shift + slot, shift + slot + 1, other.get(slot)));
     }
 
-    /// The topics, each with how many slots in a row have it.
+    /// The topics, each with the number of consecutive slots that have it.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u32, u64)> {
         let mut slot = 0;
         std::iter::from_fn(move || {

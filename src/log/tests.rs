@@ -1,4 +1,4 @@
-//! The log against a map: whatever is added and leaves, and in whatever order, both say the same.
+//! The log against a map: after any additions and removals, in any order, both give the same answers.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use crate::time::clock::Now;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Adds so many messages, one by one or together, with a deadline so much later than now, if any.
+    /// Adds `count` messages, one by one or together. `own`: their deadline is this much later than now.
     Append { count: u64, own: Option<u64> },
     /// Adds a batch that was put into slots first.
     Prepared { count: u64, own: Option<u64> },
-    /// Takes messages out of a part of the log: one in so many, by thousandths of its length.
+    /// Removes messages from a part of the log, one in every `one_in`. `from` and `to` are thousandths of its length.
     Remove { from: u64, to: u64, one_in: u64 },
-    /// Time goes on, and what is overdue leaves.
+    /// Moves the time forward and removes what is overdue.
     Expire(u64),
-    /// The oldest leave, up to so many thousandths of the log.
+    /// Removes the oldest messages, up to this many thousandths of the log.
     Sweep(u64),
-    /// The oldest leaves, alone.
+    /// Removes the oldest message.
     Pop,
 }
 
@@ -40,7 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..25)
 }
 
-/// A message as the map has it.
+/// A message as the map stores it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Message {
     size: u64,
@@ -158,7 +158,7 @@ impl Both {
     }
 }
 
-/// Messages with their sizes: the payload is the seq, the size a seventh of that's remainder.
+/// Messages with their sizes: the payload is the seq, and the size is the seq modulo 7.
 trait MapLen {
     fn map_len(self, first: u64) -> std::vec::IntoIter<(u64, u64)>;
 }
@@ -188,7 +188,7 @@ fn memory_of_chunks_follows_held_messages() {
     }
     both.compare();
     let footprint: usize = both.log.chunks.iter().map(|(_, chunk)| chunk.footprint()).sum();
-    // The first chunk and the last are left as they are; of each thousand of the others, a hundred are held.
+    // The first and the last chunk are not compacted. Of each thousand messages in the others, a hundred are held.
     assert!(footprint < 2 * 32_000 + 800 * 45, "{footprint}");
     assert!(both.log.chunks.len() <= 4);
 }

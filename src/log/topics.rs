@@ -1,6 +1,8 @@
-//! The topics of what is held, and the filters in use: which of them match is decided once for each pair.
+//! The topics of the held messages, and the filters in use. Whether a filter matches a topic is decided once for each
+//! pair.
 //!
-//! A topic is here as long as a message under it is held. Its text is charged once, and [`TOPIC_OVERHEAD`] for each message.
+//! A topic is stored as long as a message under it is held. Its text is charged once, and [`TOPIC_OVERHEAD`] is charged
+//! for each message.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hint::cold_path;
@@ -12,7 +14,7 @@ use super::filter::{Filter, Stage};
 use crate::need::{TOPIC_ENTRY, TOPIC_OVERHEAD};
 use crate::topics::{Filters, Matcher, Topic};
 
-/// Topics for which one hold of the lock decides whether a new filter matches them.
+/// Number of topics that are compared with a new filter in one hold of the lock.
 const AT_ONCE: usize = 1_000;
 
 /// Texts of a filter that one hold of the lock enters or takes out.
@@ -24,7 +26,7 @@ const FEW: usize = 64;
 /// Topics whose places are remembered.
 const RECENT: usize = 32;
 
-/// A topic under which a message is held.
+/// A topic under which at least one message is held.
 #[derive(Debug)]
 struct Entry {
     text: Topic,
@@ -36,18 +38,18 @@ struct Entry {
 
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    /// Places of the topics by text. (Of a hash table that grows all entries would move, in one hold of the lock.)
+    /// Places of the topics by text. (A hash table that grows would move all entries in one hold of the lock.)
     places: BTreeMap<Arc<str>, u32>,
     entries: Slab<Entry>,
-    /// Places that were found last, by the address of the text that was asked for.
+    /// Places that were found last, by the address of the text that the caller passed.
     recent: [u32; RECENT],
-    /// Bytes charged for all of them.
+    /// Bytes charged for all topics.
     charge: u64,
     matcher: Matcher,
     pub(super) filters: Slab<Filter>,
-    /// Places of filters that are still to be forgotten.
+    /// Places of filters that still have to be removed.
     pub(super) left: Vec<usize>,
-    /// Places of the filters by their texts, in alphabetic order.
+    /// Places of the filters by their texts in alphabetical order.
     filter_places: HashMap<Vec<Box<str>>, usize>,
 }
 
@@ -69,7 +71,7 @@ impl Topics {
         self.charge
     }
 
-    /// What so many messages under a topic are charged more than without.
+    /// How much more this many messages are charged under a topic than without one.
     pub(crate) fn charge_of(&self, topic: &Topic, items: u64) -> u64 {
         let text = if self.places.contains_key(&topic.0) { 0 } else { entry_charge(topic) };
         items.saturating_mul(TOPIC_OVERHEAD).saturating_add(text)
@@ -81,7 +83,8 @@ impl Topics {
         self.places.get(text).copied()
     }
 
-    /// The same where the same text, at the same address, is often asked for: to compare it is cheaper than to hash it.
+    /// The place of a topic, for callers that often pass the same text at the same address. Comparing it is cheaper
+    /// than hashing it.
     #[inline]
     pub(crate) fn find_again(&mut self, text: &str) -> Option<u32> {
         let recent = &mut self.recent[(text.as_ptr().addr() >> 4) % RECENT];
@@ -94,7 +97,7 @@ impl Topics {
         Some(place)
     }
 
-    /// Counts so many more messages under a topic: its place.
+    /// Counts this many more messages under a topic, and returns its place.
     pub(super) fn hold(&mut self, topic: &Topic, items: u64) -> u32 {
         let place = match self.places.get(&topic.0) {
             Some(&place) => place,
@@ -110,14 +113,14 @@ impl Topics {
         place
     }
 
-    /// Counts so many more messages under the topic at a place.
+    /// Counts this many more messages under the topic at a place.
     #[inline]
     pub(super) fn hold_at(&mut self, place: u32, items: u64) {
         self.entries[place as usize].held += items;
         self.charge += items * TOPIC_OVERHEAD;
     }
 
-    /// Messages under the topic at a place have left.
+    /// Counts messages under the topic at a place that have left.
     pub(super) fn release(&mut self, place: u32, count: u64) {
         let Some(entry) = self.entries.get_mut(place as usize) else { return };
         entry.held -= count;
@@ -141,7 +144,7 @@ impl Topics {
         self.entries.get(place as usize).map_or(&[], |entry| &entry.filters)
     }
 
-    /// Places of the filters that a topic matches, under which nothing may be held.
+    /// Places of the filters that a topic matches. No message needs to be held under the topic.
     pub(crate) fn filters_matching(&self, topic: &Topic) -> Vec<u32> {
         match self.places.get(&topic.0) {
             Some(&place) => self.filters_of(place).to_vec(),
@@ -149,13 +152,14 @@ impl Topics {
         }
     }
 
-    /// The filter at a place, and the filters of what a message has been enqueued under, at once.
+    /// All filters, and the places of the filters that the topic at a place matches, in one borrow.
     pub(super) fn filters_and_entry(&mut self, place: u32) -> (&mut Slab<Filter>, &[u32]) {
         let filters = self.entries.get(place as usize).map_or(&[][..], |entry| &entry.filters);
         (&mut self.filters, filters)
     }
 
-    /// Lets one more cursor use these filters: their place. They have to be built before they are used.
+    /// Adds a cursor to the users of these filters, and returns their place. The filters must be built before they are
+    /// used.
     pub(super) fn use_filters(&mut self, filters: &Filters) -> usize {
         let texts = sorted(filters);
         if let Some(&place) = self.filter_places.get(&texts) {
@@ -194,7 +198,7 @@ impl Topics {
         true
     }
 
-    /// Has a slice of the topics forget a filter, from a place on: where to go on, if there are more.
+    /// Removes a filter from a slice of the topics, starting at a place. Returns where to continue, if more are left.
     pub(super) fn forget(&mut self, filter: usize, from: usize) -> Option<usize> {
         let upto = from.saturating_add(AT_ONCE);
         let end = self.entries.iter().next_back().map_or(0, |(last, _)| last + 1);
@@ -208,7 +212,8 @@ impl Topics {
         (upto < end).then_some(upto)
     }
 
-    /// Decides for a slice of the topics whether a new filter matches them, from a place on: where to go on, if there are more.
+    /// Compares a slice of the topics with a new filter, starting at a place. Returns where to continue, if more are
+    /// left.
     pub(super) fn decide(&mut self, filter: usize, from: usize) -> Option<usize> {
         let upto = from.saturating_add(AT_ONCE);
         let end = self.entries.iter().next_back().map_or(0, |(last, _)| last + 1);
@@ -224,7 +229,7 @@ impl Topics {
         (upto < end).then_some(upto)
     }
 
-    /// Checks that the topics are those of the messages held: so many under each place.
+    /// Checks that the topics are those of the held messages: this many under each place.
     pub(super) fn check(&self, held: &HashMap<u32, u64>) {
         assert_eq!(self.places.len(), self.entries.len());
         assert_eq!(self.entries.len(), held.len(), "no topic outlives its last message");
@@ -245,12 +250,12 @@ impl Topics {
     }
 }
 
-/// What a topic is charged once.
+/// The charge for a topic, apart from its messages.
 fn entry_charge(topic: &Topic) -> u64 {
     topic.0.len() as u64 + TOPIC_ENTRY
 }
 
-/// The texts of filters in alphabetic order, each once.
+/// The texts of filters in alphabetical order, without duplicates.
 fn sorted(filters: &Filters) -> Vec<Box<str>> {
     let mut texts: Vec<Box<str>> = filters.texts().map(Box::from).collect();
     texts.sort_unstable();

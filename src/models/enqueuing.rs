@@ -1,4 +1,4 @@
-//! Enqueuing while others read, expire, close, remove.
+//! Enqueueing while other threads read, expire, close or remove.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn messages_are_read_once_and_in_order() {
     });
 }
 
-/// What is enqueued is read once and in order.
+/// Enqueued messages are read once and in order.
 fn read_while_enqueuing(queue: &Queue, reader: &Consumer) {
     let producer = spawn(queue, |queue| enqueue_all(&queue, 1..=2));
     let mut contents: Vec<u64> = [read(reader), read(reader)].into_iter().filter_map(Result::unwrap).collect();
@@ -84,7 +84,7 @@ fn an_enqueue_during_expiry_is_expired_or_held_but_not_both() {
     });
 }
 
-/// One is held, another comes while the first expires: that one is expired or held, but not both.
+/// One message is held, and another is added while the first expires. The second one is expired or held, but not both.
 fn expire_while_enqueuing(queue: &Queue, reader: &Consumer, clock: &ManualClock) {
     let producer = spawn(queue, |queue| enqueue(&queue, 2).unwrap());
     clock.advance(TTL);
@@ -106,7 +106,7 @@ fn a_closed_queue_delivers_exactly_what_it_accepted() {
     });
 }
 
-/// What was accepted before the close is read, and nothing else.
+/// Messages that were accepted before the close are read, and nothing else.
 pub(super) fn close_while_enqueuing(queue: &Queue, reader: &Consumer) {
     let producer = spawn(queue, |queue| (1..=2).take_while(|&n| enqueue(&queue, n).is_ok()).count());
     let reading = spawn(reader, |reader| std::iter::from_fn(|| await_one(&reader).ok()).collect::<Vec<_>>());

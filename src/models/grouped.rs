@@ -1,4 +1,4 @@
-//! Members of a group, and what becomes of deliveries.
+//! Members of a group, and the results of their deliveries.
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! Reading with a lease, without the queue's lock, while others enqueue, expire, drop, close, look, fork. The slots are loom's
-//! cells: it fails a model where one may be read while it is written or emptied.
+//! Reads with a lease, without the queue's lock, while other threads enqueue, expire, drop, close, look or fork. The
+//! slots are loom's cells: loom fails a model in which a slot may be read while it is written or emptied.
 
 use super::enqueuing::close_while_enqueuing;
 use super::*;
 use crate::ConsumerOptions;
 
-/// A consumer that has read the first of some messages, and may read the others by itself.
+/// A consumer that has read the first of some messages, and may read the others through its lease.
 fn leased(queue: &Queue, contents: RangeInclusive<u64>) -> Consumer {
     let reader = consumer(queue);
     enqueue_all(queue, contents);
@@ -14,7 +14,7 @@ fn leased(queue: &Queue, contents: RangeInclusive<u64>) -> Consumer {
     reader
 }
 
-/// What two reads find.
+/// The results of two reads.
 fn read_twice(reader: &Consumer) -> Vec<u64> {
     [read(reader), read(reader)].into_iter().filter_map(Result::unwrap).collect()
 }
@@ -58,7 +58,7 @@ fn readers_of_one_queue_do_not_disturb_each_other() {
         let reader = leased(&queue, 8..=10);
         assert_eq!(read(&other), Ok(Some(8)));
         assert_eq!(queue.leases(), 2);
-        // By themselves they share nothing that could come in two orders; a producer does.
+        // Two readers with leases share nothing whose order could vary. A producer does share something with them.
         let reading = spawn(&other, |other| drain(&other));
         enqueue(&queue, 11).unwrap();
         assert_eq!(drain(&reader), [9, 10, 11]);

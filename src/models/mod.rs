@@ -1,10 +1,10 @@
-//! The engine's promises where threads meet, one rule a model. loom runs each in every order of its steps that has up to
-//! three preemptions (`LOOM_MAX_PREEMPTIONS` says otherwise), and with every value that a load may see in it. `make loom`
-//! runs them; `docs/reliability.md` tells what they show.
+//! The engine's guarantees between threads, one rule in each model. loom runs each model in every order of its steps
+//! that has up to three preemptions (`LOOM_MAX_PREEMPTIONS` changes that), and with every value that a load may see.
+//! `make loom` runs the models; `docs/reliability.md` describes what they show.
 //!
-//! A thread that waits here waits for ever: a lost wake-up is a deadlock, which loom finds. Time is moved by hand, and what
-//! the expiration thread does is called by hand. A model that fails may end the process: what unwinds leaves the queue, which
-//! loom no longer lets it. What it says first is the failure.
+//! A thread that waits here waits without a limit: a lost wake-up is a deadlock, which loom finds. The models move the
+//! time and call the expiration thread's work themselves. A model that fails may end the process: unwinding drops the
+//! queue, which loom no longer allows. The first message is the failure.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -30,20 +30,20 @@ type Queue = crate::Queue<Letter>;
 type Consumer = crate::Consumer<Letter>;
 
 const TTL: u64 = 10;
-/// Not a moment.
+/// Does not wait.
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
-/// Bytes stated for each payload.
+/// Size that is stated for each payload.
 const SIZE: u64 = 8;
 
-/// A payload that loom watches: whoever reads it must come after whoever wrote it.
+/// A payload that loom watches: each read of it must come after its write.
 #[derive(Clone, Debug)]
 struct Letter(Arc<Sheet>);
 
 #[derive(Debug)]
 struct Sheet(UnsafeCell<u64>);
 
-// SAFETY: it is written before anybody else has it, and only read from then on. That the queue keeps to this order is
-// what loom watches: it fails the model otherwise.
+// SAFETY: the value is written before anybody else has it, and only read from then on. loom checks that the queue keeps
+// to this order: it fails the model otherwise.
 unsafe impl Sync for Sheet {}
 
 impl Letter {
@@ -60,7 +60,7 @@ impl Letter {
     }
 }
 
-/// Runs a model in every order, and tells in how many.
+/// Runs a model in every order, and prints the number of orders.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = runs.clone();
@@ -75,7 +75,8 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
     assert!(runs > 1, "nobody met anybody");
 }
 
-/// For ever, unless a model says otherwise: then the usual case of an enqueue is taken from the first.
+/// Messages never expire, unless a model says otherwise. Then the usual case of an enqueue is taken from the first
+/// message on.
 fn untimed() -> Options {
     Options { ttl: None, audit: false, ..Options::default() }
 }
@@ -85,7 +86,7 @@ fn queue(options: Options) -> (Queue, Arc<ManualClock>) {
     (Queue::new(&Options { clock: Clock::Manual(clock.clone()), ..options }), clock)
 }
 
-/// A queue that holds one message, until everyone has read it.
+/// A queue that holds one message, until every consumer has read it.
 fn narrow() -> Queue {
     queue(Options { max_items: Some(1), retention: Retention::Interest, ..untimed() }).0
 }
@@ -94,7 +95,7 @@ fn consumer(queue: &Queue) -> Consumer {
     queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap()
 }
 
-/// A group whose members acknowledge, with two of them.
+/// An acknowledging group, and two members of it.
 fn acknowledging(queue: &Queue) -> (Group<Letter>, Consumer, Consumer) {
     let options = GroupOptions { ack_wait: Some(TTL), ..GroupOptions::default() };
     let group = queue.add_group("group", Start::Earliest, &options, None).unwrap();
@@ -118,17 +119,17 @@ fn read(consumer: &Consumer) -> Result<Option<u64>, Error> {
     Ok(consumer.read()?.map(|letter| letter.content()))
 }
 
-/// What a consumer reads, waiting for it as long as it takes.
+/// Reads a message. Waits for it without a limit.
 fn await_one(consumer: &Consumer) -> Result<u64, Error> {
     Ok(consumer.read_within(None)?.expect("nobody waits for ever in vain").content())
 }
 
-/// What is there to read.
+/// Reads all messages that are there.
 fn drain(consumer: &Consumer) -> Vec<u64> {
     std::iter::from_fn(|| read(consumer).unwrap_or(None)).collect()
 }
 
-/// Reads with what it takes to settle it.
+/// Reads a message with the receipt for settling it.
 fn receive(consumer: &Consumer) -> Option<(u64, u32, Receipt)> {
     let mut received = None;
     let visit = |delivery: Delivery<'_, Letter>| {
@@ -138,7 +139,7 @@ fn receive(consumer: &Consumer) -> Option<(u64, u32, Receipt)> {
     received
 }
 
-/// Does something in another thread with a handle of its own.
+/// Runs a closure in another thread with a handle of its own.
 fn spawn<S: Clone + 'static, R: 'static>(handle: &S, run: impl FnOnce(S) -> R + 'static) -> JoinHandle<R> {
     let handle = handle.clone();
     thread::spawn(move || run(handle))

@@ -1,4 +1,4 @@
-//! The parts that the rest is made of: the lock, parking, and the appointment with the expiration thread.
+//! The parts that the engine is built on: the lock, parking, and the wake-up of the expiration thread.
 
 use super::*;
 use crate::core::expiry::Serviced;
@@ -9,7 +9,7 @@ use std::task::Waker;
 /// A value that loom watches.
 struct Watched(UnsafeCell<u64>);
 
-// SAFETY: what guards it is what is modelled: loom fails the model where two get to it at once.
+// SAFETY: the model tests what guards it: loom fails the model if two threads access it at once.
 unsafe impl Sync for Watched {}
 // SAFETY: a number.
 unsafe impl Send for Watched {}
@@ -28,7 +28,7 @@ impl Watched {
 fn the_lock_has_one_holder_at_a_time_that_sees_earlier_changes() {
     explore(|| {
         let mutex = Arc::new(Mutex::new(Watched(UnsafeCell::new(0))));
-        // Made before the others come.
+        // Created before the other threads start.
         assert_eq!(lock::<Threads, _>(&mutex).add(0), 0);
         let others = [(), ()].map(|()| spawn(&mutex, |mutex| lock::<Threads, _>(&mutex).add(1)));
         if let Some(inside) = mutex.try_lock() {

@@ -1,4 +1,4 @@
-//! Topics: what matches wakes, what comes under a topic is read with it, and a new filter counts each message once.
+//! Topics: a match wakes a waiter, a message is read with its topic, and a new filter counts each message once.
 
 use super::*;
 use crate::{ConsumerOptions, Filters, Lifetime, Topic};

@@ -1,4 +1,4 @@
-//! Waiting for several consumers, of any queues, at once.
+//! Waits for several consumers at once, of any queues.
 
 use std::task::Waker;
 
@@ -50,7 +50,7 @@ pub(super) fn await_any(consumers: &Bound<'_, PyAny>, timeout: Timeout) -> PyRes
     Ok(Call::new(Operation::Any(listed(consumers)?), timeout))
 }
 
-/// The consumers that are to be waited for, checked.
+/// The consumers to wait for, checked.
 fn listed(consumers: &Bound<'_, PyAny>) -> PyResult<Vec<Py<Consumer>>> {
     let refused = |value: &Bound<'_, PyAny>| -> PyResult<PyErr> {
         let kind = value.get_type().name()?;

@@ -1,4 +1,4 @@
-//! What callers pass, checked. Each error names the argument and the value.
+//! Checks of the arguments that callers pass. Each error names the argument and the value.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::refusals::{too_large, type_error, value_error};
 use super::timeouts::seconds;
 use crate::{Lifetime, Overflow, Retention, Start};
 
-/// Positions and limits end here, so that sums of two of them still fit.
+/// The largest position or limit, so that sums of two of them still fit.
 const LARGEST: u64 = i64::MAX as u64;
 
-/// A time to live in nanoseconds; None: for ever.
+/// A time to live in nanoseconds; None: no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ttl(pub(super) Option<u64>);
 
@@ -31,7 +31,7 @@ impl<'py> FromPyObject<'_, 'py> for Ttl {
     }
 }
 
-/// A span above zero, of seconds or a timedelta, in nanoseconds; None: for ever.
+/// A span above zero, as seconds or a timedelta, in nanoseconds; None: no limit.
 pub(super) fn span(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
     let duration = match value.cast::<PyDelta>() {
         Ok(delta) => match delta_nanoseconds(delta) {
@@ -61,7 +61,7 @@ fn delta_nanoseconds(delta: &Bound<'_, PyDelta>) -> i128 {
     (seconds * 1_000_000 + i128::from(delta.get_microseconds())) * 1000
 }
 
-/// A whole number from `least` on, such as a limit.
+/// A whole number of at least `least`, such as a limit.
 pub(super) fn whole(name: &str, least: u64, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     if value.is_instance_of::<PyBool>() || value.is_instance_of::<PyFloat>() {
         return Err(type_error(name, "an int", value));
@@ -80,7 +80,7 @@ pub(super) fn whole(name: &str, least: u64, value: &Bound<'_, PyAny>) -> PyResul
     }
 }
 
-/// How many messages a batch may have at the most.
+/// Maximum number of messages in a batch.
 pub(super) struct Count(pub(super) usize);
 
 impl<'py> FromPyObject<'_, 'py> for Count {
@@ -116,7 +116,7 @@ impl<'py> FromPyObject<'_, 'py> for MaxItems {
     }
 }
 
-/// Where to begin to read. `name`: the argument, `start` or `to`.
+/// Where to begin reading. `name`: the argument, `start` or `to`.
 fn start(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Start> {
     const EXPECTED: &str = "'earliest', 'latest', a seq or an aware datetime";
     if let Ok(word) = value.cast::<PyString>() {
@@ -164,7 +164,7 @@ impl<'py> FromPyObject<'_, 'py> for SeekTo {
     }
 }
 
-/// A position past the end, as Python's error.
+/// The Python error for a position beyond the end.
 pub(super) fn beyond_end(name: &str, at: Start, next: u64) -> PyErr {
     let shown = if let Start::Seq(seq) = at { seq.to_string() } else { format!("{at:?}") };
     PyValueError::new_err(format!("{name} must be at most {next}, the seq of the next message, not {shown}"))
@@ -232,7 +232,7 @@ impl<'py> FromPyObject<'_, 'py> for Ephemeral {
     }
 }
 
-/// Delays in seconds, in nanoseconds. `ever` stands for what is too long.
+/// Delays in seconds, converted to nanoseconds. `ever` replaces delays that are too long.
 pub(super) fn delays(name: &str, value: &Bound<'_, PyAny>, ever: u64) -> PyResult<Vec<u64>> {
     if value.is_instance_of::<PyString>() {
         return Err(type_error(name, "a sequence of seconds", value));
@@ -258,7 +258,7 @@ impl<'py> FromPyObject<'_, 'py> for Delay {
 pub(super) struct OwnTtl(pub(super) Lifetime);
 
 impl OwnTtl {
-    /// It was not given.
+    /// The argument was not passed.
     pub(super) const NONE: Self = OwnTtl(Lifetime::Queue);
 }
 
@@ -274,7 +274,7 @@ impl<'py> FromPyObject<'_, 'py> for OwnTtl {
     }
 }
 
-/// Whether it is the default shown in the signature: `inspect.Signature.bind` passes that on.
+/// Whether it is the default shown in the signature, which callers of `inspect.Signature.bind` pass explicitly.
 fn is_queue_ttl(value: &Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     static QUEUE_TTL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = value.py();
@@ -317,7 +317,7 @@ fn word<T: Copy>(name: &str, words: &[(&str, T)], value: &Bound<'_, PyAny>) -> P
     found.map(|&(_, meaning)| meaning).ok_or_else(|| value_error(name, &expected, value))
 }
 
-/// What can be iterated over.
+/// An iterator over an iterable.
 pub(super) fn iterate<'py>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
     iterate_or(value, || type_error(name, "an iterable", value))
 }
@@ -337,7 +337,7 @@ fn has_iter(value: &Bound<'_, PyAny>) -> bool {
     value.get_type().hasattr("__iter__").unwrap_or(false)
 }
 
-/// A callable, or nothing.
+/// A callable, or None.
 pub(super) fn callable(name: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
     match value {
         Some(value) if !value.is_callable() => Err(type_error(name, "callable", value)),

@@ -103,8 +103,7 @@ impl Consumer {
                 if matches.as_ref().is_ok_and(|&matches| matches) {
                     return Ok(Some(message));
                 }
-                // Passed over: in a group it is settled as read, and the gap before it is reported by the next
-                // delivery.
+                // It is skipped. In a group it is settled as read, and the next delivery reports the gap before it.
                 message.get().pass_over(py);
                 self.consumer.pass_over(missed);
                 matches?;
@@ -240,7 +239,7 @@ impl Consumer {
         })
     }
 
-    // --- what was missed ----------------------------------------------------------------------------------------------
+    // --- missed messages ----------------------------------------------------------------------------------------------
 
     #[doc = doc!(Consumer.missed_count)]
     #[getter]

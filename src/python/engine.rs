@@ -1,4 +1,4 @@
-//! The engine's types, of Python objects in a Python program.
+//! The engine's types for Python objects as payloads and the interpreter as host.
 
 use pyo3::prelude::*;
 

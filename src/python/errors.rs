@@ -1,4 +1,4 @@
-//! The engine's errors as Python's. The classes are written in Python, in `mpmc_queue/_errors.py`.
+//! Converts the engine's errors to Python's. The classes are written in Python, in `mpmc_queue/_errors.py`.
 
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ fn class<'py>(py: Python<'py>, cell: &'static PyOnceLock<Py<PyType>>, name: &str
     cell.import(py, "mpmc_queue._errors", name)
 }
 
-/// The Python exception for an error of the engine, met at the queue of that name.
+/// The Python exception for an error of the engine. `queue` is the name of the queue.
 pub(super) fn raise(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
     detach::call_out(py, || make(py, error, queue))
 }
@@ -43,7 +43,7 @@ fn make(py: Python<'_>, error: Error, queue: &Py<PyString>) -> PyErr {
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// What every error is told: the name of its queue.
+/// The details of every error: the name of its queue.
 fn named<'py>(py: Python<'py>, queue: &Py<PyString>) -> PyResult<Bound<'py, PyDict>> {
     let details = PyDict::new(py);
     details.set_item("queue", queue)?;
@@ -56,13 +56,13 @@ pub(super) fn empty(py: Python<'_>) -> PyErr {
     EMPTY.import(py, "queue", "Empty").map_or_else(|error| error, |class| PyErr::from_type(class.clone(), ()))
 }
 
-/// Whether it is a `QueueClosedError`.
+/// Whether an error is a `QueueClosedError`.
 pub(super) fn is_closed(py: Python<'_>, error: &PyErr) -> bool {
     static CLOSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     class(py, &CLOSED, "QueueClosedError").is_ok_and(|class| error.is_instance(py, class))
 }
 
-/// A plain `QueueError`, met at the queue of that name.
+/// A plain `QueueError` of the queue with a name.
 pub(super) fn settling(py: Python<'_>, message: &str, queue: &Py<PyString>) -> PyErr {
     static QUEUE_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let made =
@@ -70,18 +70,18 @@ pub(super) fn settling(py: Python<'_>, message: &str, queue: &Py<PyString>) -> P
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
-/// The error for what should never happen: a panic that reached the border to Python.
+/// The error for a case that should never happen: a panic that reached the border to Python.
 pub(super) fn panicked() -> PyErr {
     PanicException::new_err("internal error of mpmc_queue")
 }
 
-/// Has the error of a refusal say that what fills the queue has been read by everyone.
+/// Adds to the error of a refusal that every consumer has read what fills the queue.
 pub(super) fn is_all_read(py: Python<'_>, error: &PyErr) {
     let _ = detach::call_out(py, || error.value(py).call_method0("_is_all_read"));
 }
 
-/// Adds to what an error of ours says.
+/// Adds a hint to the text of an error of ours.
 pub(super) fn add_hint(py: Python<'_>, error: &PyErr, hint: &str) {
-    // Without it the error says less, and nothing wrong.
+    // Without the hint the error says less, but nothing wrong.
     let _ = detach::call_out(py, || error.value(py).call_method1("_add_hint", (hint,)));
 }

@@ -1,4 +1,4 @@
-//! What a group is added with: how it delivers, and where its dead letters go.
+//! The arguments of a new group: how it delivers, and where its dead letters go.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -13,9 +13,9 @@ pub(super) fn share(payload: &Py<PyAny>) -> Py<PyAny> {
     Python::attach(|py| payload.clone_ref(py))
 }
 
-/// A queue as the place for dead letters. They are sized as if they had been enqueued there by hand.
+/// A queue as the destination of dead letters. They are sized as if they had been enqueued there directly.
 pub(super) fn letters(queue: &Bound<'_, Queue>) -> PyResult<DeadLetter<Py<PyAny>>> {
-    // Weak: the Python object keeps the other queue alive, where the garbage collector sees it.
+    // Weak, because the Python object keeps the other queue alive, where the garbage collector sees it.
     let weak = PyWeakrefReference::new(queue)?.unbind();
     Ok(queue.get().engine.dead_letter(share, move |payload| {
         Python::attach(|py| {
@@ -26,7 +26,7 @@ pub(super) fn letters(queue: &Bound<'_, Queue>) -> PyResult<DeadLetter<Py<PyAny>
     }))
 }
 
-/// How a group delivers, from what the caller passed.
+/// The options of a group, from the arguments of the caller.
 pub(super) fn options(
     ack_wait: Option<&Bound<'_, PyAny>>,
     max_deliver: Option<&Bound<'_, PyAny>>,
@@ -40,7 +40,7 @@ pub(super) fn options(
             "dead_letter_missed needs dead_letter: the queue that takes what would be missed",
         ));
     }
-    // Longer than can be represented: for ever.
+    // A time too long to represent means no limit.
     const EVER: u64 = u64::MAX / 4;
     let options = GroupOptions {
         ack_wait: ack_wait
@@ -68,7 +68,7 @@ pub(super) fn options(
     }
 }
 
-/// The queue for dead letters, checked.
+/// The dead letter queue, checked.
 pub(super) fn dead_letter<'py>(
     queue: &Bound<'py, Queue>,
     dead_letter: Option<&Bound<'py, PyAny>>,

@@ -21,7 +21,8 @@ use super::errors;
 use super::host::detach::{self, FREE_THREADED};
 use crate::{Clock, Delivery, ManualClock, Now, Options, Receipt, Settle, Topic};
 
-/// What is taken out under the lock, before there is an object to put it in: making one may run Python code.
+/// The data of a message that is taken out under the lock. The object is created later, because creating it may run
+/// Python code.
 pub(super) struct Draft {
     payload: Py<PyAny>,
     seq: u64,
@@ -29,14 +30,14 @@ pub(super) struct Draft {
     created: u64,
     pub(super) missed: u64,
     deliveries: u32,
-    /// What few messages have.
+    /// Fields that few messages have.
     extra: Option<Box<Extra>>,
 }
 
-/// What few messages have.
+/// Fields that few messages have.
 #[derive(Clone, Default)]
 struct Extra {
-    /// What to settle it with, in an acknowledging group.
+    /// The receipt to settle it with, in an acknowledging group.
     receipt: Option<Receipt>,
     topic: Option<Topic>,
 }
@@ -52,7 +53,7 @@ impl Extra {
 #[pyclass(module = "mpmc_queue", frozen)]
 pub(super) struct Source {
     name: Py<PyString>,
-    /// Tells this queue's messages from those of others, in their ids.
+    /// Distinguishes the ids of this queue's messages from those of other queues.
     salt: u32,
     engine: WeakEngine,
 }
@@ -62,8 +63,8 @@ impl Source {
         Source { name: name.unbind(), salt: Uuid::new_v4().as_u128() as u32, engine: engine.downgrade() }
     }
 
-    /// The one for a consumer's messages. Where threads run at the same time it is another object with the same contents, so
-    /// that two consumers do not share the reference count that each of their messages changes.
+    /// The source for a consumer's messages. If threads run in parallel it is a separate object with the same contents,
+    /// so that two consumers do not share the reference count that each of their messages changes.
     pub(super) fn of_consumer(py: Python<'_>, of_queue: &Py<Source>) -> Py<Source> {
         let shared = || of_queue.clone_ref(py);
         if !FREE_THREADED {
@@ -105,15 +106,15 @@ impl Draft {
 pub(super) struct Message {
     source: Py<Source>,
     pub(super) draft: Draft,
-    /// Whether it has been settled.
+    /// Whether the message has been settled.
     is_settled: AtomicBool,
 }
 
 impl Message {
-    /// Settles a delivery that the caller never receives: its member has passed over it.
+    /// Settles a delivery that the caller never receives, because its member has skipped it.
     pub(super) fn pass_over(&self, py: Python<'_>) {
         if self.draft.receipt().is_some() {
-            // It is the first settling, so there is no error, and it does not matter if it is too late.
+            // It is the first settlement, so there is no error, and it does not matter whether it is too late.
             let _ = self.settle(py, Settle::Ack);
         }
     }
@@ -138,15 +139,16 @@ impl Message {
     }
 }
 
-/// Frees a message, which is a good part of what one costs, the way an extension in C does. PyO3 would count the thread's
-/// attachment for it, and ask for that count with each reference it drops.
+/// Frees a message the way an extension in C does. This is a large part of what a message costs. PyO3 would count the
+/// thread's attachment for it, and check that count for each reference it drops.
 ///
 /// # Safety
 ///
 /// What CPython promises a `tp_dealloc`: the thread is attached, and nobody else has a reference to `slf`, a message.
 unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
-    // SAFETY: the caller's promise. Every field that is to be dropped is read out once, and then the memory is freed; the
-    // address of weak references is where the class says that it is. The object's class is kept by the object.
+    // SAFETY: the caller's promise. Every field that is to be dropped is read out once, and then the memory is freed.
+    // The address of weak references is where the class says that it is. The object's class is kept alive by the
+    // object.
     unsafe {
         ffi::PyObject_GC_UnTrack(slf.cast());
         let class = ffi::Py_TYPE(slf);
@@ -167,24 +169,25 @@ unsafe extern "C" fn dealloc(slf: *mut ffi::PyObject) {
         } else {
             ffi::Py_DECREF(payload);
         }
-        // Without the GIL, CPython counts the instances of a class in each thread, but an extension has only the count that
-        // all threads share, and two readers would take turns at it. The class lives as long as the process anyway.
+        // Without the GIL, CPython counts the instances of a class in each thread. But an extension can only use the
+        // count that all threads share, and two readers would contend for it. The class lives as long as the process
+        // anyway.
         if !FREE_THREADED {
             ffi::Py_DECREF(class.cast());
         }
     }
 }
 
-/// Lets go of a message that another one carried. They may be a long chain: so they are freed one after the other, not
-/// each while the one before is, which would take a piece of the stack for each.
+/// Releases a message that another one carried. They may form a long chain. So they are freed one after the other
+/// instead of recursively, which would use stack space for each.
 ///
 /// # Safety
 ///
-/// The thread is attached, and the reference is the caller's to give.
+/// The thread is attached, and the caller owns the reference.
 #[cold]
 unsafe fn let_go(message: *mut ffi::PyObject) {
     thread_local! {
-        /// Those still to be freed by the call that frees the first; None: no call does.
+        /// Messages that the call that frees the first one still has to free; None: there is no such call.
         static CHAIN: RefCell<Option<Vec<*mut ffi::PyObject>>> = const { RefCell::new(None) };
     }
     let is_left_to_others = CHAIN.try_with(|chain| match &mut *chain.borrow_mut() {
@@ -197,7 +200,8 @@ unsafe fn let_go(message: *mut ffi::PyObject) {
             false
         }
     });
-    // SAFETY: the caller's promise, kept with the reference in the list. Nothing is borrowed while something is freed.
+    // SAFETY: the caller's promise, which also holds for the references in the list. Nothing is borrowed while
+    // something is freed.
     unsafe {
         if is_left_to_others == Ok(true) {
             return;
@@ -211,21 +215,22 @@ unsafe fn let_go(message: *mut ffi::PyObject) {
     let _ = CHAIN.try_with(|chain| chain.borrow_mut().take());
 }
 
-/// Where in the memory of a message object its fields are; 0: not known.
+/// The offset of the fields in the memory of a message object; 0: not known.
 static FIELDS: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes a message object, the way an extension in C does: PyO3 calls `object.__new__` for it, with a tuple of no
-/// arguments, which is a third of what one costs.
+/// Creates a message object the way an extension in C does. PyO3 would call `object.__new__` with an empty tuple, which
+/// is a third of the cost of a message.
 fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
     let fields = FIELDS.load(Ordering::Relaxed);
     if fields == 0 {
         return Bound::new(py, message);
     }
-    // The class itself, not a reference of ours to it: two readers would take turns at its count.
+    // The class itself, not a reference of ours to it, because two readers would contend for its count.
     let class = Message::type_object_raw(py);
-    // SAFETY: the class allocates its instances, zeroed and with their header in place; what else PyO3 keeps in one is all
-    // zeros at first, as `install` has seen. The fields are written once, before anybody else sees them: an allocation may
-    // run the garbage collector, but only starts to track the object at its end, and no code that is ours runs after it.
+    // SAFETY: the class allocates its instances zeroed, with their header in place. Everything else that PyO3 keeps in
+    // an instance is all zeros at first, as `install` has checked. The fields are written once, before anybody else
+    // sees them: an allocation may run the garbage collector, but only starts to track the object at its end, and no
+    // code that is ours runs after it.
     unsafe {
         let object = ffi::PyType_GenericAlloc(class, 0);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
@@ -236,7 +241,7 @@ fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
 
 /// Called once, when the module is first imported.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    // On a manual clock: an import measures nothing and starts nothing.
+    // On a manual clock, because an import measures nothing and starts nothing.
     let clock = Clock::Manual(ManualClock::at(Now::default()));
     let queue = Engine::new(&Options { clock, ..Options::default() });
     let source = Py::new(py, Source::new(PyString::new(py, "sample"), &queue))?;
@@ -244,7 +249,8 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     let sample = Bound::new(py, Message { source, draft, is_settled: AtomicBool::new(false) })?;
     let fields = ptr::from_ref(sample.get()).addr() - sample.as_ptr().addr();
     let class = py.get_type::<Message>().as_type_ptr();
-    // SAFETY: an object has as many bytes as its class says. The class was made just now: no other thread has got it yet.
+    // SAFETY: an object has as many bytes as its class says. The class was created just now: no other thread has it
+    // yet.
     unsafe {
         let end = fields + size_of::<Message>();
         let rest = std::slice::from_raw_parts(
@@ -259,9 +265,9 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// The id of a message: a UUIDv7 ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)) of the millisecond in
-/// which it was created, then 42 bits of its seq, which keep the ids of one queue in order, then 32 bits that tell the
-/// queue from others.
+/// The id of a message: a UUIDv7 ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)). It consists of the
+/// millisecond in which the message was created, then 42 bits of its seq, which keep the ids of one queue in order,
+/// then 32 bits that distinguish the queue from others.
 pub(super) fn id(created: u64, seq: u64, salt: u32) -> Uuid {
     let milliseconds = u128::from(created / 1_000_000) & ((1 << 48) - 1);
     let seq = u128::from(seq) & ((1 << 42) - 1);
@@ -270,7 +276,7 @@ pub(super) fn id(created: u64, seq: u64, salt: u32) -> Uuid {
     Builder::from_u128(bits).with_version(Version::SortRand).with_variant(Variant::RFC4122).into_uuid()
 }
 
-/// An id as Python's `UUID`, whose class is written in Python.
+/// Converts an id to Python's `UUID`, whose class is written in Python.
 pub(super) fn uuid(py: Python<'_>, id: Uuid) -> PyResult<Bound<'_, PyAny>> {
     detach::call_out(py, || id.into_pyobject(py))
 }
@@ -280,12 +286,12 @@ pub(super) fn datetime(py: Python<'_>, wall: u64) -> PyResult<Bound<'_, PyDateTi
     (UNIX_EPOCH + Duration::from_nanos(wall)).into_pyobject(py)
 }
 
-/// Nanoseconds as seconds.
+/// Converts nanoseconds to seconds.
 pub(super) fn seconds(nanoseconds: u64) -> f64 {
     Duration::from_nanos(nanoseconds).as_secs_f64()
 }
 
-/// The error of a class whose objects are neither copied nor pickled.
+/// The error of a class whose objects can be neither copied nor pickled.
 pub(super) fn not_copied(class: &str, why: &str) -> PyErr {
     PyTypeError::new_err(format!("cannot copy or pickle a {class}: {why}"))
 }

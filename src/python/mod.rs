@@ -1,4 +1,4 @@
-//! The binding: puts the engine into Python's hands. Argument checks, conversions, sizes, waiting; no queue logic.
+//! The binding: makes the engine available to Python. Argument checks, conversions, sizes, waiting; no queue logic.
 
 include!(concat!(env!("OUT_DIR"), "/docs.rs"));
 
@@ -32,7 +32,8 @@ use host::lifecycle;
 #[pymodule(gil_used = false)]
 fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    // Before the classes: they are the process's, and must not be made in an interpreter that ends before it.
+    // Before the classes: they belong to the process, and must not be created in an interpreter that ends before the
+    // process.
     lifecycle::refuse_subinterpreters(py)?;
     module.add_class::<objects::Consumer>()?;
     module.add_class::<objects::ConsumerGroup>()?;
@@ -49,7 +50,7 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(any::await_any, module)?)?;
     module.add_function(wrap_pyfunction!(size::estimate_size, module)?)?;
     module.add_function(wrap_pyfunction!(size::sizers::register_sizer, module)?)?;
-    // Nothing should be measured then.
+    // A debug build should not be measured.
     module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
     message::install(py)?;
     fast::fronts::install_all(py)?;

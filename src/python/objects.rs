@@ -1,4 +1,5 @@
-//! What the objects of queues, consumers and groups hold. What they do is in `queue/`, `consumer.rs` and `group.rs`.
+//! The data of the objects of queues, consumers and groups. Their methods are in `queue/`, `consumer.rs` and
+//! `group.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,16 +25,16 @@ pub(super) struct Queue {
     pub(super) name: Py<PyString>,
     /// Nanoseconds since the epoch.
     pub(super) created: u64,
-    /// Whether there is a sizer: the lock beside it is taken only then.
+    /// Whether there is a sizer. The lock beside it is only taken if there is one.
     pub(super) has_sizer: AtomicBool,
     pub(super) sizer: Mutex<Option<Py<PyAny>>>,
-    /// The objects of the consumers, by id; kept with each: what is called when it missed something.
+    /// The objects of the consumers, by id. Kept with each: the callback for missed messages.
     pub(super) consumers: Registry<Uuid>,
-    /// What asynchronous calls wait on.
+    /// The futures that asynchronous calls wait on.
     pub(super) futures: Arc<Futures>,
-    /// The objects of the groups, by name; kept with each: its dead letter queue.
+    /// The objects of the groups, by name. Kept with each: the dead letter queue.
     pub(super) groups: Registry<String>,
-    /// What messages know of the queue.
+    /// What messages know of this queue.
     pub(super) source: Py<Source>,
     /// The int that the last `enqueue` returned.
     pub(super) last_seq: LastSeq,
@@ -50,24 +51,24 @@ impl Drop for Queue {
 pub(super) struct Consumer {
     pub(super) consumer: EngineConsumer,
     pub(super) queue: Py<Queue>,
-    /// What its messages know of the queue.
+    /// What the messages of this consumer know of the queue.
     pub(super) source: Py<Source>,
     pub(super) name: Option<String>,
-    /// What it reads; None: everything.
+    /// Its filters; None: it reads everything.
     pub(super) filters: Option<Filters>,
-    /// Of one that is removed when this object goes: the object, for nobody makes another.
+    /// For a consumer that is removed together with this object. There is never a second object for it.
     pub(super) ephemeral: Option<Ephemeral>,
 }
 
-/// What an ephemeral consumer's object keeps itself.
+/// What the object of an ephemeral consumer keeps itself.
 pub(super) struct Ephemeral {
-    /// What is called when it missed something. The queue does not hold it, for it may refer to the consumer.
+    /// The callback for missed messages. The queue does not hold it, because it may refer to the consumer.
     pub(super) on_missed: Option<Py<PyAny>>,
 }
 
 impl Consumer {
     fn new(queue: &Bound<'_, Queue>, consumer: EngineConsumer, ephemeral: Option<Ephemeral>) -> Self {
-        // None also if another thread has just removed it.
+        // None is also possible if another thread has just removed it.
         let (name, filters) = consumer.stats().map_or((None, None), |stats| (stats.name, stats.filters));
         let source = Source::of_consumer(queue.py(), &queue.get().source);
         Consumer { consumer, queue: queue.clone().unbind(), source, name, filters, ephemeral }
@@ -96,13 +97,13 @@ pub(super) struct ConsumerGroup {
     pub(super) name: Py<PyString>,
 }
 
-/// The object of a consumer: the one that somebody holds, or a new one.
+/// The object of a consumer: the existing one, or a new one.
 pub(super) fn consumer<'py>(queue: &Bound<'py, Queue>, consumer: EngineConsumer) -> PyResult<Bound<'py, Consumer>> {
     let id = consumer.id();
     queue.get().consumers.object(queue.py(), &id, || Consumer::new(queue, consumer, None))
 }
 
-/// The object of a new consumer, with what is called when it missed something.
+/// The object of a new consumer, with the callback for missed messages.
 pub(super) fn new_consumer<'py>(
     queue: &Bound<'py, Queue>,
     consumer: EngineConsumer,
@@ -118,7 +119,7 @@ pub(super) fn new_consumer<'py>(
     consumers.object(py, &id, || Consumer::new(queue, consumer, Some(Ephemeral { on_missed })))
 }
 
-/// The object of a group: the one that somebody holds, or a new one.
+/// The object of a group: the existing one, or a new one.
 pub(super) fn group<'py>(
     queue: &Bound<'py, Queue>,
     group: EngineGroup,
@@ -132,16 +133,16 @@ pub(super) fn group<'py>(
 }
 
 impl Queue {
-    /// Forgets a consumer.
+    /// Removes a consumer.
     pub(super) fn remove(&self, consumer: &EngineConsumer) -> bool {
         let removed = consumer.close();
         self.consumers.remove(&consumer.id());
         removed
     }
 
-    /// Forgets a group that was closed.
+    /// Removes the data of a group that was closed.
     pub(super) fn forget_group(&self, name: &str, group: &EngineGroup) {
-        // Another of that name may have been added meanwhile.
+        // Another group with that name may have been added in the meantime.
         let is_replaced = self.engine.group(name).is_some_and(|other| other.serial() != group.serial());
         if !is_replaced {
             self.groups.remove(name);

@@ -18,7 +18,7 @@ pub(super) fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) 
     PyValueError::new_err(format!("{name} must be {expected}, not {shown}"))
 }
 
-/// The same for a text, with what is wrong with it.
+/// The error for a bad text, with what is wrong with it.
 pub(super) fn bad_text(name: &str, expected: &str, value: &Bound<'_, PyAny>, why: &str) -> PyErr {
     // Of its text: the `repr` of a subclass may be anything.
     let text = value.cast::<PyString>().map(|text| PyString::new(value.py(), &text.to_string_lossy()));

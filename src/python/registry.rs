@@ -1,4 +1,4 @@
-//! Python objects of what the engine has: found while somebody holds them, or made anew.
+//! Python objects for the consumers and groups of the engine: found while they exist, or created anew.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,16 +11,16 @@ use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-/// The objects of one class that a queue has, by key.
+/// The objects of one class that belong to a queue, by key.
 pub(super) struct Registry<K> {
     entries: Mutex<HashMap<K, Entry>>,
 }
 
-/// What is kept for one, whether or not its Python object exists.
+/// The data of a consumer or group, whether or not its Python object exists.
 struct Entry {
     /// A weak reference to the object.
     object: Option<Py<PyWeakrefReference>>,
-    /// Kept for it.
+    /// An object that is kept for it.
     kept: Option<Py<PyAny>>,
 }
 
@@ -31,7 +31,7 @@ impl<K> Default for Registry<K> {
 }
 
 impl<K: Eq + Hash> Registry<K> {
-    /// Enters one, with what is kept for it.
+    /// Adds an entry, with the object that is kept for it.
     pub(super) fn enter(&self, key: K, kept: Option<Py<PyAny>>) {
         let before = self.entries.lock().insert(key, Entry { object: None, kept });
         drop(before);
@@ -45,7 +45,7 @@ impl<K: Eq + Hash> Registry<K> {
         drop(entry);
     }
 
-    /// What is kept for one.
+    /// The object that is kept for an entry.
     pub(super) fn kept<Q: Eq + Hash + ?Sized>(&self, py: Python<'_>, key: &Q) -> Option<Py<PyAny>>
     where
         K: Borrow<Q>,
@@ -53,8 +53,8 @@ impl<K: Eq + Hash> Registry<K> {
         self.entries.lock().get(key)?.kept.as_ref().map(|kept| kept.clone_ref(py))
     }
 
-    /// The Python object of one: the existing one, or a new one. The lock is not held while objects are made, found or
-    /// dropped.
+    /// The Python object of an entry: the existing one, or a new one. The lock is not held while objects are created,
+    /// found or dropped.
     pub(super) fn object<'py, Q: Eq + Hash + ?Sized, T>(
         &self,
         py: Python<'py>,
@@ -88,7 +88,7 @@ impl<K: Eq + Hash> Registry<K> {
                 return Ok(object);
             }
             drop(entries);
-            // Another thread has made one meanwhile.
+            // Another thread has created one in the meantime.
             if let Some(other) = alive(&now) {
                 return Ok(other);
             }

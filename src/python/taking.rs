@@ -1,4 +1,4 @@
-//! How messages get to their reader: one by one, in batches, waiting for them.
+//! Delivers messages to a reader: one by one, in batches, waiting for them.
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -15,7 +15,7 @@ use super::timeouts::{Linger, Timeout};
 use crate::wait::list::{Condition, Enough};
 use crate::{Delivery, Error};
 
-/// Messages that one hold of the lock hands over at the most.
+/// Maximum number of messages that are delivered in one hold of the lock.
 const SLICE: usize = 4_000;
 
 /// How much a batch may hold, and how long it may wait to fill once there is a message.
@@ -32,14 +32,14 @@ impl Fill {
         Fill { limit: limit.0, max_bytes: max_bytes.map_or(u64::MAX, |max| max.0), linger: linger.0 }
     }
 
-    /// When a reader that lingers need not wait any longer.
+    /// How much a lingering reader waits for.
     pub(super) fn enough(self) -> Enough {
         Enough { items: self.limit as u64, bytes: self.max_bytes }
     }
 }
 
 impl Consumer {
-    /// Reads up to `limit` messages that are there. What was missed before them is told first.
+    /// Reads up to `limit` available messages. Messages missed before them are reported first.
     pub(super) fn take(
         &self,
         py: Python<'_>,
@@ -49,7 +49,7 @@ impl Consumer {
         self.telling(py, || self.consumer.read_with(limit, &mut *visit))
     }
 
-    /// What is called when something was missed.
+    /// The callback for missed messages.
     fn on_missed(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         match &self.ephemeral {
             Some(ephemeral) => ephemeral.on_missed.as_ref().map(|callback| callback.clone_ref(py)),
@@ -57,7 +57,7 @@ impl Consumer {
         }
     }
 
-    /// Attempts a read until no gap has to be told before it.
+    /// Attempts a read until there is no gap to report before it.
     fn telling<R>(&self, py: Python<'_>, mut attempt: impl FnMut() -> Result<R, Error>) -> PyResult<R> {
         loop {
             match attempt() {
@@ -101,14 +101,14 @@ impl Consumer {
         self.finish(py, draft)
     }
 
-    /// The newest message there is; what is older is passed over. None: there is none.
+    /// The newest message of the queue. Older messages are skipped. None: there are no messages.
     pub(super) fn take_latest<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
         let mut taken = None;
         self.telling(py, || self.consumer.read_latest_with(|delivery| taken = Some(Draft::new(py, &delivery))))?;
         self.finish(py, taken)
     }
 
-    /// A batch of messages that are there; None: none are.
+    /// A batch of available messages; None: there are none.
     pub(super) fn take_messages<'py>(&self, py: Python<'py>, fill: Fill) -> PyResult<Option<Bound<'py, PyList>>> {
         let mut drafts = Vec::with_capacity(self.there(fill.limit));
         self.take_slices(py, fill, |delivery| drafts.push(Draft::new(py, &delivery)))?;
@@ -119,7 +119,7 @@ impl Consumer {
         PyList::new(py, messages).map(Some)
     }
 
-    /// How many messages are there, up to `limit`.
+    /// Number of available messages, up to `limit`.
     fn there(&self, limit: usize) -> usize {
         let ready = self.consumer.ready(limit);
         ready.unwrap_or_else(|| usize::try_from(self.consumer.unread().unwrap_or(0)).unwrap_or(usize::MAX)).min(limit)
@@ -133,7 +133,8 @@ impl Consumer {
         draft.map(|draft| draft.finish(py, &self.source)).transpose()
     }
 
-    /// Takes a batch that is there, in slices between which other threads get the interpreter: how many messages those were.
+    /// Takes a batch of available messages, in slices between which other threads get the interpreter. Returns how many
+    /// were taken.
     pub(super) fn take_slices(
         &self,
         py: Python<'_>,
@@ -155,7 +156,7 @@ impl Consumer {
             };
             let count = match taken {
                 0 => self.telling(py, attempt)?,
-                // Errors are left to the next read, which meets them again and reports what was missed meanwhile.
+                // Errors are left to the next read, which gets them again and reports what was missed in the meantime.
                 _ => attempt().unwrap_or(0),
             };
             taken += count;
@@ -169,9 +170,9 @@ impl Consumer {
         Ok(taken)
     }
 
-    /// A batch of payloads that are there; None: none are.
+    /// A batch of available payloads; None: there are none.
     pub(super) fn take_payloads<'py>(&self, py: Python<'py>, fill: Fill) -> PyResult<Option<Bound<'py, PyList>>> {
-        // One place even if nothing is there: only a read tells why.
+        // One place even if nothing is available, because only a read tells why.
         let mut payloads = Filling::new(py, self.there(fill.limit).max(1))?;
         let places = fill.limit.min(payloads.places());
         self.take_slices(py, Fill { limit: places, ..fill }, |delivery| payloads.push(delivery.payload))?;
@@ -197,8 +198,8 @@ impl Consumer {
         }
     }
 
-    /// Waits for a batch: for its first message as long as `timeout` allows, then for it to fill as long as it may linger. Only then
-    /// anything is taken.
+    /// Waits for a batch: up to `timeout` for its first message, then for it to fill while it may linger. Only after
+    /// that is anything taken.
     pub(super) fn batch<R>(
         &self,
         py: Python<'_>,
@@ -220,7 +221,7 @@ impl Consumer {
                 let condition = Condition::Batch(self.consumer.key(), fill.enough());
                 block(py, self.consumer.queue(), condition, fill.linger, |_| Ok(is_full()?.then_some(())))?;
             }
-            // What was there may have expired meanwhile, or somebody else may have read it.
+            // The messages may have expired in the meantime, or another reader may have read them.
             if let Some(taken) = take(fill)? {
                 return Ok(Some(taken));
             }
@@ -244,7 +245,7 @@ impl Consumer {
         question(&self.consumer).map_err(|error| self.error(py, error))
     }
 
-    /// The same, but a removed consumer answers with the default instead of an error.
+    /// Asks the consumer. If the consumer was removed, returns the default instead of an error.
     pub(super) fn ask_until_removed<R: Default>(
         &self,
         py: Python<'_>,

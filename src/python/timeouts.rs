@@ -1,4 +1,4 @@
-//! How long a call may wait, as callers say it.
+//! How long a call may wait, as callers specify it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use pyo3::types::{PyBool, PyFloat, PyInt};
 use super::host::detach;
 use super::refusals::{shown, type_error, value_error};
 
-/// A time in nanoseconds that is as long as this, or longer, is for ever.
+/// A time in nanoseconds of at least this length means no limit.
 const LARGEST: u128 = i64::MAX as u128;
 
 /// How long a call may wait.
@@ -26,7 +26,7 @@ impl Timeout {
         self == Timeout::NOW
     }
 
-    /// When the time is up that begins now; None: never.
+    /// The deadline of a wait that begins now; None: no limit.
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
             Timeout::After(limit) => Instant::now().checked_add(limit),
@@ -34,7 +34,7 @@ impl Timeout {
         }
     }
 
-    /// What is left of it until its deadline.
+    /// The time that is left until a deadline.
     pub(super) fn left(self, deadline: Option<Instant>) -> Self {
         match deadline {
             Some(deadline) if !self.is_zero() => Timeout::After(deadline.saturating_duration_since(Instant::now())),
@@ -43,7 +43,7 @@ impl Timeout {
     }
 }
 
-/// Seconds as a duration; None: for ever.
+/// Seconds as a duration; None: no limit.
 pub(super) fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if value.is_instance_of::<PyBool>() {
         return Err(type_error(name, "a number of seconds", value));
@@ -69,8 +69,8 @@ pub(super) fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<D
     if seconds.is_nan() || seconds < 0.0 {
         return Err(value_error(name, "a number of seconds that is not negative", value));
     }
-    // A time too large to represent means for ever; one below the clock's resolution becomes the shortest that it can
-    // tell.
+    // A time too large to represent means no limit. A time below the clock's resolution becomes the shortest one that
+    // the clock can measure.
     let shortest = Duration::from_nanos(u64::from(seconds > 0.0));
     let duration = Duration::try_from_secs_f64(seconds).ok().filter(|d| d.as_nanos() < LARGEST);
     Ok(duration.map(|duration| duration.max(shortest)))
@@ -92,8 +92,8 @@ impl<'py> FromPyObject<'_, 'py> for Timeout {
     }
 }
 
-/// The argument `block`, which is taken by its truth value, as the standard library takes it. A number that is no truth value
-/// is a timeout in the wrong place.
+/// The argument `block`. Its truth value is used, as in the standard library. A number other than a truth value is a
+/// timeout in the wrong position.
 #[derive(Clone, Copy)]
 pub(super) struct Block(pub(super) bool);
 
@@ -112,7 +112,7 @@ impl<'py> FromPyObject<'_, 'py> for Block {
     }
 }
 
-/// An argument that is taken by its truth value, as the standard library takes it.
+/// An argument whose truth value is used, as in the standard library.
 #[derive(Clone, Copy)]
 pub(super) struct Truth(pub(super) bool);
 
@@ -124,7 +124,7 @@ impl<'py> FromPyObject<'_, 'py> for Truth {
     }
 }
 
-/// How long a call with the standard library's `block` and `timeout` may wait. Without `block` no timeout is looked at.
+/// How long a call with the standard library's `block` and `timeout` may wait. Without `block` the timeout is ignored.
 pub(super) fn patience(block: Block, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Timeout> {
     match timeout {
         _ if !block.0 => Ok(Timeout::NOW),

@@ -7,7 +7,7 @@ use super::arguments;
 use super::refusals::{bad_text, type_error};
 use crate::{Filters, Topic};
 
-/// `topic`; None: without one.
+/// `topic`; None: the message has no topic.
 #[derive(Clone)]
 pub(super) struct Under(pub(super) Option<Topic>);
 
@@ -25,7 +25,7 @@ impl<'py> FromPyObject<'_, 'py> for Under {
     }
 }
 
-/// `topics`; None: everything.
+/// `topics`; None: all messages.
 pub(super) struct Wanted(pub(super) Option<Filters>);
 
 impl<'py> FromPyObject<'_, 'py> for Wanted {
@@ -79,7 +79,7 @@ fn not_text(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(format!("{name} must be {expected}, not an iterable of {kind}"))
 }
 
-/// The texts of filters, as they were given; None: everything.
+/// The texts of filters, as they were given; None: all messages.
 pub(super) fn texts<'py>(py: Python<'py>, filters: Option<&Filters>) -> PyResult<Option<Bound<'py, PyTuple>>> {
     filters.map(|filters| PyTuple::new(py, filters.texts())).transpose()
 }

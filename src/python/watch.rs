@@ -1,4 +1,4 @@
-//! Which of several consumers are readable, and waiting at all of them.
+//! Finds the readable ones of several consumers, and waits at all of them.
 
 use std::collections::HashSet;
 use std::task::Waker;
@@ -9,10 +9,10 @@ use super::engine::{Engine, EngineConsumer};
 use super::objects::Consumer;
 use crate::wait::list::{Condition, Enough, Ticket};
 
-/// What makes a consumer readable: one message. Who waits for it takes no reader's place in line.
+/// A consumer is readable when there is one message. A waiter for it takes no reader's place in line.
 const READABLE: Enough = Enough { items: 1, bytes: u64::MAX };
 
-/// Those for which a read would return a message now, or raise.
+/// The consumers for which a read would return or raise something now.
 pub(super) fn readable<'py>(py: Python<'py>, consumers: &[Py<Consumer>]) -> Vec<Bound<'py, Consumer>> {
     let is_readable = |consumer: &EngineConsumer| consumer.is_readable().unwrap_or(true);
     consumers
@@ -28,7 +28,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Enters a waker at each consumer; None: one of them may be readable, look again.
+    /// Enters a waker at each consumer; None: one of them may be readable; check again.
     pub(super) fn on(consumers: &[Py<Consumer>], waker: &Waker) -> Option<Self> {
         let mut watch = Watch { places: Vec::with_capacity(consumers.len()) };
         let mut seen = HashSet::new();

@@ -1,7 +1,7 @@
 //! Pending deliveries and redelivery.
 //!
-//! A delivery of an acknowledging group is *pending* until it is settled. It is in one of these states, and whenever a
-//! state ends by time, it knows when:
+//! A delivery of an acknowledging group is *pending* until it is settled. It is in one of the states below. If a state
+//! ends by time, the delivery stores that time:
 //!
 //! ```text
 //! read ──▶ Held ──ack_wait, nack──▶ Waiting ──its time──▶ Ready ──read──▶ Held …
@@ -29,19 +29,19 @@ pub(crate) struct Acks {
     delivered: u64,
 }
 
-/// Deliveries for which one call does what time has come for, and no more than a block besides.
+/// Number of deliveries that one call of the timers processes. It may exceed this by the rest of a block.
 const AT_ONCE: usize = 256;
 
-/// What a settling came to.
+/// The result of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SettleOutcome {
-    /// Nothing: it was settled or removed before, or this delivery no longer counts.
+    /// Nothing changed: the delivery was settled or removed before, or it no longer counts.
     TooLate,
-    /// It is no longer pending.
+    /// The message is no longer pending.
     Done,
-    /// It remains pending.
+    /// The message is still pending.
     Pending,
-    /// It is to be moved to the dead letter queue.
+    /// The message is to be moved to the dead letter queue.
     Dying,
 }
 
@@ -73,32 +73,32 @@ impl Acks {
         self.pending.range(seqs).next().is_some()
     }
 
-    /// New messages that may be delivered beside those that are pending.
+    /// Number of new messages that may be delivered in addition to the pending ones.
     pub(crate) fn room(&self) -> u64 {
         self.max_pending.saturating_sub(self.len())
     }
 
-    /// Messages that are ready for another delivery.
+    /// Messages that are ready for redelivery.
     pub(crate) fn ready(&self) -> u64 {
         self.pending.ready().0
     }
 
-    /// Payload bytes of those.
+    /// Payload bytes of the messages that are ready for redelivery.
     pub(crate) fn ready_bytes(&self) -> u64 {
         self.pending.ready().1
     }
 
-    /// Messages delivered and neither settled nor ready again.
+    /// Messages that were delivered and are neither settled nor ready for redelivery.
     pub(crate) fn in_flight(&self) -> u64 {
         self.len() - self.ready()
     }
 
-    /// Payload bytes of each that is ready, in the order of delivery.
+    /// Payload bytes of each message that is ready for redelivery, in the order of delivery.
     pub(crate) fn ready_sizes(&self) -> impl Iterator<Item = u64> {
         self.pending.ready_ones().map(|pending| pending.size)
     }
 
-    /// The lowest seq that is pending.
+    /// The lowest pending seq.
     pub(crate) fn first_pending(&self) -> Option<u64> {
         self.pending.first()
     }
@@ -112,7 +112,7 @@ impl Acks {
         self.pending.get(seq).map_or(0, |pending| pending.deliveries)
     }
 
-    /// Number of the next delivery, among all of the group.
+    /// Number of the next delivery, counted over all deliveries of the group.
     pub(crate) fn next_number(&self) -> u64 {
         self.delivered
     }
@@ -122,7 +122,8 @@ impl Acks {
         self.pending.get(seq).is_some_and(|pending| pending.stage == Stage::Dying)
     }
 
-    /// Marks a dying message as being moved at this moment: nobody can settle it meanwhile. False: it is not dying.
+    /// Marks a dying message as being moved. From then on it cannot be settled. Returns false if the message is not
+    /// dying.
     pub(crate) fn begin_to_move(&mut self, seq: u64) -> bool {
         match self.pending.get_mut(seq).filter(|pending| pending.stage == Stage::Dying) {
             Some(pending) => {
@@ -138,17 +139,19 @@ impl Acks {
         self.pending.due()
     }
 
-    /// Takes one out that has left, unless it is being moved to the dead letter queue already. False: it is not pending.
+    /// Removes a pending message that has left the queue, unless it is already being moved to the dead letter queue.
+    /// Returns false if it was not removed.
     pub(crate) fn rescue(&mut self, seq: u64) -> bool {
         self.pending.get(seq).is_some_and(|pending| !pending.is_moving) && self.remove(seq)
     }
 
-    /// Takes one out, for good.
+    /// Removes a pending message for good.
     pub(crate) fn remove(&mut self, seq: u64) -> bool {
         self.pending.remove(seq)
     }
 
-    /// Hands one to a member: how often it has been delivered now, and until when it has to be settled.
+    /// Delivers a message to a member. Returns how often it has been delivered, and until when it
+    /// has to be settled.
     pub(crate) fn deliver(&mut self, seq: u64, size: u64, member: u64, now: u64) -> (u32, u64) {
         let number = self.delivered;
         self.delivered += 1;
@@ -172,13 +175,13 @@ impl Acks {
         (deliveries, until)
     }
 
-    /// How long the redelivery after so many deliveries waits.
+    /// How long to wait before the next redelivery, after this many deliveries.
     fn backoff(&self, deliveries: u32) -> u64 {
         let index = (deliveries.max(1) - 1) as usize;
         self.backoff.get(index).or(self.backoff.last()).copied().unwrap_or(0)
     }
 
-    /// A delivery failed. Whether it is ready at once, waits, or is to be buried.
+    /// Handles a failed delivery. Returns whether the message is ready at once, waits, or is to be buried.
     fn fail(&mut self, seq: u64, deliveries: u32, now: u64, delay: u64) -> Stage {
         let (stage, until) = if deliveries >= self.max_deliver {
             (Stage::Dying, NEVER)
@@ -192,8 +195,8 @@ impl Acks {
         stage
     }
 
-    /// Settles delivery `number`. For an earlier delivery only an ack or a term counts; for one before the message was
-    /// taken back, nothing.
+    /// Settles delivery `number`. For an earlier delivery only an ack or a term counts. A delivery from before the
+    /// message was taken back does not count at all.
     pub(crate) fn settle(&mut self, seq: u64, number: u64, how: Settle, now: u64) -> SettleOutcome {
         let Some(pending) = self.pending.get_mut(seq) else { return SettleOutcome::TooLate };
         let (deliveries, stage, (first, latest)) = (pending.deliveries, pending.stage, pending.numbers);
@@ -202,7 +205,8 @@ impl Acks {
         }
         let is_current = number == latest && stage == Stage::Held;
         match how {
-            // Also while it waits for room in the dead letter queue: it is not settled yet.
+            // This also applies while the message waits for room in the dead letter queue, because it is not settled
+            // yet.
             Settle::Ack => {
                 self.remove(seq);
                 SettleOutcome::Done
@@ -224,7 +228,8 @@ impl Acks {
         }
     }
 
-    /// Carries out what time has come for, a slice of it: what is left is still due. Returns the seqs that are to be buried, and how many have become ready.
+    /// Processes a slice of what is due; the rest is still due afterwards. Returns the seqs to bury, and how many
+    /// messages have become ready.
     pub(crate) fn run_timers(&mut self, now: u64) -> (Vec<u64>, u64) {
         let (mut dying, mut ready) = (Vec::new(), 0);
         let mut ended: Vec<(u64, u64)> = Vec::new();
@@ -255,7 +260,7 @@ impl Acks {
         (dying, ready)
     }
 
-    /// It could not be buried now: the next attempt is a backoff later.
+    /// Schedules the next attempt to bury a message that could not be buried now. It comes after a backoff.
     pub(crate) fn bury_later(&mut self, seq: u64, now: u64) {
         let wait = match self.backoff(self.deliveries(seq)) {
             0 => self.ack_wait,
@@ -267,7 +272,8 @@ impl Acks {
         self.pending.set(seq, Stage::Dying, now.saturating_add(wait.max(1)));
     }
 
-    /// A member is gone: what it held goes back at once. Returns the seqs that are to be buried, and how many are ready.
+    /// Gives back at once what a removed member held. Returns the seqs to bury, and how many messages have become
+    /// ready.
     pub(crate) fn give_back(&mut self, member: u64) -> (Vec<u64>, u64) {
         let held = |(_, pending): &(u64, &Pending)| pending.stage == Stage::Held && pending.member == member;
         let seqs: Vec<u64> = self.pending.range(0..u64::MAX).filter(held).map(|(seq, _)| seq).collect();
@@ -284,13 +290,14 @@ impl Acks {
         (dying, ready)
     }
 
-    /// Takes out what is no longer held by the queue, of those seqs. Returns how many that were.
+    /// Removes the pending deliveries in a range of seqs whose messages the queue no longer holds. Returns how many
+    /// there were.
     pub(crate) fn forget(&mut self, seqs: Range<u64>, is_held: impl Fn(u64) -> bool) -> u64 {
         let gone: Vec<u64> = self.pending.range(seqs).map(|(seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
         gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
     }
 
-    /// Removes the pending deliveries from `from` on: the position was moved back before them.
+    /// Removes the pending deliveries from `from` on, because the position was moved back before them.
     pub(crate) fn take_back(&mut self, from: u64) {
         let seqs: Vec<u64> = self.pending.range(from..u64::MAX).map(|(seq, _)| seq).collect();
         for seq in seqs {
@@ -298,12 +305,12 @@ impl Acks {
         }
     }
 
-    /// Takes all out.
+    /// Removes all pending deliveries.
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
     }
 
-    /// Checks what must hold between operations.
+    /// Checks the invariants between operations.
     pub(crate) fn check(&self) {
         self.pending.check();
     }

@@ -1,4 +1,4 @@
-//! The cursors that someone waits at, so that nobody looks at all the others.
+//! The cursors that have waiters. So a call does not have to check all cursors.
 
 use slab::Slab;
 
@@ -9,14 +9,15 @@ use crate::wait::list::WaitList;
 /// Keys of the cursors with waiters.
 #[derive(Debug)]
 pub(super) struct Attended {
-    /// Someone waits there for a message: first those without a filter, then the others by their filters. A message wakes nobody
-    /// whose filter it does not match.
+    /// Cursors with waiters for a message: first those without a filter, then the others, by filter. A message wakes no
+    /// reader whose filter it does not match.
     readers: Vec<Roll>,
     /// Someone waits there for a batch to fill: the same.
     batches: Vec<Roll>,
     /// Someone waits there for something to be missed.
     gaps: Roll,
-    /// How many there are that every message concerns: without a filter, or where more than a message is waited for.
+    /// Number of entries that every message concerns: those without a filter, and those that wait for a batch or for
+    /// missed messages.
     count: usize,
 }
 
@@ -27,19 +28,19 @@ impl Default for Attended {
     }
 }
 
-/// Place of the readers with this filter.
+/// Place of the list of readers with this filter.
 fn roll(filter: Option<usize>) -> usize {
     filter.map_or(0, |filter| filter + 1)
 }
 
 impl Attended {
-    /// Whether nobody waits at any cursor for what comes next, whatever that is.
+    /// Whether there are no entries that every message concerns.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Whether nobody with this filter waits for a message.
+    /// Whether no reader with this filter waits for a message.
     #[inline]
     pub(super) fn has_no_readers(&self, filter: Option<usize>) -> bool {
         self.readers.get(roll(filter)).is_none_or(Roll::is_empty)
@@ -61,12 +62,12 @@ impl Attended {
         (0..self.batches.len()).map(|place| place.checked_sub(1))
     }
 
-    /// Cursors at which someone waits for something to be missed.
+    /// Cursors with waiters for missed messages.
     pub(super) fn gaps(&self) -> &[usize] {
         self.gaps.keys()
     }
 
-    /// Waiters came to a cursor, or left it.
+    /// Updates the lists after waiters were added to a cursor or left it.
     pub(super) fn update(&mut self, cursors: &mut Slab<Box<Cursor>>, key: usize) {
         update_filtered(&mut self.readers, cursors, key, |cursor| &mut cursor.readers);
         update_filtered(&mut self.batches, cursors, key, |cursor| &mut cursor.batches);
@@ -74,8 +75,8 @@ impl Attended {
         self.count();
     }
 
-    /// Shows every cursor with this filter at which someone waits for a message, in the order in which they came as long as all leave
-    /// together. Those at which nobody waits afterwards are taken off.
+    /// Visits every cursor with this filter that has waiters for a message. The order is that of arrival, as long as
+    /// all leave together. A cursor that has no waiters after its visit is removed from the list.
     #[inline]
     pub(super) fn visit_readers(
         &mut self,
@@ -99,7 +100,7 @@ impl Attended {
         self.count = [&self.readers[0], &self.batches[0], &self.gaps].iter().map(|roll| roll.keys().len()).sum();
     }
 
-    /// Takes all off: their keys.
+    /// Removes all cursors, and returns their keys.
     pub(super) fn take(&mut self, cursors: &mut Slab<Box<Cursor>>) -> Vec<usize> {
         let mut keys: Vec<usize> = self.readers.iter_mut().flat_map(Roll::take).collect();
         keys.extend(self.batches.iter_mut().flat_map(Roll::take));
@@ -113,7 +114,7 @@ impl Attended {
         keys
     }
 
-    /// Checks what must hold between operations.
+    /// Checks the invariants between operations.
     pub(super) fn check(&self, cursors: &Slab<Box<Cursor>>) {
         let rolls = [&self.readers[0], &self.batches[0], &self.gaps];
         assert_eq!(self.count, rolls.iter().map(|roll| roll.keys().len()).sum::<usize>());

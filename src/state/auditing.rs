@@ -1,8 +1,8 @@
-//! The audit trail's account: it never holds more than the queue may hold.
+//! Accounting of the audit trail. It never takes more memory than the queue may hold.
 //!
-//! Records are exact and complete while there is room. When there is none, reads of a consumer within a millisecond become
-//! one record, then those within ten, and so on; only then are the oldest records forgotten. Each step is a short one, made by
-//! whoever needs the room.
+//! Records are exact and complete while there is room. When room runs out, reads of a consumer within a millisecond are
+//! merged into one record, then reads within ten milliseconds, and so on. Only after that are the oldest records
+//! removed. Each step is short, and is made by the call that needs the room.
 
 use std::ops::Range;
 
@@ -13,29 +13,29 @@ use super::roll::Roll;
 use crate::log::Log;
 use crate::log::chunk::CHUNK_SIZE;
 
-/// Microseconds of reads that become one record first, and at the most.
+/// The span of reads, in microseconds, that are merged into one record: at first, and at most.
 pub(super) const GRAINS: Range<u64> = 1_000..1_000_000_000;
-/// Consumers whose records are made smaller by one call.
+/// Number of consumers whose records one call shrinks.
 const STEPS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Audit {
     /// Whether reads leave records.
     is_on: bool,
-    /// Bytes that they may take: as many as the queue may hold.
+    /// Bytes that the records may take: as many as the queue may hold.
     max: usize,
     /// Bytes of all records.
     pub(super) bytes: usize,
-    /// The places of the consumers, in any order, and whose records are looked at next.
+    /// The places of the consumers, in any order, and the index of the consumer whose records are checked next.
     order: Roll,
     next: usize,
-    /// Head at which the records of all were last trimmed.
+    /// The head of the log when the records of all consumers were last trimmed.
     pub(super) trimmed: u64,
-    /// Microseconds of reads that become one record where room is short.
+    /// The span of reads, in microseconds, that are merged into one record when room is short.
     pub(super) grain: u64,
-    /// Consumers that were looked at since that last changed.
+    /// Number of consumers that were visited since `grain` last changed.
     visited: usize,
-    /// Seq before which times are not exact, or records are missing.
+    /// Seq before which times are not exact or records are missing.
     pub(super) inexact_before: u64,
 }
 
@@ -58,12 +58,12 @@ impl Audit {
         self.is_on
     }
 
-    /// A consumer comes to a place: its turn.
+    /// Adds the consumer at a place, and returns its turn.
     pub(super) fn enter(&mut self, place: usize) -> usize {
         self.order.enter(place)
     }
 
-    /// A consumer is gone, with its records.
+    /// Removes a consumer together with its records.
     pub(super) fn forget<T>(&mut self, consumer: &Consumer<T>, consumers: &mut Slab<Box<Consumer<T>>>) {
         self.bytes -= consumer.reads.bytes();
         if let Some(moved) = self.order.leave(consumer.turn) {
@@ -77,7 +77,7 @@ impl Audit {
         assert_eq!(self.bytes, consumers.iter().map(|(_, consumer)| consumer.reads.bytes()).sum::<usize>());
     }
 
-    /// The place of the next consumer, in turn.
+    /// The place of the next consumer in turn.
     pub(super) fn next_of(&mut self) -> Option<usize> {
         let order = self.order.keys();
         let place = order.get(self.next).or(order.first()).copied()?;
@@ -85,8 +85,8 @@ impl Audit {
         Some(place)
     }
 
-    /// Shrinks records until at most `max` bytes are held. `own` is the consumer that needs the room: it gives up the
-    /// rest if the others do not suffice.
+    /// Shrinks records until at most `max` bytes are held. `own` is the consumer that needs the room. It gives up its
+    /// records for the rest, if those of the others are not enough.
     #[cold]
     pub(super) fn relieve<T>(&mut self, consumers: &mut Slab<Box<Consumer<T>>>, own: usize) {
         for _ in 0..STEPS {
@@ -113,7 +113,7 @@ impl Audit {
         }
     }
 
-    /// Changes the limit: what is beyond it goes.
+    /// Changes the limit. Records beyond the limit are removed.
     pub(super) fn set_max<T>(&mut self, max: u64, consumers: &mut Slab<Box<Consumer<T>>>) {
         self.max = max as usize;
         while self.bytes > self.max
@@ -123,7 +123,7 @@ impl Audit {
         }
     }
 
-    /// Changes a consumer's records; `change` returns the seq before which something was lost.
+    /// Changes a consumer's records. `change` returns the seq before which something was lost.
     pub(super) fn change<T>(&mut self, consumer: &mut Consumer<T>, change: impl FnOnce(&mut Consumer<T>) -> u64) {
         self.bytes -= consumer.reads.bytes();
         self.inexact_before = self.inexact_before.max(change(consumer));
@@ -132,7 +132,7 @@ impl Audit {
 }
 
 impl<T> Consumer<T> {
-    /// Records that messages were read. True: the records take more than they may, and have to be relieved.
+    /// Records that messages were read. Returns true if the records take more than they may and have to be relieved.
     #[inline(always)]
     pub(super) fn record(&mut self, seqs: Range<u64>, wall: u64, log: &Log<T>, audit: &mut Audit) -> bool {
         if seqs.is_empty() {
@@ -161,7 +161,8 @@ impl<T> Consumer<T> {
     }
 }
 
-/// Bytes of read records that one consumer may have: 8 for each message held, or for each of a chunk.
+/// Maximum bytes of read records of one consumer: 8 for each message held, or for each message of a chunk if that is
+/// more.
 pub(super) fn most_bytes<T>(log: &Log<T>) -> usize {
     8 * (log.len() as usize).max(CHUNK_SIZE)
 }

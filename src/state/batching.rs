@@ -9,14 +9,15 @@ use crate::keys::ConsumerKey;
 use crate::wait::list::Enough;
 
 impl<T> State<T> {
-    /// Whether a reader that waits for a batch to fill need not wait any longer: enough is there, no more can come, or a gap
-    /// has to be told first.
+    /// Whether a reader that waits for a batch to fill can stop waiting: there is enough, no more can come, or a gap
+    /// has to be reported first.
     pub(crate) fn is_enough(&self, key: ConsumerKey, enough: Enough) -> Result<bool, Error> {
         let consumer = self.consumer(key)?;
         Ok(self.is_filled(consumer.cursor, consumer.tells, enough))
     }
 
-    /// Whether a read would return a message now, or raise: a gap has to be told, or nothing can come any more.
+    /// Whether a read would return a message or an error now. It returns an error if a gap has to be reported, or if no
+    /// more messages can come.
     pub(crate) fn is_readable(&self, key: ConsumerKey) -> Result<bool, Error> {
         let consumer = self.consumer(key)?;
         let at = &self.cursors[consumer.cursor];
@@ -35,7 +36,7 @@ impl<T> State<T> {
             || enough.bytes != u64::MAX && self.bytes_from(at) >= enough.bytes
     }
 
-    /// Payload bytes that wait to be delivered at a cursor.
+    /// Payload bytes of the messages that can be delivered at a cursor.
     fn bytes_from(&self, cursor: &Cursor) -> u64 {
         let (_, mut bytes) = cursor.unread_and_bytes(&self.log);
         let upto = self.limit_of(cursor);
@@ -45,7 +46,7 @@ impl<T> State<T> {
         bytes + self.acks_of(cursor).map_or(0, Acks::ready_bytes)
     }
 
-    /// How many of the next messages, up to `limit`, come to no more than `max_bytes`.
+    /// How many of the next messages, up to `limit`, have at most `max_bytes` together.
     pub(crate) fn fitting(&self, key: ConsumerKey, limit: usize, max_bytes: u64) -> Result<usize, Error> {
         let cursor = self.cursor(key)?;
         let (mut count, mut bytes) = (0, 0u64);
@@ -74,7 +75,7 @@ impl<T> State<T> {
         Ok(count)
     }
 
-    /// Wakes the readers at a cursor whose batch is filled.
+    /// Wakes the readers at a cursor whose batch is full.
     pub(super) fn wake_batches(&mut self, cursor: usize, fx: &mut Effects<T>) {
         let mut waiting = std::mem::take(&mut self.cursors[cursor].batches);
         waiting.wake_where(&mut fx.wakers, |waiter| self.is_filled(cursor, waiter.tells, waiter.enough));
@@ -97,8 +98,8 @@ impl<T> State<T> {
         }
     }
 
-    /// Reads up to `most` messages, and passes over all but the newest there is, which it shows: how many were read, and whether
-    /// the newest was among them. 0: none are there.
+    /// Reads up to `most` messages. Skips all except the newest one of the queue, which it passes to `visit`. Returns
+    /// how many were read, and whether the newest was among them. 0: there are no messages.
     pub(crate) fn read_latest(
         &mut self,
         key: ConsumerKey,
@@ -116,7 +117,7 @@ impl<T> State<T> {
         let read = self.read(key, unread.clamp(1, most), false, fx, |mut delivery| {
             (count, missed) = (count + 1, missed + delivery.missed);
             if count == unread {
-                // What was missed before those that are passed over comes with this one.
+                // This delivery also reports what was missed before the skipped messages.
                 delivery.missed = missed;
                 has_shown = true;
                 visit(delivery);
@@ -129,7 +130,7 @@ impl<T> State<T> {
         Ok((read, has_shown))
     }
 
-    /// Counts a message that a consumer has read as passed over. What was missed before it comes with the next delivery.
+    /// Counts a message that a consumer has read as skipped. The next delivery reports what was missed before it.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn pass_over(&mut self, key: ConsumerKey, missed: u64) {
         let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };

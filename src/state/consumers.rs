@@ -13,11 +13,11 @@ use crate::log::audit::Reads;
 use crate::options::{ConsumerOptions, MissedPolicy, Start};
 use crate::topics::Filters;
 
-/// Where there is no consumer. (The first is 1.)
+/// The serial number of an empty place. (The first consumer has 1.)
 const NO_SERIAL: u64 = 0;
 
 impl<T> State<T> {
-    /// Adds a consumer. `filter`: the place of its filters, in use and built.
+    /// Adds a consumer. `filter`: the place of its filters, which are in use and built.
     pub(crate) fn add_consumer(
         &mut self,
         id: Uuid,
@@ -80,7 +80,7 @@ impl<T> State<T> {
         self.next_serial
     }
 
-    /// The consumer of an id.
+    /// The consumer with an id.
     pub(crate) fn find_consumer(&self, id: Uuid) -> Option<ConsumerKey> {
         let &index = self.ids.get(&id)?;
         Some(ConsumerKey { index, serial: self.consumers[index].serial })
@@ -95,13 +95,13 @@ impl<T> State<T> {
         consumer
     }
 
-    /// Removes a consumer and its records, and wakes its waiters. False if it was removed before.
+    /// Removes a consumer and its records, and wakes its waiters. Returns false if it was already removed.
     pub(crate) fn remove_consumer(&mut self, key: ConsumerKey, fx: &mut Effects<T>) -> bool {
         if self.consumer(key).is_err() {
             return false;
         }
         let consumer = self.take_consumer(key.index);
-        // Losses of group members are counted by the group.
+        // The group counts the losses of its members.
         let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
         self.departed.depart(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);
         match consumer.group {
@@ -135,13 +135,13 @@ impl<T> State<T> {
         Ok(&self.cursors[self.consumer(key)?.cursor])
     }
 
-    /// What a handle of a consumer knows.
+    /// What a handle of a consumer stores.
     pub(crate) fn identity(&self, key: ConsumerKey) -> Result<Identity<T>, Error> {
         let consumer = self.consumer(key)?;
         Ok(Identity { key, id: consumer.id, lane: consumer.lane.clone() })
     }
 
-    /// In the child of a fork: no thread of the parent holds the lock of a lane any more.
+    /// Called in the child of a fork: no thread of the parent holds the lock of a lane any more.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn reset_lanes(&self) {
         self.consumers.iter().for_each(|(_, consumer)| consumer.lane.reset_after_fork());
@@ -187,12 +187,12 @@ impl<T> State<T> {
         Ok(self.cursor(key)?.next(&self.log).map_or(self.log.next(), |found| found.seq))
     }
 
-    /// Whether a read would find a message now.
+    /// Whether a read would return a message now.
     pub(crate) fn has_more(&self, key: ConsumerKey) -> Result<bool, Error> {
         Ok(self.available(self.consumer(key)?.cursor) > 0)
     }
 
-    /// Messages that wait to be delivered to the consumer, those ready to be delivered again included.
+    /// Number of messages that can be delivered to the consumer, including those that are ready for redelivery.
     pub(crate) fn unread(&self, key: ConsumerKey) -> Result<u64, Error> {
         let cursor = self.cursor(key)?;
         Ok(cursor.unread(&self.log) + self.acks_of(cursor).map_or(0, Acks::ready))

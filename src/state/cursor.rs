@@ -1,11 +1,12 @@
-//! A position, what it missed, and who waits at it.
+//! A position, the messages that it missed, and the waiters at it.
 //!
-//! What a cursor missed is arithmetic. Of the messages from its position to the end, those that are no longer held have
-//! left unread; those that it passed by are added up in `missed_behind`. So when messages leave, no cursor is touched. Only what
-//! had left before the position was set there is written down, for it does not count.
+//! What a cursor missed is computed. Of the messages from its position to the end, those that are no longer held have
+//! left unread. Missed messages that the position has passed are summed in `missed_behind`. So no cursor is touched
+//! when messages leave. Messages that had left before the position was set there do not count as missed, so only these
+//! are stored.
 //!
-//! The same holds for a cursor with a filter, of the messages that match: they have numbers, which stand in for seqs
-//! (`log/filter.rs`).
+//! The same holds for a cursor with a filter, applied to the messages that match. These have numbers, which are used in
+//! place of seqs (`log/filter.rs`).
 
 use std::collections::VecDeque;
 
@@ -17,11 +18,11 @@ use crate::wait::list::WaitList;
 
 #[derive(Debug)]
 pub(crate) struct Cursor {
-    /// Seq of the next message to read; what left meanwhile may still lie ahead of it.
+    /// Seq of the next message to read. Messages that have left may still be ahead of it.
     pub(crate) position: u64,
-    /// Whether its consumer reads by itself now, and the position is that at which it began to.
+    /// Whether its consumer reads through a lease now. The position is then the one at which the lease began.
     pub(super) is_leased: bool,
-    /// Key of the chunk that the position was last seen in.
+    /// Key of the chunk in which the position was last found.
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
     missed_behind: u64,
@@ -31,34 +32,35 @@ pub(crate) struct Cursor {
     pub(super) filters: Option<Filters>,
     /// With a filter: the number of the next match, which may have left.
     number: u64,
-    /// With a filter: what was passed over while it was held, since it did not match.
+    /// With a filter: how many held messages were skipped because they did not match.
     pub(crate) filtered: u64,
-    /// With a filter, where messages leave once nobody needs them: from where on it is known to need its matches.
+    /// With a filter, if messages leave once no cursor needs them: the seq from which on it is registered as needing
+    /// its matches.
     pub(super) wanted_from: Option<u64>,
-    /// What from the position on had left before it was set there.
+    /// Messages at or after the position that had left before the position was set there.
     excused: VecDeque<Gap>,
-    /// How many those are.
+    /// How many excused messages there are.
     excused_count: u64,
-    /// Missed messages told by `take_missed`.
+    /// Missed messages reported by `take_missed`.
     reported_by_take: u64,
-    /// Missed messages told by an error of a read.
+    /// Missed messages reported by an error of a read.
     reported_by_error: u64,
-    /// Missed messages told by a delivery.
+    /// Missed messages reported by a delivery.
     reported_by_delivery: u64,
     /// Messages read (in an acknowledging group: settled).
     pub(crate) read: u64,
-    /// Key of the group that shares it.
+    /// Key of the group whose members share it.
     pub(crate) group: Option<usize>,
-    /// Place of the consumer that has it alone.
+    /// Place of the consumer that has it, if it is not shared.
     pub(super) consumer: Option<usize>,
-    /// Keys of the cursors that it stands after, and of those that stand after it.
+    /// Keys of the cursors that it follows, and of those that follow it.
     pub(super) after: Vec<usize>,
     pub(super) followers: Vec<usize>,
-    /// Who waits for a message.
+    /// Waiters for a message.
     pub(crate) readers: WaitList,
-    /// Who waits for a batch to fill.
+    /// Waiters for a batch to fill.
     pub(crate) batches: WaitList,
-    /// Who waits for something to be missed.
+    /// Waiters for missed messages.
     pub(crate) gap_waiters: WaitList,
 }
 
@@ -95,22 +97,22 @@ impl Cursor {
         }
     }
 
-    /// Whether reads there may take the quick way: it reads everything, and no order with others holds.
+    /// Whether reads may take the fast path: the cursor reads everything, and has no order with other cursors.
     pub(super) fn is_usual(&self) -> bool {
         self.filter.is_none() && self.after.is_empty() && self.followers.is_empty()
     }
 
-    /// Whether nobody waits at it.
+    /// Whether the cursor has no waiters.
     pub(super) fn has_no_waiters(&self) -> bool {
         self.readers.is_empty() && self.batches.is_empty() && self.gap_waiters.is_empty()
     }
 
-    /// The message that it reads next, if that is held.
+    /// The next message to read, if there is a held one.
     pub(crate) fn next<'a, T>(&self, log: &'a Log<T>) -> Option<Found<'a, T>> {
         log.first_for(self.filter, self.position, &mut { self.hint })
     }
 
-    /// Moves on to the next match of its filter, past all that does not match, and returns it.
+    /// Moves on to the next match of its filter, past everything that does not match, and returns it.
     pub(crate) fn next_match<'a, T>(&mut self, filter: usize, log: &'a Log<T>) -> Option<Found<'a, T>> {
         let mut hint = self.hint;
         let found = log.match_at(filter, self.position, &mut hint);
@@ -126,23 +128,23 @@ impl Cursor {
         found.map(|(found, _)| found)
     }
 
-    /// How many messages are held that it has not read.
+    /// Number of held messages that it has not read.
     pub(crate) fn unread<T>(&self, log: &Log<T>) -> u64 {
         log.count_for(self.filter, self.position, self.hint)
     }
 
-    /// The same, and their payload bytes.
+    /// Number and payload bytes of the held messages that it has not read.
     pub(crate) fn unread_and_bytes<T>(&self, log: &Log<T>) -> (u64, u64) {
         log.live_for(self.filter, self.position, self.hint)
     }
 
-    /// Everything missed so far.
+    /// Number of all messages missed so far.
     pub(crate) fn missed<T>(&self, log: &Log<T>) -> u64 {
         self.missed_with(self.unread(log), log)
     }
 
-    /// The same, where so many messages are known to be held from the position on: the others from there on have left, but for
-    /// those that had before it was set there.
+    /// Number of all messages missed so far, if `held` messages are known to be held from the position on. The others
+    /// from there on have left; those that had left before the position was set there do not count.
     pub(crate) fn missed_with<T>(&self, held: u64, log: &Log<T>) -> u64 {
         let ahead = match self.filter {
             None => log.next() - self.position,
@@ -151,18 +153,18 @@ impl Cursor {
         self.missed_behind + ahead - held - self.excused_count
     }
 
-    /// What was missed since it was last asked for.
+    /// Number of messages missed since the last call.
     pub(crate) fn take_missed<T>(&mut self, log: &Log<T>) -> u64 {
         let missed = self.missed(log);
         missed - std::mem::replace(&mut self.reported_by_take, missed)
     }
 
-    /// Whether there is something to take.
+    /// Whether `take_missed` would report anything.
     pub(crate) fn has_missed<T>(&self, log: &Log<T>) -> bool {
         self.missed(log) > self.reported_by_take
     }
 
-    /// Moves on to the first message held, and past what left before it.
+    /// Moves on to the first message held, past the messages that left before it.
     #[inline]
     pub(crate) fn skip_to(&mut self, seq: u64) {
         self.missed_behind += seq - self.position;
@@ -172,8 +174,8 @@ impl Cursor {
         }
     }
 
-    /// With a filter: moves on to `seq`, past everything before it; `number` is that of the first match at or behind it. None of
-    /// those before is held, but for so many messages that do not match.
+    /// With a filter: moves on to `seq`. `number` is the number of the first match at or after it. Of the messages
+    /// before it, only `filtered` are held, and these do not match.
     pub(crate) fn pass_to(&mut self, seq: u64, number: u64, filtered: u64) {
         self.missed_behind += number - self.number;
         (self.position, self.number) = (seq, number);
@@ -183,7 +185,7 @@ impl Cursor {
         }
     }
 
-    /// Has one that has left, from the position on, not count as missed.
+    /// Excuses a message at or after the position that has left: it does not count as missed.
     pub(crate) fn excuse(&mut self, seq: u64) {
         self.excused_count += 1;
         let place = self.excused.partition_point(|gap| gap.seqs.end < seq);
@@ -195,8 +197,8 @@ impl Cursor {
         }
     }
 
-    /// Forgets what is excused before a seq: how many those were. A gap that is cut in two has no filter, so that all of its
-    /// seqs count.
+    /// Removes the excused messages before a seq, and returns how many there were. A gap that is split has no filter,
+    /// so all of its seqs count.
     fn forget_excused(&mut self, seq: u64) -> u64 {
         let before = self.excused_count;
         while let Some(gap) = self.excused.front_mut()
@@ -212,8 +214,8 @@ impl Cursor {
         before - self.excused_count
     }
 
-    /// Counts some as missed that the position had passed before: pending messages that left. They had been delivered, so
-    /// no delivery tells of them.
+    /// Counts messages as missed that the position had already passed: pending messages that left. They had been
+    /// delivered, so no delivery reports them.
     pub(crate) fn lose(&mut self, count: u64) {
         self.missed_behind += count;
         self.reported_by_delivery += count;
@@ -224,18 +226,19 @@ impl Cursor {
         self.missed_behind > self.reported_by_error
     }
 
-    /// What was passed since a read last told of it.
+    /// Number of missed messages that were passed since a read last reported them.
     pub(crate) fn tell(&mut self) -> u64 {
         self.missed_behind - std::mem::replace(&mut self.reported_by_error, self.missed_behind)
     }
 
-    /// What was missed since the last delivery.
+    /// Number of messages missed since the last delivery.
     #[inline]
     pub(crate) fn missed_just_before(&self) -> u64 {
         self.missed_behind - self.reported_by_delivery
     }
 
-    /// What will have been missed since the last delivery when the message `seq`, the next that it reads, is delivered.
+    /// How many messages will have been missed since the last delivery when `seq`, the next message to read, is
+    /// delivered.
     pub(crate) fn missed_before<T>(&self, seq: u64, log: &Log<T>) -> u64 {
         let ahead = match self.filter {
             None => seq - self.position,
@@ -249,14 +252,14 @@ impl Cursor {
         self.missed_just_before() + ahead - excused
     }
 
-    /// Hands the message at the position over.
+    /// Moves past the message at the position, which is delivered.
     #[inline]
     pub(crate) fn deliver(&mut self) {
         self.position += 1;
         self.reported_by_delivery = self.missed_behind;
     }
 
-    /// The same, with a filter or without.
+    /// Moves past the message at the position, with or without a filter.
     #[inline]
     pub(crate) fn deliver_match(&mut self) {
         self.deliver();
@@ -283,8 +286,8 @@ impl Cursor {
         self.reported_by_delivery = self.reported_by_delivery.saturating_sub(count);
     }
 
-    /// Puts the position elsewhere. What counts as missed stays what it is; what is skipped counts as read, and is
-    /// returned.
+    /// Moves the position to `to`. The number of missed messages stays the same. Skipped messages count as read; their
+    /// number is returned.
     pub(crate) fn seek<T>(&mut self, to: u64, log: &Log<T>) -> u64 {
         let from = self.position;
         let skipped = match to > from {
@@ -295,7 +298,7 @@ impl Cursor {
         match self.filter {
             None if to > from => self.skip_to(to),
             None => {
-                // What is gone from there on either did not count before, or has been counted.
+                // Messages from there on that have left either did not count before, or have already been counted.
                 log.holes(to..from).into_iter().rev().for_each(|gap| self.excuse_first(gap));
                 self.position = to;
             }
@@ -303,7 +306,7 @@ impl Cursor {
                 let (number, seq) = log.number_at(filter, to);
                 let held = log.count_from(from, self.hint) - log.count_from(to, NIL);
                 self.pass_to(to, number, held - skipped);
-                // Of what had left before, nothing stands between there and the next match.
+                // None of the excused messages is between the position and the next match.
                 self.missed_behind -= self.forget_excused(seq);
             }
             Some(filter) => {
@@ -325,7 +328,7 @@ impl Cursor {
         self.excused.push_front(gap);
     }
 
-    /// Puts the position at the end of an emptied queue: what it held counts neither as read nor as missed.
+    /// Moves the position to the end of an emptied queue. The discarded messages count neither as read nor as missed.
     pub(crate) fn discard_to<T>(&mut self, end: u64, missed: u64, log: &Log<T>) {
         (self.position, self.number) = (end, log.next_number(self.filter));
         self.missed_behind = missed;

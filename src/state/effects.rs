@@ -1,4 +1,4 @@
-//! What a call leaves to do once the lock is free.
+//! What a call leaves to be done after the lock is released.
 
 use std::task::Waker;
 
@@ -6,18 +6,18 @@ use crate::keys::GroupKey;
 use crate::log::Removed;
 use crate::topics::Topic;
 
-/// What is left to do once the lock is free.
+/// What is to be done after the lock is released.
 #[derive(Debug)]
 pub(crate) struct Effects<T> {
     /// Payloads to drop.
     pub(crate) removed: Removed<T>,
     /// Waiters to wake.
     pub(crate) wakers: Vec<Waker>,
-    /// Waiters that left by themselves: to drop, for that may run foreign code, too.
+    /// Wakers of waiters that left by themselves. Dropping them may run foreign code too.
     pub(crate) unwoken: Vec<Waker>,
     /// Messages to move to the dead letter queue of a group.
     pub(crate) dying: Vec<Dying>,
-    /// Those that left, and that a group would miss.
+    /// Messages that left, and that a group would miss.
     pub(crate) lost: Vec<Lost>,
 }
 
@@ -34,11 +34,11 @@ impl<T> Effects<T> {
 }
 
 impl<T> Effects<T> {
-    /// Whether nothing has ever been put in.
+    /// Whether nothing was ever added.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         let Removed { payloads, chunks, notes: _ } = &self.removed;
-        // A list of payloads without a size has an endless capacity from the start, and never allocates.
+        // A list of zero-sized payloads has unlimited capacity from the start and never allocates.
         let payloads = if size_of::<T>() == 0 { payloads.len() } else { payloads.capacity() };
         payloads
             | chunks.capacity()
@@ -54,7 +54,7 @@ impl<T> Effects<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Lost {
     pub(crate) group: GroupKey,
-    /// Place of its payload among those that were removed.
+    /// Index of its payload among the removed payloads.
     pub(crate) at: usize,
     pub(crate) topic: Option<Topic>,
 }
@@ -64,19 +64,19 @@ pub(crate) struct Lost {
 pub(crate) struct Dying {
     pub(crate) group: GroupKey,
     pub(crate) seq: u64,
-    /// A member wanted it; otherwise its deliveries were used up.
+    /// Whether a member termed it. Otherwise its deliveries were used up.
     pub(crate) is_termed: bool,
 }
 
-/// How a dying ended.
+/// The result of moving a dying message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Burial {
-    /// The dead letter queue has it.
+    /// The dead letter queue has taken it.
     Done,
-    /// The dead letter queue does not take it now.
+    /// The dead letter queue cannot take it now.
     Later,
-    /// The dead letter queue can never take it: it is too large for it.
+    /// The dead letter queue can never take it, because it is too large.
     Never,
-    /// There is no dead letter queue. Termed, it counts as read; delivered too often, as missed.
+    /// There is no dead letter queue. A termed message counts as read, and one that was delivered too often as missed.
     Nowhere { is_termed: bool },
 }

@@ -1,4 +1,4 @@
-//! Time: what is due, and what changes that.
+//! Expiration: what is due, and what changes that.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use super::{Effects, State};
 use crate::log::chunk::NIL;
 use crate::time::NEVER;
 
-/// Pending deliveries that one hold of the lock forgets, about.
+/// Approximate number of pending deliveries that one hold of the lock removes.
 const PENDING_SLICE: u64 = 1_000;
 /// Messages that leave in one hold of the lock where each may be the last under its topic.
 const TOPICS_SLICE: u64 = 400;
@@ -20,7 +20,7 @@ impl<T> State<T> {
         self.ttl
     }
 
-    /// Changes the queue's ttl, also for what is held.
+    /// Changes the queue's ttl. This also applies to the messages held.
     pub(crate) fn set_ttl(&mut self, ttl: Option<u64>) {
         self.ttl = ttl;
         self.lifetime_changed();
@@ -40,8 +40,8 @@ impl<T> State<T> {
         self.find_due();
     }
 
-    /// Does what is due: removes what is past its time, a slice of it, and lets groups redeliver. While
-    /// [`is_due`](Self::is_due), there is more. Returns how many messages have expired.
+    /// Does what is due: removes a slice of the expired messages, and lets groups redeliver. While
+    /// [`is_due`](Self::is_due) is true, there is more. Returns how many messages have expired.
     pub(crate) fn expire(&mut self, fx: &mut Effects<T>) -> u64 {
         let (count, is_done) = if self.expires { self.remove_expired(fx) } else { (0, true) };
         if is_done {
@@ -51,7 +51,7 @@ impl<T> State<T> {
         count
     }
 
-    /// Removes a slice of what is past its time: how many, and whether that was all.
+    /// Removes a slice of the expired messages. Returns how many, and whether those were all.
     fn remove_expired(&mut self, fx: &mut Effects<T>) -> (u64, bool) {
         let now = self.latest.mono;
         let mut gone = Gone::none();
@@ -65,9 +65,10 @@ impl<T> State<T> {
             && let Some(cutoff) = now.checked_sub(ttl)
         {
             let from = self.swept;
-            // Where a group rescues what it would miss, messages leave one by one.
+            // If a group rescues what it would miss, messages leave one by one.
             let slice = if self.has_rescuers { 1 } else { SLICE };
-            // Each group loses what it has pending, one by one: where there are many, fewer messages leave at once.
+            // Each group loses its pending messages one by one. So fewer messages leave in one slice if many are
+            // pending.
             let waiting = self.groups.iter().filter(|(_, group)| group.unsettled() > 0).count() as u64;
             let most = PENDING_SLICE.checked_div(waiting).map_or(u64::MAX, |most| most.max(1));
             let left = Cell::new(if self.log.topics.are_many() { most.min(TOPICS_SLICE) } else { most });

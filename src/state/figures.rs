@@ -1,4 +1,4 @@
-//! All figures of one moment, and a look at what is held: for those who watch a queue, and take no part in it.
+//! All figures of one moment, and a view of the held messages, for callers that watch a queue without reading from it.
 
 use super::State;
 use crate::delivery::Delivery;
@@ -25,7 +25,7 @@ impl<T> State<T> {
         }
     }
 
-    /// All figures but those of the consumers and groups that are there.
+    /// All figures except those of present consumers and groups.
     pub(crate) fn figures(&mut self, now: Now) -> Figures {
         let queue = self.stats();
         let departed = self.departed.sums().map(|(who, past)| DepartedStats {
@@ -43,7 +43,8 @@ impl<T> State<T> {
         }
     }
 
-    /// Shows up to `limit` of the messages held, from the first at or after `seq` on. Nobody has read them by that.
+    /// Passes up to `limit` of the held messages to `visit`, from the first at or after `seq` on. They do not count as
+    /// read.
     pub(crate) fn look(&self, seq: u64, limit: usize, mut visit: impl FnMut(Delivery<'_, T>)) {
         let (mut seq, mut hint) = (seq, NIL);
         for _ in 0..limit {

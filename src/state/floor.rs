@@ -1,13 +1,13 @@
-//! The lowest of many positions, found without a look at all of them.
+//! Finds the lowest of many positions without comparing all of them.
 
-/// A position that is not there.
+/// Stands for "no position".
 const NONE: u64 = u64::MAX;
 
-/// Positions by key, and the lowest of them: a tree in which each node is the lower of its two children, as in
+/// Positions by key, and the lowest of them. This is a tree in which each node is the lower of its two children, as in
 /// a [tournament](https://en.wikipedia.org/wiki/K-way_merge_algorithm#Tournament_Tree). A change is O(log n).
 #[derive(Debug)]
 pub(super) struct Floor {
-    /// The root is at 1, the children of `n` at `2n` and `2n + 1`; the second half are the positions by key.
+    /// The root is at 1, and the children of `n` are at `2n` and `2n + 1`. The second half holds the positions by key.
     nodes: Vec<u64>,
 }
 
@@ -16,7 +16,7 @@ impl Floor {
         Floor { nodes: vec![NONE; 2] }
     }
 
-    /// The lowest position, if there is any.
+    /// The lowest position, if there is one.
     pub(super) fn lowest(&self) -> Option<u64> {
         Some(self.nodes[1]).filter(|&position| position != NONE)
     }
@@ -26,7 +26,7 @@ impl Floor {
         self.nodes.get(self.nodes.len() / 2 + key).copied().filter(|&position| position != NONE)
     }
 
-    /// Gives a key its position, or takes that away.
+    /// Sets the position of a key, or removes it.
     pub(super) fn set(&mut self, key: usize, position: Option<u64>) {
         let leaves = self.nodes.len() / 2;
         if key >= leaves {

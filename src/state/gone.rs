@@ -1,4 +1,4 @@
-//! What was taken out of the log, on its way into the books.
+//! What was taken out of the log, before it is accounted for.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::need::Need;
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
     pub(super) need: Need,
-    /// All of it has a seq in here (and other messages may, too). Empty while nothing was.
+    /// All removed messages have seqs in this range (other messages may have too). Empty while nothing was removed.
     pub(super) seqs: Range<u64>,
 }
 

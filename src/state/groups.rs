@@ -15,16 +15,16 @@ use crate::stats::GroupStats;
 use crate::time::clock::Now;
 use crate::topics::Topic;
 
-/// Groups for which one hold of the lock does what time has come for.
+/// Number of groups whose timers one hold of the lock processes.
 const GROUPS: usize = 4;
 
 impl Group {
-    /// Messages that are delivered and not settled, those ready to be delivered again included.
+    /// Messages that were delivered and are not settled, including those that are ready for redelivery.
     pub(super) fn unsettled(&self) -> u64 {
         self.acks.as_ref().map_or(0, Acks::len)
     }
 
-    /// New messages that may be delivered now.
+    /// Number of new messages that may be delivered now.
     pub(super) fn room(&self) -> u64 {
         self.acks.as_ref().map_or(u64::MAX, Acks::room)
     }
@@ -119,7 +119,7 @@ impl<T> State<T> {
         keys
     }
 
-    /// A member was removed: wakes its waiters, and makes its pending deliveries ready again.
+    /// Called after a member was removed. Wakes its waiters, and makes its pending deliveries ready again.
     pub(super) fn remove_member(&mut self, index: usize, serial: u64, fx: &mut Effects<T>) {
         let group = &mut self.groups[index];
         group.members -= 1;
@@ -135,7 +135,7 @@ impl<T> State<T> {
         self.wake_readers(cursor, available, fx);
     }
 
-    /// Ends a group with all its members. False if it was ended already.
+    /// Removes a group with all its members. Returns false if it was already removed.
     pub(crate) fn remove_group(&mut self, key: GroupKey, fx: &mut Effects<T>) -> bool {
         let Ok(cursor) = self.group(key).map(|group| group.cursor) else { return false };
         for member in self.members(key) {
@@ -146,7 +146,7 @@ impl<T> State<T> {
         self.departed.forget_group(key.index);
         self.budget.set_pending(group.charged, 0);
         self.wake_producer(fx);
-        // No one else needs its pending messages: with `Retention::Interest` they may leave.
+        // No group needs its pending messages any more: with `Retention::Interest` they may leave.
         if group.unsettled() > 0 {
             self.collected = 0;
             if self.wanting.is_in_use() {
@@ -157,12 +157,12 @@ impl<T> State<T> {
         true
     }
 
-    /// The acknowledgements of the group whose cursor it is.
+    /// The acknowledgements of the group that has this cursor.
     pub(super) fn acks_of(&self, cursor: &Cursor) -> Option<&Acks> {
         cursor.group.and_then(|group| self.groups[group].acks.as_ref())
     }
 
-    /// Messages that reading at a cursor would deliver now.
+    /// Number of messages that reads at a cursor would deliver now.
     pub(super) fn available(&self, cursor: usize) -> u64 {
         let at = &self.cursors[cursor];
         let unread = self.unread_within(at);
@@ -172,7 +172,7 @@ impl<T> State<T> {
         }
     }
 
-    /// [`read`](Self::read), for a member of an acknowledging group: redeliveries first.
+    /// [`read`](Self::read) for a member of an acknowledging group. Redeliveries come first.
     pub(super) fn read_pending(
         &mut self,
         key: ConsumerKey,
@@ -222,7 +222,7 @@ impl<T> State<T> {
                 self.audit.relieve(&mut self.consumers, key.index);
             }
             count += 1;
-            // Last, after all counts are updated: foreign code may panic.
+            // The visit comes last, after all counts are updated, because foreign code may panic.
             visit(found.delivery(missed, deliveries, Some(receipt)));
         }
         self.moved(cursor_key, fx);
@@ -232,7 +232,7 @@ impl<T> State<T> {
         Ok(count)
     }
 
-    /// What a member says of a delivery. False: it is too late for that, and nothing was done.
+    /// Settles a delivery for a member. Returns false if it was too late and nothing was done.
     pub(crate) fn settle(&mut self, receipt: &Receipt, how: Settle, fx: &mut Effects<T>) -> bool {
         let Ok(_) = self.group(receipt.group) else { return false };
         let now = self.latest.mono;
@@ -279,7 +279,7 @@ impl<T> State<T> {
         self.wake_joiners(fx);
     }
 
-    /// Charges what is pending in a group now.
+    /// Charges the current pending messages of a group.
     pub(super) fn charge_pending(&mut self, index: usize, fx: &mut Effects<T>) {
         let group = &mut self.groups[index];
         let now = group.unsettled();
@@ -290,7 +290,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Lets the groups do what time has come for, a slice of it: what is left is still due.
+    /// Lets the groups process a slice of what is due. The rest is still due afterwards.
     pub(super) fn run_timers(&mut self, fx: &mut Effects<T>) {
         let now = self.latest.mono;
         let is_due =
@@ -307,8 +307,8 @@ impl<T> State<T> {
         }
     }
 
-    /// Another handle to the payload of a dying message, with its topic; it can no longer be settled from now on. None: it is not
-    /// dying.
+    /// Another handle to the payload of a dying message, and its topic. From then on it can no longer be settled. None:
+    /// it is not dying.
     pub(crate) fn dying(&mut self, key: GroupKey, seq: u64, share: fn(&T) -> T) -> Option<(T, Option<Topic>)> {
         self.group(key).ok()?;
         let acks = self.groups[key.index].acks.as_mut()?;
@@ -319,7 +319,7 @@ impl<T> State<T> {
         Some((share(found.payload), found.topic.cloned()))
     }
 
-    /// Ends the dying of a message: it was moved, it could not be moved, or there is no dead letter queue.
+    /// Ends the dying of a message. It was moved, it could not be moved, or there is no dead letter queue.
     pub(crate) fn bury(&mut self, key: GroupKey, seq: u64, burial: Burial, fx: &mut Effects<T>) {
         if self.group(key).is_err() {
             return;

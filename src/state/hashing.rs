@@ -1,8 +1,8 @@
-//! Hashing of ids, which are random as they are: a table that grows moves all of them, in one hold of the lock.
+//! Hashing of ids. Ids are random already. A table that grows rehashes all of them in one hold of the lock.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Hashes random bits by themselves. Callers choose none of them.
+/// Uses random bits as their own hash. Callers cannot choose any of the bits.
 pub(super) type ByBits = BuildHasherDefault<Bits>;
 
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl Hasher for Bits {
     }
 
     fn write_usize(&mut self, _: usize) {
-        // The length, which is the same for all.
+        // The length is the same for all ids.
     }
 
     fn finish(&self) -> u64 {

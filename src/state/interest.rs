@@ -1,7 +1,8 @@
-//! With `Retention::Interest`, and where cursors have filters: a message leaves once no cursor that it matches has it before it.
+//! Removal of messages that no cursor needs, with `Retention::Interest` and filters. A message leaves once no cursor
+//! whose filter it matches still has to read it.
 //!
-//! Without filters a message leaves in its turn, behind the lowest position (`floor.rs`). With filters messages also leave from
-//! the middle. So when a cursor moves, or is gone, what it has passed is looked at again, in slices.
+//! Without filters messages leave in order, behind the lowest position (`floor.rs`). With filters messages also leave
+//! from the middle. So when a cursor moves or is removed, the messages that it has passed are checked again, in slices.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -19,7 +20,7 @@ const LOOKED_AT: usize = 400;
 const REMOVED: usize = 100;
 
 impl<T> State<T> {
-    /// Whether somebody wants a message that is enqueued now. While there are no cursors, it is kept for those to come.
+    /// Whether any cursor wants a message that is enqueued now. While there are no cursors, it is kept for future ones.
     pub(super) fn is_wanted(&self, topic: Option<&Topic>) -> bool {
         if self.is_plain || self.retention != Retention::Interest || self.floor.lowest().is_some() {
             return true;
@@ -29,7 +30,7 @@ impl<T> State<T> {
             || topic.is_some_and(|topic| self.log.topics.filters_matching(topic).iter().any(wants))
     }
 
-    /// Whether somebody needs a message that is held, under the topic at a place.
+    /// Whether any cursor needs a held message, which is under the topic at a place.
     pub(super) fn is_needed(&self, seq: u64, topic: u32) -> bool {
         let is_before = |filter: &u32| {
             let lowest = self.wanting.positions.get(&(*filter as usize)).and_then(BTreeSet::first);
@@ -64,7 +65,8 @@ impl<T> State<T> {
         };
         match from {
             Some(from) => self.wanting.look_at(filter, from..position),
-            // A new one: what nobody wanted stayed only while there was nobody, or is still to be collected.
+            // This cursor is new. Messages that no cursor wants stayed only because there were no cursors, or are still
+            // to be collected.
             None if filter.is_some() && !is_in_use => self.look_at_everything(),
             None => {}
         }
@@ -103,21 +105,21 @@ impl<T> State<T> {
         self.wake_unwanted(fx);
     }
 
-    /// Has everything looked at again.
+    /// Schedules a new check of all messages.
     pub(super) fn look_at_everything(&mut self) {
         self.wanting.look_at(None, self.log.head()..self.log.next());
     }
 
-    /// One cursor less uses a filter.
+    /// Removes a cursor from the users of a filter.
     pub(crate) fn leave_filter(&mut self, filter: usize) {
         if self.log.leave_filter(filter) {
-            // What matched it is no longer known.
+            // The matches of the filter are no longer known.
             let of_filter = self.wanting.to_look_at.iter_mut().filter(|(of, _)| *of == Some(filter));
             of_filter.for_each(|(of, _)| *of = None);
         }
     }
 
-    /// Every cursor stands at the end of an emptied queue.
+    /// Called when every cursor is at the end of an emptied queue.
     pub(super) fn want_from(&mut self, end: u64) {
         self.wanting = Wanting::default();
         for (key, cursor) in &mut self.cursors {
@@ -131,13 +133,14 @@ impl<T> State<T> {
         }
     }
 
-    /// Notes whether each message is of interest to somebody, and the queue is open.
+    /// Updates `is_plain`: whether the queue is open and every message is wanted by some cursor.
     pub(super) fn note_plain(&mut self) {
         let is_picky = !self.wanting.positions.is_empty() && self.floor.lowest().is_none();
         self.is_plain = !self.closed && !is_picky;
     }
 
-    /// Removes a slice of what nobody needs any more. While [`has_to_collect`](Self::has_to_collect), there is more.
+    /// Removes a slice of the messages that no cursor needs. While [`has_to_collect`](Self::has_to_collect) is true,
+    /// there is more.
     pub(super) fn collect_unwanted(&mut self, fx: &mut Effects<T>) {
         let (mut looked_at, mut unneeded) = (0, Vec::new());
         while looked_at < LOOKED_AT
@@ -163,7 +166,7 @@ impl<T> State<T> {
         }
         self.has_to_collect = !self.wanting.to_look_at.is_empty();
         if !self.wanting.is_in_use() {
-            // From here on messages leave in their turn again.
+            // From here on messages leave in order again.
             (self.collected, self.has_to_collect) = (0, true);
         }
         self.remove_unneeded(&unneeded, fx);
@@ -179,18 +182,18 @@ impl<T> State<T> {
         self.give_back(gone, fx);
     }
 
-    /// Messages that have just been enqueued, and that nobody wants, leave.
+    /// Removes messages that were just enqueued and that no cursor wants.
     pub(super) fn leave_at_once(&mut self, seqs: Range<u64>, fx: &mut Effects<T>) {
         let swept = self.log.sweep(seqs.start, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
         self.give_back(Gone { need: swept.need, seqs }, fx);
     }
 
-    /// Checks what must hold between operations.
+    /// Checks the invariants between operations.
     pub(super) fn check_wanting(&self) {
         let mut entries = 0;
         for (key, cursor) in &self.cursors {
             if let Some(filter) = cursor.filter {
-                // Lower where a read was ended by a panic of foreign code.
+                // It is lower if a panic of foreign code ended a read.
                 assert!(cursor.wanted_from.is_some_and(|from| from <= cursor.position));
                 assert!(self.wanting.positions[&filter].contains(&(cursor.wanted_from.unwrap_or(0), key)));
                 entries += 1;

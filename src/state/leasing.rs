@@ -1,7 +1,7 @@
-//! Leases as the state sees them: who gets one, and what it comes back with.
+//! Leases as the state uses them: who gets one, and what it returns.
 //!
-//! While a cursor is leased, its position, its consumer's records and figures are in the lane. Whoever looks at them first has the
-//! lease taken back.
+//! While a cursor is leased, its position and its consumer's records and figures are in the lane. Every access to them
+//! takes the lease back first.
 
 use super::State;
 use crate::keys::ConsumerKey;
@@ -10,7 +10,7 @@ use crate::log::lease::{Holder, Returned};
 use crate::options::Retention;
 
 impl<T> State<T> {
-    /// Takes all leases back.
+    /// Takes back all leases.
     #[inline]
     pub(crate) fn recall_all(&mut self) {
         if self.log.leases.any_open() {
@@ -19,7 +19,7 @@ impl<T> State<T> {
         self.take_returned();
     }
 
-    /// Takes the lease of a cursor back.
+    /// Takes back the lease of a cursor.
     #[inline]
     pub(super) fn recall(&mut self, cursor: usize) {
         if self.cursors.get(cursor).is_some_and(|cursor| cursor.is_leased) {
@@ -28,7 +28,7 @@ impl<T> State<T> {
         self.take_returned();
     }
 
-    /// Takes the lease of a consumer's cursor back.
+    /// Takes back the lease of a consumer's cursor.
     #[inline]
     pub(crate) fn recall_of(&mut self, key: ConsumerKey) {
         if let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) {
@@ -36,7 +36,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Takes in what has come back since the log was changed.
+    /// Processes what leases have returned since the log was changed.
     #[inline]
     pub(super) fn take_returned(&mut self) {
         while let Some(returned) = self.log.leases.take_returned() {
@@ -55,9 +55,9 @@ impl<T> State<T> {
         (consumer.reads, consumer.last_read) = (reads, last_read);
     }
 
-    /// Lets a consumer that has just read go on by itself, if there is more, and nothing follows from its reads.
+    /// Grants a lease to a consumer that has just read, if there is more to read and its reads have no further effects.
     ///
-    /// `at_end`: also where there is nothing more yet, and it may come.
+    /// `at_end`: grants it even if there is nothing more to read yet but more may come.
     pub(crate) fn lease(&mut self, key: ConsumerKey, at_end: bool) {
         let deadline = self.deadline();
         let Some(consumer) = self.consumers.get_mut(key.index).filter(|consumer| consumer.serial == key.serial) else {
@@ -91,7 +91,7 @@ impl<T> State<T> {
             &mut consumer.reads,
             consumer.last_read,
         );
-        // An older lease may have had to go for it.
+        // An older lease may have been taken back for this one.
         self.take_returned();
     }
 }

@@ -1,4 +1,5 @@
-//! What happens when messages leave: by their time, by overflow, because everyone has read them.
+//! What happens when messages leave: because they expired, because of overflow, or because every consumer has read
+//! them.
 
 use std::cell::Cell;
 
@@ -12,15 +13,15 @@ use crate::options::{Overflow, Retention};
 use crate::time::NEVER;
 use crate::topics::Topic;
 
-/// Chunks that one hold of the lock removes at the most: far below 100 µs.
+/// Maximum number of chunks that one hold of the lock removes. This takes far less than 100 µs.
 pub(super) const SLICE: usize = 128;
-/// Messages that are dropped one by one in the time of a chunk.
+/// Number of messages that can be dropped one by one in the time that a chunk takes.
 const SINGLY: usize = 8;
-/// Consumers whose read records are looked at for each slice of removals.
+/// Number of consumers whose read records are checked for each slice of removals.
 const TRIM: usize = 64;
 
 impl<T> State<T> {
-    /// Updates the counts for what was removed from the log, and wakes those it concerns.
+    /// Updates the counts after messages were removed from the log, and wakes the waiters concerned.
     pub(super) fn give_back(&mut self, gone: Gone, fx: &mut Effects<T>) {
         self.take_returned();
         if gone.need.items == 0 {
@@ -34,8 +35,8 @@ impl<T> State<T> {
                 && !acks.is_empty()
             {
                 let before = acks.len();
-                // Pending messages are behind the cursor's position, so the cursor does not count them as missed by
-                // itself.
+                // Pending messages are before the cursor's position, so the cursor's own count of missed messages does
+                // not include them.
                 let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
                 let key = group.cursor;
                 let cursor = &mut self.cursors[key];
@@ -43,9 +44,9 @@ impl<T> State<T> {
                 group.charged = acks.len();
                 self.budget.set_pending(before, group.charged);
                 if cursor.readers.is_empty() {
-                    continue; // to count what is there is the dearest part of this
+                    continue; // counting the unread messages is the most expensive step here
                 }
-                // This made room for new deliveries; the end of a closed queue concerns everyone.
+                // The lost messages made room for new deliveries. The end of a closed queue concerns every reader.
                 let concerns = match self.closed && lost > 0 && acks.is_empty() {
                     true => u64::MAX,
                     false => lost.min(cursor.unread(&self.log)),
@@ -54,7 +55,7 @@ impl<T> State<T> {
                 self.attended.update(&mut self.cursors, key);
             }
         }
-        // Backwards, because an entry that leaves is replaced by the last one.
+        // Backwards, because the last entry takes the place of an entry that leaves.
         for place in (0..self.attended.gaps().len()).rev() {
             let key = self.attended.gaps()[place];
             if self.cursors[key].has_missed(&self.log) {
@@ -68,7 +69,8 @@ impl<T> State<T> {
         self.wake_joiners(fx);
     }
 
-    /// A cursor came, moved, or is gone. With `Retention::Interest`: [`collect`](Self::collect)s what nobody needs any more.
+    /// A cursor was added, moved or removed. With `Retention::Interest`, this [`collect`](Self::collect)s what no
+    /// cursor needs any more.
     #[inline]
     pub(super) fn moved(&mut self, cursor: usize, fx: &mut Effects<T>) {
         if self.retention == Retention::Interest {
@@ -78,7 +80,7 @@ impl<T> State<T> {
         self.wake_followers(cursor, fx);
     }
 
-    /// A cursor is gone.
+    /// A cursor was removed.
     pub(super) fn removed(&mut self, key: usize, cursor: &Cursor, fx: &mut Effects<T>) {
         if self.retention == Retention::Interest {
             self.want_nothing(key, cursor, fx);
@@ -91,8 +93,8 @@ impl<T> State<T> {
         }
     }
 
-    /// With `Retention::Interest`: removes a slice of what every cursor has passed and no group has pending. While
-    /// [`has_to_collect`](Self::has_to_collect), there is more.
+    /// With `Retention::Interest`: removes a slice of the messages that every cursor has passed and that are not
+    /// pending in any group. While [`has_to_collect`](Self::has_to_collect) is true, there is more.
     pub(crate) fn collect(&mut self, fx: &mut Effects<T>) {
         if self.wanting.is_in_use() {
             return self.collect_unwanted(fx);
@@ -121,7 +123,7 @@ impl<T> State<T> {
         self.give_back(Gone { need: swept.need, seqs: from..self.collected }, fx);
     }
 
-    /// With `Retention::Interest`: removes one message, if nobody needs it any more.
+    /// With `Retention::Interest`: removes one message, if no cursor or group needs it any more.
     pub(super) fn collect_one(&mut self, seq: u64, fx: &mut Effects<T>) {
         if self.retention != Retention::Interest || self.is_needed(seq, self.log.topic_place(seq)) {
             return;
@@ -131,8 +133,8 @@ impl<T> State<T> {
         }
     }
 
-    /// Removes the oldest message in the usual case: that makes room for `need`, and concerns no one else. None:
-    /// nothing was done, continue with [`drop_oldest`](Self::drop_oldest).
+    /// Removes the oldest message in the usual case: this makes enough room for `need`, and affects no one else. None:
+    /// nothing was done; continue with [`drop_oldest`](Self::drop_oldest).
     pub(super) fn drop_one(&mut self, need: Need) -> Option<T> {
         let is_usual = self.overflow == Overflow::DropOldest
             && self.groups.is_empty()
@@ -146,12 +148,13 @@ impl<T> State<T> {
         self.take_returned();
         self.budget.give_back(gone);
         self.dropped += 1;
-        // One in, one out: so records are trimmed as fast as they are made.
+        // One message is added and one leaves. So records are trimmed as fast as they are made.
         self.trim_reads(1);
         Some(payload)
     }
 
-    /// Drops a slice of the oldest messages, where more than that have to leave for `need`. Whether to come again.
+    /// Drops a slice of the oldest messages, if more than that have to leave for `need`. Returns whether to call it
+    /// again.
     pub(crate) fn make_room(&mut self, need: Need, topic: Option<&Topic>, fx: &mut Effects<T>) -> bool {
         let all = self.need_under(need, topic);
         let may = self.overflow == Overflow::DropOldest
@@ -163,7 +166,8 @@ impl<T> State<T> {
         may && !self.drop_oldest(need, topic, SLICE, fx)
     }
 
-    /// Drops the oldest messages until `need` fits, which it can, in `slice` chunks at the most. Whether it fits.
+    /// Drops the oldest messages until `need` fits, which is possible, from at most `slice` chunks. Returns whether it
+    /// fits.
     pub(super) fn drop_oldest(&mut self, need: Need, topic: Option<&Topic>, slice: usize, fx: &mut Effects<T>) -> bool {
         if topic.is_some() || !self.log.topics.is_empty() {
             return self.drop_oldest_singly(need, topic, slice, fx);
@@ -172,7 +176,7 @@ impl<T> State<T> {
         let from = fx.removed.payloads.len();
         let (budget, head) = (&self.budget, self.log.head());
         let gone = Cell::new((Need::NONE, 0));
-        // Whether it does not fit yet without what has gone and `more`.
+        // Whether `need` still does not fit after `gone` and `more` have left.
         let lacks = |more: Need| budget.check_without(gone.get().0.and(more), gone.get().1, need).is_err();
         let groups = &self.groups;
         let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
@@ -203,7 +207,8 @@ impl<T> State<T> {
         swept.done
     }
 
-    /// The same, message by message: what each gives back depends on whether it is the last under its topic.
+    /// Drops the oldest messages one by one. How much each gives back depends on whether it is the last under its
+    /// topic.
     fn drop_oldest_singly(&mut self, need: Need, topic: Option<&Topic>, slice: usize, fx: &mut Effects<T>) -> bool {
         self.note_what_leaves(fx);
         let from = fx.removed.payloads.len();

@@ -1,4 +1,4 @@
-//! Changes of the limits, and the end.
+//! Changes of the limits, and closing.
 
 use super::{Effects, State};
 use crate::wait::list::SpaceWaiter;
@@ -16,7 +16,7 @@ impl<T> State<T> {
     }
 
     fn limits_changed(&mut self, fx: &mut Effects<T>) {
-        // Producers that can never be admitted wake, too, to get their error.
+        // Producers that can never be admitted are woken too, so that they get their error.
         let budget = &self.budget;
         let hopeless =
             |producer: &&SpaceWaiter| budget.check_ever(producer.need.under(producer.topic.as_ref())).is_err();

@@ -1,7 +1,7 @@
-//! What the queue's lock guards, and the rules that hold it together.
+//! The state that the queue's lock guards, and its rules.
 //!
-//! Nothing here calls foreign code, waits, or drops a payload: what has to happen after the lock is let go of is collected
-//! in [`Effects`]. Time is an argument.
+//! Nothing here calls foreign code, waits, or drops a payload. Work that has to be done after the lock is released is
+//! collected in [`Effects`]. Time is an argument.
 
 mod acks;
 mod attended;
@@ -60,58 +60,58 @@ pub(crate) struct State<T> {
     pub(crate) log: Log<T>,
     pub(crate) budget: Budget,
     pub(crate) consumers: Slab<Box<Consumer<T>>>,
-    /// Their serial numbers by place: a list of all of them takes no look at each.
+    /// Serial numbers of the consumers by place. So listing all consumers does not visit each of them.
     serials: Vec<u64>,
     /// Places of the consumers by id, and of the groups by name.
     ids: HashMap<Uuid, usize, ByBits>,
     names: HashMap<String, usize>,
     cursors: Slab<Box<Cursor>>,
     groups: Slab<Group>,
-    /// What removed consumers had read and missed.
+    /// Sums of what removed consumers had read and missed.
     departed: Departed,
     retention: Retention,
     overflow: Overflow,
     audit: Audit,
-    /// Whether reads have a time.
+    /// Whether reads record the time.
     is_read_timed: bool,
     /// Nanoseconds that a message lives, unless it has a lifetime of its own.
     ttl: Option<u64>,
     expires: bool,
-    /// Nanoseconds that a message enqueued now lives, by those two; NEVER: for ever.
+    /// Nanoseconds that a message enqueued now lives, which follows from `ttl` and `expires`; NEVER: no limit.
     lives: u64,
     /// Every message before this seq that lives by the queue's ttl has expired.
     swept: u64,
     /// A moment before which nothing expires.
     due: u64,
-    /// With `Retention::Interest`: every message before this seq that nobody needs has left.
+    /// With `Retention::Interest`: every message before this seq that is not needed has left.
     collected: u64,
-    /// Whether more may have to leave for that reason.
+    /// Whether more messages may have to leave because they are not needed.
     pub(crate) has_to_collect: bool,
-    /// The moment at which the expiration thread looks here next.
+    /// The moment at which the expiration thread checks this queue next.
     pub(crate) armed: u64,
     pub(crate) closed: bool,
-    /// The latest reading of the clock, so that no stamp runs backwards.
+    /// The latest reading of the clock. It ensures that no time stamp runs backwards.
     latest: Now,
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
     pub(crate) rejected: u64,
-    /// With `Retention::Interest`: the positions of all cursors without a filter. Without: nothing.
+    /// With `Retention::Interest`: the positions of all cursors without a filter. Otherwise empty.
     floor: Floor,
-    /// With `Retention::Interest`: who needs which messages, where there are filters.
+    /// With `Retention::Interest`: which cursors with filters need which messages.
     wanting: Wanting,
-    /// Whether messages go in as usual: the queue is open, and each is of interest to somebody.
+    /// Whether messages are added in the usual way: the queue is open, and every message is wanted by some cursor.
     is_plain: bool,
-    /// The cursors that others stand after.
+    /// The cursors that others follow.
     leaders: Vec<usize>,
-    /// Whether any group has its dead letter queue take what it would miss.
+    /// Whether any group lets its dead letter queue take what it would miss.
     has_rescuers: bool,
-    /// The cursors that someone waits at.
+    /// The cursors that have waiters.
     attended: Attended,
-    /// Who waits for space.
+    /// Producers that wait for space.
     producers: VecDeque<SpaceWaiter>,
-    /// Who waits for everything to be read.
+    /// Waiters for everything to be read.
     joiners: WaitList,
-    /// Keys of a cursor and of a group that had not read or settled everything when they were last looked at.
+    /// Keys of a cursor and of a group that had not read or settled everything at the last check.
     behind: (usize, usize),
     next_ticket: u64,
     next_serial: u64,
@@ -160,25 +160,25 @@ impl<T> State<T> {
         }
     }
 
-    /// Takes a reading of the clock in, and gives it back such that it never runs backwards.
+    /// Stores a reading of the clock, and returns it adjusted so that it never runs backwards.
     #[inline]
     pub(crate) fn advance(&mut self, now: Now) -> Now {
         self.latest = self.latest.later(now);
         self.latest
     }
 
-    /// Whether something may be past its time.
+    /// Whether something may be due.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
         self.latest.mono >= self.due
     }
 
-    /// When it has to be looked at next; NEVER: not before something is enqueued.
+    /// The earliest moment at which something may be due; NEVER: nothing is due until a message is enqueued.
     pub(crate) fn due(&self) -> u64 {
         self.due
     }
 
-    /// Forgets all waiters: after a fork they are threads and loops of the parent.
+    /// Removes all waiters: after a fork they are threads and event loops of the parent.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn forget_waiters(&mut self) -> Vec<Waker> {
         let mut fx = Effects::new();
@@ -187,7 +187,7 @@ impl<T> State<T> {
         fx.wakers
     }
 
-    /// Checks everything that must hold between operations.
+    /// Checks all invariants between operations.
     pub(crate) fn check(&self) {
         self.log.check();
         assert_eq!(self.budget.items(), self.log.len());
@@ -202,7 +202,7 @@ impl<T> State<T> {
         assert!(!self.log.leases.any_open() && !self.log.leases.has_returned());
         self.attended.check(&self.cursors);
         if self.retention == Retention::Interest {
-            // Lower where a read was ended by a panic of foreign code: the next one sets it right.
+            // It is lower if a panic of foreign code ended a read. The next read corrects it.
             let unfiltered = self.cursors.iter().filter(|(_, cursor)| cursor.filter.is_none());
             let lowest = unfiltered.map(|(_, cursor)| cursor.position).min();
             assert!(self.floor.lowest() <= lowest && self.floor.lowest().is_some() == lowest.is_some());

@@ -1,7 +1,7 @@
-//! Order between consumers: a cursor that stands after others reads a message only once each of them is done with it.
+//! Order between consumers: a cursor that follows others reads a message only after each of them is done with it.
 //!
-//! A cursor is done with what is before its position, and in an acknowledging group with what is not pending there. So how far a
-//! cursor may read is the lowest of those, and nothing is kept for each message.
+//! A cursor is done with the messages before its position; in an acknowledging group, only with those that are not
+//! pending. So the lowest of these seqs is how far a follower may read, and nothing is stored for each message.
 
 use super::acks::Acks;
 use super::cursor::Cursor;
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::keys::{Key, Predecessor};
 
 impl<T> State<T> {
-    /// Puts a new cursor after others. Those that are gone do not count.
+    /// Makes a new cursor follow others. Predecessors that have been removed are ignored.
     pub(super) fn put_after(&mut self, cursor: usize, after: &[Predecessor]) {
         for predecessor in after {
             let before = match predecessor.0 {
@@ -30,7 +30,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Takes a cursor that goes out of the order: those after it do not wait for it any more.
+    /// Takes a cursor that is removed out of the order. Its followers no longer wait for it.
     pub(super) fn leave_order(&mut self, cursor: usize, fx: &mut Effects<T>) {
         let (after, followers) = {
             let at = &mut self.cursors[cursor];
@@ -50,7 +50,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Notes whether reads of a consumer that is no member may take the quick way.
+    /// Updates whether reads of a consumer that is not a member of a group may take the fast path.
     fn note_usual(&mut self, cursor: usize) {
         let at = &self.cursors[cursor];
         if let Some(consumer) = at.consumer.and_then(|index| self.consumers.get_mut(index)) {
@@ -69,10 +69,10 @@ impl<T> State<T> {
         }
     }
 
-    /// The seq before which a cursor is done with everything.
+    /// The seq before which a cursor is done with all messages.
     fn done_before(&self, cursor: &Cursor) -> u64 {
         let pending = self.acks_of(cursor).and_then(Acks::first_pending);
-        // What does not match its filter is nothing that it has to do.
+        // Messages that do not match its filter do not have to be read.
         let position = match cursor.filter {
             None => cursor.position,
             Some(_) => cursor.next(&self.log).map_or(self.log.next(), |found| found.seq),
@@ -80,7 +80,7 @@ impl<T> State<T> {
         pending.map_or(position, |pending| pending.min(position))
     }
 
-    /// New messages that a cursor may read now.
+    /// Number of new messages that a cursor may read now.
     pub(super) fn unread_within(&self, cursor: &Cursor) -> u64 {
         let unread = cursor.unread(&self.log);
         match self.limit_of(cursor) {
@@ -90,7 +90,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Wakes readers of the cursors after one that has got further.
+    /// Wakes readers of the followers of a cursor that has advanced.
     pub(super) fn wake_followers(&mut self, cursor: usize, fx: &mut Effects<T>) {
         for place in 0..self.cursors.get(cursor).map_or(0, |at| at.followers.len()) {
             let follower = self.cursors[cursor].followers[place];
@@ -98,8 +98,8 @@ impl<T> State<T> {
         }
     }
 
-    /// The same for all of which one may have got further by what has left: pending deliveries, and what others waited for them to
-    /// read.
+    /// Wakes readers of all followers whose predecessors may have advanced because messages left: pending messages, or
+    /// messages that the predecessors had not read.
     pub(super) fn wake_all_followers(&mut self, fx: &mut Effects<T>) {
         for place in 0..self.leaders.len() {
             let at = &self.cursors[self.leaders[place]];
@@ -109,13 +109,13 @@ impl<T> State<T> {
         }
     }
 
-    /// Whether all that a closed queue holds for a cursor has been read, so that nothing comes any more.
+    /// Whether everything that a closed queue holds for a cursor has been read, so that nothing more can come.
     pub(super) fn is_drained(&self, cursor: &Cursor) -> bool {
         cursor.group.is_none_or(|group| self.groups[group].unsettled() == 0)
             && (cursor.after.is_empty() || cursor.unread(&self.log) == 0)
     }
 
-    /// What a read that found nothing comes to.
+    /// The result of a read that found nothing.
     pub(super) fn nothing_read(&self, cursor: usize) -> Result<usize, Error> {
         match self.closed && self.is_drained(&self.cursors[cursor]) {
             true => Err(Error::Closed),

@@ -1,24 +1,24 @@
-//! The pending deliveries of a group by seq, and which of them is next to be ready or to change by time.
+//! The pending deliveries of a group by seq, and which of them is the next to become ready or to change by time.
 //!
-//! Deliveries are pending where messages are read, so mostly side by side: they stand in blocks of 64 seqs, in order. Each
-//! block knows a moment before which none of it changes by time, so that there is one timer for each block rather than for
-//! each delivery: about 50 bytes a delivery in all.
+//! Pending deliveries are close to the position, so most of them have neighbouring seqs. They are stored in blocks of
+//! 64 seqs, in order. Each block stores a moment before which none of its deliveries changes by time. So there is one
+//! timer for each block rather than for each delivery, and a delivery takes about 50 bytes in all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::time::NEVER;
 
-/// Seqs in a block: as many as a word has bits.
+/// Seqs in a block: the number of bits of a word.
 const BLOCK: u64 = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// A member has it.
+    /// A member holds it.
     Held,
-    /// It will be ready.
+    /// It waits until it becomes ready.
     Waiting,
-    /// It goes to whoever reads next.
+    /// It goes to the next reader.
     Ready,
     /// It is on its way to the dead letter queue.
     Dying,
@@ -28,37 +28,37 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     pub(super) stage: Stage,
-    /// Serial number of the member that has, or had, it.
+    /// Serial number of the member that holds or held it.
     pub(super) member: u64,
     /// Payload bytes.
     pub(super) size: u64,
     /// How often it was delivered.
     pub(super) deliveries: u32,
-    /// Whether a member gave it up: no other delivery of it counts any more.
+    /// Whether a member termed it. Then no other delivery of it counts any more.
     pub(super) is_termed: bool,
     /// Whether it is being moved to the dead letter queue at this moment.
     pub(super) is_moving: bool,
-    /// Number of its first delivery, and of its latest, among all of the group.
+    /// Numbers of its first and of its latest delivery, counted over all deliveries of the group.
     pub(super) numbers: (u64, u64),
-    /// When the stage ends by time; NEVER: it does not.
+    /// When the stage ends by time; NEVER: it does not end by time.
     pub(super) until: u64,
 }
 
 /// Pending deliveries of 64 consecutive seqs.
 #[derive(Debug, Default)]
 struct Block {
-    /// Which of the seqs are pending, a bit each.
+    /// Which of the seqs are pending, one bit each.
     present: u64,
-    /// Which of those are ready.
+    /// Which of the pending seqs are ready.
     ready: u64,
-    /// A moment before which no stage ends.
+    /// A moment before which no stage of the block ends.
     due: u64,
-    /// The pending ones, in order of seq.
+    /// The pending deliveries, in order of seq.
     entries: Vec<Pending>,
 }
 
 impl Block {
-    /// Where a seq stands, or would.
+    /// The index of a seq in `entries`, or the index where it would be inserted.
     fn index(&self, bit: u64) -> usize {
         (self.present & (bit - 1)).count_ones() as usize
     }
@@ -67,16 +67,16 @@ impl Block {
 #[derive(Debug, Default)]
 pub(super) struct PendingMap {
     blocks: BTreeMap<u64, Block>,
-    /// The moments of the blocks, with their keys; those that never change by time are not here.
+    /// The moments of the blocks, with their keys. Blocks that never change by time are not included.
     dues: BTreeSet<(u64, u64)>,
-    /// Keys of the blocks with something ready.
+    /// Keys of the blocks that have a ready delivery.
     ready_blocks: BTreeSet<u64>,
     len: u64,
     ready: u64,
     ready_bytes: u64,
 }
 
-/// The key of the block of a seq, and the seq's bit there.
+/// The key of the block of a seq, and the bit of the seq in it.
 fn place(seq: u64) -> (u64, u64) {
     (seq / BLOCK, 1 << (seq % BLOCK))
 }
@@ -86,12 +86,12 @@ impl PendingMap {
         self.len
     }
 
-    /// How many are ready, and their payload bytes.
+    /// Number of ready deliveries, and their payload bytes.
     pub(super) fn ready(&self) -> (u64, u64) {
         (self.ready, self.ready_bytes)
     }
 
-    /// The lowest seq.
+    /// The lowest pending seq.
     pub(super) fn first(&self) -> Option<u64> {
         let (key, block) = self.blocks.first_key_value()?;
         Some(key * BLOCK + u64::from(block.present.trailing_zeros()))
@@ -102,7 +102,7 @@ impl PendingMap {
         Some(key * BLOCK + u64::from(self.blocks[key].ready.trailing_zeros()))
     }
 
-    /// Those that are ready, in order of seq.
+    /// The ready deliveries, in order of seq.
     pub(super) fn ready_ones(&self) -> impl Iterator<Item = &Pending> {
         let blocks = self.ready_blocks.iter().filter_map(|key| self.blocks.get_key_value(key));
         blocks.flat_map(Block::seqs).map(|(_, pending)| pending).filter(|pending| pending.stage == Stage::Ready)
@@ -119,7 +119,7 @@ impl PendingMap {
         block.entries.get(block.index(bit))
     }
 
-    /// For changes of anything but the stage and its time, which is [`set`](Self::set).
+    /// For changes of anything except the stage and its time. Use [`set`](Self::set) for these.
     pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Pending> {
         let (key, bit) = place(seq);
         let block = self.blocks.get_mut(&key).filter(|block| block.present & bit != 0)?;
@@ -127,7 +127,7 @@ impl PendingMap {
         block.entries.get_mut(index)
     }
 
-    /// The pending one of a seq, put in if there is none.
+    /// The pending delivery of a seq. `fresh` is inserted if there is none.
     pub(super) fn get_or_insert(&mut self, seq: u64, fresh: Pending) -> &mut Pending {
         let (key, bit) = place(seq);
         let block = self.blocks.entry(key).or_insert_with(|| Block { due: NEVER, ..Block::default() });
@@ -144,7 +144,7 @@ impl PendingMap {
         &mut block.entries[index]
     }
 
-    /// Puts one in a stage that ends at a time; NEVER: it does not end by time.
+    /// Sets the stage of a delivery, and when the stage ends; NEVER: it does not end by time.
     pub(super) fn set(&mut self, seq: u64, stage: Stage, until: u64) {
         let (key, bit) = place(seq);
         let Some(block) = self.blocks.get_mut(&key).filter(|block| block.present & bit != 0) else { return };
@@ -160,7 +160,7 @@ impl PendingMap {
         self.mark(key, bit, stage == Stage::Ready, size);
     }
 
-    /// Notes whether one is ready.
+    /// Updates whether a delivery is ready.
     fn mark(&mut self, key: u64, bit: u64, is_ready: bool, size: u64) {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         match (block.ready & bit != 0, is_ready) {
@@ -201,8 +201,8 @@ impl PendingMap {
         true
     }
 
-    /// Takes the next block whose moment has come off the timer, and returns what of it ends by then, with its time. None:
-    /// there is no such block. Those have to be put in another stage.
+    /// Removes the next due block from the timer, and returns the deliveries of the block whose stage ends by `now`,
+    /// with their times. None: no block is due. The caller has to set another stage for these deliveries.
     pub(super) fn take_due(&mut self, now: u64) -> Option<Vec<(u64, u64)>> {
         let (due, key) = self.dues.first().copied().filter(|&(due, _)| due <= now)?;
         self.dues.remove(&(due, key));
@@ -225,7 +225,7 @@ impl PendingMap {
         Some(ended)
     }
 
-    /// Those of a range of seqs.
+    /// The pending deliveries in a range of seqs.
     pub(super) fn range(&self, seqs: Range<u64>) -> impl Iterator<Item = (u64, &Pending)> {
         let keys = seqs.start / BLOCK..=seqs.end.saturating_sub(1) / BLOCK;
         let blocks = if seqs.is_empty() { None } else { Some(self.blocks.range(keys)) };
@@ -236,7 +236,7 @@ impl PendingMap {
         *self = Self::default();
     }
 
-    /// Checks what must hold between operations.
+    /// Checks the invariants between operations.
     pub(super) fn check(&self) {
         let all = || self.range(0..u64::MAX);
         assert_eq!(all().count() as u64, self.len);

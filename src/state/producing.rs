@@ -1,4 +1,4 @@
-//! Producing: who gets in, and whom it wakes.
+//! Producing: which messages are admitted, and which waiters they wake.
 
 use std::hint::cold_path;
 
@@ -11,7 +11,7 @@ use crate::time::NEVER;
 use crate::topics::Topic;
 use crate::wait::list::Ticket;
 
-/// What messages are enqueued with beside their payloads.
+/// Properties of enqueued messages apart from their payloads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct How<'a> {
     pub(crate) lifetime: Lifetime,
@@ -19,7 +19,7 @@ pub(crate) struct How<'a> {
 }
 
 impl<T> State<T> {
-    /// What messages need under a topic.
+    /// The need of messages under a topic.
     pub(super) fn need_under(&self, need: Need, topic: Option<&Topic>) -> Need {
         match topic {
             Some(topic) if need.items > 0 => need.with_topic(self.log.topics.charge_of(topic, need.items)),
@@ -27,7 +27,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Whether a producer may add `base` now; `ticket` is the place it has waited in, if it has.
+    /// Checks whether a producer may add `base` now. `ticket` is its place in the line, if it has waited.
     pub(super) fn admit(
         &mut self,
         base: Need,
@@ -43,8 +43,8 @@ impl<T> State<T> {
             return Ok(());
         }
         let need = self.need_under(base, topic);
-        // Producers that came before go first, and small messages do not starve a large batch: there must be room for
-        // all of them.
+        // Producers that came before go first, and small messages do not starve a large batch. So there must be room
+        // for all of them.
         let ahead = self
             .producers
             .iter()
@@ -76,9 +76,9 @@ impl<T> State<T> {
         self.rejected += need.items;
     }
 
-    /// Adds one message in the usual case: there is room, or one message makes room, nobody waits for it or before it, and
-    /// the expiration thread will come in time. Returns its seq, and leaves in `payload` what made room. None: the payload
-    /// is still there, and [`enqueue`](Self::enqueue) handles it.
+    /// Adds one message in the usual case: there is room, or one message makes room; nobody waits for the message or
+    /// for room; and the expiration thread will wake in time. Returns the seq, and leaves the message that made room in
+    /// `payload`. None: the payload is still there, and [`enqueue`](Self::enqueue) handles it.
     #[inline(always)]
     pub(crate) fn enqueue_fast(&mut self, payload: &mut Option<T>, size: u64) -> Option<u64> {
         let need = Need::one(size);
@@ -97,7 +97,7 @@ impl<T> State<T> {
         self.replace_oldest(payload, need)
     }
 
-    /// The same where the oldest message has to leave, and alone makes room.
+    /// Adds one message in the usual case where dropping the oldest message makes enough room.
     #[inline(never)]
     fn replace_oldest(&mut self, payload: &mut Option<T>, need: Need) -> Option<u64> {
         let oldest = self.drop_one(need)?;
@@ -108,8 +108,8 @@ impl<T> State<T> {
         Some(seq)
     }
 
-    /// Adds one message under a topic in the usual case: the same, and others are held under the topic. None: the payload is still
-    /// there, and [`enqueue`](Self::enqueue) handles it.
+    /// Adds one message under a topic in the usual case, as [`enqueue_fast`](Self::enqueue_fast) does; other messages
+    /// must be held under the topic. None: the payload is still there, and [`enqueue`](Self::enqueue) handles it.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_under_fast(&mut self, payload: &mut Option<T>, size: u64, topic: &str) -> Option<u64> {
         let need = Need::one(size);
@@ -135,7 +135,7 @@ impl<T> State<T> {
         Some(seq)
     }
 
-    /// Adds `need.items` messages, or none. `each` gives them with their sizes, which come to `need.bytes`.
+    /// Adds `need.items` messages, or none. `each` yields them with their sizes, whose sum is `need.bytes`.
     pub(crate) fn enqueue(
         &mut self,
         each: impl ExactSizeIterator<Item = (T, u64)>,
@@ -151,7 +151,7 @@ impl<T> State<T> {
         Ok(first)
     }
 
-    /// Messages from `first` on were added.
+    /// Called after the messages from `first` on were added.
     fn came(
         &mut self,
         first: u64,
@@ -171,8 +171,8 @@ impl<T> State<T> {
         }
     }
 
-    /// The same in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`, and
-    /// [`enqueue`](Self::enqueue) handles it.
+    /// Adds a batch in the usual case, for messages that live by the queue's ttl. None: nothing was taken from `each`,
+    /// and [`enqueue`](Self::enqueue) handles it.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn enqueue_batch_fast(
         &mut self,
@@ -195,7 +195,7 @@ impl<T> State<T> {
         first
     }
 
-    /// Takes the messages from `first` on, which have been added to the log, into the books.
+    /// Accounts for the messages from `first` on, which have been added to the log.
     fn pushed(&mut self, first: u64, added: Need, own: Option<u64>, topic: Option<&Topic>) {
         if let Some(topic) = topic {
             self.log.tag(first, topic);
@@ -208,7 +208,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Adds a batch that is in slots already, or says why not, and leaves it where it is.
+    /// Adds a batch that is already in slots. If it is refused, it stays in `batch`.
     pub(crate) fn enqueue_prepared(
         &mut self,
         batch: &mut Batch<T>,
@@ -225,19 +225,19 @@ impl<T> State<T> {
         Ok(first)
     }
 
-    /// Whether nobody waits (reader or producer), the queue is open, and every message is of interest to somebody.
+    /// Whether no reader or producer waits, the queue is open, and every message is wanted by some cursor.
     #[inline]
     fn is_quiet(&self) -> bool {
         self.is_plain && self.attended.is_empty() && self.producers.is_empty()
     }
 
-    /// When a message enqueued now expires.
+    /// When a message that is enqueued now expires.
     #[inline]
     pub(super) fn deadline(&self) -> u64 {
         self.latest.mono.saturating_add(self.lives)
     }
 
-    /// When messages enqueued now leave that have a lifetime of their own; None: they live by the queue's ttl.
+    /// The deadline of messages that are enqueued now with a lifetime of their own; None: they live by the queue's ttl.
     fn own_deadline(&self, lifetime: Lifetime) -> Option<u64> {
         match lifetime {
             Lifetime::Queue => None,
@@ -246,7 +246,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Notes when messages enqueued now expire.
+    /// Records when messages that are enqueued now expire.
     #[inline(always)]
     fn set_deadline(&mut self, own: Option<u64>) {
         let deadline = own.unwrap_or(self.deadline());
@@ -270,7 +270,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Wakes readers with this filter for so many messages.
+    /// Wakes readers with this filter for this many messages.
     #[inline]
     fn wake_for(&mut self, count: u64, filter: Option<usize>, fx: &mut Effects<T>) {
         if !self.attended.has_no_readers(filter) {
@@ -292,7 +292,7 @@ impl<T> State<T> {
         fx.wakers.extend(unwanted.map(|producer| producer.waiter.waker.clone()));
     }
 
-    /// Wakes the first of the producers that wait, if it fits.
+    /// Wakes the first waiting producer, if its messages fit.
     pub(super) fn wake_producer(&mut self, fx: &mut Effects<T>) {
         if let Some(first) = self.producers.front()
             && self.fits(first)

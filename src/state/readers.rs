@@ -1,4 +1,4 @@
-//! Who reads: consumers, and groups of them.
+//! Readers: consumers, and groups of consumers.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::keys::ConsumerKey;
 use crate::log::audit::Reads;
 use crate::log::lane::Lane;
 
-/// What a handle of a consumer knows.
+/// What a handle of a consumer stores.
 #[derive(Debug)]
 pub(crate) struct Identity<T> {
     pub(crate) key: ConsumerKey,
@@ -24,19 +24,19 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Key of its cursor.
     pub(super) cursor: usize,
-    /// How many share it now.
+    /// How many members share the cursor now.
     pub(super) members: u64,
-    /// Its pending deliveries, if it acknowledges.
+    /// Its pending deliveries, if it is an acknowledging group.
     pub(super) acks: Option<Acks>,
-    /// How many of them have been charged.
+    /// How many of the pending deliveries have been charged.
     pub(super) charged: u64,
     /// Whether its dead letter queue takes what it would miss.
     pub(super) rescues: bool,
-    /// Deliveries that were not the first of their message.
+    /// Redeliveries: deliveries that were not the first of their message.
     pub(crate) redelivered: u64,
     /// Messages moved to the dead letter queue.
     pub(crate) dead_lettered: u64,
-    /// Messages that the dead letter queue could never take: they are among the missed ones.
+    /// Messages that the dead letter queue could never take. They are included in the missed ones.
     pub(crate) refused_dead_letters: u64,
 }
 
@@ -50,20 +50,20 @@ pub(crate) struct Consumer<T> {
     pub(crate) cursor: usize,
     /// Key of the group that it is a member of.
     pub(crate) group: Option<usize>,
-    /// Where it reads by itself, while it has a lease.
+    /// Where it reads without the queue's lock, while it has a lease.
     pub(crate) lane: Arc<Lane<T>>,
-    /// Whether no order with others holds for its reads, so that they may take the quick way.
+    /// Whether its reads have no order with other consumers, so that they may take the fast path.
     pub(super) is_usual: bool,
-    /// Messages it read (in a group: deliveries that it was given).
+    /// Messages it read (for a member of a group: deliveries it received).
     pub(super) read: u64,
-    /// Those of them that were never handed over.
+    /// How many of the read messages were skipped and never delivered.
     pub(super) passed: u64,
-    /// When it read last, wall clock; 0: never.
+    /// Time of the last read by the wall clock; 0: never.
     pub(crate) last_read: u64,
-    /// What it read and when.
+    /// Its read records.
     pub(crate) reads: Reads,
-    /// Where it stands among those whose records are looked at in turn.
+    /// Its place among the consumers whose records are checked in turn.
     pub(super) turn: usize,
-    /// Whether a read fails when something was missed.
+    /// Whether a read fails after messages were missed.
     pub(super) tells: bool,
 }

@@ -1,4 +1,4 @@
-//! Reading: what is handed over, what it leaves behind in the audit trail.
+//! Reading: what is delivered, and what is recorded in the audit trail.
 
 use std::hint::cold_path;
 
@@ -16,12 +16,12 @@ use crate::options::Retention;
 use crate::stats::ConsumerStats;
 use crate::time::clock::Now;
 
-/// Messages that one hold of the lock reads with a filter.
+/// Number of messages that one hold of the lock reads with a filter.
 const FILTERED_AT_ONCE: usize = 256;
 
 impl<T> State<T> {
-    /// Delivers the next message in the usual case: it is there, there is no gap before it, and nothing follows from
-    /// its being read. None: nothing was done, continue with [`read`](Self::read).
+    /// Delivers the next message in the usual case: there is a message, there is no gap before it, and the read has no
+    /// further effects. None: nothing was done; continue with [`read`](Self::read).
     #[inline(always)]
     pub(crate) fn read_fast<R>(&mut self, key: ConsumerKey, visit: impl FnOnce(Delivery<'_, T>) -> R) -> Option<R> {
         let wall = self.read_time();
@@ -38,7 +38,7 @@ impl<T> State<T> {
             return None;
         };
         if cursor.is_leased {
-            // The lane could not, or another thread reads there.
+            // The lane could not deliver it, or another thread reads through the lane.
             cold_path();
             return None;
         }
@@ -57,14 +57,15 @@ impl<T> State<T> {
         if consumer.record(seq..seq + 1, wall, &self.log, &mut self.audit) {
             self.audit.relieve(&mut self.consumers, key.index);
         }
-        // Last, after all counts are updated: foreign code may panic.
+        // The visit comes last, after all counts are updated, because foreign code may panic.
         Some(visit(found.delivery(0, 1, None)))
     }
 
-    /// Delivers up to `limit` messages, and returns how many. 0: none are there, and more may come. The consumer has no lease.
+    /// Delivers up to `limit` messages, and returns how many. 0: there are none, and more may come. The consumer must
+    /// not have a lease.
     ///
-    /// `goes_on`: the call has already delivered messages. A gap after those is reported by the next call, since this
-    /// one returns what it has.
+    /// `goes_on`: the call has already delivered messages. A gap after these is reported by the next call, because this
+    /// call returns the messages that it has.
     #[inline]
     pub(crate) fn read(
         &mut self,
@@ -113,12 +114,12 @@ impl<T> State<T> {
             reader.cursor.read += 1;
             reader.consumer.read += 1;
             count += 1;
-            // Last, after all counts are updated: foreign code may panic.
+            // The visit comes last, after all counts are updated, because foreign code may panic.
             visit(found.delivery(missed, 1, None));
             if reader.cursor.filter.is_some() {
                 continue;
             }
-            // Nothing is missed before those that stand directly behind it.
+            // No messages are missed between those that follow each other directly.
             let more = usize::try_from(upto - seq - 1).unwrap_or(usize::MAX).min(limit - count);
             for found in self.log.following(seq, reader.cursor.hint).take(more) {
                 reader.cursor.deliver();
@@ -140,13 +141,14 @@ impl<T> State<T> {
         Ok(count)
     }
 
-    /// Messages that one hold of the lock may read: with a filter each has to be found.
+    /// Number of messages that one hold of the lock may read. With a filter the number is limited, because each match
+    /// has to be found.
     pub(crate) fn at_once(&self, key: ConsumerKey) -> usize {
         let has_filter = self.cursor(key).is_ok_and(|cursor| cursor.filter.is_some());
         if has_filter { FILTERED_AT_ONCE } else { usize::MAX }
     }
 
-    /// Wall time of a read at this moment; 0 where read times are not kept.
+    /// Wall time of a read at this moment; 0 if read times are not recorded.
     #[inline]
     fn read_time(&self) -> u64 {
         if self.is_read_timed { self.latest.wall } else { 0 }
@@ -161,7 +163,7 @@ impl<T> State<T> {
         }
     }
 
-    /// The message that the consumer would read next, left where it is.
+    /// The next message that the consumer would read. It stays unread.
     pub(crate) fn peek<R>(
         &self,
         key: ConsumerKey,
@@ -187,7 +189,7 @@ impl<T> State<T> {
         Ok(self.cursor(key)?.missed(&self.log))
     }
 
-    /// Messages missed since the last call; None: none so far, and more may come.
+    /// Messages missed since the last call; None: none so far, and more may be missed later.
     pub(crate) fn take_missed(&mut self, key: ConsumerKey) -> Result<Option<u64>, Error> {
         let cursor = self.consumer(key)?.cursor;
         match self.cursors[cursor].take_missed(&self.log) {
@@ -196,7 +198,7 @@ impl<T> State<T> {
         }
     }
 
-    /// What waits at a cursor to be delivered: new messages, and those ready to be delivered again.
+    /// What can be delivered at a cursor: new messages, and those that are ready for redelivery.
     pub(super) fn backlog(&self, cursor: &Cursor, now: Now) -> Backlog {
         let (new, mut bytes) = cursor.unread_and_bytes(&self.log);
         let mut items = new;
@@ -232,48 +234,48 @@ impl<T> State<T> {
         })
     }
 
-    /// The last `limit` readings of messages that are held, oldest first: seq and wall clock, microseconds.
+    /// The last `limit` reads of held messages, oldest first: seq, and microseconds by the wall clock.
     pub(crate) fn history(&self, key: ConsumerKey, limit: usize) -> Result<Vec<(u64, u64)>, Error> {
         let mut hint = NIL;
         let mut is_held = |seq| self.log.first_at(seq, &mut hint).is_some_and(|found| found.seq == seq);
         Ok(self.consumer(key)?.reads.last(self.log.head(), limit, &mut is_held))
     }
 
-    /// When a consumer read a message that is held, with its id: wall clock, microseconds.
+    /// When a consumer read a held message, with the consumer's id: microseconds by the wall clock.
     pub(crate) fn readings(&self, key: ConsumerKey, seq: u64) -> impl Iterator<Item = (Uuid, u64)> {
         let consumer = self.consumer(key).ok().filter(|_| seq >= self.log.head());
         consumer.into_iter().flat_map(move |consumer| consumer.reads.of(seq).map(|at| (consumer.id, at)))
     }
 }
 
-/// What waits to be delivered.
+/// Messages that can be delivered.
 pub(super) struct Backlog {
-    /// Messages that were not delivered before.
+    /// Messages that were never delivered.
     pub(super) new: u64,
-    /// Messages.
+    /// All messages.
     pub(super) items: u64,
     /// Their payload bytes.
     pub(super) bytes: u64,
-    /// Nanoseconds since the oldest of them was enqueued.
+    /// Nanoseconds since the oldest message was enqueued.
     pub(super) lag: u64,
 }
 
-/// A read in progress. Dropping it records what was read, also when foreign code panics.
+/// A read in progress. Dropping it records what was read, even if foreign code panics.
 struct Reader<'a, T> {
     consumer: &'a mut Consumer<T>,
     cursor: &'a mut Cursor,
     log: &'a Log<T>,
-    /// First seq of the messages that were read but are not recorded yet; they end at the position.
+    /// First seq of the messages that were read but are not recorded yet. They end at the position.
     run: u64,
     /// When the read takes place.
     wall: u64,
     audit: &'a mut Audit,
-    /// Whether the records take more than they may.
+    /// Set if the records take more than they may.
     is_over: &'a mut bool,
 }
 
 impl<'a, T> Reader<'a, T> {
-    /// Moves the cursor on to the next message it reads, and returns that.
+    /// Moves the cursor to the next message it reads, and returns that message.
     #[inline]
     fn next(&mut self) -> Option<Found<'a, T>> {
         let Reader { log, cursor, .. } = self;

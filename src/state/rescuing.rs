@@ -1,7 +1,7 @@
 //! Messages that a group would miss, and that its dead letter queue takes instead.
 //!
-//! They are counted as dead-lettered when they leave, under the lock, and moved once it is free. One that the dead letter queue
-//! does not take counts as missed after all.
+//! They are counted as dead-lettered when they leave, under the lock, and are moved after the lock is released. A
+//! message that the dead letter queue does not take counts as missed after all.
 
 use super::effects::Lost;
 use super::{Effects, State};
@@ -10,14 +10,14 @@ use crate::log::Note;
 use crate::topics::Topic;
 
 impl<T> State<T> {
-    /// Has what leaves from now on noted with its seq, where a group may want it.
+    /// From now on notes the seq and topic of each message that leaves, if any group rescues messages.
     pub(super) fn note_what_leaves(&self, fx: &mut Effects<T>) {
         if self.has_rescuers {
             fx.removed.notes.get_or_insert_with(Vec::new);
         }
     }
 
-    /// Takes what was lost, from the removed payload at `from` on, for the groups that would miss it.
+    /// Collects the lost messages, from the removed payload at `from` on, for the groups that would miss them.
     pub(super) fn rescue(&mut self, from: usize, fx: &mut Effects<T>) {
         if !self.has_rescuers {
             return;
@@ -49,7 +49,7 @@ impl<T> State<T> {
         indices.into_iter().for_each(|index| self.charge_pending(index, fx));
     }
 
-    /// The dead letter queue did not take one: the group has missed it.
+    /// Counts a message as missed by the group, because the dead letter queue did not take it.
     pub(crate) fn not_rescued(&mut self, key: GroupKey, fx: &mut Effects<T>) {
         if self.group(key).is_err() {
             return;

@@ -1,10 +1,10 @@
-//! The audit trail as the queue sees it: how large it is, whether it is complete, and what leaves it.
+//! The audit trail of the queue: how large it is, whether it is complete, and what is removed from it.
 
 use super::State;
 use super::auditing::{GRAINS, most_bytes};
 
 impl<T> State<T> {
-    /// Forgets read records of messages that have left, of the next `count` consumers.
+    /// Removes read records of messages that have left, for the next `count` consumers.
     pub(super) fn trim_reads(&mut self, count: usize) {
         if self.audit.bytes == 0 {
             return;
@@ -22,14 +22,14 @@ impl<T> State<T> {
         }
     }
 
-    /// Makes room where the records take more than they may; `own` is the place of the consumer that needs it.
+    /// Makes room when the records take more than they may. `own` is the place of the consumer that needs the room.
     #[cold]
     pub(super) fn relieve(&mut self, own: usize) {
         self.recall_all();
         self.audit.relieve(&mut self.consumers, own);
     }
 
-    /// Bytes of all read records of what is held.
+    /// Bytes of all read records of held messages.
     pub(crate) fn audit_bytes(&mut self) -> usize {
         if self.audit.trimmed != self.log.head() {
             self.audit.trimmed = self.log.head();
@@ -38,7 +38,7 @@ impl<T> State<T> {
         self.audit.bytes
     }
 
-    /// Whether every read of what is held is on record, with its time.
+    /// Whether every read of a held message is recorded, with its time.
     pub(crate) fn is_audit_complete(&self) -> bool {
         self.audit.inexact_before <= self.log.head()
     }

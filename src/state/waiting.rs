@@ -1,4 +1,4 @@
-//! Waiting: who is entered where, and who is woken for what.
+//! Waiting: which list a waiter enters, and which waiters are woken for what.
 
 use std::task::Waker;
 
@@ -7,7 +7,7 @@ use super::{Effects, Group, State};
 use crate::wait::list::{Condition, Enough, SpaceWaiter, Ticket, Waiter};
 
 impl<T> State<T> {
-    /// Enters a waiter, unless its condition already holds. Errors are left to the caller's next attempt.
+    /// Adds a waiter, unless its condition already holds. Errors are left to the next attempt of the caller.
     pub(crate) fn wait(&mut self, condition: Condition, waker: &Waker) -> Option<Ticket> {
         match condition {
             Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => self.recall_of(key),
@@ -69,8 +69,8 @@ impl<T> State<T> {
         Some(ticket)
     }
 
-    /// Changes the waker of a producer that keeps its place in line. False: it is no longer in line, or it fits now;
-    /// try again.
+    /// Changes the waker of a producer that keeps its place in line. Returns false if it is no longer in line, or if
+    /// its messages fit now; the caller has to try again.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn wait_on(&mut self, ticket: &Ticket, waker: &Waker, fx: &mut Effects<T>) -> bool {
         let place = self.producers.iter().position(|producer| producer.waiter.ticket == ticket.number);
@@ -101,7 +101,7 @@ impl<T> State<T> {
         self.attended.update(&mut self.cursors, cursor);
     }
 
-    /// Removes a waiter from its list. False: it was no longer there, because it had been woken.
+    /// Removes a waiter from its list. Returns false if it was no longer there, because it had been woken.
     pub(crate) fn remove_waiter(&mut self, ticket: &Ticket, fx: &mut Effects<T>) -> bool {
         let waker = match ticket.condition {
             Condition::Message(key) | Condition::Batch(key, _) | Condition::Missed(key) => {
@@ -130,13 +130,13 @@ impl<T> State<T> {
         was_there
     }
 
-    /// Whether what a producer waits with fits now.
+    /// Whether the messages of a waiting producer fit now.
     pub(super) fn fits(&self, producer: &SpaceWaiter) -> bool {
         let SpaceWaiter { need, topic, .. } = producer;
         self.budget.check(self.need_under(*need, topic.as_ref())).is_ok() || !self.is_wanted(topic.as_ref())
     }
 
-    /// Producers that wait for room.
+    /// Number of producers that wait for room.
     pub(crate) fn waiting_producers(&self) -> usize {
         self.producers.len()
     }
@@ -160,7 +160,7 @@ impl<T> State<T> {
         let log = &self.log;
         let is_behind = |cursor: &Cursor| cursor.unread(log) > 0;
         let is_unsettled = |group: &Group| group.unsettled() > 0;
-        // Usually it is the same one as last time, and the others need no look.
+        // Usually this is the same cursor or group as last time, and the others need not be checked.
         let (cursor, group) = self.behind;
         if self.cursors.get(cursor).is_some_and(|cursor| is_behind(cursor))
             || self.groups.get(group).is_some_and(is_unsettled)
@@ -185,7 +185,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Wakes everyone.
+    /// Wakes all waiters.
     pub(super) fn wake_all(&mut self, fx: &mut Effects<T>) {
         for key in self.attended.take(&mut self.cursors) {
             fx.wakers.extend(self.cursors[key].readers.take());

@@ -1,6 +1,7 @@
-//! Memory that is shared by agreement instead of by a lock, with the face of loom's cell.
+//! Memory that threads share by agreement instead of by a lock. The interface is that of loom's cell.
 
-/// A value to which access is a matter of agreement. loom's cell of the same name fails a model where two accesses may meet.
+/// A value that threads access by agreement, without a lock. loom's cell of the same name fails a model in which two
+/// accesses can overlap.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct UnsafeCell<V>(std::cell::UnsafeCell<V>);
@@ -11,13 +12,13 @@ impl<V> UnsafeCell<V> {
         UnsafeCell(std::cell::UnsafeCell::new(value))
     }
 
-    /// Shows where the value is, to read it.
+    /// Passes the address of the value, for reading.
     #[inline(always)]
     pub(crate) fn with<R>(&self, look: impl FnOnce(*const V) -> R) -> R {
         look(self.0.get())
     }
 
-    /// Shows where the value is, to change it.
+    /// Passes the address of the value, for changing it.
     #[inline(always)]
     pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut V) -> R) -> R {
         change(self.0.get())

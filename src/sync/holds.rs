@@ -1,4 +1,4 @@
-//! How long locks are held, and by what: with the feature `holds`, for benchmarks. Without it nothing of this is compiled.
+//! Records how long locks are held, and by which function. Compiled only with the feature `holds`, for benchmarks.
 
 pub(super) use recorder::Stopwatch;
 pub(crate) use recorder::label;
@@ -38,9 +38,9 @@ mod recorder {
     pub struct Hold {
         /// The function that took the lock.
         pub what: &'static str,
-        /// How many there were.
+        /// How many holds there were.
         pub count: u64,
-        /// The longest of them.
+        /// The longest hold.
         pub longest: Duration,
     }
 
@@ -51,18 +51,18 @@ mod recorder {
         static WHAT: Cell<&'static str> = const { Cell::new("the usual case") };
     }
 
-    /// Says what this thread takes locks for from now on: the function that `what` was written in.
+    /// Sets the label for the locks that this thread takes from now on: the function in which `what` was written.
     pub(crate) fn label<F>(_what: &F) {
         WHAT.set(std::any::type_name::<F>());
     }
 
-    /// Every hold since the last call, by what took the lock.
+    /// All holds since the last call, by the function that took the lock.
     pub fn take_holds() -> Vec<Hold> {
         let holds = std::mem::take(&mut *HOLDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
         holds.into_iter().map(|(what, (count, longest))| Hold { what, count, longest }).collect()
     }
 
-    /// Measures one hold after the other of a lock.
+    /// Measures the holds of one lock, one after another.
     #[derive(Debug)]
     pub(crate) struct Stopwatch(AtomicU64);
 

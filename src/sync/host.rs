@@ -7,16 +7,16 @@ use super::primitives::thread;
 
 /// What the engine requires of its environment.
 pub trait Host: Send + Sync + 'static {
-    /// How many times a contended lock is tried, yielding the processor before each try, before the first
-    /// [`pause`](Self::pause). 0 where the holder may be unable to continue until then.
+    /// How many times a contended lock is tried before the first [`pause`](Self::pause). The processor is yielded
+    /// before each try. 0 if the holder may be unable to continue before the pause.
     const TRIES: u32;
 
-    /// Lets other threads run while a lock is contended. `tries` counts the attempts of this call so far. Called with
-    /// no lock held.
+    /// Lets other threads run while a lock is contended. `tries` is the number of attempts of this call so far. Called
+    /// without any lock held.
     fn pause(tries: u32);
 
-    /// Drops payloads that have left a queue. Called without any lock held, from any thread; `run` drops the next
-    /// few of them and says whether there are more.
+    /// Drops payloads that have left a queue. Called from any thread, without any lock held. `run` drops the next few
+    /// payloads and returns whether there are more.
     fn dispose(run: &mut dyn FnMut() -> bool);
 }
 
@@ -37,9 +37,10 @@ impl Host for Threads {
     }
 }
 
-/// How many times a contended lock is tried with a yield in between, before the thread sleeps in between.
+/// How many times a contended lock is tried with a yield between tries, before the thread starts to sleep between
+/// tries.
 const YIELDS: u32 = 64;
-/// The first and the longest of those sleeps.
+/// The shortest and the longest sleep.
 #[cfg(not(loom))]
 const NAPS: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 

@@ -1,4 +1,4 @@
-//! The lock: one bit, which is only ever tried.
+//! The lock: one bit. Threads only try it; no thread parks in it.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,9 +17,9 @@ const PATIENCE: u32 = if cfg!(loom) { 0 } else { 100 };
 pub(crate) type Mutex<T> = lock_api::Mutex<Latch, T>;
 pub(crate) type MutexGuard<'a, T> = lock_api::MutexGuard<'a, Latch, T>;
 
-/// A lock that is only ever tried: one bit.
+/// A lock of one bit. Threads only try it.
 ///
-/// parking_lot's own lock has to look for parked threads when it is released, which takes another read-modify-write (10
+/// parking_lot's own lock has to look for parked threads when it is released. That takes another read-modify-write (10
 /// ns of the 50 that a whole call may take). Here no thread parks.
 #[derive(Debug)]
 pub(crate) struct Latch {
@@ -29,8 +29,8 @@ pub(crate) struct Latch {
     stopwatch: Stopwatch,
 }
 
-// SAFETY: `try_lock` succeeds only where it changes the bit from false to true, and only `unlock` changes it back: so
-// between the two nobody else succeeds. Acquire and Release order what the holders do. It does not unwind.
+// SAFETY: `try_lock` succeeds only if it changes the bit from false to true, and only `unlock` changes the bit back. So
+// between the two no other `try_lock` succeeds. Acquire and Release order what the holders do. Neither method unwinds.
 unsafe impl lock_api::RawMutex for Latch {
     const INIT: Self = Latch { is_held: AtomicBool::new(false), waiting: AtomicU32::new(0), stopwatch: Stopwatch::NEW };
 
@@ -66,7 +66,7 @@ unsafe impl lock_api::RawMutex for Latch {
     }
 }
 
-/// Takes the lock, at once where it is free.
+/// Takes the lock, immediately if it is free.
 #[inline]
 pub(crate) fn lock<H: Host, T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.try_lock() {
@@ -116,14 +116,14 @@ pub(crate) fn let_in<H: Host, T>(mutex: &Mutex<T>) {
 
 /// Tries to take a contended lock for a moment.
 ///
-/// A thread that finds the lock taken yields instead of spinning: meanwhile the holder completes several calls with its
-/// data in its own cache. Two threads that alternate at every call spend most of their time moving cache lines, and
-/// took twice as long.
+/// A thread that finds the lock taken yields instead of spinning. In the meantime the holder completes several calls
+/// with its data in its own cache. Two threads that alternate at every call spend most of their time moving cache
+/// lines, and took twice as long.
 #[cold]
 pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     for _ in 0..H::TRIES {
         thread::yield_now();
-        // Looking first does not take the holder's cache line away.
+        // This check reads only, so it does not take the cache line from the holder.
         if !mutex.is_locked()
             && let Some(guard) = mutex.try_lock()
         {
@@ -133,7 +133,7 @@ pub(crate) fn try_again<H: Host, T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T
     None
 }
 
-/// Keeps a lock beyond the end of a scope, over a fork. [`release`] releases it.
+/// Keeps a lock held beyond the end of a scope, across a fork. [`release`] releases it.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn hold<T>(guard: MutexGuard<'_, T>) {
     std::mem::forget(guard);
@@ -148,11 +148,11 @@ pub(crate) fn release<T>(mutex: &Mutex<T>) {
     unsafe { mutex.force_unlock(GuardNoSend::new()) };
 }
 
-/// Looks at what a lock guards that this thread [`hold`]s.
+/// Reads the value behind a lock that this thread [`hold`]s.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn held<T, R>(mutex: &Mutex<T>, look: impl FnOnce(&T) -> R) -> R {
     assert!(mutex.is_locked(), "looked at without having been held");
-    // SAFETY: the lock is held by a guard that `hold` forgot, so nobody else has a reference to what it guards, and
-    // between `hold` and `release` this function, which shares it, is the only way to it.
+    // SAFETY: the lock is held by a guard that `hold` forgot, so nobody else has a reference to the guarded value.
+    // Between `hold` and `release` this function, which shares the value, is the only access to it.
     look(unsafe { &*mutex.data_ptr() })
 }

@@ -1,9 +1,10 @@
 //! The locks and atomics of the engine, and how threads wait for a contended lock.
 //!
-//! Every critical section of the engine is short and never waits, except that whoever has the queue's lock may wait for that of
-//! a lane (`log/lane.rs`), whose holder never waits for anything. A contended lock is therefore *tried* again after a pause made by the [`Host`], and no
-//! thread is ever parked inside the lock. The whole state of the lock is one word, so a process can `fork()` at any
-//! moment: the child inherits no list of parked threads.
+//! Every critical section of the engine is short and never waits, with one exception: a thread that has the queue's
+//! lock may wait for the lock of a lane (`log/lane.rs`), and the holder of that lock never waits for anything. So a
+//! contended lock is *tried* again after a pause made by the [`Host`], and no thread ever parks inside the lock. The
+//! whole state of the lock is one word, so a process can `fork()` at any moment: the child inherits no list of parked
+//! threads.
 
 #[cfg(not(loom))]
 mod cell;

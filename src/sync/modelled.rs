@@ -1,6 +1,6 @@
-//! The atomics and threads of loom, as far as the engine uses them, with the faces of the standard library's.
+//! The part of loom's atomics and threads that the engine uses, with the interface of the standard library's.
 
-/// Atomics whose every access is a moment at which loom may let another thread go on.
+/// Atomics. At every access loom may let another thread continue.
 pub(crate) mod atomic {
     use std::cell::RefCell;
     use std::sync::{Arc, Mutex, OnceLock};
@@ -9,9 +9,10 @@ pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{Ordering, fence};
     use loom::thread::{self, Thread};
 
-    /// A value of loom's, which belongs to one run of a model and can't be made in a constant, as locks are. So it is
-    /// made when it is first used, which has to come before all other uses; [`Default`] makes it at once. (Making it is no
-    /// moment of its own, and what guards it here is never contended: loom's threads take turns.)
+    /// A loom value, created at its first use. Such a value belongs to one run of a model, so it cannot be created in a
+    /// constant, as locks are. The first use must happen before all other uses; [`Default`] creates the value at once.
+    /// (loom does not switch threads during the creation, and the lock around it is never contended: loom's threads
+    /// take turns.)
     #[derive(Debug)]
     struct Late<V, A> {
         initial: V,
@@ -28,7 +29,7 @@ pub(crate) mod atomic {
         }
     }
 
-    /// A bit, and who waits for it to change.
+    /// A bit, and the threads that wait for it to change.
     #[derive(Debug)]
     struct Bit {
         value: of_loom::AtomicBool,
@@ -42,7 +43,8 @@ pub(crate) mod atomic {
     }
 
     impl Bit {
-        /// Sleeps until it changes, perhaps less. Nothing may come between this and the look that found it unchanged.
+        /// Sleeps until the bit changes, or less long. The caller must have found it unchanged, with no step in
+        /// between.
         fn sleep(&self) {
             self.waiting.lock().unwrap().push(thread::current());
             thread::park();
@@ -57,7 +59,7 @@ pub(crate) mod atomic {
     pub(crate) struct AtomicBool(Late<bool, Bit>);
 
     loom::thread_local! {
-        /// The bit that the thread last failed to change, and what it was.
+        /// The bit that the thread last failed to change, and its value then.
         static FAILED: RefCell<Option<(Arc<Bit>, bool)>> = RefCell::new(None);
     }
 
@@ -75,8 +77,9 @@ pub(crate) mod atomic {
             self.0.made().changed();
         }
 
-        /// One that would change nothing stores nothing. loom does not see that what was stored meanwhile comes after such
-        /// a swap, for the swap has read what was there before: it would have an unlock undone by whoever tried the lock.
+        /// A swap that changes nothing stores nothing. Such a swap reads the older value, and loom does not see that a
+        /// value stored in the meantime comes after it. If it stored, a thread that only tries the lock could undo an
+        /// unlock.
         pub(crate) fn swap(&self, value: bool, ordering: Ordering) -> bool {
             let bit = self.0.made();
             match bit.value.compare_exchange(!value, value, ordering, ordering) {
@@ -91,7 +94,7 @@ pub(crate) mod atomic {
             }
         }
 
-        /// Changes it from true to false, waiting until it can.
+        /// Changes the bit from true to false. Waits until it can.
         pub(super) fn take(&self) {
             while !self.swap(false, Ordering::Acquire) {
                 self.0.made().sleep();
@@ -107,12 +110,12 @@ pub(crate) mod atomic {
         }
     }
 
-    /// Sleeps until the bit that the thread last failed to change is another. Threads that spin and yield would let each
-    /// other go on for ever, and loom would try that; so they wait for what they spin for.
+    /// Sleeps until the bit that the thread last failed to change has changed. Threads that spin and yield could let
+    /// each other run for ever, and loom would explore that. So each thread waits for the bit that it spins for.
     pub(super) fn wait_to_try_again() {
         match FAILED.with(|failed| failed.borrow().clone()) {
             Some((bit, before)) => {
-                // A load may have been of an older value: this looks at the latest.
+                // A load may return an older value. This reads the latest.
                 if bit.value.compare_exchange(!before, !before, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                     bit.sleep();
                 }
@@ -158,8 +161,8 @@ pub(crate) mod thread {
 
     use super::atomic::{self, AtomicBool, Ordering};
 
-    /// A thread that can be unparked: its token. loom's own makes no moment between what comes before `park` and the
-    /// parking, so that a token which is needed there would never be.
+    /// A thread that can be unparked, with its token. loom's own thread has no switch point between the code before
+    /// `park` and the parking itself, so a case in which the token is needed there would never be explored.
     #[derive(Clone, Debug)]
     pub(crate) struct Thread {
         token: Arc<AtomicBool>,
@@ -181,7 +184,7 @@ pub(crate) mod thread {
         current().token.take();
     }
 
-    /// No model waits for a time that passes by itself: with one it has no end.
+    /// No model waits until a time: a model in which time passes by itself never ends.
     pub(crate) fn park_timeout(_: Duration) {
         unreachable!("a model waits for ever, or not at all");
     }

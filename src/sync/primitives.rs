@@ -1,5 +1,5 @@
-//! The one switch between the atomics and threads of the standard library and those of loom, whose models (`make loom`) go
-//! through the ways in which threads can meet.
+//! The only switch between the atomics and threads of the standard library and those of loom. The loom models (`make
+//! loom`) explore the interleavings of threads.
 
 #[cfg(not(loom))]
 pub(crate) use super::cell::UnsafeCell;

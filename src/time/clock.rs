@@ -1,13 +1,13 @@
 //! One reading for wall and monotonic time.
 //!
-//! The system clocks cost a call each; a queue wants both, for every message. So both are read off the processor's
-//! counter, which is set against the system clocks again every few milliseconds:
+//! A system clock costs a call for each reading, and a queue needs both times for every message. So both are computed
+//! from the processor's counter. The counter is anchored to the system clocks again every few milliseconds:
 //!
-//! - within that span the counter's rate, measured over seconds, is good to well under a microsecond, and steps and
-//!   corrections of the wall clock show at once to a person;
-//! - until two measurements of the rate agree, and wherever a reading meets a change of the anchor, the system clocks
-//!   answer. A rate that disagrees with the one before is forgotten: the counter jumps, starts again, or changes its rate
-//!   over a suspend, a hibernation, or the move of a virtual machine.
+//! - Within that span the counter's rate, measured over seconds, is accurate to well under a microsecond. Steps and
+//!   corrections of the wall clock appear so soon that a person sees no delay.
+//! - The system clocks answer until two measurements of the rate agree, and whenever the anchor changes during a
+//!   reading. A rate that disagrees with the previous one is discarded: the counter jumps, restarts or changes its rate
+//!   when the machine suspends or hibernates, or when a virtual machine is moved.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -19,21 +19,21 @@ use crate::sync::atomic::{AtomicU64, Ordering, fence};
 /// A moment, by both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Nanoseconds on a clock that never steps: for deadlines.
+    /// Nanoseconds on a clock that never steps. For deadlines.
     pub mono: u64,
-    /// Nanoseconds since the Unix epoch: for people.
+    /// Nanoseconds since the Unix epoch. For people.
     pub wall: u64,
 }
 
 impl Now {
-    /// The later of two readings, by either clock.
+    /// The later of two readings, for each clock separately.
     #[inline]
     pub(crate) fn later(self, other: Now) -> Now {
         Now { mono: self.mono.max(other.mono), wall: self.wall.max(other.wall) }
     }
 }
 
-/// Where a queue takes its time from.
+/// Where a queue gets its time from.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The system's clocks.
@@ -69,18 +69,18 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at the given moment.
+    /// A clock that starts at the given moment and does not move by itself.
     pub fn at(now: Now) -> Arc<Self> {
         Arc::new(ManualClock { mono: AtomicU64::new(now.mono), wall: AtomicU64::new(now.wall) })
     }
 
-    /// Moves both clocks on.
+    /// Moves both clocks forward.
     pub fn advance(&self, nanoseconds: u64) {
         self.mono.fetch_add(nanoseconds, Ordering::SeqCst);
         self.wall.fetch_add(nanoseconds, Ordering::SeqCst);
     }
 
-    /// Steps the wall clock alone.
+    /// Sets the wall clock only.
     pub fn set_wall(&self, nanoseconds: u64) {
         self.wall.store(nanoseconds, Ordering::SeqCst);
     }
@@ -90,7 +90,7 @@ impl ManualClock {
     }
 }
 
-/// The moment of a monotonic reading, for the waits of the standard library and of channels.
+/// Converts a monotonic reading to an `Instant`, for the waits of the standard library and of channels.
 pub(crate) fn instant(mono: u64) -> Instant {
     let far = Duration::from_secs(86_400 * 365);
     let origin = SYSTEM.source.origin;
@@ -99,7 +99,7 @@ pub(crate) fn instant(mono: u64) -> Instant {
 
 static SYSTEM: LazyLock<SystemClock<Machine>> = LazyLock::new(|| SystemClock::new(Machine::new()));
 
-/// After a fork in the child: another thread may have been in the middle of setting the anchor.
+/// Called in the child after a fork: another thread of the parent may have been in the middle of setting the anchor.
 #[allow(dead_code, reason = "for the binding")]
 pub(crate) fn reset_after_fork() {
     SYSTEM.version.store(0, Ordering::SeqCst);
@@ -109,20 +109,21 @@ pub(crate) fn reset_after_fork() {
     }
 }
 
-/// Nanoseconds that an anchor serves. A rate that is off by a millionth is off by 5 ns at its end.
+/// Nanoseconds for which an anchor is used. A rate that is off by a millionth is off by 5 ns at the end of the span.
 const ANCHOR_SPAN: u64 = 5_000_000;
-/// Nanoseconds over which a rate is measured at least before it is used, and at most before it is measured afresh.
+/// Nanoseconds over which a rate is measured: the minimum before it is used, and the maximum before it is measured
+/// again.
 const SHORTEST_BASELINE: u64 = 20_000_000;
 const LONGEST_BASELINE: u64 = 2_000_000_000;
-/// Nanoseconds in which all three are read if nothing comes in between, and how often that is tried.
+/// Nanoseconds within which all three are read if nothing interrupts, and how often a sample is tried.
 const TIGHT: u64 = 2_000;
 const SAMPLES: u32 = 4;
-/// Rates agree that differ by less than one part in so many.
+/// Two rates agree if they differ by less than one part in this many.
 const AGREES: u64 = 1000;
-/// Fractional bits of the rate, nanoseconds per tick.
+/// Fractional bits of the rate (nanoseconds per tick).
 const SCALE_BITS: u32 = 32;
 
-/// One reading of all three.
+/// One reading of the counter and both clocks.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     /// Ticks of the processor's counter.
@@ -142,22 +143,22 @@ struct SystemClock<S> {
     wall: AtomicU64,
     /// Nanoseconds per tick, fixed point; 0 while unknown.
     scale: AtomicU64,
-    /// Ticks after the anchor for which it serves.
+    /// How many ticks after itself the anchor is used for.
     span: AtomicU64,
-    /// No reading of the monotonic clock so far was later than this when the anchor was last set.
+    /// An upper bound for every reading of the monotonic clock up to the moment when the anchor was last set.
     floor: AtomicU64,
-    /// Only ever tried, so that a reading never waits.
+    /// This lock is only tried, so a reading never waits.
     measuring: Mutex<Measuring>,
-    /// 1 in a child that was forked while another thread held `measuring`: the system clocks answer from then on.
+    /// 1 in a child that was forked while another thread held `measuring`. From then on the system clocks answer.
     lost_to_fork: AtomicU64,
 }
 
 /// How the rate is measured.
 #[derive(Debug)]
 struct Measuring {
-    /// The sample that it is measured from.
+    /// The sample from which the rate is measured.
     baseline: Option<Sample>,
-    /// The rate as it was last measured; 0: not yet. A rate serves once it agrees with this.
+    /// The rate as last measured; 0: not measured yet. A new rate is used once it agrees with this one.
     last: u64,
 }
 
@@ -194,11 +195,11 @@ impl<S: Source> SystemClock<S> {
         self.anchor()
     }
 
-    /// Reads the system clocks, and sets the anchor there if nobody else is at it.
+    /// Reads the system clocks, and sets the anchor there unless another thread is doing so.
     #[cold]
     fn anchor(&self) -> Now {
         let mut sample = self.sample();
-        // The last anchor may have run a little ahead of the system: no reading goes back behind it.
+        // The last anchor may have run slightly ahead of the system clock. No reading goes back before it.
         sample.now.mono = sample.now.mono.max(self.floor.load(Ordering::Relaxed));
         if self.lost_to_fork.load(Ordering::Relaxed) == 1 {
             return sample.now;
@@ -206,7 +207,7 @@ impl<S: Source> SystemClock<S> {
         let Some(mut measuring) = self.measuring.try_lock() else { return sample.now };
         let scale = self.scale.load(Ordering::Relaxed);
         if scale != 0 {
-            // What was read from the last anchor was at the latest this, and no reading goes back behind it.
+            // No reading from the last anchor was later than this, and no reading goes back before it.
             let passed = sample.ticks.wrapping_sub(self.ticks.load(Ordering::Relaxed));
             let latest =
                 self.mono.load(Ordering::Relaxed) + scaled(passed.min(self.span.load(Ordering::Relaxed)), scale);
@@ -228,8 +229,8 @@ impl<S: Source> SystemClock<S> {
         };
         let last = std::mem::replace(&mut measuring.last, scale);
         if scale == 0 || last == 0 || scale.abs_diff(last) > last / AGREES {
-            // It has yet to prove itself, or the counter has jumped, or goes at another rate: a suspend, a hibernation, a
-            // virtual machine that was moved. The system clocks answer until two rates agree again.
+            // The rate is not confirmed yet, or the counter has jumped or has another rate: after a suspend, a
+            // hibernation, or the move of a virtual machine. The system clocks answer until two rates agree again.
             measuring.baseline = Some(sample);
             self.set_anchor(sample, 0, 0);
             return sample.now;
@@ -241,7 +242,7 @@ impl<S: Source> SystemClock<S> {
         sample.now
     }
 
-    /// Sets the anchor. Called with `measuring` locked.
+    /// Sets the anchor. The caller has locked `measuring`.
     fn set_anchor(&self, sample: Sample, scale: u64, span: u64) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version + 1, Ordering::Relaxed);
@@ -254,7 +255,7 @@ impl<S: Source> SystemClock<S> {
         self.version.store(version + 2, Ordering::Release);
     }
 
-    /// Reads all three at one moment: where something came in between, such as another thread, once more.
+    /// Reads the counter and both clocks at one moment. Tries again if something interrupted, such as another thread.
     fn sample(&self) -> Sample {
         let mut tightest = (u64::MAX, Sample { ticks: 0, now: Now::default() });
         for _ in 0..SAMPLES {
@@ -264,7 +265,7 @@ impl<S: Source> SystemClock<S> {
             let after = self.source.ticks();
             let took = self.source.mono().saturating_sub(mono);
             if took < tightest.0 {
-                // The reading of the wall clock lies between the two of the counter.
+                // The wall clock was read between the two readings of the counter.
                 let ticks = before.wrapping_add(after.wrapping_sub(before) / 2);
                 tightest = (took, Sample { ticks, now: Now { mono, wall } });
             }
@@ -276,8 +277,8 @@ impl<S: Source> SystemClock<S> {
     }
 }
 
-/// Ticks as nanoseconds. An anchor serves for less than 2^32 ticks, and a scale is less than 2^32 · 2^4: no overflow for any
-/// counter above 0.1 GHz.
+/// Converts ticks to nanoseconds. An anchor is used for less than 2^32 ticks, and a scale is less than 2^32 · 2^4, so
+/// there is no overflow for any counter above 0.1 GHz.
 #[inline]
 fn scaled(ticks: u64, scale: u64) -> u64 {
     ((u128::from(ticks) * u128::from(scale)) >> SCALE_BITS) as u64

@@ -1,9 +1,9 @@
-//! Where readings come from: the processor's counter, and the clocks of the system.
+//! Sources of readings: the processor's counter, and the clocks of the system.
 
 use std::fmt::Debug;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A counter that is cheap to read, and the clocks that it is set against.
+/// A counter that is cheap to read, and the clocks that it is anchored to.
 pub(super) trait Source: Debug {
     /// Ticks of the counter.
     fn ticks(&self) -> u64;
@@ -13,11 +13,11 @@ pub(super) trait Source: Debug {
     fn wall(&self) -> u64;
 }
 
-/// What the machine has.
+/// The counter and clocks of this machine.
 #[derive(Debug)]
 pub(super) struct Machine {
     counter: Counter,
-    /// Where `mono` counts from.
+    /// The moment from which `mono` counts.
     pub(super) origin: Instant,
 }
 
@@ -42,13 +42,14 @@ impl Source for Machine {
     }
 }
 
-/// The processor's counter, or the system clock where it has none that is steady.
+/// The processor's counter, or the system clock if the processor has no steady counter.
 #[derive(Debug)]
 enum Counter {
-    /// The TSC of an x86-64 processor, read without a call: 4 ns of the 60 of a `put` from Python.
+    /// The TSC of an x86-64 processor, read without a call. A reading takes 4 ns of the 60 of a `put` from Python.
     #[cfg(target_arch = "x86_64")]
     Tsc,
-    /// What quanta chooses. It measures the rate when it is made, which can take a tenth of a second, and nobody needs.
+    /// What quanta chooses. It measures the rate when it is created. That can take a tenth of a second and is not
+    /// needed here.
     Other(quanta::Clock),
 }
 
@@ -63,7 +64,7 @@ impl Counter {
 
     #[inline(always)]
     fn ticks(&self) -> u64 {
-        // One comparison: a match on this and on what quanta chose becomes an indirect jump.
+        // One comparison. A match on this and on quanta's choice would compile to an indirect jump.
         #[cfg(target_arch = "x86_64")]
         if let Counter::Tsc = self {
             // SAFETY: every x86-64 processor has the instruction, and it touches no memory.
@@ -82,8 +83,8 @@ impl Counter {
     }
 }
 
-/// Whether the TSC goes at the same rate whatever the processor does ("invariant TSC": Intel SDM, volume 3, 18.17.1; AMD
-/// APM, volume 3, appendix E.4.7).
+/// Whether the TSC has a constant rate in all states of the processor ("invariant TSC": Intel SDM, volume 3, 18.17.1;
+/// AMD APM, volume 3, appendix E.4.7).
 #[cfg(target_arch = "x86_64")]
 fn has_steady_tsc() -> bool {
     use std::arch::x86_64::__cpuid;

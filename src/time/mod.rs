@@ -1,8 +1,8 @@
-//! Moments: the clock, and what is due when.
+//! Time: the clock, and the timers.
 
 pub(crate) mod clock;
 mod counter;
 pub(crate) mod timers;
 
-/// No moment at all.
+/// A moment that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;

@@ -1,4 +1,4 @@
-//! One keyed timer: which of many keys has its moment first.
+//! A keyed timer: finds the key with the earliest moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,12 +26,12 @@ impl<V> Timers<V> {
         self.by_key.get(&key).map(|&(at, _)| at)
     }
 
-    /// The first moment, and its key.
+    /// The earliest moment, and its key.
     pub(crate) fn first(&self) -> Option<(u64, u64)> {
         self.by_moment.first().copied()
     }
 
-    /// Gives a key its moment, in place of the one it had.
+    /// Sets the moment of a key. It replaces the previous one.
     pub(crate) fn set(&mut self, key: u64, at: u64, value: V) {
         self.remove(key);
         self.by_key.insert(key, (at, value));
@@ -44,7 +44,7 @@ impl<V> Timers<V> {
         Some(value)
     }
 
-    /// Takes out one key whose moment has come, the earliest first.
+    /// Removes and returns one key whose moment has come, the earliest first.
     pub(crate) fn take_due(&mut self, now: u64) -> Option<(u64, V)> {
         let (at, key) = self.first()?;
         if at > now {

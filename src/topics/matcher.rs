@@ -1,8 +1,8 @@
-//! Which filters a topic matches, found without a look at each of them.
+//! Finds the filters that a topic matches, without comparing it with each of them.
 
 use std::collections::BTreeMap;
 
-/// The filters, token by token: a [trie](https://en.wikipedia.org/wiki/Trie), as in the subject lists of NATS servers.
+/// The filters, token by token: a [trie](https://en.wikipedia.org/wiki/Trie), like the subject lists of NATS servers.
 #[derive(Debug, Default)]
 pub(crate) struct Matcher {
     /// What follows a token.
@@ -21,7 +21,7 @@ impl Matcher {
         self.ends(text.split('.')).push(filter);
     }
 
-    /// The filters that end where this one does.
+    /// The list of filters that end at the same node as this one.
     fn ends<'a>(&mut self, mut tokens: impl Iterator<Item = &'a str>) -> &mut Vec<u32> {
         match tokens.next() {
             None => &mut self.here,

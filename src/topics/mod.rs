@@ -1,7 +1,7 @@
-//! Topics, and the filters by which consumers choose among them.
+//! Topics, and the filters with which consumers select them.
 //!
-//! A topic is tokens joined by ".", as the subjects of [NATS](https://docs.nats.io/nats-concepts/subjects) are. In a filter "*"
-//! stands for one token, and ">" at the end for one or more.
+//! A topic consists of tokens joined by ".", like the subjects of [NATS](https://docs.nats.io/nats-concepts/subjects).
+//! In a filter, "*" matches one token, and ">" at the end matches one or more.
 
 mod matcher;
 
@@ -13,21 +13,21 @@ pub(crate) use matcher::Matcher;
 /// Bytes of a topic or filter at the most.
 pub const LONGEST_TOPIC: usize = 255;
 
-/// What a message is enqueued under.
+/// The topic of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic(pub(crate) Arc<str>);
 
 impl Topic {
-    /// A topic of that text.
+    /// Makes a topic of a text.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If the text is not a valid topic: what is wrong with it.
     pub fn new(text: &str) -> Result<Self, BadTopic> {
         check(text, false)?;
         Ok(Topic(text.into()))
     }
 
-    /// Its text.
+    /// The text of the topic.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -53,10 +53,10 @@ impl PartialEq for Filters {
 impl Eq for Filters {}
 
 impl Filters {
-    /// Filters of these texts.
+    /// Makes filters of these texts.
     ///
     /// # Errors
-    /// What is wrong with the first bad one; that there are none.
+    /// What is wrong with the first bad text, or that there are no texts.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadTopic> {
         let texts: Vec<Box<str>> =
             texts.into_iter().map(|text| check(text, true).map(|()| text.into())).collect::<Result<_, _>>()?;
@@ -68,12 +68,12 @@ impl Filters {
         Ok(Filters(Arc::new(Inner { texts, matcher })))
     }
 
-    /// Their texts, as they were given.
+    /// The texts, as they were given.
     pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.texts.iter().map(|text| &**text)
     }
 
-    /// Whether a topic matches one of them.
+    /// Whether a topic matches at least one filter.
     pub fn match_topic(&self, topic: &str) -> bool {
         self.0.matcher.any_matches(topic)
     }
@@ -82,19 +82,19 @@ impl Filters {
 /// What is wrong with a topic or filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadTopic {
-    /// There is nothing.
+    /// The text is empty.
     Empty,
-    /// It is longer than [`LONGEST_TOPIC`]: so many bytes.
+    /// The text is longer than [`LONGEST_TOPIC`]: it has this many bytes.
     TooLong(usize),
     /// A token is empty.
     EmptyToken,
-    /// It holds white space.
+    /// The text contains white space.
     WhiteSpace,
-    /// A topic holds a wildcard.
+    /// A topic contains a wildcard.
     Wildcard,
-    /// A filter holds a wildcard that is not a whole token.
+    /// A filter contains a wildcard that is not a whole token.
     PartialWildcard(char),
-    /// A filter has ">" before its end.
+    /// A filter has ">" before the end.
     RestNotLast,
     /// There are no filters.
     NoFilter,
@@ -119,7 +119,7 @@ impl fmt::Display for BadTopic {
 
 impl std::error::Error for BadTopic {}
 
-/// White space as Python's `str.isspace` has it.
+/// White space as defined by Python's `str.isspace`.
 fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\x1c'..='\x1f').contains(&character)
 }

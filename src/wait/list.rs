@@ -1,11 +1,11 @@
-//! Who waits for what, until when, and who wakes them.
+//! Who waits for what and until when, and who wakes them.
 //!
-//! A waiter is a [`Waker`]: a parked thread, or a task of some event loop. It enters its list under the queue's lock,
-//! after one more look, and whoever changes what it waits for takes it out under the same lock: so no wake-up is lost.
-//! The wakers themselves are called after the lock is let go.
+//! A waiter is a [`Waker`]: a parked thread, or a task of an event loop. It enters its list under the queue's lock,
+//! after one more check. A call that changes what it waits for removes it under the same lock, so no wake-up is lost.
+//! The wakers themselves are called after the lock is released.
 //!
-//! A waiter that was woken and leaves without taking what it was woken for (its time was up, it was cancelled) hands the
-//! wake-up on: see `State::give_up`in `state/waiting.rs`.
+//! A waiter that was woken may leave without taking what it was woken for, because its time was up or it was cancelled.
+//! It passes the wake-up on: see `State::give_up` in `state/waiting.rs`.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -19,19 +19,19 @@ use crate::topics::Topic;
 pub(crate) enum Condition {
     /// A message that the consumer can read.
     Message(ConsumerKey),
-    /// So many messages that the consumer can read.
+    /// Enough messages that the consumer can read.
     #[allow(dead_code, reason = "for the binding")]
     Batch(ConsumerKey, Enough),
     /// A message that the consumer missed.
     #[allow(dead_code, reason = "for the binding")]
     Missed(ConsumerKey),
-    /// Room for so much, under a topic.
+    /// Room for this need, under a topic.
     Space(Need, Option<Topic>),
     /// Every consumer has read everything.
     Joined,
 }
 
-/// What makes a batch full.
+/// How much makes a batch full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Enough {
     /// Messages.
@@ -40,7 +40,7 @@ pub(crate) struct Enough {
     pub(crate) bytes: u64,
 }
 
-/// One waiting, from its entry to its end.
+/// One wait, from its entry to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticket {
     pub(crate) number: u64,
@@ -50,22 +50,22 @@ pub(crate) struct Ticket {
 /// One entry of a list.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    /// Which waiting it is.
+    /// Which wait it is.
     pub(crate) ticket: u64,
-    /// Serial number of the consumer that waits; 0: none does.
+    /// Serial number of the consumer that waits; 0: no consumer.
     pub(crate) owner: u64,
-    /// How to wake it.
+    /// How to wake the waiter.
     pub(crate) waker: Waker,
-    /// When it waits for a batch: what it waits for, and whether a gap ends the waiting.
+    /// For a waiter for a batch: how much it waits for, and whether a gap ends the wait.
     pub(crate) enough: Enough,
     pub(crate) tells: bool,
 }
 
-/// Waiters in the order they came.
+/// Waiters, in order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct WaitList {
     waiters: VecDeque<Waiter>,
-    /// Where the list stands among those that have waiters, if it does.
+    /// The index of this list among the lists that have waiters, if it has some.
     pub(crate) place: Option<usize>,
 }
 
@@ -78,13 +78,13 @@ impl WaitList {
         self.waiters.push_back(waiter);
     }
 
-    /// Takes out the first `count`.
+    /// Removes the first `count` waiters.
     pub(crate) fn wake(&mut self, count: u64, wakers: &mut Vec<Waker>) {
         let count = self.waiters.len().min(usize::try_from(count).unwrap_or(usize::MAX));
         wakers.extend(self.waiters.drain(..count).map(|waiter| waiter.waker));
     }
 
-    /// Takes out those for which `is_served` is true.
+    /// Removes the waiters for which `is_served` is true.
     pub(crate) fn wake_where(&mut self, wakers: &mut Vec<Waker>, mut is_served: impl FnMut(&Waiter) -> bool) {
         self.waiters.retain(|waiter| {
             let is_served = is_served(waiter);
@@ -95,29 +95,29 @@ impl WaitList {
         });
     }
 
-    /// Takes one out; None if it was taken out already, which means that it was woken.
+    /// Removes one waiter. None if it was already removed, which means that it was woken.
     pub(crate) fn remove(&mut self, ticket: u64) -> Option<Waker> {
-        // Tickets are given in order, and waiters enter in theirs.
+        // Tickets are numbered in order, and waiters enter the list in the order of their tickets.
         let index = self.waiters.binary_search_by_key(&ticket, |waiter| waiter.ticket).ok()?;
         self.waiters.remove(index).map(|waiter| waiter.waker)
     }
 
-    /// Takes those of one consumer out.
+    /// Removes the waiters of one consumer.
     pub(crate) fn take_of(&mut self, owner: u64, wakers: &mut Vec<Waker>) {
         self.wake_where(wakers, |waiter| waiter.owner == owner);
     }
 
-    /// Takes all out, without waking anyone.
+    /// Removes all waiters, without waking them.
     pub(crate) fn take(&mut self) -> Vec<Waker> {
         self.waiters.drain(..).map(|waiter| waiter.waker).collect()
     }
 }
 
-/// A producer that waits for space. It keeps its place in the line until it has got in or gives up.
+/// A producer that waits for space. It keeps its place in the line until its message is admitted or it gives up.
 #[derive(Debug)]
 pub(crate) struct SpaceWaiter {
     pub(crate) waiter: Waiter,
-    /// What it needs, without its topic.
+    /// How much it needs, without its topic.
     pub(crate) need: Need,
     pub(crate) topic: Option<Topic>,
 }

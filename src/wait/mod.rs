@@ -1,4 +1,4 @@
-//! Waiting: the lists of those who wait, and how a thread does.
+//! Waiting: the lists of waiters, and how a thread waits.
 
 pub(crate) mod list;
 pub(crate) mod parker;

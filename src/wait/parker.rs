@@ -1,4 +1,4 @@
-//! A thread that is parked, as a waker.
+//! A parked thread as a waker.
 
 use std::sync::Arc;
 use std::task::Wake;

@@ -1,7 +1,7 @@
 //! How many random histories are played, how long they are, and which.
 //!
-//! `cargo test` plays the same few each time. With `SOAK_SECONDS` in the environment others are played for so long, ten
-//! times as long each, from `SOAK_SEED` on (or from what the clock says).
+//! `cargo test` plays the same few histories each time. With `SOAK_SECONDS` in the environment, other histories are
+//! played for this long, each ten times as long. They begin at `SOAK_SEED`, or at a seed from the clock.
 
 use std::cell::Cell;
 use std::env;
@@ -10,14 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 
-/// Histories between two looks at the clock.
+/// Number of histories between two readings of the clock.
 const ROUND: u32 = 50;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
-/// Plays histories made by `strategy`, which is given their greatest length. `play` returns how many steps one had.
+/// Plays histories made by `strategy`, which receives their maximum length. `play` returns the number of steps of a
+/// history.
 pub(crate) fn play_all<S: Strategy>(
     cases: u32,
     longest: usize,

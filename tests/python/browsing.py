@@ -1,4 +1,4 @@
-"""A real browser for the tests of the dashboard: Debian's Chromium, or the one that playwright has, without a window."""
+"""A real browser for the tests of the dashboard: Debian's Chromium, or the one of playwright, without a window."""
 
 import os
 import re
@@ -24,13 +24,13 @@ def expect(locator: Any) -> Any:
 
 @contextmanager
 def launched() -> Iterator[Any]:
-    """The browser; a test is skipped where there is none."""
+    """The browser. A test is skipped if there is none."""
     with driver().sync_playwright() as playwright:
         names = ("chromium", "chromium-browser", "google-chrome")
         path = next(filter(None, map(shutil.which, names)), None) or playwright.chromium.executable_path
         if not Path(path).exists():
             pytest.skip("there is no browser: Debian has it as chromium, playwright as `playwright install chromium`")
-        # Chromium does not run as root inside its own sandbox.
+        # Chromium does not run as root with its own sandbox.
         arguments = ["--no-sandbox"] if os.getuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
@@ -38,7 +38,7 @@ def launched() -> Iterator[Any]:
 
 
 class Tab:
-    """A page, and what went wrong on it."""
+    """A page, and its errors."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
@@ -55,7 +55,7 @@ class Tab:
         return self
 
     def is_told(self, selector: str, text: str | re.Pattern[str], index: int = 0) -> None:
-        """Waits until the element says so."""
+        """Waits until the element shows this text."""
         expect(self.page.locator(selector).nth(index)).to_have_text(text, timeout=WAIT)
 
     def texts(self, selector: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fixtures: queues that are closed at the end of the test, and threads whose errors and hangs fail it."""
+"""Fixtures: queues that are closed at the end of the test, and threads whose errors and hangs fail the test."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def result(self, timeout: float = PATIENCE) -> Any:
-        """Waits for the end of the call; returns what it returned, raises what it raised."""
+        """Waits for the end of the call. Returns what it returned, or raises what it raised."""
         self.join(timeout)
         if self._error is not None:
             raise self._error
@@ -48,7 +48,7 @@ class Worker:
         assert not self._thread.is_alive(), "the call did not return in time"
 
     def assert_waiting(self) -> None:
-        """The call is under way and does not return by itself."""
+        """Asserts that the call has begun and does not return by itself."""
         self._thread.join(STILL_WAITING)
         assert self._thread.is_alive(), f"returned {self._result!r}, raised {self._error!r}"
 
@@ -70,7 +70,7 @@ def run_thread() -> Iterator[Callable[..., Worker]]:
 
 @pytest.fixture
 def make_queue(run_thread: Callable[..., Worker]) -> Iterator[Callable[..., Queue[Any]]]:
-    """make_queue(**arguments of Queue) -> Queue; closed before the threads of the test are joined."""
+    """make_queue(**arguments of Queue) -> Queue. It is closed before the threads of the test are joined."""
     queues: list[Queue[Any]] = []
 
     def make(name: str = "test", **arguments: Any) -> Queue[Any]:
@@ -91,7 +91,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def tab(browser: Any) -> Iterator[Callable[..., Tab]]:
-    """tab(**arguments of new_page) -> Tab; no page may have errors that the test does not expect."""
+    """tab(**arguments of new_page) -> Tab. A page must not have errors that the test does not expect."""
     tabs: list[Tab] = []
 
     def make(**arguments: Any) -> Tab:

@@ -1,4 +1,4 @@
-"""A client of the dashboard that is no browser."""
+"""A client of the dashboard that is not a browser."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ Snapshot = dict[str, Any]
 
 
 def request(server: Server, path: str = "", method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
-    """Status, headers and body of an answer."""
+    """Status, headers and body of a response."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
     try:
         connection.request(method, f"/{path}", headers=headers)
@@ -55,7 +55,7 @@ def first(server: Server) -> Snapshot:
 
 
 def until(stream: Iterator[Snapshot], condition: Callable[[Snapshot], Any]) -> Snapshot:
-    """The first snapshot of which it is true."""
+    """The first snapshot for which the condition is true."""
     for _, snapshot in zip(range(200), stream, strict=False):
         if condition(snapshot):
             return snapshot

@@ -1,4 +1,4 @@
-"""What the tests of event loops, threads and processes share, beside `helpers`. Nothing here has state."""
+"""Helpers of the tests of event loops, threads and processes, in addition to `helpers`. Nothing here has state."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ from typing import Any
 from helpers import PATIENCE
 from mpmc_queue import ConsumerGroup, Queue
 
-LONG = 1000.0  # an ack_wait or a delay that does not come into play
-SCRIPT_PATIENCE = 40.0  # for an interpreter of its own, which has to start first
+LONG = 1000.0  # an ack_wait or a delay that never ends during a test
+SCRIPT_PATIENCE = 40.0  # for a separate interpreter, which has to start first
 
 
 def at_once(coroutine: Any) -> Any:
-    """What the coroutine returns without suspending; fails if it suspends."""
+    """What the coroutine returns without suspending. Fails if it suspends."""
     try:
         coroutine.send(None)
     except StopIteration as returned:
@@ -64,13 +64,13 @@ class CountingLoop(asyncio.SelectorEventLoop):
 
 
 def run_in(loop: asyncio.AbstractEventLoop, main: Any) -> Any:
-    """asyncio.run, in a loop of one's own making."""
+    """asyncio.run, in a given loop."""
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main)
 
 
 def eventually(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
-    """For what another thread does in its own time and announces by no event."""
+    """Waits for something that another thread does at some time without an event."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -78,7 +78,7 @@ def eventually(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
 
 
 def naps(thread: threading.Thread) -> int | None:
-    """How often the thread has gone to sleep so far, or None while it is awake (Linux; elsewhere 0)."""
+    """How often the thread has gone to sleep so far, or None while it is awake (Linux; 0 on other systems)."""
     try:
         status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
     except OSError:
@@ -88,7 +88,7 @@ def naps(thread: threading.Thread) -> int | None:
 
 
 def asleep(thread: threading.Thread) -> int:
-    """Waits until the thread sleeps in the kernel and stays there, which is how a call blocks; its naps so far."""
+    """Waits until the thread sleeps in the kernel and stays there, as a blocked call does. Returns its naps so far."""
     deadline = time.monotonic() + PATIENCE
     before, calm = -1, 0
     while calm < 3:
@@ -101,7 +101,7 @@ def asleep(thread: threading.Thread) -> int:
 
 
 def together(*calls: Callable[[], Any], timeout: float = PATIENCE) -> list[Any]:
-    """Runs the calls in a thread each, from one common start; their results, in order."""
+    """Runs each call in a thread of its own, all from one common start. Returns their results, in order."""
     start = threading.Barrier(len(calls))
     results: list[Any] = [None] * len(calls)
     errors: list[BaseException] = []
@@ -126,7 +126,7 @@ def together(*calls: Callable[[], Any], timeout: float = PATIENCE) -> list[Any]:
 
 
 def acking_group(*held: Any, retention: Any = "limits", **arguments: Any) -> ConsumerGroup[Any]:
-    """A group that waits `LONG` for acks unless told otherwise, of a queue that holds these and expires nothing."""
+    """A group that waits `LONG` for acks by default, of a queue that holds these payloads and expires nothing."""
     queue: Queue[Any] = Queue("acking", ttl=None, retention=retention)
     queue.enqueue_batch(held)
     return queue.add_group("g", **{"ack_wait": LONG} | arguments)
@@ -138,13 +138,13 @@ def ledger(group: ConsumerGroup[Any]) -> tuple[int, int, int]:
 
 
 def environment() -> dict[str, str]:
-    """This process's, without what would change how a script ends or what it prints."""
+    """The environment of this process, without variables that would change how a script ends or what it prints."""
     unwanted = {"PYTHON_GIL", "PYTHONWARNINGS", "PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONFAULTHANDLER"}
     return {name: value for name, value in os.environ.items() if name not in unwanted}
 
 
 def script(source: str, *arguments: object, options: tuple[str, ...] = ()) -> "subprocess.CompletedProcess[str]":
-    """Runs the source in an interpreter of its own, killed when it hangs."""
+    """Runs the source in a separate interpreter, which is killed when it hangs."""
     return subprocess.run(
         [sys.executable, *options, "-c", source, *map(str, arguments)],
         capture_output=True,
@@ -156,7 +156,7 @@ def script(source: str, *arguments: object, options: tuple[str, ...] = ()) -> "s
 
 
 def output_of(source: str, *arguments: object, options: tuple[str, ...] = ()) -> str:
-    """What the script prints; it must exit with 0 and leave nothing on stderr."""
+    """What the script prints. It must exit with 0 and write nothing to stderr."""
     done = script(source, *arguments, options=options)
     assert (done.returncode, done.stderr) == (0, ""), f"exit {done.returncode}\n{done.stderr}\n{done.stdout}"
     return done.stdout

@@ -1,4 +1,4 @@
-"""What the tests share: a queue is emptied by TTL, filled, waited on, and timed. Nothing here has state."""
+"""Helpers of all tests: they empty a queue by TTL, fill it, wait for it, and time it. Nothing here has state."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +9,11 @@ from typing import Any
 
 from mpmc_queue import Consumer, Queue, QueueFullError
 
-PATIENCE = 20.0  # longer than any wait that works, so that a hang fails and does not hang
-CLOCK_SLACK = 0.002  # two clocks may differ by this much about one short wait
-WALL_SLACK = timedelta(seconds=0.5)  # the wall clock may be slewed while a test runs
+PATIENCE = 20.0  # longer than any successful wait, so that a hang fails instead of blocking
+CLOCK_SLACK = 0.002  # two clocks may differ by this much in the length of one short wait
+WALL_SLACK = timedelta(seconds=0.5)  # the wall clock may be adjusted while a test runs
 
-# Every way to read one message, as (consumer, timeout) -> payload; `next` has no timeout and waits for ever.
+# Every way to read one message, as (consumer, timeout) -> payload. `next` has no timeout and waits without limit.
 READS: dict[str, Callable[[Consumer[Any], float | None], Any]] = {
     "read": lambda c, t: payload_of(c.read(timeout=t)),
     "read_batch": lambda c, t: payload_of(first_of(c.read_batch(1, timeout=t))),
@@ -40,12 +40,12 @@ def first_of(found: list[Any]) -> Any:
 
 
 def payloads(consumer: Consumer[Any]) -> list[Any]:
-    """Reads all there is to read now."""
+    """Reads everything that can be read now."""
     return [message.payload for message in consumer.read_batch(1_000_000)]
 
 
 def expire_all(queue: Queue[Any]) -> None:
-    """Makes everything held leave by TTL, now; what is enqueued afterwards lives as before."""
+    """Makes all held messages expire now. Messages that are enqueued afterwards live as before."""
     ttl = queue.ttl
     queue.ttl = 1e-9
     queue.force_expiration()
@@ -54,7 +54,7 @@ def expire_all(queue: Queue[Any]) -> None:
 
 
 def fill(queue: Queue[Any], payload: Any) -> int:
-    """Enqueues the payload until it does not fit; returns how often it did."""
+    """Enqueues the payload until it does not fit. Returns how often it fitted."""
     count = 0
     try:
         while True:
@@ -65,7 +65,7 @@ def fill(queue: Queue[Any], payload: Any) -> int:
 
 
 def assert_books_balance(consumer: Consumer[Any], enqueued: int) -> None:
-    """`enqueued` counts from the consumer's start, which has not been moved by a seek."""
+    """`enqueued` counts from the consumer's start, and the consumer must not have used seek."""
     stats = consumer.stats()
     assert stats.total_items_read + stats.missed_items + stats.unread_items == enqueued
 

@@ -1,6 +1,6 @@
-"""What a queue must look like after each operation, said as plainly as Python allows: a list of what is held.
+"""The expected state of a queue after each operation, in the simplest Python: a list of the held messages.
 
-Nothing expires by itself here. A message is `mortal` if its own ttl is over, so that it leaves at the next expiration.
+Nothing expires by itself here. A message is `mortal` if its own ttl is over. It leaves at the next expiration.
 """
 
 from collections.abc import Callable
@@ -25,16 +25,16 @@ class Reader:
     missed: int = 0
     untaken: int = 0
     ahead: set[int] = field(default_factory=set)  # lost, at or after the position
-    behind: int = 0  # lost, and due to be told with the next delivery
-    tells: bool = False  # by an error or a callback, too
-    untold: int = 0  # lost and passed, and not told so
+    behind: int = 0  # lost, and to be reported by the next delivery
+    tells: bool = False  # also by an error or a callback
+    untold: int = 0  # lost and passed, and not yet reported that way
     reads: list[int] = field(default_factory=list)  # seqs, in the order of reading
     sought_back: bool = False
     acks: bool = False
     pending: dict[int, "Pending"] = field(default_factory=dict)
     max_pending: int | None = None
     max_deliver: int | None = None
-    expected: int = 0  # what the books add up to
+    expected: int = 0  # the sum that all counts must have
 
     def lose(self, seq: int) -> None:
         if self.pending.pop(seq, None) is None:
@@ -45,7 +45,7 @@ class Reader:
         self.untaken += 1
 
     def pass_over(self, seq: int) -> int:
-        """Moves behind seq; what was lost up to there, to be told now or with the next delivery."""
+        """Moves past seq. Returns what was lost up to there, to be reported now or with the next delivery."""
         self.move_to(seq)
         self.position = seq + 1
         return self.behind
@@ -71,7 +71,7 @@ class Reader:
         return {seq for seq, pending in self.pending.items() if pending.holder is None and not pending.delayed}
 
     def allowance(self) -> int:
-        """How many new deliveries max_ack_pending leaves."""
+        """How many new deliveries max_ack_pending allows."""
         return 1_000_000 if self.max_pending is None else max(0, self.max_pending - len(self.pending))
 
     @property
@@ -106,7 +106,7 @@ class Log:
     # changes
 
     def admits(self, count: int) -> bool:
-        """Whether so many may come now; if so, what has to leave for them has left."""
+        """Whether `count` messages may be added now. If so, the messages that have to leave for them have left."""
         if self.max_items is not None and len(self.held) + count > self.max_items and count:
             if not self.drop or count > self.max_items:
                 self.rejected += count
@@ -136,12 +136,12 @@ class Log:
         self.lose(messages)
 
     def let_go(self) -> None:
-        """Under interest, what nobody is interested in any more leaves; not while there is nobody at all."""
+        """With retention by interest, messages that no reader needs leave. Without readers, none leave."""
         if self.interest and self.readers:
             self.held = [m for m in self.held if any(reader.interested_in(m.seq) for reader in self.readers)]
 
     def add(self, reader: Reader, missed_already: int) -> None:
-        """What was gone before it came may count as missed from the start, or not at all."""
+        """What had left before the reader was added may count as missed from the start, or not at all."""
         holes = set(range(reader.position, self.next_seq)) - {message.seq for message in self.held}
         assert missed_already in (0, len(holes))
         if missed_already:

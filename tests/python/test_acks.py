@@ -208,7 +208,7 @@ def test_closing_immediately_discards_pending_messages_without_counting_them_mis
 
 
 def test_everything_is_settled_in_the_end_by_threads_that_fail_often(make_queue):
-    """Each message is acked by some delivery, whoever nacks, forgets or leaves before."""
+    """Each message is acked by some delivery, even if others nack it, forget it or leave first."""
     total = 400
     queue = make_queue(max_items=40, retention="interest")
     group = queue.add_group("g", ack_wait=0.3, max_ack_pending=30)

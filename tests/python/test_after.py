@@ -1,4 +1,4 @@
-"""Order between consumers: one reads a message only once others are done with it."""
+"""Order between consumers: one reads a message only after others are done with it."""
 
 import asyncio
 import gc
@@ -323,7 +323,7 @@ def test_one_that_was_removed_before_does_not_count(make_queue):
 
 
 def newest(parents, number):
-    """Up to two of the consumers that are there before a new one."""
+    """Up to two of the consumers that were added before a new one."""
     return sorted({parent % number for parent in parents}) if number else []
 
 

@@ -1,4 +1,4 @@
-"""The alert rules ask for metrics and labels that there are, and each fires when it should, by Prometheus's own tool."""
+"""The alert rules use existing metrics and labels, and each fires when it should, by Prometheus's own tool."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def test_an_alert_asks_for_what_there_is(rule: str) -> None:
     for metric in metrics:
         assert metric in LABELS
         labels |= LABELS[metric]
-        # Of a counter only its increase says something, and only a counter has one.
+        # Only the increase of a counter is meaningful, and only a counter has one.
         assert metric.endswith("_total") == bool(re.search(rf"(rate|increase)\({metric}\b", expression))
     assert set(re.findall(r"\$labels\.(\w+)", rule)) <= labels
 

@@ -12,7 +12,7 @@ from mpmc_queue import MemoryLimitError, Queue
 NAN, INF = float("nan"), float("inf")
 BIG = 2**63
 
-# Wrong values of each kind of argument, with the error each one is.
+# Wrong values of each kind of argument, with the error that each one causes.
 TIMEOUTS = [
     *[(value, ValueError) for value in (-1, -0.001, -INF, NAN, -1e300)],
     *[(value, TypeError) for value in ("1", b"1", [], True, False, 1j, timedelta(seconds=1), object)],
@@ -98,7 +98,7 @@ def snapshot(queue):
 
 
 def a_used_queue(make_queue):
-    """Three messages, the first of them read."""
+    """A queue with three messages, the first of them read."""
     queue = make_queue(ttl=100, max_items=50)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")

@@ -1,4 +1,4 @@
-"""Cancelling a call takes nothing with it, whatever else happens at that moment."""
+"""Cancelling a call takes no message, whatever else happens at that moment."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ def test_a_cancelled_read_leaves_position_and_counts_alone(make_queue):
 @pytest.mark.parametrize("order", ["enqueue first", "cancel first"])
 @pytest.mark.parametrize("call", ["aread", "aread_batch", "aget", "anext"])
 def test_cancelling_at_the_moment_of_arrival_loses_nothing(make_queue, call, order):
-    """Both happen before the task runs again: its wake-up is under way when it is cancelled."""
+    """Both happen before the task runs again: its wake-up has begun when it is cancelled."""
 
     def start(consumer):
         if call == "aread_batch":
@@ -62,7 +62,7 @@ def test_a_wake_up_spent_on_a_cancelled_task_passes_to_the_next(make_queue, run_
         consumer = queue.add_consumer()
         tasks = [asyncio.create_task(consumer.aread()) for _ in range(3)]
         await settled(*tasks)
-        run_thread(queue.enqueue, 1).result()  # this loop has not turned since: the first in line was chosen
+        run_thread(queue.enqueue, 1).result()  # this loop has not turned since then: the first in line was chosen
         tasks[0].cancel()
         tasks[1].cancel()
         message = await asyncio.wait_for(tasks[2], PATIENCE)
@@ -165,7 +165,7 @@ def test_a_cancelled_ajoin_can_be_started_again(make_queue):
 
 
 async def cancel_at_random(consumer, rng, expected):
-    """Reads `expected` messages with calls that are cancelled, one way or another, most of the time."""
+    """Reads `expected` messages with calls most of which are cancelled, in one of several ways."""
     got: list[int] = []
 
     async def call():

@@ -1,4 +1,4 @@
-"""Awaits that need not wait let the loop turn; a forgotten await is told; what is raised while waking leaves the waker."""
+"""Awaits that do not wait let the loop turn; a call never awaited warns; errors while waking reach the waker."""
 
 import asyncio
 import contextlib
@@ -235,7 +235,7 @@ def test_eager_tasks_that_need_not_wait_let_the_loop_run_others():
 
 
 async def turns_until(wakes, waits):
-    """Turns of the loop from what wakes a task to the task."""
+    """Number of turns of the loop between the call that wakes a task and the task."""
     loop = asyncio.get_running_loop()
     turns = 0
     at = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Loops and threads together: how often a loop is called, what a dead loop costs, and fairness inside one."""
+"""Loops and threads together: how often a loop is called, what a closed loop costs, and fairness inside one."""
 
 import asyncio
 import gc
@@ -83,7 +83,7 @@ def test_a_message_for_a_shared_consumer_wakes_no_more_tasks_than_it_can_serve(m
         done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         assert [task.result() for task in done] == ["one"]
         await settled(*waiting)
-        assert loop.calls - before < TASKS / 4  # a task that is woken takes one call at least
+        assert loop.calls - before < TASKS / 4  # a task that is woken takes at least one call
         queue.close()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(result) for result in results} == {QueueClosedError}
@@ -168,11 +168,11 @@ def test_a_consumer_can_move_from_loop_to_loop(make_queue):
     assert [asyncio.run(read()) for _ in range(5)] == ["x"] * 5
 
 
-# A loop that is gone.
+# A closed loop.
 
 
 def close_with_waiters(loop, *coroutines):
-    """Closes the loop while the coroutines wait in it; their tasks."""
+    """Closes the loop while the coroutines wait in it. Returns their tasks."""
     loop.set_exception_handler(lambda loop, context: None)  # asyncio reports tasks that never ended
     tasks = [loop.create_task(coroutine) for coroutine in coroutines]
     loop.run_until_complete(settled(*tasks))
@@ -209,7 +209,7 @@ def test_a_waiter_of_a_closed_loop_is_not_kept(make_queue):
     loop = CountingLoop()
     tasks = close_with_waiters(loop, consumer.aread(), queue.add_consumer().aread(), consumer.atake_missed())
     queue.enqueue_batch(range(10))
-    queue.close(immediate=True)  # whatever it waited for has happened
+    queue.close(immediate=True)  # everything that the task waited for has happened
     alive = weakref.ref(loop)
     del loop, tasks
     gc.collect()
@@ -319,7 +319,7 @@ def test_waiting_takes_no_thread_and_does_not_turn_the_loop(make_queue):
 
     async def main():
         consumers = [queue.add_consumer(start="latest") for _ in range(TASKS)]
-        queue.add_consumer()  # which reads nothing
+        queue.add_consumer()  # this consumer reads nothing
         before = threads()
         tasks = [asyncio.create_task(consumer.aread(timeout=PATIENCE)) for consumer in consumers]
         tasks += [asyncio.create_task(consumer.atake_missed()) for consumer in consumers]

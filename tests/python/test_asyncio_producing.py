@@ -11,7 +11,7 @@ from mpmc_queue import ItemLimitError, MemoryLimitError, QueueClosedError, Queue
 
 
 def full_queue(make_queue):
-    """Two messages, room for two; a read by its consumers makes room."""
+    """A queue with two messages and room for two. A read by its consumers makes room."""
     queue = make_queue(max_items=2, retention="interest")
     queue.enqueue_batch([0, 1])
     return queue

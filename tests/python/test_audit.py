@@ -1,4 +1,4 @@
-"""Who read what and when: history() per consumer, events per message, and what the records cost."""
+"""Who read what and when: history() of consumers, events of messages, and the cost of the records."""
 
 from datetime import UTC
 

@@ -1,4 +1,4 @@
-"""A batch goes in whole, in one piece, from any iterable; or not at all."""
+"""A batch is added as a whole, in one piece, from any iterable; or not at all."""
 
 import gc
 import weakref
@@ -12,7 +12,7 @@ MANY = 2 * CHUNK_SIZE + 7
 
 
 class Sequence:
-    """Iterable by __getitem__ alone."""
+    """Iterable only by __getitem__."""
 
     def __getitem__(self, index):
         if index == 3:

@@ -1,4 +1,4 @@
-"""The benchmarks run and report; what they measure is not judged here, as the machine may be busy."""
+"""The benchmarks run and report. Their figures are not judged here, because the machine may be busy."""
 
 import gc
 import io
@@ -71,7 +71,7 @@ def test_bench_reports_every_case(tmp_path):
 
 
 def test_limits_are_for_developers(tmp_path):
-    """What we hold ourselves to is no figure for users."""
+    """The limits that we set for ourselves are not figures for users."""
     assert {case.name: case.limit for case in bench.cases()}.items() >= LIMITS.items()
     file = tmp_path / "figures.json"
     for_users = run("-m", "mpmc_queue", "bench", "--rounds", "1", "--json", str(file))

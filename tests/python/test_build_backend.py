@@ -1,4 +1,4 @@
-"""Building where something is missing: one sentence says what to install. And what is built has all that belongs to it."""
+"""A build with a missing tool says in one sentence what to install. A finished build is complete."""
 
 import os
 import re
@@ -27,7 +27,7 @@ HOOKS = [
 
 
 def run(hook, path, before=""):
-    """What the hook says on stderr as it fails, with nothing but `path` to find programs in."""
+    """What the hook writes to stderr as it fails, with only `path` to find programs in."""
     source = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'backend')!r}); {before}\nimport mpmc_queue_build as b; b.{hook}"
     )
@@ -77,7 +77,7 @@ def test_the_project_is_built_by_this_backend():
 
 
 def test_the_wheel_has_the_licences_of_every_crate_in_it():
-    """`python tests/packaging/licenses.py` writes them, and `make audit` compares the texts."""
+    """`python tests/packaging/licenses.py` writes the licences, and `make audit` compares the texts."""
     assert "LICENSES-THIRD-PARTY.txt" in PROJECT["project"]["license-files"]
     listed = dict(re.findall(r"^=+\n([\w-]+) ([\d.]+): \S", LICENSES, re.MULTILINE))
     assert set(MANIFEST["dependencies"]) <= set(listed)

@@ -1,4 +1,4 @@
-"""Consumers of a queue: added, found, listed, removed; and who keeps whom alive."""
+"""Consumers of a queue: added, found, listed, removed; and which objects keep which alive."""
 
 import gc
 import uuid

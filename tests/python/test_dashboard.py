@@ -1,4 +1,4 @@
-"""The dashboard as a client sees it that is no browser: what it says, and what it costs."""
+"""The dashboard for a client that is not a browser: what it reports, and what it costs."""
 
 import doctest
 import gc
@@ -19,7 +19,7 @@ from mpmc_queue.dashboard import _asgi, _sample, _server, serve
 FAST = 0.05  # seconds between samples
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------
+# --- contents --------------------------------------------------------------------------------------------------------
 
 
 def test_a_snapshot_has_the_queues_own_figures(make_queue, dashboard):
@@ -32,7 +32,7 @@ def test_a_snapshot_has_the_queues_own_figures(make_queue, dashboard):
         queue.enqueue("x" * 10_000)
     reader.read_batch(3)
     with snapshots(dashboard(queue)) as stream:
-        # In the first half of a millisecond lag is none.
+        # In the first half of a millisecond the lag is 0.
         snapshot = until(stream, lambda snapshot: snapshot["queues"][0]["lag"] > 0)
     (row,) = snapshot["queues"]
     assert (row["name"], row["items"], row["max_items"], row["consumers"]) == ("test", 5, 5, 2)
@@ -72,7 +72,7 @@ def test_rates_are_those_between_two_samples(make_queue, dashboard):
         reader.read_batch(50)
         fast = until(stream, lambda snapshot: snapshot["readers"][0]["read_rate"] > 0)
         assert fast["queues"][0]["delivered_rate"] > 0
-        # Of a second, and not of a sample.
+        # Per second, and not per sample.
         assert fast["readers"][0]["read_rate"] > 50
         calm = until(stream, lambda snapshot: snapshot["queues"][0]["enqueued_rate"] == 0)
         assert calm["readers"][0]["read_rate"] == 0
@@ -89,7 +89,8 @@ def test_a_snapshot_tells_what_readers_missed_and_when(make_queue, dashboard):
         queue.enqueue_batch("ab")
         leaver.get()
         expire_all(queue)
-        # Of two messages the first misses one, the second and the group both; what a member misses, its group does.
+        # Of two messages the first consumer misses one; the second and the group miss both. The group counts what its
+        # members miss.
         missed = until(stream, lambda snapshot: snapshot["queues"][0]["missed"] == 5)["queues"][0]
         assert (missed["missed_ago"], missed["missed_rate"] > 0) == (0, True)
         leaver.close()
@@ -132,7 +133,7 @@ def test_a_reader_is_stalled_when_it_has_something_to_read_and_does_not(make_que
         assert names(next(stream)) == set()
         found = until(stream, lambda snapshot: names(snapshot) == {"stalled", "reading", "group"})
         assert found["queues"][0]["stalled"] == 3
-        reading.read()  # it is not done, but at work
+        reading.read()  # the message is not done, but in progress
         member.read()
         until(stream, lambda snapshot: names(snapshot) == {"stalled"})
         stalled.read_batch(3)
@@ -174,7 +175,7 @@ def test_a_new_viewer_gets_the_last_sample_and_causes_none(make_queue, dashboard
     for _ in range(3):
         with snapshots(server) as stream:
             snapshot = next(stream)
-        # Of what came since, only the next sample knows over how many seconds it came.
+        # Only the next sample knows over how many seconds the later messages came.
         assert (snapshot["queues"][0]["enqueued"], snapshot["queues"][0]["enqueued_rate"]) == (0, 0)
         eventually(lambda: server._feed.viewers == 0)
     assert len(server._feed.history(0)["points"]) == 1
@@ -207,7 +208,7 @@ def test_queues_come_and_go(make_queue, dashboard):
         until(stream, lambda snapshot: [queue["name"] for queue in snapshot["queues"]] == ["one", "other"])
         server.discard(one)
         until(stream, lambda snapshot: [queue["name"] for queue in snapshot["queues"]] == ["other"])
-        del other  # nobody else holds it
+        del other  # nothing else holds it
         until(stream, lambda snapshot: not snapshot["queues"])
 
 
@@ -320,7 +321,7 @@ def test_looking_leaves_no_trace(make_queue, dashboard, retention):
     assert len(queue) == (0 if retention == "interest" else 2)
 
 
-# --- what it costs --------------------------------------------------------------------------------------------------------
+# --- costs ----------------------------------------------------------------------------------------------------------------
 
 
 def sampler_threads() -> list[threading.Thread]:
@@ -348,14 +349,14 @@ def test_a_browser_that_reads_nothing_delays_no_other_and_costs_nothing(make_que
         slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         eventually(lambda: feed.viewers == 1)
         with snapshots(server) as stream:
-            for _ in range(20):  # far more than a socket takes, had they been kept for it
+            for _ in range(20):  # far more than a socket buffers, if they had been kept for it
                 queue.enqueue("a")
                 snapshot = next(stream)
                 assert len(feed._snapshots) <= 1
             assert len(snapshot["readers"]) == 1500
         size = feed._snapshots.stats().memory_usage
         assert size < 1_000_000
-        # When it takes something again, it is up to date after what was on its way.
+        # When the client reads again, it is up to date after the data that was already sent.
         queue.enqueue_batch(range(1000))
         with slow.makefile("rb") as lines:
             counts = (
@@ -390,7 +391,7 @@ def test_closing_ends_everything(make_queue):
     with serve(queue, interval=FAST) as server, snapshots(server) as stream:
         next(stream)
         server.close()
-        for _ in stream:  # it ends
+        for _ in stream:  # the stream ends
             pass
         eventually(lambda: set(threading.enumerate()) <= before)
     server.close()

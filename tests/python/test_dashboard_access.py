@@ -1,4 +1,4 @@
-"""Whom the dashboard lets in, what it refuses, and that it tells nobody more than it should."""
+"""Who may use the dashboard, what it refuses, and that it tells nobody more than it should."""
 
 import errno
 import socket
@@ -31,7 +31,7 @@ def test_without_the_token_nothing_is_told(make_queue, dashboard, path, headers)
 
 
 def test_a_token_in_the_query_is_not_taken(make_queue, dashboard):
-    # It would stand in logs.
+    # A token in a URL would appear in logs.
     assert request(dashboard(make_queue(), token=TOKEN), f"api/history?queue=0&token={TOKEN}")[0] == 401
 
 

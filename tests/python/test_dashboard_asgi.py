@@ -1,4 +1,4 @@
-"""The dashboard as an ASGI application: mounted in Starlette, called by hand, and served by uvicorn."""
+"""The dashboard as an ASGI application: mounted in Starlette, called directly, and served by uvicorn."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ TOKEN = "a-token-of-the-tests"
 
 
 def around(dashboard: App) -> Starlette:
-    """A web application with the dashboard in it."""
+    """A web application that contains the dashboard."""
     return Starlette(routes=[Route("/", lambda _: PlainTextResponse("home")), Mount("/ops/queues", dashboard)])
 
 
@@ -48,7 +48,7 @@ def mounted(make_queue: Any) -> Iterator[Any]:
 
 @contextmanager
 def served(application: Any) -> Iterator[str]:
-    """The application in a real server; its address."""
+    """The application in a real server. Yields its address."""
     server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="error", lifespan="off"))
     started = threading.Event()
 
@@ -150,7 +150,7 @@ def test_events_flow_through_a_real_server(make_queue):
         else:
             raise AssertionError("the stream does not show what was enqueued")
         dashboard.close()
-        for _ in stream:  # it ends
+        for _ in stream:  # the stream ends
             pass
 
 
@@ -202,7 +202,7 @@ def test_a_payload_whose_repr_blocks_does_not_starve_the_application(make_queue,
             return "back"
 
     async def work(_: Any) -> PlainTextResponse:
-        # The application's own use of the loop's threads, all of which it needs.
+        # The application itself uses the loop's threads, and needs all of them.
         return PlainTextResponse(await asyncio.to_thread(str, "worked"))
 
     queue = make_queue()

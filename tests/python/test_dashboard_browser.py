@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: what it shows, safely, of live queues."""
+"""The dashboard in a real browser: it shows live queues, safely."""
 
 import re
 
@@ -129,7 +129,7 @@ def test_it_survives_the_servers_restart(make_queue, dashboard, tab):
     expect(shown.page.locator("#queues tr[aria-selected=true] td").first).to_have_text("second")
     shown.is_told("#messages tbody td.number", "6")
     assert again.port == server.port
-    assert all("net::ERR" in error for error in shown.errors)  # while it was away
+    assert all("net::ERR" in error for error in shown.errors)  # while the server was away
     shown.errors.clear()
 
 
@@ -148,8 +148,8 @@ def test_the_charts_show_the_last_minutes_at_once(make_queue, dashboard, tab):
 
 @pytest.mark.parametrize("skew", [-3600, 3600])
 def test_the_charts_do_not_depend_on_the_browsers_clock(make_queue, dashboard, tab, skew):
-    server = dashboard(make_queue(), interval=10)  # 30 points are five minutes; more than what is made here comes late
-    # Its own first sample: two at once might be written down the other way round.
+    server = dashboard(make_queue(), interval=10)  # 30 points are five minutes; further points come late
+    # The server's own first sample: two samples at once might be recorded in the opposite order.
     eventually(lambda: len(server._feed.history(0)["points"]) == 1)
     for _ in range(30):
         server._feed.sample()
@@ -172,7 +172,7 @@ def test_the_charts_do_not_depend_on_the_browsers_clock(make_queue, dashboard, t
     server._feed.sample()
     server._feed.send()
     eventually(lambda: longest() > before)
-    # Lines run to the right; only the last two steps of one, down to the axis and back, close what is filled below it.
+    # Lines run to the right. Only the last two steps, down to the axis and back, close the area below the line.
     lines = shown.page.evaluate("paths.map(path => path.slice(0, -2))")
     assert all(line == sorted(line) for line in lines)
 
@@ -185,7 +185,7 @@ def test_it_is_light_and_dark(make_queue, dashboard, tab, scheme, is_dark):
     )
     ground, text = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
     assert (ground < text) == is_dark
-    assert abs(ground - text) > 400  # of 765
+    assert abs(ground - text) > 400  # out of 765
 
 
 def test_it_asks_nobody_else(make_queue, dashboard, tab):
@@ -211,7 +211,7 @@ def test_the_token_is_asked_for(make_queue, dashboard, tab):
     server = dashboard(make_queue("orders"), token=TOKEN)
     shown = tab().open(server.url, "waiting for a token")
     assert shown.page.locator("main").is_hidden()
-    for wrong in ("not-the-token-of-the-tests", "kein Token — sondern Text"):  # which no header can carry
+    for wrong in ("not-the-token-of-the-tests", "kein Token — sondern Text"):  # the second one cannot be a header value
         shown.page.fill("#token", wrong)
         shown.page.press("#token", "Enter")
         expect(shown.page.locator("#login")).to_be_visible()
@@ -261,7 +261,7 @@ def test_a_hundred_queues_and_a_thousand_consumers_stay_usable(dashboard, tab):
     shown.is_told("#readers-count", "100 of 1,000")
     shown.page.click("#show-all")
     expect(shown.page.locator("#readers tbody tr")).to_have_count(1000)
-    for queue in queues[:3]:  # and it goes on
+    for queue in queues[:3]:  # and the page continues
         queue.enqueue_batch(range(23))
         expect(shown.of(shown.page.locator("#queues tbody tr").nth(queues.index(queue)), "items")).to_have_text("123")
     shown.page.fill("#reader-filter", "queue 42 consumer 7")
@@ -271,4 +271,4 @@ def test_a_hundred_queues_and_a_thousand_consumers_stay_usable(dashboard, tab):
     expect(shown.page.locator("#queues tbody tr")).to_have_count(1)
     longest = shown.page.evaluate("longest")
     print(f"longest task: {longest} ms")
-    assert longest < 2000  # milliseconds without an answer, on a machine that does much else
+    assert longest < 2000  # milliseconds without an answer, on a machine with much other load

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: troubles first, found and chosen by name, keyboard or address, on any screen."""
+"""The dashboard in a real browser: problems come first; queues are found by name, keyboard or address."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mpmc_queue.dashboard import Server, _sample
 pytestmark = pytest.mark.thread_unsafe
 
 PHONE = {"width": 390, "height": 844}
-STOPS = 20  # of the tabulator, at the most, on a page of many rows
+STOPS = 20  # maximum number of tab stops on a page of many rows
 
 
 def names(shown: Tab) -> list[str]:
@@ -29,7 +29,7 @@ def overflow(queue: Queue[Any]) -> None:
 
 @pytest.fixture
 def troubled(make_queue: Any, dashboard: Callable[..., Server]) -> Server:
-    """Queues in several states, in this order: calm, missing, full, and one on purpose full."""
+    """Queues in several states, in this order: calm, missing, full, and one that is full on purpose."""
     calm = make_queue("calm")
     calm.add_consumer("reader")
     missing = make_queue("missing messages")
@@ -47,7 +47,7 @@ def troubled(make_queue: Any, dashboard: Callable[..., Server]) -> Server:
     return server
 
 
-# --- troubles ---------------------------------------------------------------------------------------------------------
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_missed_redelivered_and_dead_lettered_is_listed_and_charted(dashboard, tab):
@@ -66,7 +66,7 @@ def test_what_is_missed_redelivered_and_dead_lettered_is_listed_and_charted(dash
     member.read().nack()
     member.read().term()
     expire_all(group.queue)
-    # Two of three were left for the group, all three for the consumer.
+    # The group missed two of three messages, the consumer all three.
     expect(shown.of(row, "missed")).to_have_text("5")
     assert figures() == ["5", "1", "1"]
     expect(shown.of(row, "missed")).to_have_class(re.compile(r"\bbad\b"))
@@ -159,7 +159,7 @@ def test_queues_are_sorted_and_filtered(make_queue, dashboard, tab):
         heading.locator("button").click()
         assert names(shown) == expected
         assert heading.get_attribute("aria-sort") == order
-    heading.locator("button").click()  # as they were added
+    heading.locator("button").click()  # in the order they were added
     assert heading.get_attribute("aria-sort") is None
     shown.page.click("#queues th.name button")
     assert names(shown) == ["a 9", "a 10", "b"]
@@ -211,7 +211,7 @@ def test_the_address_says_which_queue_is_chosen(make_queue, dashboard, tab):
     shown.is_told("#chosen-title", name)
     again = tab().open(shown.page.url)
     again.is_told("#chosen-title", name)
-    assert not [url for url in shown.requests if "%26" in url]  # it is sent to nobody
+    assert not [url for url in shown.requests if "%26" in url]  # it is not sent to any server
 
 
 def test_the_address_keeps_the_queue_when_it_loses_the_token(make_queue, dashboard, tab):
@@ -237,7 +237,7 @@ def test_it_can_be_paused(make_queue, dashboard, tab):
     expect(shown.of(shown.page.locator("#queues tbody tr"), "items")).to_have_text("3")
 
 
-# --- every screen, without a screen, without a pointer ----------------------------------------------------------------
+# --- all screen sizes, screen readers, keyboards ----------------------------------------------------------------------
 
 
 def test_a_telephone_shows_figures(troubled, tab):

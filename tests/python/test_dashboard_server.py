@@ -1,4 +1,4 @@
-"""The dashboard's own server against clients that do not behave: each test speaks to it through a raw socket."""
+"""The dashboard's own server and clients that misbehave. Each test uses a raw socket."""
 
 import http.client
 import json
@@ -28,7 +28,7 @@ def server(make_queue: Any) -> Iterator[Server]:
 
 
 class Raw:
-    """A client that sends what it is told to."""
+    """A client that sends the given bytes."""
 
     def __init__(self, server: Server, data: bytes = b"") -> None:
         self.socket = socket.create_connection((server.host, server.port), timeout=PATIENCE)
@@ -43,7 +43,7 @@ class Raw:
         self.socket.close()
 
     def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the next answer."""
+        """Status, headers and body of the next response."""
         version, status, _ = self.file.readline().decode().split(" ", 2)
         assert version == "HTTP/1.1"
         headers: dict[str, str] = {}
@@ -54,12 +54,12 @@ class Raw:
         return int(status), headers, self.file.read(int(headers.get("content-length", 0)))
 
     def rest(self) -> bytes:
-        """What else comes until the server ends the connection."""
+        """Everything else that the server sends until it ends the connection."""
         return self.file.read()
 
 
 def refusal(server: Server, data: bytes) -> tuple[int, str]:
-    """Status and text of the error that this is answered with, after which the connection ends."""
+    """Status and text of the error response, after which the connection ends."""
     with Raw(server, data) as raw:
         status, headers, body = raw.answer()
         assert raw.rest() == b""
@@ -70,7 +70,7 @@ def refusal(server: Server, data: bytes) -> tuple[int, str]:
 
 
 def check_headers(headers: dict[str, str]) -> None:
-    """An answer carries the security headers, and tells no version."""
+    """A response has the security headers, and does not tell a version."""
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
@@ -141,7 +141,7 @@ def test_http_1_0_gets_an_answer_and_the_end(server):
         assert raw.rest() == b""
 
 
-# --- what is no request -----------------------------------------------------------------------------------------------
+# --- malformed requests -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_every_answer_carries_the_headers_and_no_version(server, path, status):
     check_headers(headers)
 
 
-# --- clients that are slow, or many -----------------------------------------------------------------------------------
+# --- slow clients and many clients ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_first", [True, False])
@@ -184,7 +184,7 @@ def test_a_request_that_trickles_in_is_ended(server, monkeypatch, is_first):
             raw.socket.sendall(ASK)
             assert raw.answer()[0] == 200
         raw.socket.settimeout(0.02)
-        for _ in range(1000):  # each byte in good time, all of them too late
+        for _ in range(1000):  # each byte in time, but all of them too late
             raw.socket.sendall(b"G")
             try:
                 first = raw.socket.recv(1 << 16)
@@ -216,7 +216,7 @@ def test_connections_that_wait_keep_nobody_out(server):
 @pytest.mark.thread_unsafe(reason="takes all connections of the server")
 def test_who_has_waited_longest_makes_room(server):
     with Raw(server, ASK) as first:
-        assert first.answer()[0] == 200  # kept, and waiting from now on
+        assert first.answer()[0] == 200  # the connection is kept, and waits from now on
         others = [Raw(server, ASK) for _ in range(_connections.MOST_CONNECTIONS)]
         try:
             assert first.rest() == b""
@@ -263,7 +263,7 @@ def test_requests_on_a_kept_connection_do_not_wait_for_each_other(server):
         assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
     finally:
         connection.close()
-    # A delayed confirmation costs 40 ms each.
+    # A delayed acknowledgement costs 40 ms each.
     assert statistics.median(taken) < 0.03
 
 
@@ -297,7 +297,7 @@ class Deceiving:
 
 
 class Blocking:
-    """Its repr returns once it may."""
+    """Its repr returns when it is allowed to."""
 
     def __init__(self) -> None:
         self.may_return = threading.Event()
@@ -351,7 +351,7 @@ def test_a_payload_whose_repr_blocks_keeps_few_threads_and_nobody_waiting(showin
             assert shown(server)[1:] == [_reprs.TOO_LONG] * 2
         names = [thread.name for thread in threading.enumerate()]
         assert names.count("mpmc-dashboard-repr") == _reprs.MOST_THREADS
-        assert shown(server) == [_reprs.TOO_LONG] * 3  # nothing is tried while all threads are kept
+        assert shown(server) == [_reprs.TOO_LONG] * 3  # nothing is tried while all threads are occupied
     finally:
         blocking.may_return.set()
     eventually(lambda: shown(server) == ["'before'", "back", "'after'"])

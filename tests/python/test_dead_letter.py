@@ -1,4 +1,4 @@
-"""What cannot be delivered goes to the dead letter queue, and is lost on no way there."""
+"""Messages that cannot be delivered go to the dead letter queue, and none is lost on the way."""
 
 from harness import LONG, acking_group, eventually, ledger
 from helpers import PATIENCE, expire_all, payloads

@@ -1,4 +1,4 @@
-"""What a group would miss goes to its dead letter queue."""
+"""Messages that a group would miss go to its dead letter queue."""
 
 import pytest
 

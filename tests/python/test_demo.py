@@ -1,4 +1,4 @@
-"""The command line and the demo, as a person runs them."""
+"""The command line and the demo, as a user runs them."""
 
 import errno
 import io
@@ -32,7 +32,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def books(output: str) -> dict[str, tuple[int, int, int, int]]:
-    """Of each consumer in the summary: enqueued, read, missed, unread."""
+    """For each consumer in the summary: enqueued, read, missed, unread."""
     found = {}
     for name, *figures, verdict in BOOKS.findall(output):
         assert verdict == "balanced"
@@ -72,7 +72,7 @@ def test_ctrl_c_ends_the_demo_with_its_summary():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Also where whoever started us ignores it.
+        # Also if the parent process ignores the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
@@ -169,7 +169,7 @@ def test_exit_code_is_1_when_a_thread_fails(monkeypatch):
 
 
 def on_a_terminal(command: list[str], columns: int = 100) -> str:
-    """Runs it to its end on a pseudo-terminal of 40 rows, and returns what it wrote there."""
+    """Runs the command to its end on a pseudo-terminal of 40 rows, and returns what it wrote there."""
     import pty
 
     ours, theirs = pty.openpty()
@@ -188,7 +188,7 @@ def on_a_terminal(command: list[str], columns: int = 100) -> str:
         while time.monotonic() < end and select.select([terminal], [], [], 30)[0]:
             try:
                 read = terminal.read(65536)
-            except OSError:  # Linux says so that the other side has closed
+            except OSError:  # on Linux this means that the other side has closed
                 break
             if not read:
                 break
@@ -210,7 +210,7 @@ VIEWS = pytest.mark.parametrize(
 
 
 def screen(output: str) -> str:
-    """What is on the screen at the end."""
+    """The content of the screen at the end."""
     text = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", output).replace("\r", "")
     return text[max(text.rfind("╭"), text.rfind("mpmc_queue demo  ") if "╭" not in text else 0) :]
 

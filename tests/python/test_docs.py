@@ -22,7 +22,7 @@ SNIPPETS = [
     for number, snippet in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL), 1)
 ]
 GUARANTEES = re.findall(r"^\| (.*) \| `([^`]*)` \|$", PAGES["guarantees.md"], re.MULTILINE)
-# How the tables of names call an object of each class.
+# The variable names that the tables of names use for an object of each class.
 OBJECTS = {
     "queue": Queue,
     "consumer": Consumer,
@@ -71,7 +71,7 @@ def test_names_in_the_tables_exist(page):
     methods = [found for text in code for found in re.findall(r"\b(\w+)\.(\w+)", text) if found[0] in OBJECTS]
     assert len(methods) > 20
     missing = {f"{name}.{member}" for name, member in methods if not hasattr(OBJECTS[name], member)}
-    # Of the standard library's module, not of a queue.
+    # These belong to the standard library's module, not to a queue.
     assert missing <= {"queue.Full", "queue.Empty", "queue.ShutDown"}
     errors = {text for text in code if re.fullmatch(r"[A-Z]\w*Error|[A-Z_]{5,}", text)}
     assert {name for name in errors if not hasattr(mpmc_queue, name)} <= {"ValueError"}
@@ -113,7 +113,7 @@ def test_every_page_is_in_the_menu():
 
 
 def test_the_picture_of_speed_shows_the_figures_of_the_table():
-    """`python docs/speed_picture.py` draws it anew."""
+    """`python docs/speed_picture.py` redraws it."""
     drawn = runpy.run_path(str(ROOT / "docs" / "speed_picture.py"))
     assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["picture"]()
     figures = drawn["table"]()["`enqueue`"]
@@ -132,6 +132,6 @@ def test_every_colour_of_a_diagram_has_one_for_dark_pages(picture):
 
 @pytest.mark.parametrize("word", ["backpressure", "topic", "multiprocessing", "persistence"])
 def test_a_search_for_what_users_ask_finds_a_heading(word):
-    """Search puts pages first that have the word in a heading. It looks for words that begin like this one."""
+    """Search ranks pages first that have the word in a heading. It finds words that begin with the given one."""
     headings = re.findall(r"^## (.*)$", PAGES["troubleshooting.md"], re.MULTILINE)
     assert [heading for heading in headings if re.search(rf"\b{word}", heading, re.IGNORECASE)]

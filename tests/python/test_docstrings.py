@@ -1,4 +1,4 @@
-"""The binary's docstrings are the stub's: `help()` says what the documentation says."""
+"""The binary's docstrings come from the stub: `help()` says what the documentation says."""
 
 import ast
 import inspect
@@ -35,7 +35,7 @@ def find(qualified):
 
 
 def is_slot(member):
-    """Whether Python writes the docstring: that of `__len__` and its like is the same for every class."""
+    """Whether Python writes the docstring. That of `__len__` and similar methods is the same for every class."""
     return isinstance(member, types.WrapperDescriptorType)
 
 

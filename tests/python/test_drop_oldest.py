@@ -1,4 +1,4 @@
-"""overflow="drop_oldest": the oldest make room, no more of them than needed, and each is accounted for."""
+"""overflow="drop_oldest": the oldest messages make room, no more than needed, and each is accounted for."""
 
 import threading
 import time
@@ -16,13 +16,13 @@ SLACK = 200_000  # more than the overhead of a few messages and their chunk
 
 @pytest.fixture
 def dropping(make_queue):
-    """dropping(**arguments) -> Queue, which expires nothing"""
+    """dropping(**arguments) -> a Queue that expires nothing"""
     return lambda **arguments: make_queue(ttl=None, overflow="drop_oldest", **arguments)
 
 
 @pytest.fixture
 def sized(dropping):
-    """sized() -> Queue of ten megabytes, whose payloads are their own size in megabytes"""
+    """sized() -> a Queue of ten megabytes, whose payloads are their own sizes in megabytes"""
     return lambda: dropping(max_bytes=10 * MEGA + SLACK, sizer=lambda payload: payload * MEGA)
 
 
@@ -249,7 +249,7 @@ def test_the_books_balance_while_producers_outrun_readers(dropping):
         queue.close()
 
     def read(consumer):
-        """seqs grow, and each gap is what the message says was missed"""
+        """Seqs increase, and each gap is what the message reports as missed."""
         expected = missed = count = 0
         for message in consumer:
             assert message.seq - expected == message.missed

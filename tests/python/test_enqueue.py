@@ -1,4 +1,4 @@
-"""One message goes in: what is returned, what is kept, who sees it."""
+"""Adding one message: what is returned, what is kept, which consumers see it."""
 
 import gc
 import threading

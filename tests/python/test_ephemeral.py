@@ -1,4 +1,4 @@
-"""An ephemeral consumer goes when nobody refers to it any more."""
+"""An ephemeral consumer is removed when nothing refers to it any more."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ from harness import LONG
 from helpers import PATIENCE
 from mpmc_queue import Queue
 
-# What a collection finds is the whole process's.
+# A garbage collection covers the whole process.
 pytestmark = pytest.mark.thread_unsafe
 
 

@@ -1,4 +1,4 @@
-"""The exceptions: what they are, what they carry, what they say, and that they travel."""
+"""The exceptions: their bases, their attributes, their texts, and that they survive pickling."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ from mpmc_queue import (
     QueueFullError,
 )
 
-# One of each, and its figures.
+# One error of each class, and its attributes.
 ERRORS: list[tuple[QueueError, dict[str, object]]] = [
     (QueueError("words"), {"message": "words"}),
     (QueueFullError(1, 2, 3), {"current": 1, "max": 2, "needed": 3}),

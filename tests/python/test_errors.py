@@ -1,4 +1,4 @@
-"""The errors: their family, their figures, and that they survive a pickle."""
+"""The errors: their class hierarchy, their figures, and that they survive pickling."""
 
 import asyncio
 import pickle

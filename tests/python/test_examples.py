@@ -1,4 +1,4 @@
-"""Every file in examples/ runs as a program of its own, and does what it says."""
+"""Every file in examples/ runs as a separate program, and prints what it says."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-# What each of them prints, to the letter; a pattern where a figure depends on the machine.
+# The exact output of each example; a pattern where a figure depends on the machine.
 PRINTS = {
     "basic_usage.py": r"""
 billing reads seq 0, \d+ bytes: \{'order': 1, 'item': 'tea'\}

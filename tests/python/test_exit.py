@@ -1,4 +1,4 @@
-"""The interpreter exits with code 0 and says nothing, however busy the queue is at that moment."""
+"""The interpreter exits with code 0 and prints nothing, however busy the queue is at that moment."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from harness import script
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
-REPEATS = {"threads are inside all the time": 40}  # of the others 10; over a hundred in all
+REPEATS = {"threads are inside all the time": 40}  # 10 for the others; over a hundred in all
 AT_A_TIME = 4
 
 PRELUDE = """
@@ -166,8 +166,8 @@ time.sleep(repeat / 200)
 }
 
 
-# Until 3.14, CPython ends a daemon thread by unwinding its stack, which aborts the process if that runs through
-# frames of an extension that has called back into Python.
+# Until 3.14, CPython ends a daemon thread by unwinding its stack. That aborts the process if the stack has frames of an
+# extension that has called back into Python.
 UNTIL_3_14 = pytest.mark.skipif(sys.version_info < (3, 14), reason="daemon threads are unwound through the callback")
 
 

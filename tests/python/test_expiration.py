@@ -1,4 +1,4 @@
-"""Messages leave by their time to live: set, changed, switched off and on; never delivered past it."""
+"""Messages leave when their ttl is over: it is set, changed, switched off and on. No expired message is delivered."""
 
 import queue as stdlib_queue
 import time
@@ -9,7 +9,7 @@ import pytest
 from helpers import CLOCK_SLACK, PATIENCE, READS, expire_all, payloads, stopwatch
 from mpmc_queue import CHUNK_SIZE, Queue
 
-AT_ONCE = 1e-9  # any message held is older than this
+AT_ONCE = 1e-9  # any held message is older than this
 
 
 @pytest.mark.parametrize("ttl", [1, 0.5, 600, 600.0, 1e-9])

@@ -1,4 +1,4 @@
-"""The names the package exports are those of the binary and of the stub, and importing them is quick."""
+"""The names that the package exports are those of the binary and of the stub, and importing them is fast."""
 
 import ast
 import doctest
@@ -39,7 +39,7 @@ def stub_classes() -> dict[str, ast.ClassDef]:
 
 
 def members(definition: ast.ClassDef) -> list[str]:
-    """What users see of a class: names that begin with one underscore are the package's own."""
+    """What users see of a class. Names that begin with one underscore are internal."""
     names = [node.name for node in definition.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     return [name for name in names if name[0] != "_" or name[:2] == "__"]
 
@@ -91,7 +91,7 @@ def test_stub_classes_are_those_of_the_binary():
 
 @pytest.mark.parametrize("name", stub_classes())
 def test_stub_members_are_those_of_the_binary(name):
-    """stubtest compares the signatures too; this needs no type checker."""
+    """stubtest also compares the signatures. This test needs no type checker."""
     binary = {member for member in vars(getattr(_mpmc_queue, name)) if member[0] != "_"}
     assert {member for member in members(stub_classes()[name]) if member[0] != "_"} == binary
 
@@ -163,7 +163,7 @@ def loaded_modules(statement: str) -> set[str]:
 
 @pytest.mark.thread_unsafe(reason="starts processes")
 def test_import_loads_nothing_heavy():
-    # What the interpreter has loaded without us (some editable installs bring a little) is not ours.
+    # Modules that the interpreter has loaded without us (some editable installs load a few) do not count.
     loaded = loaded_modules("import mpmc_queue") - loaded_modules("pass")
     heavy = {"argparse", "asyncio", "dataclasses", "inspect", "logging", "typing", "uuid", "mpmc_queue.cli.demo"}
     assert not loaded & heavy
@@ -171,7 +171,7 @@ def test_import_loads_nothing_heavy():
 
 @pytest.mark.thread_unsafe(reason="starts processes")
 def test_import_loads_the_standard_library_and_nothing_else():
-    """No optional dependency, that is, though all of them are installed here."""
+    """No optional dependency is loaded, although all of them are installed here."""
     loaded = loaded_modules("import mpmc_queue") - loaded_modules("pass")
     assert {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names == {"mpmc_queue"}
 
@@ -181,5 +181,5 @@ def test_import_takes_less_than_20_ms():
     code = "import time; start = time.perf_counter(); import mpmc_queue; print(time.perf_counter() - start)"
     command = [sys.executable, "-I", "-c", code]
     times = (float(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout) for _ in range(20))
-    # Other programs at work make it longer, and nothing makes it shorter: one round in time is enough.
+    # Other programs can only make it slower, never faster: one round in time is enough.
     assert any(seconds < 0.020 for seconds in times)

@@ -1,4 +1,4 @@
-"""Producers that wait are served in the order they came, large and small alike."""
+"""Waiting producers are served in the order of their arrival, large and small ones alike."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ def full(make_queue):
 
 
 async def line_up(*coroutines):
-    """Tasks that wait in this very order."""
+    """Tasks that wait in the given order."""
     tasks = []
     for coroutine in coroutines:
         tasks.append(asyncio.create_task(coroutine))
@@ -105,7 +105,7 @@ def test_a_large_batch_is_not_overtaken_by_small_messages_behind_it(full):
 
 
 def test_calls_that_do_not_wait_do_not_starve_a_large_batch(full, run_thread):
-    """Each small message would fit at some moment; the batch was there first."""
+    """Each small message would fit at some moment, but the batch came first."""
     queue, consumer = full(10)
     over = threading.Event()
 
@@ -131,7 +131,7 @@ def test_calls_that_do_not_wait_do_not_starve_a_large_batch(full, run_thread):
     queue.close()
     try:
         reader.result()
-    except Exception:  # it may have found the queue closed
+    except Exception:  # the queue may have been closed already
         assert queue.closed
     assert served
 

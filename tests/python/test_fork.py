@@ -1,4 +1,4 @@
-"""After a fork both processes go on, whatever other threads were doing in the queue at that moment."""
+"""After a fork both processes continue, whatever other threads were doing in the queue at that moment."""
 
 import os
 

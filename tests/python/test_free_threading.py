@@ -1,4 +1,4 @@
-"""Without the GIL: importing leaves it off, and what threads share or change under the queue's hands stays whole."""
+"""Without the GIL: importing leaves it off, and objects stay intact that threads share or change during a call."""
 
 import array
 import collections
@@ -65,7 +65,7 @@ def change_set(values, rng):
 
 
 def change_bytearray(values, rng):
-    with contextlib.suppress(BufferError):  # it is being looked at through a buffer
+    with contextlib.suppress(BufferError):  # a buffer of it is in use
         values[:] = bytes(rng.randrange(5000))
 
 
@@ -76,7 +76,7 @@ def change_deque(values, rng):
 
 
 def change_array(values, rng):
-    with contextlib.suppress(BufferError):  # it is being looked at through a buffer
+    with contextlib.suppress(BufferError):  # a buffer of it is in use
         values.extend([1] * rng.randrange(50))
         del values[100:]
 
@@ -161,7 +161,7 @@ def test_a_deque_that_changes_is_sized_or_refused_as_python_would():
 
 
 def test_an_iterable_that_changes_is_taken_as_it_comes():
-    """Messages are what the list held at some moment each; how many is up to the race, that they are whole is not."""
+    """Each message is what the list held at some moment. How many there are depends on the race, but each is intact."""
     shared = [str(number) for number in range(50)]
     queue = Queue("q", overflow="drop_oldest", max_items=5000, max_bytes=1 << 28)
     consumer = queue.add_consumer()

@@ -1,4 +1,4 @@
-"""Nothing outlives its last holder: cycles are collected, payloads die at once, nothing piles up."""
+"""No object outlives its last holder: cycles are collected, payloads are freed at once, nothing accumulates."""
 
 import gc
 import json
@@ -13,11 +13,11 @@ from mpmc_queue import Queue, QueueFullError
 
 
 class Payload:
-    """Something that can be referred to weakly."""
+    """An object that supports weak references."""
 
 
 def collected(*refs):
-    """Whether the garbage collector finds them; a second pass is for what the first one's finalizers let go."""
+    """Whether the garbage collector frees them. A second pass frees what the finalizers of the first one released."""
     for _ in range(3):
         gc.collect()
         if all(ref() is None for ref in refs):
@@ -25,7 +25,7 @@ def collected(*refs):
     return False
 
 
-# Cycles. Each function makes one and returns weak references to what must go; nothing else holds it.
+# Cycles. Each function makes one and returns weak references to what must be freed; nothing else holds it.
 
 
 def through_a_payload():
@@ -155,7 +155,7 @@ def test_a_cycle_that_someone_holds_is_not_collected():
     assert queue.add_consumer().get() is seen()
 
 
-# Who keeps whom.
+# Which objects keep which alive.
 
 
 def test_a_consumer_keeps_its_queue_alive_and_open():
@@ -210,7 +210,7 @@ def test_a_dropped_queue_takes_its_consumers_and_payloads_along():
     assert collected(*refs)
 
 
-# Payloads die when the last holder lets go, not at the next collection.
+# Payloads are freed when the last holder releases them, not at the next collection.
 
 
 def force_expiration(queue, consumer):
@@ -309,7 +309,7 @@ def test_a_payload_that_was_refused_is_not_kept():
     with pytest.raises(QueueFullError):
         queue.enqueue(payload, timeout=0.001)
     del payload
-    gc.collect()  # the traceback
+    gc.collect()  # frees the traceback
     assert seen() is None
 
 
@@ -326,7 +326,7 @@ def test_messages_of_a_dropped_queue_keep_only_their_payload():
     assert message.events
 
 
-# Nothing piles up.
+# Nothing accumulates.
 
 FOOTPRINT = """
 import gc, json, os, sys

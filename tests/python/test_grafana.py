@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks for metrics and labels that there are, and leaves none out."""
+"""The Grafana dashboard uses existing metrics and labels, and leaves none out."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def test_a_query_asks_for_what_there_is(expression: str, legend: str) -> None:
     for metric in metrics:
         assert metric in LABELS
         assert labels_in(expression) | set(re.findall(r"{{(\w+)}}", legend)) <= LABELS[metric]
-        # Of a counter only its rate says something, and only a counter has one.
+        # Only the rate of a counter is meaningful, and only a counter has one.
         assert metric.endswith("_total") == (f"rate({metric}" in expression)
     assert expression.count("(") == expression.count(")")
 

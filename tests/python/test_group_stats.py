@@ -1,4 +1,4 @@
-"""The figures of a group: its books balance at every step, and its probes say what a read gives."""
+"""The figures of a group: its counts add up after every step, and has_more_data and peek agree with reads."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from mpmc_queue import GroupStats, Queue, QueueError
 
 
 def books(group):
-    """read, missed, unread, pending, dead-lettered: together what has been enqueued since its start."""
+    """read, missed, unread, pending, dead-lettered. Their sum is the number of messages enqueued since its start."""
     stats = group.stats()
     counts = (
         stats.total_items_read,
@@ -23,7 +23,7 @@ def books(group):
 
 
 def probes(member):
-    """has_more_data, what peek shows, and what a read gives."""
+    """has_more_data, what peek shows, and what a read returns."""
     peeked, has_more = member.peek(), member.has_more_data()
     message = member.read()
     return has_more, peeked and peeked.payload, message and message.payload
@@ -39,7 +39,7 @@ def test_the_books_balance_whatever_becomes_of_a_message(make_queue):
     assert termed.term() is True
     assert nacked.nack() is True
     assert books(group) == (1, 0, 3, 1, 1)
-    assert member.read().nack() is True  # used up
+    assert member.read().nack() is True  # its deliveries are used up
     assert books(group) == (1, 0, 2, 1, 2)
     assert payloads(dead.add_consumer()) == ["b", "c"]
     expire_all(group.queue)
@@ -183,7 +183,7 @@ def test_settling_is_too_late_after_the_group_closed_and_after_a_seek(make_queue
     member.seek("earliest")
     assert (one.ack(), one.seq) == (False, 0)
     with pytest.raises(QueueError):
-        one.ack()  # said once, whatever the answer
+        one.ack()  # called once, whatever it returns
     again = member.read()
     group.close()
     assert (again.ack(), other.nack()) == (False, False)
@@ -203,7 +203,7 @@ def test_the_figures_can_be_read_by_name(make_queue):
 
 
 def test_a_waiter_behind_ten_thousand_others_is_told_what_it_missed():
-    """A batch goes in slices, and an error between them leaves the next read."""
+    """A batch is read in slices, and an error between two of them is left to the next read."""
     for on_missed in ("raise", lambda count: 1 / 0):
         queue = Queue("q", ttl=None, max_bytes=1 << 30)
         reader = queue.add_consumer(on_missed=on_missed)

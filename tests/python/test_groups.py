@@ -1,4 +1,4 @@
-"""Members of a group share one position; the group as a whole is one more independent reader."""
+"""Members of a group share one position. The group as a whole is one more independent reader."""
 
 import asyncio
 import uuid

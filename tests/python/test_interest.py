@@ -1,4 +1,4 @@
-"""retention="interest": a message leaves when all who are interested have read it, and not before."""
+"""retention="interest": a message leaves when every consumer that needs it has read it, and not before."""
 
 import asyncio
 
@@ -159,7 +159,7 @@ def test_below_a_lowered_limit_nothing_fits_until_enough_has_been_read(interest)
     assert payloads(consumer) == [3, 4, 5]
 
 
-# Groups are interested too.
+# Groups count as consumers too.
 
 
 def test_a_group_counts_as_one_reader(interest):
@@ -235,7 +235,7 @@ def test_closing_an_acknowledging_group_releases_pending_messages(interest):
     assert held(queue) == (0, False)
 
 
-# It makes room.
+# It makes room for producers.
 
 
 def test_the_last_read_gives_a_blocked_producer_its_space(interest, run_thread):

@@ -1,7 +1,7 @@
-"""Eight threads of random operations, two of them event loops that cancel what they begin: whatever the order, each
-cursor is handed each message once, or misses it once, and each payload dies once.
+"""Eight threads run random operations. Two of them are event loops that cancel calls. In any order, each cursor receives or
+misses each message once, and each payload is freed once.
 
-A few seconds here; `make stress` runs it for a minute on each interpreter.
+This takes a few seconds here; `make stress` runs it for a minute on each interpreter.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ THREADS, LOOPS = 6, 2
 
 
 class Token:
-    """A payload that tells when it dies."""
+    """A payload that records when it is freed."""
 
     __slots__ = ("__weakref__", "deaths", "number")
 
@@ -41,7 +41,7 @@ class Token:
 
 
 class Track:
-    """One cursor and what it was seen to do. Appending to a deque is atomic on every build."""
+    """One cursor and its observed results. Appending to a deque is atomic on every build."""
 
     def __init__(self, habit, *consumers):
         self.habit, self.consumers = habit, consumers
@@ -102,7 +102,7 @@ class Round:
         ]
         self.passing = [
             Track("messages", queue.add_consumer(start="latest"))
-        ]  # the last of them is there to be removed
+        ]  # the last of these consumers exists only to be removed
 
     def token(self):
         token = Token(next(self.numbers), self.deaths)
@@ -139,7 +139,8 @@ class Round:
                     [consumer.read_where(lambda m: track.wanted(m, modulus), timeout=rng.choice([0, 0.0005]))]
                 )
             case "acks":
-                # Not for ever: what nobody settles may be delivered again, so that the end of the queue is not the end.
+                # With a timeout, because unsettled messages may be delivered again, so that the end of the queue is not
+                # the end.
                 messages = consumer.read_batch(rng.randint(1, 5), timeout=timeout or 0.0)
                 track.messages(messages)
                 for message in messages:
@@ -192,7 +193,7 @@ class Round:
 
     @contextlib.contextmanager
     def expected(self, track=None):
-        """What may come of an operation while others close, remove, fill and empty the queue."""
+        """The results that an operation may have while others close, remove, fill and empty the queue."""
         try:
             yield
         except MessagesMissedError as error:
@@ -292,7 +293,7 @@ class Round:
             while not self.drained(track):
                 pass
         for member in self.acks.consumers:
-            member.close()  # what it had not settled is delivered once more
+            member.close()  # its unsettled messages are delivered again
         with self.acking.add_consumer() as member, contextlib.suppress(QueueClosedError):
             while True:
                 message = member.read(timeout=PATIENCE)
@@ -313,7 +314,7 @@ class Round:
         return False
 
     def check(self):
-        """Every message of every cursor, by its seq."""
+        """Checks every message of every cursor, by its seq."""
         seqs, end = dict(self.accepted), self.queue.stats().next_seq
         assert sorted(seqs) == list(range(end)), "what was accepted has the seqs, and what was refused has none"
         assert len(self.accepted) == end
@@ -348,9 +349,9 @@ class Round:
         return [self.steady[1].consumers[0], self.steady[2].consumers[0]]
 
     def check_gaps(self, track, got, is_complete):
-        """What a message says was missed before it is just what lies between it and the one before.
+        """A message reports as missed exactly the messages between it and the one before.
 
-        One that came late does not miss what had left before it came, and that may lie between.
+        A consumer that was added late does not miss what had left before, and that may be in between.
         """
         before = -1
         for seq, _, missed, _ in got:
@@ -361,7 +362,7 @@ class Round:
 
 @pytest.fixture
 def switching_often():
-    """Where there is a GIL, threads take turns as often as the interpreter can."""
+    """If there is a GIL, threads switch as often as the interpreter can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

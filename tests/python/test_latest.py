@@ -1,4 +1,4 @@
-"""Only the newest message counts: what is older is passed over, and told apart."""
+"""Only the newest message is read: older ones are skipped, and counted separately."""
 
 import asyncio
 

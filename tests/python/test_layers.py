@@ -1,6 +1,6 @@
-"""The floors of the Python package: a module imports only what is on lower floors, or beside it, and nothing goes round.
+"""The floors of the Python package: a module imports only modules on lower floors or on its own, and there are no cycles.
 
-`tests/layers.rs` is the same for the engine.
+`tests/layers.rs` checks the same for the engine.
 """
 
 import ast
@@ -22,7 +22,7 @@ FLOORS = [
 
 
 def name_of(path):
-    """The module's name, without that of the package: "" is `__init__.py`."""
+    """The module's name without that of the package: "" is `__init__.py`."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -38,7 +38,7 @@ def resolve(target, name):
 
 
 def imports_of(module, path):
-    """What it imports of the package, also for types alone, and where: (line, module)."""
+    """The module's imports from the package, including those for types only, and where they are: (line, module)."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"

@@ -1,4 +1,4 @@
-"""The end of a process, and its double: exit with threads at work, fork with a queue in use."""
+"""The exit of a process while threads are at work, and a fork while a queue is in use."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""max_bytes and max_items are hard; what does not fit is refused with figures, or waits."""
+"""max_bytes and max_items are hard limits: what does not fit is refused with figures, or waits."""
 
 import itertools
 import queue as stdlib_queue

@@ -1,4 +1,4 @@
-"""max_bytes and max_items may be set while messages are held and producers wait."""
+"""max_bytes and max_items may be changed while messages are held and producers wait."""
 
 import asyncio
 

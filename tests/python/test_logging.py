@@ -1,4 +1,4 @@
-"""The standard library's logging with a queue of ours."""
+"""The standard library's logging with a queue of this package."""
 
 import logging
 import logging.config
@@ -14,7 +14,7 @@ from mpmc_queue.logging import Listener
 
 
 class Collecting(logging.Handler):
-    """Keeps the messages that it gets, and tells how many."""
+    """Keeps the messages that it receives, and signals how many there are."""
 
     def __init__(self, level=logging.NOTSET):
         super().__init__(level)
@@ -33,7 +33,7 @@ class Collecting(logging.Handler):
 
 @pytest.fixture
 def make_log(make_queue):
-    """make_log() -> a queue, and a logger of its own that puts its records there"""
+    """make_log() -> a queue, and a logger of its own that enqueues its records there"""
 
     def make():
         queue = make_queue("log", overflow="drop_oldest")

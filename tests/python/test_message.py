@@ -1,4 +1,4 @@
-"""A delivery: identity, times, audit events; and that nobody can change it."""
+"""A delivery: identity, times, audit events; and that it cannot be changed."""
 
 import uuid
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""The metrics: their names, and that they say what the queues' own counters say, scraped with the real libraries."""
+"""The metrics: their names, and that they agree with the queues' own counters, scraped with the real libraries."""
 
 import doctest
 import gc
@@ -67,11 +67,11 @@ for name in ("QueueCollector", "instrument"):
 
 
 def flat(families: Any) -> Samples:
-    """Every sample, by name and labels; no two may be the same."""
+    """Every sample, by name and labels. No two may be the same."""
     samples: Samples = {}
     for family in families:
         for sample in family.samples:
-            # A label that is empty and one that is missing are the same to Prometheus.
+            # To Prometheus, an empty label and a missing label are the same.
             key = sample.name, tuple(sorted((name, value) for name, value in sample.labels.items() if value))
             assert key not in samples, key
             samples[key] = sample.value
@@ -94,7 +94,7 @@ class Prometheus:
 
 
 class Otel:
-    """A provider of the SDK whose reader is asked by hand."""
+    """A provider of the SDK whose reader is read explicitly."""
 
     def __init__(self, *queues: Queue[Any]) -> None:
         self.reader = InMemoryMetricReader()
@@ -131,7 +131,7 @@ def otel() -> Iterator[Any]:
 
 @pytest.fixture
 def busy(make_queue: Any) -> Queue[Any]:
-    """A queue to which everything has happened that a metric counts."""
+    """A queue in which everything has happened that a metric counts."""
     dead = Queue[Any]("dead", ttl=None)
     queue = make_queue(ttl=1000, max_items=10, overflow="drop_oldest", max_bytes=5_000)
     named = queue.add_consumer("billing")
@@ -151,7 +151,7 @@ def busy(make_queue: Any) -> Queue[Any]:
     acked, poison = worker.read_batch(2)
     acked.ack()
     poison.nack()
-    worker.read().nack()  # its second delivery: given up
+    worker.read().nack()  # its second delivery: the group gives it up
     worker.read()
     return queue
 
@@ -170,7 +170,7 @@ EXPECTED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
     ("consumers", ()): 4,
     ("delivered_messages", (("consumer", "billing"),)): 4,
     ("delivered_messages", ()): 6,
-    ("delivered_messages", (("consumer", "one"), ("group", "workers"))): 4,  # redeliveries, too
+    ("delivered_messages", (("consumer", "one"), ("group", "workers"))): 4,  # including redeliveries
     ("settled_messages", (("group", "workers"),)): 1,
     ("missed_messages", (("consumer", "billing"),)): 7,
     ("missed_messages", ()): 14,
@@ -186,7 +186,7 @@ EXPECTED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
 
 
 def expected(names: dict[str, str]) -> Samples:
-    """What is expected of the busy queue, by the names of one library."""
+    """The expected samples of the busy queue, with the names of one library."""
     return {(names[name], tuple(sorted([("queue", "test"), *labels]))): value
             for (name, labels), value in EXPECTED.items()}  # fmt: skip
 
@@ -299,7 +299,7 @@ def test_otel_reads_each_queue_once_a_collection(make_queue, otel):
     queue = make_queue()
     consumer = queue.add_consumer("reader")
     metrics = otel(queue)
-    for count in range(1, 4):  # sooner after each other than a reading grows stale
+    for count in range(1, 4):  # at shorter intervals than a reading stays valid
         queue.enqueue("a")
         samples = metrics.scrape()
         assert samples["mpmc.enqueued_messages", (("queue", "test"),)] == count
@@ -400,7 +400,7 @@ def test_a_second_collector_in_a_registry_is_refused_in_one_line(busy):
     message = "the registry has metrics of mpmc_queue already: add the queues to the QueueCollector registered there"
     with pytest.raises(ValueError, match=f"^{message}$"):
         QueueCollector([], registry=scraped.registry)
-    with pytest.raises(ValueError, match="Duplicated timeseries"):  # prometheus_client's own words
+    with pytest.raises(ValueError, match="Duplicated timeseries"):  # the text of prometheus_client
         scraped.registry.register(QueueCollector([]))
     other = CollectorRegistry()
     QueueCollector(busy, registry=other)

@@ -1,4 +1,4 @@
-"""Which series there are while consumers come and go, and that counters only grow."""
+"""Which series exist while consumers are added and removed, and that counters never decrease."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What expired unread is counted: exactly, per consumer, never twice."""
+"""Messages that expired unread are counted: exactly, for each consumer, never twice."""
 
 import threading
 

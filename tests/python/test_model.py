@@ -1,4 +1,4 @@
-"""Random operations against a small model of the queue; the books balance after every step."""
+"""Random operations, compared with a small model of the queue. The counts add up after every step."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from helpers import expire_all
 from mpmc_queue import Consumer, ItemLimitError, Queue
 
-SIZE = 100  # what the sizer says of every payload
+SIZE = 100  # the size that the sizer returns for every payload
 
 
 @dataclass
 class Cursor:
-    """What the model knows of a consumer."""
+    """The model's data of a consumer."""
 
     consumer: Consumer[Any]
     start: int
@@ -68,7 +68,7 @@ class QueueMachine(RuleBasedStateMachine):
         return self.cursors[index % len(self.cursors)]
 
     def delivered(self, cursor, entries, messages):
-        """Compares what was read with the model, and moves the model on."""
+        """Compares what was read with the model, and updates the model."""
         assert [(m.seq, m.payload, m.size) for m in messages] == [(*entry, SIZE) for entry in entries]
         assert [m.missed for m in messages] == ([cursor.gap] + [0] * len(entries))[: len(entries)]
         if entries:

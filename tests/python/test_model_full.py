@@ -1,4 +1,4 @@
-"""Everything mixed, at random, against a model of it; the books of all readers balance after every step."""
+"""Random operations of all kinds, compared with a model. The counts of all readers add up after every step."""
 
 import itertools
 
@@ -13,11 +13,11 @@ from log_model import Log, Pending, Reader
 from mpmc_queue import ItemLimitError, MessagesMissedError, Queue, QueueClosedError, QueueError
 
 PENDING_OVERHEAD = 56  # bytes charged for a pending delivery
-SIZE = 100  # what the sizer says of every payload
-SHORT = 1e-9  # a time to live that is over when anybody looks
+SIZE = 100  # the size that the sizer returns for every payload
+SHORT = 1e-9  # a time to live that is over before any check
 LIVES = {"queue's": {}, "for ever": {"ttl": None}, "long": {"ttl": LONG}, "over": {"ttl": SHORT}}
 
-# Every way to take what is there; those of the second kind return bare payloads.
+# Every way to take available messages. The second kind returns bare payloads.
 MESSAGES = {
     "read": lambda c, n: [c.read()],
     "read_batch": lambda c, n: c.read_batch(n),
@@ -67,16 +67,16 @@ class Machine(RuleBasedStateMachine):
         self.at_dead = self.dead.add_consumer()
         self.log = Log(interest=interest, drop=drop, max_items=max_items)
         self.consumers = []  # (Consumer, Reader)
-        self.told = {}  # id: how a consumer is told what it missed, and what its callback was
+        self.told = {}  # id: how a consumer is told what it missed, and the calls of its callback
         self.groups = []  # (ConsumerGroup, Reader)
         self.members = []  # (Consumer, ConsumerGroup, Reader)
-        self.in_hand = []  # (Message, Reader): the latest delivery of what is pending
+        self.in_hand = []  # (Message, Reader): the latest delivery of each pending message
         self.settled = []  # messages that have been settled
         self.lost = []  # messages that were lost while pending
         self.names = 0
         with Queue("empty", max_items=1, sizer=lambda payload: SIZE) as other:
             fill(other, None)
-            self.each = other.memory_usage  # what one message is charged
+            self.each = other.memory_usage  # the charge for one message
 
     def teardown(self):
         if hasattr(self, "queue"):
@@ -145,10 +145,10 @@ class Machine(RuleBasedStateMachine):
         self.lost += [message for message, reader in self.in_hand if message.seq not in reader.pending]
         self.in_hand = [(message, reader) for message, reader in self.in_hand if message.seq in reader.pending]
 
-    # readers come and go
+    # readers are added and removed
 
     def start_at(self, start):
-        """Under interest, the first reader of all takes what there is: nobody else ever will."""
+        """With retention by interest, the first reader takes all messages, because no later reader ever could."""
         if self.log.interest and not self.log.readers:
             return "earliest", self.log.first_seq
         if isinstance(start, float):
@@ -245,7 +245,7 @@ class Machine(RuleBasedStateMachine):
         if how not in ("read_batch", "get_batch", "aread_batch"):
             limit = 1
         if not entries and how in ("next", *PAYLOADS):
-            return  # they would wait, or find nothing to tell of
+            return  # they would wait, or have nothing to report
         reader.move_to(entries[0].seq if entries else self.log.next_seq)
         on_missed, told = self.told[consumer.id]
         if reader.tells:
@@ -255,7 +255,7 @@ class Machine(RuleBasedStateMachine):
                     (MESSAGES | PAYLOADS)[how](consumer, limit)
                 assert caught.value.count == count
                 return
-            # A batch ends where something else was missed.
+            # A batch ends where more messages were missed.
             entries = entries[:1] + [entry for before, entry in self.neighbours(reader, entries)]
         entries = entries[:limit]
         got = (MESSAGES | PAYLOADS)[how](consumer, limit)
@@ -270,7 +270,7 @@ class Machine(RuleBasedStateMachine):
             self.log.let_go()
 
     def neighbours(self, reader, entries):
-        """Pairs of messages, up to the first between which the reader lost something."""
+        """Pairs of messages, up to the first pair between which the reader lost something."""
         pairs = itertools.pairwise(entries)
         return itertools.takewhile(lambda pair: not any(pair[0].seq < seq < pair[1].seq for seq in reader.ahead), pairs)
 
@@ -337,7 +337,7 @@ class Machine(RuleBasedStateMachine):
         self.compare(reader, fresh, messages[again:], missed)
 
     def used_up(self, reader, seq):
-        """Moves what has been delivered as often as it may be."""
+        """Moves messages that have reached the maximum number of deliveries."""
         if reader.pending[seq].deliveries == reader.max_deliver:
             self.bury(reader, seq)
 

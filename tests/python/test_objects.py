@@ -1,4 +1,4 @@
-"""The classes as Python objects: final, read-only, weakly referable, neither copied nor pickled."""
+"""The classes as Python objects: final, read-only, with weak references, neither copied nor pickled."""
 
 import copy
 import inspect

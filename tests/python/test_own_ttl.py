@@ -1,4 +1,4 @@
-"""A message may have a time to live of its own, shorter or longer than the queue's."""
+"""A message may have a time to live of its own, shorter or longer than that of the queue."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ SHORT = 1e-6
 
 @pytest.fixture
 def still(make_queue):
-    """still(**arguments) -> Queue in which nothing expires until `expire`"""
+    """still(**arguments) -> a Queue in which nothing expires until `expire`"""
 
     def make(**arguments):
         queue = make_queue(**{"ttl": None} | arguments)
@@ -26,7 +26,7 @@ def still(make_queue):
 
 
 def expire(queue):
-    """Lets what is past its own short life leave, and nothing else; how many that were."""
+    """Removes the messages whose own short ttl is over, and no others. Returns how many."""
     held = len(queue)
     queue.enable_expiration()
     queue.force_expiration()
@@ -109,7 +109,7 @@ def test_a_longer_queue_ttl_does_not_save_the_short_lived(still):
     assert payloads(queue.add_consumer()) == ["queue's"]
 
 
-# In the middle.
+# In the middle of the queue.
 
 
 def test_what_expires_in_the_middle_is_passed_over_and_missed(still):
@@ -225,7 +225,7 @@ def test_what_was_gone_before_a_consumer_came_is_none_of_its_losses(still):
     expire(queue)
     consumer = queue.add_consumer()
     assert (consumer.missed_count, consumer.unread_count) == (0, 3)
-    queue.enqueue_batch("def")  # for which a and b are dropped
+    queue.enqueue_batch("def")  # a and b are dropped for this batch
     messages = consumer.read_batch(9)
     assert [(message.payload, message.missed) for message in messages] == [("c", 2), ("d", 0), ("e", 0), ("f", 0)]
     assert consumer.missed_count == 2
@@ -273,7 +273,7 @@ def test_seeking_into_a_hole_reads_what_follows_it(still):
     assert queue.add_consumer(start=1).get() == "e"
 
 
-# The clock runs.
+# With a running clock.
 
 
 def test_the_expiration_thread_keeps_each_ones_time(make_queue):

@@ -1,4 +1,4 @@
-"""Consumers read without the queue's lock; nobody can tell: counts are exact at every moment, and changes hold at once."""
+"""Consumers read without the queue's lock, with no visible difference: counts are exact, changes apply at once."""
 
 import gc
 import queue as stdlib_queue
@@ -73,7 +73,7 @@ def test_a_reader_behind_a_ring_is_told_of_every_gap(make_queue, run_thread, how
         except QueueClosedError:
             break
         except (stdlib_queue.Empty, AttributeError):
-            pass  # nothing there now; a read that finds nothing is None
+            pass  # no message now; a read that finds none returns None
     producer.result()
     assert payloads == sorted(set(payloads))
     stats = consumer.stats()

@@ -1,4 +1,4 @@
-"""Where a consumer starts, where it stands, and how it is moved."""
+"""Where a consumer starts, its position, and how it is moved."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -12,7 +12,7 @@ WEST = timezone(timedelta(hours=-12))
 
 
 def moved(queue, how, to):
-    """A consumer that was put at `to`, by start= or by seek."""
+    """A consumer at position `to`, set by start= or by seek."""
     if how == "start":
         return queue.add_consumer(start=to)
     consumer = queue.add_consumer()

@@ -1,4 +1,4 @@
-"""What a process does to itself: it forks while others work, imports twice, makes subinterpreters, ends."""
+"""Events in a process: it forks while threads work, imports twice, creates subinterpreters, exits."""
 
 import os
 import sys

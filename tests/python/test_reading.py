@@ -1,4 +1,4 @@
-"""The ways to read: one, a batch, by predicate, a look, bare payloads, iteration."""
+"""The ways to read: one message, a batch, by predicate, peek, bare payloads, iteration."""
 
 import queue as stdlib_queue
 
@@ -23,7 +23,7 @@ def test_each_way_reads_the_next_message(make_queue, how):
 
 
 def nothing(how, consumer, timeout):
-    """Reads from an empty queue; get says so with an error, the others return nothing."""
+    """Reads from an empty queue. get raises an error; the others return nothing."""
     if how == "get":
         with pytest.raises(stdlib_queue.Empty):
             consumer.get(timeout=timeout)

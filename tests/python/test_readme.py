@@ -1,4 +1,4 @@
-"""The README's snippets run as typed and print what they say they print."""
+"""The README's snippets run as typed and print what they say."""
 
 import re
 import subprocess
@@ -53,7 +53,7 @@ def test_the_first_commands_install_it_show_it_and_test_it():
 
 
 def test_links_work_where_the_readme_is_shown_alone():
-    """On PyPI nothing is beside it: each link is absolute, and those into the project lead to what there is."""
+    """On PyPI only the README is shown. So each link is absolute, and links into the project lead to existing files."""
     prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
     links = re.findall(r"\]\(([^)]*)\)", prose)
     assert len(links) > 20

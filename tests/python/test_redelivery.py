@@ -1,4 +1,4 @@
-"""What is not settled is delivered again: when, to whom, and how often."""
+"""Unsettled messages are delivered again: when, to which member, and how often."""
 
 import asyncio
 import threading
@@ -81,14 +81,14 @@ def test_a_message_not_acked_in_time_goes_to_a_blocked_member_at_its_moment(run_
 
 @pytest.mark.thread_unsafe(reason="measures time")
 def test_the_moment_of_redelivery_is_met():
-    """Not by polling: the best of a few is as good as a wake-up can be. And never early."""
+    """There is no polling: the best of a few tries is as precise as a wake-up can be. And it is never early."""
     group = acking_group("a", ack_wait=0.05)
     member = group.add_consumer()
     began = time.monotonic()
     member.read()
     late = []
     for _ in range(5):
-        start = time.monotonic()  # this thread may have been put aside since the delivery
+        start = time.monotonic()  # this thread may have been suspended since the delivery
         assert member.read(timeout=PATIENCE) is not None
         late.append(time.monotonic() - start - 0.05)
     assert min(late) < 0.01, late

@@ -1,4 +1,4 @@
-"""Code of the user runs without a lock: it may use the very queue that called it, and may fail."""
+"""User code runs without a lock: it may use the queue that called it, and may fail."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from mpmc_queue import ConsumerClosedError, ItemLimitError, QueueClosedError, Qu
 
 
 class Sized:
-    """A payload whose size is asked of Python code."""
+    """A payload whose size is computed by Python code."""
 
     __slots__ = ("size",)
 
@@ -21,7 +21,7 @@ class Sized:
 
 
 class Dying:
-    """A payload that does something when it dies."""
+    """A payload that does something when it is freed."""
 
     def __init__(self, then):
         self.then = then
@@ -31,7 +31,7 @@ class Dying:
 
 
 class Hostile:
-    """Whatever Python calls on an object by itself fails."""
+    """Everything that Python calls implicitly on an object fails."""
 
     def _no(self, *args):
         raise AssertionError("payloads are none of the queue's business")
@@ -40,7 +40,7 @@ class Hostile:
 
 
 def use(queue):
-    """A little of everything."""
+    """Uses a little of everything."""
     consumer = queue.add_consumer("inner")
     len(queue)
     queue.stats()
@@ -109,7 +109,7 @@ def test_a_payload_that_dies_in_a_refused_call_may_use_the_queue(make_queue):
 
 
 def sized_by(how, make_queue, size, **arguments):
-    """A queue and a payload whose size is asked of `size`, by either way."""
+    """A queue and a payload whose size is computed by `size`, in one of two ways."""
     if how == "sizer":
         return make_queue(sizer=lambda payload: size() if payload == "sized" else 1, **arguments), "sized"
     return make_queue(**arguments), Sized(size)
@@ -209,7 +209,7 @@ def test_a_list_changed_while_it_is_enqueued_does_no_harm(make_queue, change):
     consumer = queue.add_consumer()
     try:
         seqs = queue.enqueue_batch(batch)
-    except RuntimeError:  # as a dict or deque says it
+    except RuntimeError:  # the error of a dict or deque
         seqs = range(0)
     got = payloads(consumer)
     assert len(got) == len(seqs) == len(queue)

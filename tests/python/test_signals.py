@@ -59,7 +59,7 @@ assert len(queue) == 0 and len(stuck) == 2 and unread.get_batch(9) == [1, 2]
 
 
 def sleeps(pid):
-    """Whether the main thread of the process sleeps in the kernel (always, where there is no /proc)."""
+    """Whether the main thread of the process sleeps in the kernel (always True without /proc)."""
     try:
         with open(f"/proc/{pid}/task/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] == "S"
@@ -82,7 +82,7 @@ def test_ctrl_c_interrupts(call):
             for _ in range(3):
                 assert process.stdout.readline() == "ready\n", process.communicate(timeout=SCRIPT_PATIENCE)
                 calm = 0
-                while calm < 3:  # the line is out before the call begins
+                while calm < 3:  # the line is printed before the call begins
                     time.sleep(0.01)
                     calm = calm + 1 if sleeps(process.pid) else 0
                 sent = time.monotonic()
@@ -92,7 +92,7 @@ def test_ctrl_c_interrupts(call):
         finally:
             process.kill()
     assert (process.returncode, output, errors) == (0, "", "")
-    assert sorted(delays)[1] < 0.1, delays  # the median, for a busy machine
+    assert sorted(delays)[1] < 0.1, delays  # the median, because the machine may be busy
 
 
 HANDLER_ENQUEUES = """

@@ -1,4 +1,4 @@
-"""The built-in estimate of a payload's bytes: deep, conservative, each object once, never too deep."""
+"""The built-in estimate of a payload's bytes: deep, conservative, each object once, without recursion limits."""
 
 import array
 import collections
@@ -14,7 +14,7 @@ KILO = 1000
 
 
 def size_of(make_queue, payload):
-    """What the queue accounts for the payload."""
+    """The size that the queue charges for the payload."""
     queue = make_queue(max_bytes=2**40)
     queue.enqueue(payload)
     return queue.add_consumer().peek().size
@@ -191,7 +191,7 @@ def test_no_depth_is_too_deep(make_queue, kind):
             case _:
                 payload, inner = Plain(None), payload
                 payload.body = inner
-        levels.append(payload)  # so that they die one by one
+        levels.append(payload)  # so that they are freed one by one
     assert size_of(make_queue, payload) >= depth * 40
     del payload
     while levels:

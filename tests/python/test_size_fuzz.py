@@ -1,4 +1,4 @@
-"""Hostile payloads, made up at random: they lie about their size, raise, change while they are sized, or are odd classes."""
+"""Random hostile payloads: they lie about their size, raise, change while they are sized, or have odd classes."""
 
 import collections
 import contextlib
@@ -23,11 +23,11 @@ class LieError(Exception):
 
 
 class Weakly(list):
-    """A list that can be referred to weakly."""
+    """A list that supports weak references."""
 
 
 class Holder:
-    """Attributes in a `__dict__`."""
+    """An object with attributes in a `__dict__`."""
 
 
 class Slotted:
@@ -35,7 +35,7 @@ class Slotted:
 
 
 class Lying:
-    """Says what it was told to say, or does what it was told to do."""
+    """Returns a given answer, or does a given action."""
 
     def __init__(self):
         self.parts = []
@@ -44,7 +44,7 @@ class Lying:
 
     @property
     def asked(self):
-        """How often it was asked. It does not stand in its `__dict__`, where it would weigh something."""
+        """How often it was asked. The count is not stored in its `__dict__`, where it would add to the size."""
         return ASKED[id(self)]
 
     def __sizeof__(self):
@@ -57,7 +57,7 @@ class Lying:
 
 
 class Lies(int):
-    """An int whose methods say something else."""
+    """An int whose methods return other values."""
 
     def __int__(self):
         raise LieError("__int__")
@@ -115,7 +115,7 @@ def enqueue_more(lying):
 
 CHANGES = [clear_all, grow, forget_attributes, change_class, collect, enqueue_more]
 
-# Each node of a payload: how to make it, and how to put another into it.
+# Each kind of node of a payload: how to create it, and how to put another node into it.
 NODES = {
     "list": (Weakly, lambda node, part: node.append(part)),
     "dict": (dict, lambda node, part: node.__setitem__(len(node), part)),
@@ -129,7 +129,7 @@ NODES = {
 
 @st.composite
 def graphs(draw, answers):
-    """Nodes with references between them, cycles and all; the first is the payload. And those that lie, reached or not."""
+    """Nodes with references between them, including cycles, and the nodes that lie. The first node is the payload."""
     kinds = draw(st.lists(st.sampled_from(sorted(NODES)), min_size=1, max_size=12))
     nodes = [NODES[kind][0]() for kind in kinds]
     for node in nodes:
@@ -142,7 +142,7 @@ def graphs(draw, answers):
 
 
 def reached(payload):
-    """What belongs to the payload, as the garbage collector sees it: classes, and what they refer to, do not."""
+    """The objects of the payload, as the garbage collector sees them, without classes and what these refer to."""
     seen, left = {id(payload): payload}, [payload]
     while left:
         for other in gc.get_referents(left.pop()):
@@ -165,7 +165,7 @@ def size_of(payload):
 
 
 def refusal(queue, payload):
-    """The error of enqueueing it, if there is one."""
+    """The error of enqueueing a payload; None if there is none."""
     try:
         queue.enqueue(payload)
     except Exception as error:
@@ -205,7 +205,7 @@ def test_any_lie_that_is_reached_is_the_callers_error_and_leaves_nothing_behind(
     if error is None:
         return
     assert (len(queue), queue.memory_usage) == (0, before)
-    if error not in bad:  # not what one of them raised: so it tells what one of them returned
+    if error not in bad:  # none of them raised it, so it reports what one of them returned
         assert str(error).startswith("Lying.__sizeof__() returned")
         assert any(isinstance(answer, int) == (type(error) is ValueError) for answer in bad)
 
@@ -251,7 +251,7 @@ def test_a_lie_at_the_bottom_of_200_000_levels_is_found(kind, answer):
         with pytest.raises((LieError, MemoryError, ValueError, TypeError)):
             size_of(chain[-1])
     while chain:
-        chain.pop()  # from the outside in, for not every type is let go of without recursion
+        chain.pop()  # from the outside in, because not every type is freed without recursion
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, RecursionError, StopIteration])
@@ -357,7 +357,7 @@ def test_an_instance_of_an_odd_class_is_sized_or_refused(name):
 
 
 def issubclass_of(odd, classes):
-    """Whether a class, however odd, has one of those among its bases."""
+    """Whether a class, however odd, has one of the others among its bases."""
     return any(base is known for base in type.mro(odd) for known in classes)
 
 

@@ -1,4 +1,4 @@
-"""What a payload is taken to weigh: the built-in estimate, seen through `Message.size`."""
+"""The estimated size of payloads: the built-in estimate, seen through `Message.size`."""
 
 import array
 import asyncio
@@ -37,22 +37,22 @@ def size(payload):
 
 
 def weight(payload):
-    """The estimate alone: what a message costs whatever it carries is taken off. None counts as a pointer."""
+    """The estimate alone: the constant part of the size of a message is subtracted. None counts as a pointer."""
     return size(payload) - size(None) + POINTER
 
 
 def own(thing):
-    """The memory of an object without its parts: what `sys.getsizeof` says, and what that leaves out."""
+    """The memory of an object without its parts: what `sys.getsizeof` returns, plus what that leaves out."""
     if type(thing) is int and sys.version_info >= (3, 12):
         return max(
             sys.getsizeof(thing), int.__basicsize__ + POINTER
         )  # a struct with room for one digit and its padding
     if type(thing) is list and FREE_THREADED and sys.getsizeof(thing) > sys.getsizeof([]):
-        return sys.getsizeof(thing) + POINTER  # the number of places, in front of them
+        return sys.getsizeof(thing) + POINTER  # the number of places, stored in front of them
     if isinstance(thing, tuple) and type(thing) is not tuple:
         return sys.getsizeof(thing) + POINTER  # one more place
     if type(thing) is memoryview:
-        return sys.getsizeof(thing) + 128  # the buffer that it has got from its owner, an object of its own
+        return sys.getsizeof(thing) + 128  # the buffer that it got from its owner, an object of its own
     return sys.getsizeof(thing)
 
 
@@ -96,7 +96,7 @@ def test_the_utf8_copy_of_a_str_counts(text):
     text = text * 1000
     bare = sys.getsizeof(text)
     with pytest.raises(ImportError):
-        __import__(text)  # asks for the UTF-8 form, which stays with the str
+        __import__(text)  # needs the UTF-8 form, which the str then keeps
     assert sys.getsizeof(text) >= bare
     assert weight(text) == own(text)
 
@@ -257,7 +257,7 @@ def test_depth_does_not_matter(wrap):
     for _ in range(DEEP):
         payload = wrap(payload)
     assert weight(payload) >= DEEP * own(wrap(None))
-    while isinstance(payload, (Node, Link, collections.deque)):  # these the interpreter would free by recursion
+    while isinstance(payload, (Node, Link, collections.deque)):  # the interpreter would free these by recursion
         payload = payload[0] if isinstance(payload, collections.deque) else payload.inner
 
 
@@ -744,7 +744,7 @@ def test_other_threads_may_change_a_payload_while_it_is_sized():
 
     thing = Thing()
     error = ValueError()
-    raw = bytearray()  # but no array.array: before 3.15 that is not safe between threads
+    raw = bytearray()  # not an array.array: before 3.15 that is not safe between threads
     a_list, a_dict, a_set, a_deque, ordered = [], {}, set(), collections.deque(), collections.OrderedDict()
     payload = [thing, error, raw, a_list, a_dict, a_set, a_deque, ordered]
     done = threading.Event()
@@ -765,7 +765,7 @@ def test_other_threads_may_change_a_payload_while_it_is_sized():
                 try:
                     raw.extend(key.encode())
                 except BufferError:
-                    pass  # it cannot grow while it is being looked at
+                    pass  # it cannot grow while a buffer of it is in use
                 if number % 50 == 0:
                     for container in (a_list, a_deque, a_set, a_dict, ordered):
                         container.clear()
@@ -786,7 +786,7 @@ def test_other_threads_may_change_a_payload_while_it_is_sized():
     assert errors == []
 
 
-# The estimate by itself, and sizers for classes
+# The estimate alone, and sizers for classes
 
 
 def test_estimate_size_is_what_a_message_counts(make_queue):

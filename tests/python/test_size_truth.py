@@ -1,4 +1,4 @@
-"""The estimate against the truth: what `tracemalloc` says that random graphs of ordinary objects take."""
+"""The estimate compared with the memory of random graphs of ordinary objects, as measured by `tracemalloc`."""
 
 import array
 import collections
@@ -28,7 +28,7 @@ LOWEST, HIGHEST = 0.95, 1.5
 GRAPHS = 12 if sysconfig.get_config_var("Py_GIL_DISABLED") else 4
 """Graphs of one copy: without the GIL, a list of freed ints (5 KB) is filled while the first ones are made."""
 
-# Tracing sees the allocations of all threads.
+# Tracing records the allocations of all threads.
 pytestmark = pytest.mark.thread_unsafe
 
 numbers = itertools.count(10**7)
@@ -201,13 +201,13 @@ def build(recipe):
 
 
 def emptied_free_lists():
-    """Objects that the interpreter would otherwise hand out without an allocation, for as long as they are kept."""
+    """Objects that the interpreter would otherwise reuse without an allocation, for as long as they are kept."""
     tuples = [tuple([None] * length) for length in range(1, 21) for _ in range(2100)]
     return tuples, [[None] for _ in range(300)], [{} for _ in range(300)], [number + 0.5 for number in range(300)]
 
 
 def truth_and_estimate(make):
-    """Bytes of what `make` makes: as traced, and as estimated."""
+    """Bytes of what `make` creates: as traced, and as estimated."""
     make()
     kept = emptied_free_lists()
     graphs = [None] * COPIES

@@ -1,4 +1,4 @@
-"""The figures: of a queue, of a consumer; and that the books balance."""
+"""The figures of a queue and of a consumer, and that the counts add up."""
 
 from datetime import UTC
 from uuid import UUID

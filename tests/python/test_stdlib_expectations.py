@@ -1,4 +1,4 @@
-"""What the standard library's own tests expect of put and get holds here too, with queue.Full and queue.Empty."""
+"""The standard library's own tests of put and get hold here too, with queue.Full and queue.Empty."""
 
 import queue as stdlib_queue
 import sys
@@ -205,7 +205,7 @@ def test_empty_is_the_standard_librarys_own():
     assert not hasattr(mpmc_queue, "Empty") or mpmc_queue.Empty is stdlib_queue.Empty
 
 
-CALLS = (  # the call, and whether the queue holds its one item by then
+CALLS = (  # the call, and whether the queue then holds its one item
     ("put", ("x", 0), False),
     ("put", ("x", 0), True),
     ("put", ("x", None), True),

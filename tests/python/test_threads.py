@@ -1,4 +1,4 @@
-"""Many threads at once: order per consumer, each message to exactly one reader of a shared consumer, no loss."""
+"""Many threads at once: order for each consumer, each message to exactly one reader of a shared consumer, no loss."""
 
 import itertools
 import queue as stdlib_queue

@@ -1,4 +1,4 @@
-"""Topics: what a message is enqueued under, and consumers that read what matches."""
+"""Topics: messages are enqueued under a topic, and consumers read those that match."""
 
 import asyncio
 import gc
@@ -207,7 +207,7 @@ def test_what_leaves_before_it_was_read_is_missed_if_it_matches():
     message = reader.read()
     assert (message.payload, message.missed) == (7, 3)
     assert (reader.take_missed(), reader.read().missed) == (3, 0)
-    assert reader.stats().filtered_items == 2  # 6 and 8: the others had gone before they were passed
+    assert reader.stats().filtered_items == 2  # 6 and 8: the others had left before they were passed
 
 
 def test_a_gap_is_told_to_whom_it_concerns():
@@ -415,7 +415,7 @@ def test_interest_keeps_what_somebody_wants():
     queue.enqueue(3, topic="b")
     queue.enqueue(4, topic="a")
     assert b.read().payload == 3
-    assert len(queue) == 2  # from the middle
+    assert len(queue) == 2  # it left from the middle
     assert contents(a.read_batch(9)) == [2, 4]
     assert len(queue) == 0
     assert queue.memory_usage == empty
@@ -432,7 +432,7 @@ def test_what_nobody_wants_needs_no_room():
     assert queue.enqueue(3, topic="b") == 2
     assert queue.enqueue_batch([4, 5], topic="b") == range(3, 5)
     with pytest.raises(ItemLimitError):
-        queue.enqueue_batch(range(3), topic="b")  # it could never fit
+        queue.enqueue_batch(range(3), topic="b")  # it can never fit
     assert contents(reader.read_batch(9)) == [1, 2]
     dropping = Queue("d", ttl=None, retention="interest", max_items=2, overflow="drop_oldest")
     dropping.add_consumer(topics="a")
@@ -563,7 +563,7 @@ def test_drop_oldest_drops_no_more_than_the_topic_needs():
     assert queue.stats().dropped == 1
     queue.enqueue(4, topic="d")
     assert queue.stats().dropped == 2
-    queue.enqueue(5, topic="d")  # the room of "b" and its text held two
+    queue.enqueue(5, topic="d")  # the room of "b" and its text was enough for two
     assert queue.stats().dropped == 2
 
 

@@ -1,4 +1,4 @@
-"""Asynchronous methods in tasks of trio, and with anyio on either."""
+"""Asynchronous methods in tasks of trio, and with anyio on asyncio and trio."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ trio = pytest.importorskip("trio")
 anyio = pytest.importorskip("anyio")
 
 SHORT = 0.05
-# Runs of trio in several threads at once share nothing, but warnings are the whole process's.
+# Runs of trio in several threads share nothing, but warnings belong to the whole process.
 pytestmark = pytest.mark.thread_unsafe
 
 

@@ -1,4 +1,4 @@
-"""Waiting for several consumers, of several queues, at once."""
+"""Waiting for several consumers at once, of several queues."""
 
 import asyncio
 import gc
@@ -34,7 +34,7 @@ def wait(request):
 
 @pytest.fixture
 def make_consumers(make_queue):
-    """One of each of three queues."""
+    """One consumer for each of three queues."""
 
     def make():
         return [make_queue(name).add_consumer() for name in "abc"]

@@ -1,4 +1,4 @@
-"""A call that waits wakes for what it waits for, a close, a removal; costs no CPU; and lets others work."""
+"""A waiting call wakes when its condition holds, at a close and at a removal. It costs no CPU and lets others work."""
 
 import queue as stdlib_queue
 import signal
@@ -107,7 +107,7 @@ def test_read_where_keeps_its_deadline_while_others_pass(make_queue, run_thread)
     with stopwatch() as took:
         worker = run_thread(consumer.read_where, lambda m: False, timeout=0.2)
         while not worker.done:
-            queue.join(0.1)  # wakes each time the reader has passed over what there was
+            queue.join(0.1)  # wakes each time the reader has skipped the messages that were there
             if len(queue) < 2000:
                 queue.enqueue("no")
     assert worker.result() is None

@@ -1,4 +1,4 @@
-"""No wake-up is lost, none is spent on those it cannot serve. Each stress test would hang if one were."""
+"""No wake-up is lost, and none goes to a waiter that it cannot serve. A lost one would hang the stress tests."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ class Crowd:
         self.naps = {thread: asleep(thread) for thread in threads}
 
     def wakings(self):
-        """How often those who still wait have woken up since all of them slept."""
+        """How often the threads that still wait have woken since all of them slept."""
         return sum(asleep(thread) - naps for thread, naps in self.naps.items() if thread.is_alive())
 
     def disperse(self):
@@ -108,7 +108,7 @@ def test_a_message_does_not_wake_a_crowd(make_queue):
     queue.close()
     crowd.disperse()
     assert consumer.stats().total_items_read == messages
-    assert wakings < messages * size / 4  # a waking takes a few naps, for the GIL and for locks
+    assert wakings < messages * size / 4  # a wake-up takes a few naps, for the GIL and for locks
 
 
 @pytest.mark.thread_unsafe(reason="counts how often threads wake, which others would disturb")
@@ -152,7 +152,7 @@ def test_closing_wakes_every_waiting_call(make_queue, run_thread, wait):
 
 
 def test_a_reader_that_gives_up_passes_its_wake_up_on(make_queue):
-    """Timeouts of about the time between two messages: most wake-ups meet a reader that is just leaving."""
+    """The timeouts are about the time between two messages: most wake-ups reach a reader that is about to give up."""
     total = 1500
     queue = make_queue()
     consumer = queue.add_consumer()
@@ -213,7 +213,7 @@ def test_a_producer_that_gives_up_passes_its_space_on(make_queue):
 
 
 def test_random_timeouts_closes_and_removals_leave_nobody_waiting(make_queue):
-    """Every kind of waiter at once, while what they wait for comes, times out, is removed, or is closed."""
+    """Every kind of waiter at once, while their conditions are met, time out, or end with a removal or a close."""
     for seed in range(6):
         queue = make_queue(max_items=5, retention="interest", ttl=0.02)
         rng = random.Random(seed)
@@ -321,7 +321,7 @@ def test_a_removal_wakes_only_waiters_of_the_removed_consumer(make_queue, run_th
 
 
 def test_two_threads_play_ping_pong(make_queue):
-    """Each message is waited for: one lost wake-up, and it stands still."""
+    """Each message is waited for. One lost wake-up would stop both threads."""
     rounds = 2000
     ping, pong = Queue("ping"), Queue("pong")
     at_ping, at_pong = ping.add_consumer(), pong.add_consumer()

@@ -1,4 +1,4 @@
-"""Uses every public name the way a program would. mypy --strict reads this file; nothing runs it."""
+"""Uses every public name as a program would. mypy --strict reads this file; nothing runs it."""
 
 import pickle
 import queue as stdlib_queue

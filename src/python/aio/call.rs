@@ -1,4 +1,4 @@
-//! The coroutines: what an asynchronous method returns.
+//! The coroutines that asynchronous methods return.
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,12 +21,12 @@ use crate::python::message::Message;
 use crate::python::timeouts::Timeout;
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// An asynchronous call: a coroutine. What it does is done when it is awaited.
+/// An asynchronous call: a coroutine. It runs when it is awaited.
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(in crate::python) struct Call {
-    /// None while it runs, and once it has ended.
+    /// None while it runs, and after it has ended.
     progress: Mutex<Option<Progress>>,
-    /// Whether anybody has awaited or closed it.
+    /// Whether it was ever awaited or closed.
     is_begun: AtomicBool,
     /// The method that was called.
     name: &'static str,
@@ -43,20 +43,20 @@ impl Drop for Call {
     }
 }
 
-/// The warning of a coroutine that was called and forgotten.
+/// Warns about a coroutine that was never awaited.
 #[cold]
 #[allow(deprecated, reason = "what replaces them is missing from CPython 3.11")]
 fn warn_of_no_await(py: Python<'_>, name: &str) {
-    // Calls may be let go of while an error is on its way.
+    // A call may be dropped while an error is being raised.
     let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the thread is attached. The three may be null, all of them, and go back as they came. (`PyErr::take` would go
-    // on with a panic.)
+    // SAFETY: the thread is attached. The three may be null, all of them, and are restored as they were fetched.
+    // (`PyErr::take` would resume a panic.)
     unsafe { ffi::PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
     let text = CString::new(format!("coroutine '{name}' was never awaited")).unwrap_or_default();
     if let Err(error) = PyErr::warn(py, py.get_type::<PyRuntimeWarning>().as_any(), &text, 1) {
         error.write_unraisable(py, None);
     }
-    // SAFETY: as above; it takes the references over.
+    // SAFETY: as above. The call takes over the references.
     unsafe { ffi::PyErr_Restore(class, value, traceback) };
 }
 
@@ -67,12 +67,12 @@ impl Call {
         Call { progress: Mutex::new(Some(progress)), is_begun: AtomicBool::new(false), name }
     }
 
-    /// `__aenter__`, with the name that the method goes by.
+    /// `__aenter__`, with the name of the method.
     pub(in crate::python) fn entering<T>(name: &'static str, object: Py<T>) -> Self {
         Call::new(Operation::Enter(name, object.into_any()), Timeout::NOW)
     }
 
-    /// `__aexit__`, likewise.
+    /// `__aexit__`, with the name of the method.
     pub(in crate::python) fn closing<T>(name: &'static str, object: Py<T>) -> Self {
         Call::new(Operation::Close(name, object.into_any()), Timeout::NOW)
     }
@@ -102,7 +102,7 @@ impl Call {
         }
     }
 
-    /// A read whose message is there, as [`step`](Self::step) would do it. None: nothing was done.
+    /// Reads a message that is already there, as [`step`](Self::step) would. None: nothing was done.
     fn read_fast<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
         if !turn::is_under_way() {
             return None;
@@ -120,7 +120,7 @@ impl Call {
     }
 }
 
-/// One step of a call, without the ceremony of a method.
+/// One step of a call, without the overhead of a method.
 ///
 /// # Safety
 ///
@@ -139,14 +139,15 @@ unsafe fn step_once(slf: *mut ffi::PyObject, value: *mut ffi::PyObject) -> PyRes
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(errors::panicked()))
 }
 
-/// What `await` calls from CPython 3.12 on: a result comes back inside a `StopIteration`.
+/// What `await` calls from CPython 3.12 on. The result is returned inside a `StopIteration`.
 ///
 /// # Safety
 ///
 /// CPython's promises for `tp_iternext`: the thread is attached, `slf` is a `Call`.
 unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the caller's promises. The exception is made with the result as its one argument, which a tuple would not be if
-    // it was set directly; its reference is given up once it is set, and so is that of the result.
+    // SAFETY: the caller's promises. The exception is created with the result as its one argument; a tuple that was set
+    // directly would be taken for several arguments. The reference to the exception is released once it is set, and so
+    // is that to the result.
     unsafe {
         match step_once(slf, ptr::null_mut()) {
             Ok(Step::Suspend(future)) => return future.into_ptr(),
@@ -165,7 +166,7 @@ unsafe extern "C" fn next(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     ptr::null_mut()
 }
 
-/// What `await` calls where it can, up to CPython 3.11: a result comes back as it is, and not inside a `StopIteration`.
+/// What `await` calls if it can, up to CPython 3.11. The result is returned as it is, and not inside a `StopIteration`.
 ///
 /// # Safety
 ///
@@ -192,8 +193,8 @@ unsafe extern "C" fn send(
 
 /// Called once, when the module is first imported.
 pub(super) fn install(py: Python<'_>) {
-    // SAFETY: the class was made just now, and has no instance yet; it is a class made at run time, which has a place for
-    // these functions.
+    // SAFETY: the class was created just now and has no instance yet. It is a class created at run time, which has a
+    // place for these functions.
     unsafe {
         let class = py.get_type::<Call>().as_type_ptr();
         (*class).tp_iternext = Some(next);

@@ -1,7 +1,7 @@
-//! What a suspended call waits on: a future that runs its task as soon as its loop has been told.
+//! The future that a suspended call waits on. It runs its task as soon as its loop has been notified.
 //!
-//! A task that waits on asyncio's own future is woken in two steps, the second one by a callback in the loop's next turn.
-//! Here the loop has turned already when it comes to its mailbox, so the task runs there and then.
+//! A task that waits on asyncio's own future is woken in two steps, the second of them by a callback in the loop's next
+//! turn. Here the loop has already turned when it delivers its mailbox, so the task runs at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,11 +16,11 @@ use crate::python::host::detach;
 use crate::python::host::interpreter::Interpreter;
 use crate::sync::{Mutex, lock};
 
-/// A future, as far as a task asks for it: `asyncio.Task` takes any object that answers as `asyncio.Future` does.
+/// A future, with as much as a task needs: `asyncio.Task` takes any object that behaves like `asyncio.Future`.
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(super) struct TaskFuture {
     event_loop: Py<PyAny>,
-    /// How a task sees that it was suspended on by `await`; the task takes it back.
+    /// Shows a task that it was suspended on by `await`. The task resets it.
     is_blocking: AtomicBool,
     state: Mutex<State>,
 }
@@ -31,17 +31,17 @@ struct State {
     callbacks: Vec<Callback>,
 }
 
-/// What came of the waiting.
+/// The result of the wait.
 enum Outcome {
-    /// What it waits for may be there.
+    /// The condition may hold now.
     Woken,
-    /// Its time was up.
+    /// The time is up.
     Late,
     /// The task was cancelled, with this message.
     Cancelled(Py<PyAny>),
 }
 
-/// What is called when the outcome is there, with the context that it runs in.
+/// A callback for the outcome, with the context that it runs in.
 struct Callback {
     function: Py<PyAny>,
     context: Option<Py<PyAny>>,
@@ -57,7 +57,7 @@ impl TaskFuture {
         Py::new(event_loop.py(), future)
     }
 
-    /// Whether its time was up; an error where it was cancelled, and before there is an outcome.
+    /// Whether the time is up. An error if the task was cancelled, or if there is no outcome yet.
     pub(super) fn was_late(&self, py: Python<'_>) -> PyResult<bool> {
         let cancelled = match &lock::<Interpreter, _>(&self.state).outcome {
             Some(Outcome::Woken) => return Ok(false),
@@ -71,7 +71,7 @@ impl TaskFuture {
         })
     }
 
-    /// Sets the outcome, unless there is one, and gives what is to be called.
+    /// Sets the outcome, unless there is one already. Returns the callbacks to call.
     fn settle(&self, outcome: Outcome) -> Option<Vec<Callback>> {
         let mut state = lock::<Interpreter, _>(&self.state);
         match &state.outcome {
@@ -83,7 +83,7 @@ impl TaskFuture {
         }
     }
 
-    /// Runs the task, in its loop, unless it was cancelled before.
+    /// Runs the task in its loop, unless it was cancelled before.
     pub(super) fn complete(slf: &Bound<'_, Self>, is_late: bool) -> PyResult<()> {
         let outcome = if is_late { Outcome::Late } else { Outcome::Woken };
         for Callback { function, context } in slf.get().settle(outcome).into_iter().flatten() {
@@ -95,7 +95,7 @@ impl TaskFuture {
         Ok(())
     }
 
-    /// Has a callback called by the loop.
+    /// Schedules a callback in the loop.
     fn call_soon(slf: &Bound<'_, Self>, callback: &Callback) -> PyResult<()> {
         let py = slf.py();
         let keywords = PyDict::new(py);
@@ -107,7 +107,7 @@ impl TaskFuture {
     }
 }
 
-/// `asyncio.CancelledError`, with what `Task.cancel` was given.
+/// `asyncio.CancelledError`, with the argument of `Task.cancel`.
 fn cancelled_error(message: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     static CANCELLED_ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = message.py();
@@ -118,7 +118,7 @@ fn cancelled_error(message: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     Ok(PyErr::from_value(error))
 }
 
-/// What `asyncio.Future` says and does; a task asks for no more.
+/// The part of the interface of `asyncio.Future` that a task uses.
 #[pymethods]
 impl TaskFuture {
     #[getter(_asyncio_future_blocking)]

@@ -15,7 +15,7 @@ use crate::python::host::interpreter::Interpreter;
 use crate::sync::{Mutex, lock};
 use crate::wait::list::Ticket;
 
-/// The futures that wait for something of one queue, with the mailboxes of their loops.
+/// The futures that wait for one queue, with the mailboxes of their loops.
 #[derive(Default)]
 pub(in crate::python) struct Futures {
     table: Mutex<Table>,
@@ -23,16 +23,16 @@ pub(in crate::python) struct Futures {
 
 #[derive(Default)]
 struct Table {
-    /// The number given last.
+    /// The number that was assigned last.
     last: u64,
     entries: HashMap<u64, Entry>,
 }
 
-/// One that waits.
+/// A waiting future.
 struct Entry {
     future: Py<TaskFuture>,
     mailbox: Py<Mailbox>,
-    /// Its place among those that wait for the queue, once it has one.
+    /// Its ticket in the wait list of the queue, once it has one.
     ticket: Option<Ticket>,
 }
 
@@ -51,7 +51,7 @@ impl Futures {
         }
     }
 
-    /// Takes one out, if it is still there.
+    /// Removes a future, if it is still there.
     pub(super) fn remove(&self, number: u64) {
         drop(self.take(number));
     }
@@ -60,7 +60,7 @@ impl Futures {
         lock::<Interpreter, _>(&self.table).entries.remove(&number)
     }
 
-    /// Takes out everything that waits in the loop of a mailbox.
+    /// Removes all futures that wait in the loop of a mailbox.
     fn take_all_of(&self, mailbox: &Py<Mailbox>) -> Vec<Entry> {
         let mut table = lock::<Interpreter, _>(&self.table);
         let numbers = table.entries.iter().filter(|(_, entry)| entry.mailbox.is(mailbox));
@@ -84,7 +84,7 @@ impl Futures {
 /// Wakes one future. It holds no Python object, so that it can be dropped anywhere.
 pub(super) struct TaskWaker {
     pub futures: Arc<Futures>,
-    /// The future's number there.
+    /// The number of the future in `futures`.
     pub number: u64,
     pub queue: WeakEngine,
 }
@@ -100,7 +100,7 @@ impl Wake for TaskWaker {
             if detach::call_out(py, || Mailbox::post(mailbox.bind(py), future)) {
                 return;
             }
-            // Nobody in that loop will ever come back: they all leave, and what this one was woken for goes to another.
+            // That loop will never run again: all its futures are removed, and the wake-up of this one is passed on.
             let mut gone = self.futures.take_all_of(&mailbox);
             let tickets = gone.iter_mut().filter_map(|entry| entry.ticket.take()).chain(ticket);
             if let Some(queue) = self.queue.upgrade() {

@@ -1,4 +1,4 @@
-//! How a loop is told, from any thread, that tasks of its can go on.
+//! Notifies a loop, from any thread, that some of its tasks can continue.
 
 use std::cell::RefCell;
 
@@ -16,23 +16,25 @@ use crate::python::host::interpreter::Interpreter;
 use crate::sync::{Mutex, lock};
 
 thread_local! {
-    /// What was raised while this thread woke a task; None: nothing yet. Outside of [`waking`], nobody collects it.
+    /// The error that was raised while this thread woke a task; inner None: none yet. Outer None: outside of
+    /// [`waking`], nothing collects the error.
     static RAISED: RefCell<Option<Option<PyErr>>> = const { RefCell::new(None) };
 }
 
-/// Does what may wake tasks of event loops, and raises what was raised by that: a signal may strike there, too.
+/// Does something that may wake tasks of event loops, and raises the error that this caused. A signal may also be
+/// handled there.
 pub(in crate::python) fn waking<R>(wake: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     let outer = RAISED.replace(Some(None));
     let result = wake();
     match RAISED.replace(outer).flatten() {
-        // What was done stays done; a failure of the call itself counts for more.
+        // What was done stays done. An error of the call itself takes precedence.
         Some(error) if result.is_ok() => Err(error),
         _ => result,
     }
 }
 
-/// Keeps an error for whoever wakes. Where nobody collects it, for instance in a read, whose message would be lost, an
-/// interrupt strikes again, and anything else is reported.
+/// Keeps an error for the call that wakes. In some places nothing collects it, for instance in a read, whose message
+/// would be lost. Then an interrupt is raised again later, and any other error is reported.
 fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
     let uncollected = RAISED.with_borrow_mut(|raised| match raised {
         Some(first @ None) => {
@@ -43,7 +45,7 @@ fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
     });
     match uncollected {
         Some(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
-            // SAFETY: it has no conditions.
+            // SAFETY: the function has no preconditions.
             unsafe { ffi::PyErr_SetInterrupt() }
         }
         Some(error) => error.write_unraisable(py, Some(event_loop)),
@@ -51,10 +53,10 @@ fn set_aside(py: Python<'_>, error: PyErr, event_loop: &Bound<'_, PyAny>) {
     }
 }
 
-/// Futures of one loop whose tasks are to run, until the loop comes to it.
+/// Futures of one loop whose tasks are ready to run, until the loop runs them.
 #[pyclass(module = "mpmc_queue", frozen)]
 pub(super) struct Mailbox {
-    /// Weak, for the mailbox is found by its loop and must not keep it alive.
+    /// Weak, because the mailbox is found through its loop and must not keep the loop alive.
     event_loop: Py<PyWeakrefReference>,
     ready: Mutex<Ready>,
 }
@@ -62,7 +64,7 @@ pub(super) struct Mailbox {
 #[derive(Default)]
 struct Ready {
     futures: Vec<Py<TaskFuture>>,
-    /// Whether the loop has been asked to come to them.
+    /// Whether the loop has been asked to deliver them.
     is_called: bool,
 }
 
@@ -84,7 +86,8 @@ impl Mailbox {
         Ok(made)
     }
 
-    /// Has a task run by its loop. False: the loop is closed, and nobody is left to tell.
+    /// Hands a future to its loop, which runs the task. Returns false if the loop is closed and its tasks can never
+    /// run.
     pub(super) fn post(slf: &Bound<'_, Self>, future: Py<TaskFuture>) -> bool {
         let py = slf.py();
         let this = slf.get();
@@ -99,12 +102,13 @@ impl Mailbox {
         if let Some(event_loop) = this.event_loop.bind(py).upgrade() {
             let Err(error) = Self::call(slf, &event_loop) else { return true };
             if !Self::is_closed(&event_loop) {
-                // Once more, for a signal may have struck: its error leaves the call that wakes, and the tasks wake all
-                // the same. If that fails, too, they stay, and the next one asks the loop again.
+                // Try again, because a signal may have been handled: its error leaves the call that wakes, and the
+                // tasks wake nevertheless. If the second try fails too, the futures stay, and the next one asks the
+                // loop again.
                 if Self::call(slf, &event_loop).is_err() {
                     lock::<Interpreter, _>(&this.ready).is_called = false;
                 }
-                // Not before: an interrupt might strike in the second call.
+                // Not before the second call, in which an interrupt might be raised.
                 set_aside(py, error, &event_loop);
                 return true;
             }
@@ -114,7 +118,7 @@ impl Mailbox {
         false
     }
 
-    /// Asks the loop to come to what is ready.
+    /// Asks the loop to deliver the futures that are ready.
     fn call(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let deliver = slf.getattr(intern!(py, "deliver"))?;
@@ -137,8 +141,8 @@ impl Mailbox {
         detach::call_out(py, || {
             while let Some(future) = ready.next() {
                 if let Err(error) = TaskFuture::complete(future.bind(py), false) {
-                    // A task that was interrupted or exits: the loop comes to the others in its next turn, or when it
-                    // runs again.
+                    // A task was interrupted, or exits. The loop runs the other tasks in its next turn, or when it runs
+                    // again.
                     ready.for_each(|future| {
                         Mailbox::post(slf, future);
                     });

@@ -1,8 +1,10 @@
-//! Asynchronous methods that say what they are: `inspect.iscoroutinefunction` is true of them, from CPython 3.12 on.
+//! Asynchronous methods that report what they are: `inspect.iscoroutinefunction` returns true for them, from CPython
+//! 3.12 on.
 //!
-//! Frameworks ask it to decide whether to await what a function returns. The mark that `inspect.markcoroutinefunction`
-//! sets is an attribute, and a method of a class that is not written in Python takes none. So a descriptor of our own
-//! stands before each such method. CPython calls it as it calls any method, without making a bound one first.
+//! Frameworks use it to decide whether to await what a function returns. The mark that `inspect.markcoroutinefunction`
+//! sets is an attribute, and a method of a class that is not written in Python accepts no attributes. So each such
+//! method is wrapped in a descriptor of our own. CPython calls the descriptor like any method, without creating a bound
+//! method first.
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};
@@ -15,12 +17,12 @@ use crate::python::objects::{Consumer, Queue};
 const OF_QUEUE: [&str; 3] = ["aenqueue", "aenqueue_batch", "ajoin"];
 const OF_CONSUMER: [&str; 6] = ["aread", "aread_batch", "aread_latest", "aget", "aget_batch", "atake_missed"];
 
-// Stands before a method of a class. (Not its documentation: that of an object is the method's.)
+// Wraps a method of a class. (This is not a doc comment, because the documentation of an object is that of the method.)
 #[pyclass(name = "coroutine_method", module = "mpmc_queue", frozen)]
 struct CoroutineMethod {
-    /// What CPython calls, found by its place in the object.
+    /// The function that CPython calls. CPython finds it by its offset in the object.
     vectorcall: ffi::vectorcallfunc,
-    /// The method's own descriptor.
+    /// The descriptor of the wrapped method.
     behind: Py<PyAny>,
 }
 
@@ -28,7 +30,7 @@ unsafe extern "C" {
     fn PyMethod_New(function: *mut PyObject, of: *mut PyObject) -> *mut PyObject;
 }
 
-/// Calls the method behind.
+/// Calls the wrapped method.
 ///
 /// # Safety
 ///
@@ -39,7 +41,7 @@ unsafe extern "C" fn call(
     count: usize,
     names: *mut PyObject,
 ) -> *mut PyObject {
-    // SAFETY: the caller's promises; they hold for the method behind, which takes the same arguments.
+    // SAFETY: the caller's promises. They also hold for the wrapped method, which takes the same arguments.
     unsafe {
         let this = Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<CoroutineMethod>();
         ffi::PyObject_Vectorcall(this.get().behind.as_ptr(), args, count, names)
@@ -56,11 +58,12 @@ impl CoroutineMethod {
         if of.is_none() {
             return Ok(slf.clone().into_any());
         }
-        // SAFETY: a function and what it is bound to, neither of them null; a new reference, or null with an error set.
+        // SAFETY: a function and what it is bound to, neither of them null. The result is a new reference, or null with
+        // an error set.
         unsafe { Bound::from_owned_ptr_or_err(slf.py(), PyMethod_New(slf.as_ptr(), of.as_ptr())) }
     }
 
-    /// Everything but the mark is the method's own.
+    /// All attributes except the mark are those of the method.
     fn __getattr__<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         let error = match self.behind.bind(py).getattr(name) {
             Err(error) if error.is_instance_of::<PyAttributeError>(py) => error,
@@ -86,7 +89,8 @@ impl CoroutineMethod {
     }
 }
 
-/// The attributes that `inspect` gives a function that it marks; none as long as nobody has imported it, who could ask?
+/// The attributes that `inspect` sets on a function that it marks. None of them before `inspect` is imported, because
+/// nothing can ask before that.
 fn marks(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let modules = py.import("sys")?.getattr("modules")?;
     let inspect = modules.call_method1("get", ("inspect",))?;
@@ -97,7 +101,7 @@ fn marks(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(function.getattr("__dict__")?.cast_into()?)
 }
 
-/// Puts a descriptor before each asynchronous method.
+/// Wraps each asynchronous method in a descriptor.
 pub(super) fn install_all(py: Python<'_>) -> PyResult<()> {
     if py.version_info() < (3, 12) {
         return Ok(());
@@ -116,19 +120,19 @@ fn install(class: &Bound<'_, PyAny>, name: &str) -> PyResult<()> {
     let name = PyString::intern(py, name);
     let behind = class.getattr(&name)?;
     if behind.is_instance_of::<CoroutineMethod>() {
-        // From an import before this one.
+        // It was wrapped by an earlier import.
         return Ok(());
     }
     let behind = behind.unbind();
     let method = Bound::new(py, CoroutineMethod { vectorcall: call, behind })?;
     let offset = (&raw const method.get().vectorcall).addr() - method.as_ptr().addr();
-    // SAFETY: each object of the class has a function that can be called so, at this place. The class is ours, made at
-    // run time and used by nobody else yet.
+    // SAFETY: each object of the class has a function with this calling convention at this offset. The class is ours,
+    // was created at run time, and is not used by anybody else yet.
     unsafe {
         let class = method.get_type().as_type_ptr();
         (*class).tp_vectorcall_offset = offset as ffi::Py_ssize_t;
         (*class).tp_call = Some(ffi::PyVectorcall_Call);
-        // An atomic on free-threaded builds, of the same layout.
+        // On free-threaded builds this is an atomic of the same layout.
         let flags = (&raw mut (*class).tp_flags).cast::<std::ffi::c_ulong>();
         *flags |= ffi::Py_TPFLAGS_HAVE_VECTORCALL | ffi::Py_TPFLAGS_METHOD_DESCRIPTOR;
         ffi::PyType_Modified(class);

@@ -1,4 +1,4 @@
-//! What an asynchronous call does, step by step without waiting.
+//! The operations of asynchronous calls, step by step without waiting.
 
 use std::task::Waker;
 
@@ -17,7 +17,7 @@ use crate::python::taking::Fill;
 use crate::python::watch::{self, Watch};
 use crate::wait::list::{Condition, Ticket};
 
-/// What is called, with what it is called on.
+/// The operation, and the objects that it uses.
 pub(in crate::python) enum Operation {
     Read(Py<Consumer>),
     ReadBatch(Py<Consumer>, Fill),
@@ -29,15 +29,15 @@ pub(in crate::python) enum Operation {
     Enqueue(Py<Queue>, Py<PyAny>, Terms),
     EnqueueBatch(Py<Queue>, Py<PyAny>, Terms),
     Join(Py<Queue>),
-    /// Of several consumers, those that are readable.
+    /// Several consumers: returns those that are readable.
     Any(Vec<Py<Consumer>>),
-    /// `async with`: the name of the method, and the object that is entered, or closed.
+    /// `async with`: the name of the method, and the object that is entered or closed.
     Enter(&'static str, Py<PyAny>),
     Close(&'static str, Py<PyAny>),
 }
 
 impl Operation {
-    /// The method that it is of.
+    /// The name of the method.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Operation::Read(_) => "Consumer.aread",
@@ -55,7 +55,7 @@ impl Operation {
         }
     }
 
-    /// Whether it never waits, not for others to have their turn either.
+    /// Whether it never waits, and does not give other tasks their turn either.
     pub(super) fn is_immediate(&self) -> bool {
         matches!(self, Operation::Enter(..) | Operation::Close(..))
     }
@@ -74,11 +74,11 @@ impl Operation {
         }
     }
 
-    /// The queue that is waited for; None: it [never waits](Self::is_immediate).
+    /// The queue that it waits for; None: it [never waits](Self::is_immediate).
     pub(super) fn queue(&self) -> Option<&Py<Queue>> {
         match self {
             Operation::Enqueue(queue, ..) | Operation::EnqueueBatch(queue, ..) | Operation::Join(queue) => Some(queue),
-            // Its futures stand with the first of the queues.
+            // Its futures are stored in the first of the queues.
             Operation::Any(consumers) => consumers.first().map(|consumer| &consumer.get().queue),
             _ => self.consumer().map(|consumer| &consumer.get().queue),
         }
@@ -89,7 +89,7 @@ impl Operation {
         matches!(self, Operation::Any(_))
     }
 
-    /// Enters a waker at each consumer that is waited for; None: one of them may be readable.
+    /// Enters a waker at each consumer that it waits for; None: one of them may be readable.
     pub(super) fn watch(&self, waker: &Waker) -> Option<Watch> {
         match self {
             Operation::Any(consumers) => Watch::on(consumers, waker),
@@ -97,7 +97,7 @@ impl Operation {
         }
     }
 
-    /// How a batch fills, if it may wait for that.
+    /// How the batch fills, if it may wait for that.
     pub(super) fn lingers(&self) -> Option<Fill> {
         match self {
             Operation::ReadBatch(_, fill) | Operation::GetBatch(_, fill) => {
@@ -107,18 +107,18 @@ impl Operation {
         }
     }
 
-    /// Whether a read would return something now, or raise.
+    /// Whether a read would return or raise something now.
     pub(super) fn is_readable(&self, py: Python<'_>) -> PyResult<bool> {
         self.consumer().map_or(Ok(true), |consumer| consumer.get().ask(py, EngineConsumer::is_readable))
     }
 
-    /// Whether a batch need not wait any longer to fill.
+    /// Whether a batch can stop waiting to fill.
     pub(super) fn is_full(&self, py: Python<'_>, fill: Fill) -> PyResult<bool> {
         self.consumer()
             .map_or(Ok(true), |consumer| consumer.get().ask(py, |consumer| consumer.is_enough(fill.enough())))
     }
 
-    /// What a batch waits for while it fills.
+    /// The condition that a batch waits for while it fills.
     pub(super) fn filling(&self, fill: Fill) -> Option<Condition> {
         self.consumer().map(|consumer| Condition::Batch(consumer.get().consumer.key(), fill.enough()))
     }
@@ -139,7 +139,7 @@ impl Operation {
         }
     }
 
-    /// Does it, if it can be done now.
+    /// Performs the operation, if that is possible now.
     pub(super) fn attempt(
         &self,
         py: Python<'_>,
@@ -202,7 +202,7 @@ impl Operation {
         })
     }
 
-    /// What it comes to when its time is up.
+    /// The result after the time is up.
     pub(super) fn give_up(&self, py: Python<'_>, batch: Option<&Batch>) -> PyResult<Py<PyAny>> {
         Ok(match self {
             Operation::Get(_) => return Err(errors::empty(py)),

@@ -1,4 +1,4 @@
-//! What a call does while it is awaited: try, suspend, try again.
+//! The steps of a call while it is awaited: try, suspend, try again.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -21,25 +21,25 @@ use crate::python::timeouts::Timeout;
 use crate::python::watch::Watch;
 use crate::wait::list::Ticket;
 
-/// What a loop calls when the time of a future is up.
+/// Called by the loop when the time of a future is up.
 #[pyfunction]
 fn time_is_up(future: &Bound<'_, TaskFuture>) -> PyResult<()> {
     detach::call_out(future.py(), || TaskFuture::complete(future, true))
 }
 
-/// A coroutine in the middle of its work.
+/// The state of a running coroutine.
 pub(super) struct Progress {
     pub(super) operation: Operation,
-    /// What is to be enqueued, once it has been sized.
+    /// The payloads to enqueue, after they have been sized.
     pub(super) batch: Option<Box<Batch>>,
     pub(super) timeout: Timeout,
-    /// When its time is up, from the first suspension on.
+    /// When the time is up. Set at the first suspension.
     pub(super) deadline: Option<Instant>,
-    /// What it waits with.
+    /// The state of the current wait.
     waiting: Option<Box<Suspended>>,
-    /// While a batch waits to fill: until when, if not for ever.
+    /// While a batch waits to fill: until when; inner None: without limit.
     pub(super) filling: Option<Option<Instant>>,
-    /// In a task of trio: what stands for its loop, and the coroutine that trio resumes.
+    /// In a task of trio: the stand-in for its loop, and the coroutine that trio resumes.
     pub(super) trio: Option<Py<PyAny>>,
     pub(super) awaited: Option<Awaited>,
     /// Whether it has given other tasks their turn.
@@ -48,7 +48,7 @@ pub(super) struct Progress {
 
 /// Where a suspended call waits.
 enum Place {
-    /// In one line.
+    /// In one wait list.
     One(Ticket),
     /// At several consumers.
     Several(Watch),
@@ -63,7 +63,7 @@ impl Suspended {
     }
 }
 
-/// What a suspended call has to put away when it goes on.
+/// What a suspended call has to clean up when it continues.
 struct Suspended {
     place: Place,
     number: u64,
@@ -71,9 +71,9 @@ struct Suspended {
     timer: Option<Py<PyAny>>,
 }
 
-/// A step's outcome.
+/// The outcome of a step.
 pub(super) enum Step {
-    /// It suspends on this future, or, with None, gives others their turn.
+    /// It suspends on this future. If it is Python's None, it gives other tasks their turn.
     Suspend(Py<PyAny>),
     Done(Py<PyAny>),
 }
@@ -136,14 +136,14 @@ impl Progress {
         Ok(Step::Suspend(future))
     }
 
-    /// Suspends as a coroutine of trio does. (Both of those that we await suspend.)
+    /// Suspends the way a coroutine of trio does. (Both coroutines that we await do suspend.)
     fn give_to_trio(&mut self, py: Python<'_>, awaited: Awaited) -> PyResult<Step> {
         let trap = awaited.resume(py, None)?;
         self.awaited = Some(awaited);
         Ok(Step::Suspend(trap.unwrap_or_else(|| py.None())))
     }
 
-    /// Enters a waker, and gives the future to suspend on; None: try again.
+    /// Enters a waker, and returns the future to suspend on; None: try again.
     fn suspend(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let get_running_loop = GET_RUNNING_LOOP
@@ -156,7 +156,7 @@ impl Progress {
         let mailbox = Mailbox::of(&event_loop)?;
         let Some(queue) = self.operation.queue().map(Py::get) else { return Ok(None) };
         let filling = self.filling.and(self.operation.lingers()).and_then(|fill| self.operation.filling(fill));
-        // A producer keeps its place; its waker changes, for each suspension has a future of its own.
+        // A producer keeps its place. Its waker changes, because each suspension has a future of its own.
         let ticket = self.waiting.as_ref().and_then(|waiting| waiting.ticket().cloned());
         let keeps_place = matches!(self.operation, Operation::Enqueue(..) | Operation::EnqueueBatch(..));
         let number = queue.futures.insert(future.clone_ref(py), mailbox.unbind());
@@ -203,7 +203,7 @@ impl Progress {
         Ok(Some(future.into_any()))
     }
 
-    /// Ends the waiting, with what it waited for or without.
+    /// Ends the wait. `is_satisfied`: whether it got what it waited for.
     pub(super) fn put_away(&mut self, py: Python<'_>, is_satisfied: bool) {
         let Some(waiting) = self.waiting.take() else { return };
         let Some(queue) = self.operation.queue().map(Py::get) else { return };
@@ -234,7 +234,7 @@ impl Progress {
         }
     }
 
-    /// Whether it is a read that has not waited yet.
+    /// Whether this is a read that has not waited yet.
     pub(super) fn is_plain_read(&self) -> bool {
         matches!(self.operation, Operation::Read(_)) && self.waiting.is_none() && self.awaited.is_none()
     }

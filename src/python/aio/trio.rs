@@ -1,4 +1,5 @@
-//! Calls in tasks of trio: each is a checkpoint, and waits as trio has it. `_trio.py` is the other half, and is imported by the first.
+//! Calls in tasks of trio: each call is a checkpoint, and waits in trio's way. `_trio.py` is the other half; the first
+//! call imports it.
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::intern;
@@ -7,7 +8,7 @@ use pyo3::sync::PyOnceLock;
 
 use crate::python::host::detach;
 
-/// The other half, if this is a program that has imported trio.
+/// The other half, if the program has imported trio.
 fn helper(py: Python<'_>) -> PyResult<Option<&Bound<'_, PyAny>>> {
     static MODULES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static HELPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -22,7 +23,7 @@ fn helper(py: Python<'_>) -> PyResult<Option<&Bound<'_, PyAny>>> {
     Ok(Some(helper.bind(py)))
 }
 
-/// What stands for the loop in a task of trio; None elsewhere.
+/// The stand-in for the loop in a task of trio; None elsewhere.
 pub(super) fn running(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
     let Some(helper) = helper(py)? else { return Ok(None) };
     let run = detach::call_out(py, || helper.call_method0(intern!(py, "running")))?;
@@ -33,7 +34,7 @@ pub(super) fn running(py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
 pub(super) struct Awaited(Py<PyAny>);
 
 impl Awaited {
-    /// Lets others run, and lets the call be cancelled.
+    /// Lets other tasks run, and lets the call be cancelled.
     pub(super) fn checkpoint(py: Python<'_>) -> PyResult<Self> {
         Self::of(py, |helper| helper.call_method0(intern!(py, "checkpoint")))
     }
@@ -51,7 +52,8 @@ impl Awaited {
         detach::call_out(py, || call(&helper)).map(|coroutine| Awaited(coroutine.unbind()))
     }
 
-    /// Goes on with what trio has sent, `None` at first: what trio is to be given, or None once it has ended.
+    /// Resumes with the value that trio has sent, which is `None` at first. Returns what to yield to trio, or None
+    /// after the coroutine has ended.
     pub(super) fn resume(&self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
         match detach::call_out(py, || self.0.bind(py).call_method1(intern!(py, "send"), (value,))) {
             Ok(trap) => Ok(Some(trap.unbind())),

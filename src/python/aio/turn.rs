@@ -1,4 +1,4 @@
-//! Turns: a task that awaits what need not wait lets its loop run others after a while.
+//! Turns: a task whose awaits never have to wait lets its loop run other tasks after a while.
 
 use std::cell::Cell;
 
@@ -9,29 +9,29 @@ use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use crate::Clock;
 use crate::python::host::detach;
 
-/// Nanoseconds for which a task may await what need not wait before other tasks of its loop get their turn.
+/// Nanoseconds for which a task may make awaits that do not wait, before other tasks of its loop get their turn.
 const TURN: u64 = 1_000_000;
-/// The clock is read once in so many calls.
+/// The clock is read once in this many calls.
 const CALLS: u8 = 8;
 
 thread_local! {
-    /// When the current turn of this thread's loop began (monotonic nanoseconds); 0: with the next call.
+    /// When the current turn of this thread's loop began (monotonic nanoseconds); 0: it begins with the next call.
     static BEGAN: Cell<u64> = const { Cell::new(0) };
-    /// Calls since the clock was read.
+    /// Calls since the clock was last read.
     static UNTIMED: Cell<u8> = const { Cell::new(0) };
-    /// Who had the loop then.
+    /// The holder of the loop when the turn began.
     static HOLDER: Cell<Option<Holder>> = const { Cell::new(None) };
 }
 
-/// Who has not let the loop turn as long as this turn lasts, weakly.
+/// What has been running in the loop since the turn began, as a weak reference.
 enum Holder {
-    /// A task: nothing else runs between two of its calls, unless the loop turned.
+    /// A task. Nothing else runs between two of its calls, unless the loop turned.
     Task(Py<PyWeakrefReference>),
-    /// Anything in the loop: a callback that ends the turn waits in it.
+    /// Anything in the loop. A callback that ends the turn is scheduled in it.
     Loop(Py<PyWeakrefReference>),
 }
 
-/// Whether a turn is under way that has not lasted long enough.
+/// Whether a turn has begun and has not lasted long enough.
 #[inline]
 pub(super) fn is_under_way() -> bool {
     let began = BEGAN.get();
@@ -50,18 +50,18 @@ pub(super) fn is_under_way() -> bool {
     is_in_time
 }
 
-/// The loop turns: this thread's next call begins a turn.
+/// Called when the loop turns. The next call of this thread begins a turn.
 pub(super) fn end() {
     BEGAN.set(0);
 }
 
-/// Whether a call has to wait until the loop has turned: it has not for a whole turn. Otherwise a turn begins, if none is
-/// under way.
+/// Whether a call has to wait until the loop has turned, because the loop has not turned for a whole turn. Otherwise
+/// this begins a turn, if none has begun.
 pub(super) fn is_over(py: Python<'_>) -> bool {
     !is_under_way() && detach::call_out(py, || begin(py)).unwrap_or(false)
 }
 
-/// Begins a turn, unless the one before is over and the loop has not turned since.
+/// Begins a turn, unless the last one is over and the loop has not turned since.
 fn begin(py: Python<'_>) -> PyResult<bool> {
     static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -70,7 +70,7 @@ fn begin(py: Python<'_>) -> PyResult<bool> {
     let before = HOLDER.take();
     let event_loop = asyncio(py, &GET_RUNNING_LOOP, "_get_running_loop")?.call0()?;
     if event_loop.is_none() {
-        // Somebody steps the call by hand.
+        // The call is stepped by hand.
         return Ok(false);
     }
     let task = asyncio(py, &CURRENT_TASK, "current_task")?.call1((&event_loop,))?;
@@ -83,8 +83,8 @@ fn begin(py: Python<'_>) -> PyResult<bool> {
             end();
             return Ok(true);
         }
-        // Another task: the loop has turned, or the task is an eager one, which began inside the one before. A callback
-        // tells them apart.
+        // This is another task. Either the loop has turned, or the task is an eager one that began inside the last one.
+        // A callback distinguishes the two cases.
         let end_turn =
             END_TURN.get_or_try_init(py, || PyResult::Ok(wrap_pyfunction!(end_turn, py)?.into_any().unbind()))?;
         event_loop.call_method1("call_soon", (end_turn,))?;
@@ -95,7 +95,7 @@ fn begin(py: Python<'_>) -> PyResult<bool> {
     Ok(false)
 }
 
-/// What the loop calls when it turns.
+/// Called by the loop when it turns.
 #[pyfunction]
 fn end_turn() {
     end();

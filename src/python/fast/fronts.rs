@@ -1,11 +1,11 @@
-//! The usual case of the hottest methods, without the ceremony of a call.
+//! The usual case of the hottest methods, without the overhead of a call.
 //!
 //! PyO3 checks and converts the arguments of a method, counts the attachment of the thread, and calls a method without
-//! arguments in a way that CPython 3.11 and 3.12 do not specialize. Together that is as much as all the rest of an
+//! arguments in a way that CPython 3.11 and 3.12 do not specialize. Together that costs as much as all the rest of an
 //! `enqueue`. So a few methods get a *front*: a function in CPython's own calling convention (`METH_FASTCALL |
-//! METH_KEYWORDS`), which does what is usual, where nothing waits, nothing is dropped, and no Python code runs, and hands
-//! everything else, with the arguments as they came, to the method behind it, which PyO3 made. That one alone says what
-//! the method means; a front only gets there sooner.
+//! METH_KEYWORDS`). It handles the usual case, where nothing waits, nothing is dropped, and no Python code runs. It
+//! passes everything else, with unchanged arguments, to the method behind it, which PyO3 made. Only that method defines
+//! the behaviour; a front gives the same result faster.
 
 use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,15 +31,15 @@ struct Method(AtomicPtr<PyMethodDef>);
 /// The front of a method of the class `Self::Class`.
 trait Front {
     type Class: PyClass<Frozen = pyo3::pyclass::boolean_struct::True> + Sync;
-    /// Name of the method.
+    /// The name of the method.
     const NAME: &'static str;
-    /// What is behind.
+    /// The method behind the front.
     const METHOD: &'static Method;
 
-    /// Does the call in the usual case. The thread's attachment is not counted: no `Py` may be dropped here.
+    /// Performs the call in the usual case. The thread's attachment is not counted, so no `Py` may be dropped here.
     fn usual<'py>(py: Python<'py>, this: Borrowed<'_, 'py, Self::Class>, args: &[Borrowed<'_, 'py, PyAny>]) -> Outcome;
 
-    /// The same for a call with arguments by name: their values stand behind the others.
+    /// Performs a call with arguments by name in the usual case. Their values follow the other arguments.
     #[inline(always)]
     fn usual_by_name<'py>(
         _py: Python<'py>,
@@ -51,24 +51,24 @@ trait Front {
     }
 }
 
-/// What came of it: an object, [`RAISED`], or null, where nothing was done.
+/// The result: an object, [`RAISED`], or null if nothing was done.
 ///
-/// One word, for it stays in a register: an `Option<PyResult<Bound>>` goes through memory, and written in pieces and read
-/// in one it held up every call for 7 ns.
+/// It is one word, so that it stays in a register. An `Option<PyResult<Bound>>` goes through memory. It was written in
+/// pieces and read as a whole, which delayed every call by 7 ns.
 struct Outcome(*mut PyObject);
 
 /// An error is set.
 const RAISED: *mut PyObject = ptr::without_provenance_mut(1);
 
 impl Outcome {
-    /// It was not a usual case.
+    /// It was not the usual case.
     const UNUSUAL: Self = Outcome(ptr::null_mut());
 
     fn new<T>(object: Bound<'_, T>) -> Self {
         Outcome(object.into_ptr())
     }
 
-    /// A new reference, or null with an error set.
+    /// Converts a new reference, or null with an error set.
     fn made(object: *mut PyObject) -> Self {
         Outcome(if object.is_null() { RAISED } else { object })
     }
@@ -84,7 +84,7 @@ impl Outcome {
     }
 }
 
-/// What CPython calls.
+/// The function that CPython calls.
 ///
 /// # Safety
 ///
@@ -97,7 +97,7 @@ unsafe extern "C" fn call<F: Front>(
     names: *mut PyObject,
 ) -> *mut PyObject {
     // SAFETY: the caller's promises. A Borrowed is a pointer to an object (`repr(transparent)`) that needs to live as
-    // long as it is used; a slice of no objects may not start at null.
+    // long as it is used. A slice of no objects may not start at null.
     unsafe {
         let py = Python::assume_attached();
         let this = Borrowed::from_ptr(py, slf).cast_unchecked::<F::Class>();
@@ -134,7 +134,7 @@ impl Method {
     ///
     /// # Safety
     ///
-    /// That of [`call`]; it has been installed.
+    /// That of [`call`]. The front has been installed.
     #[cold]
     unsafe fn call(
         &self,
@@ -143,8 +143,8 @@ impl Method {
         count: ffi::Py_ssize_t,
         names: *mut PyObject,
     ) -> *mut PyObject {
-        // SAFETY: the definition of a method of a class that lives as long as the module; the flags tell which kind of
-        // function it has, and the arguments are as the caller promises.
+        // SAFETY: the definition of a method of a class that lives as long as the module. The flags tell which kind
+        // of function it has, and the arguments are as the caller promises.
         unsafe {
             let method = &*self.0.load(Ordering::Relaxed);
             if method.ml_flags == ffi::METH_FASTCALL | ffi::METH_KEYWORDS {
@@ -166,7 +166,7 @@ impl Method {
 fn install<F: Front>(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<F::Class>();
     // SAFETY: `tp_methods` of a class ends with a definition without a name, and lives as long as the class. The new
-    // definition is never freed. A new reference to a descriptor, or null with an error set, is what comes back.
+    // definition is never freed. The result is a new reference to a descriptor, or null with an error set.
     let descriptor = unsafe {
         let mut behind = (*class.as_type_ptr()).tp_methods;
         while std::ffi::CStr::from_ptr((*behind).ml_name).to_bytes() != F::NAME.as_bytes() {
@@ -194,7 +194,7 @@ pub(in crate::python) fn install_all(py: Python<'_>) -> PyResult<()> {
     install::<Aread>(py)
 }
 
-/// Whether `topic` is the only argument by name. (Compiled code has its names interned.)
+/// Whether `topic` is the only argument by name. (Compiled code interns its names.)
 fn is_topic(names: &Bound<'_, PyTuple>) -> bool {
     let first = names.get_borrowed_item(0);
     names.len() == 1 && first.is_ok_and(|name| name.is(intern!(names.py(), "topic")))

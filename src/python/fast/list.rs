@@ -1,10 +1,10 @@
-//! A list that is filled where no Python object may be made: under a lock.
+//! A list that is filled in a place where no Python object may be created: under a lock.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// A list with places for so many objects, the first of which are taken.
+/// A list with a number of places, of which the first ones are filled.
 pub(in crate::python) struct Filling<'py> {
     list: Bound<'py, PyList>,
     places: usize,
@@ -12,10 +12,10 @@ pub(in crate::python) struct Filling<'py> {
 }
 
 impl<'py> Filling<'py> {
-    /// Makes the list. Nobody else gets to see it before it is finished, the garbage collector included.
+    /// Creates the list. Nothing else sees it before it is finished, not even the garbage collector.
     pub(in crate::python) fn new(py: Python<'py>, places: usize) -> PyResult<Self> {
-        // SAFETY: a new list with that many empty places, or null with an error set, is what comes back. It is tracked by
-        // the collector.
+        // SAFETY: the result is a new list with that many empty places, or null with an error set. It is tracked by the
+        // collector.
         let list = unsafe {
             let list = ffi::PyList_New(places.try_into()?);
             let list = Bound::from_owned_ptr_or_err(py, list)?;
@@ -25,12 +25,12 @@ impl<'py> Filling<'py> {
         Ok(Filling { list, places, filled: 0 })
     }
 
-    /// How many places there are.
+    /// Number of places.
     pub(in crate::python) fn places(&self) -> usize {
         self.places
     }
 
-    /// How many of them are taken.
+    /// Number of filled places.
     pub(in crate::python) fn len(&self) -> usize {
         self.filled
     }
@@ -40,15 +40,15 @@ impl<'py> Filling<'py> {
     pub(in crate::python) fn push(&mut self, object: &Py<PyAny>) {
         if self.filled < self.places {
             let object = object.clone_ref(self.list.py()).into_ptr();
-            // SAFETY: there is such a place, and nothing in it yet; it takes the reference over.
+            // SAFETY: there is such a place, and it is still empty. It takes over the reference.
             unsafe { ffi::PyList_SET_ITEM(self.list.as_ptr(), self.filled as ffi::Py_ssize_t, object) };
             self.filled += 1;
         }
     }
 
-    /// The list, as long as it was filled.
+    /// The list, shortened to its filled places.
     pub(in crate::python) fn finish(self) -> PyResult<Bound<'py, PyList>> {
-        // SAFETY: it was untracked by `new`, and every place that is left is taken.
+        // SAFETY: it was untracked by `new`, and every place that is left is filled.
         unsafe { ffi::PyObject_GC_Track(self.list.as_ptr().cast()) };
         if self.filled < self.places {
             self.list.del_slice(self.filled, self.places)?;

@@ -1,4 +1,4 @@
-//! What the hottest calls do by hand.
+//! Hand-written parts of the hottest calls.
 
 pub(super) mod fronts;
 pub(super) mod list;

@@ -10,15 +10,16 @@ use pyo3::prelude::*;
 use crate::python::host::detach::FREE_THREADED;
 use crate::python::size::layout::IntObject;
 
-/// The int that was made last, kept to be used again: a freelist of one.
+/// The int that was created last, kept for reuse: a freelist of one.
 ///
-/// Most callers drop the seq that `enqueue` returns. Then the reference kept here is the only one, nobody can tell the
-/// int from a new one, and to write the next seq into it is 15 ns cheaper (of 80) than to free it and make another. With
-/// the GIL alone: without it, another thread's references are not in the count that is looked at here.
+/// Most callers drop the seq that `enqueue` returns. Then the reference kept here is the only one, and the int cannot
+/// be distinguished from a new one. Writing the next seq into it is 15 ns cheaper (of 80) than freeing it and creating
+/// another. This works only with the GIL: without it, the count that is checked here does not include references of
+/// other threads.
 #[derive(Debug)]
 pub(in crate::python) struct LastSeq(AtomicPtr<PyObject>);
 
-/// Bits in a digit of CPython's ints, and the largest int that exists from the start.
+/// Bits in a digit of CPython's ints, and the largest int that CPython preallocates.
 const DIGIT_BITS: u32 = 30;
 const LARGEST_SHARED: u64 = 256;
 
@@ -31,8 +32,8 @@ impl LastSeq {
     #[inline]
     pub(in crate::python) fn int(&self, _py: Python<'_>, seq: u64) -> *mut PyObject {
         let last = self.0.load(Ordering::Relaxed);
-        // SAFETY: the thread is attached. What is kept here is an int of one digit, which is alive, and with the GIL only
-        // this thread looks at; the one reference is ours, so that nobody sees it change.
+        // SAFETY: the thread is attached. The kept object is an int of one digit, which is alive, and with the GIL only
+        // this thread accesses it. The one reference is ours, so nobody sees it change.
         unsafe {
             if seq >> DIGIT_BITS == 0 && seq > LARGEST_SHARED && !last.is_null() && ffi::Py_REFCNT(last) == 1 {
                 (*last.cast::<IntObject>()).digits[0] = seq as u32;
@@ -46,7 +47,7 @@ impl LastSeq {
     #[inline(never)]
     fn new_int(&self, seq: u64) -> *mut PyObject {
         // SAFETY: the thread is attached. The int is kept with a reference of its own, in place of the last one, whose
-        // reference is given up; that runs no Python code.
+        // reference is released; that runs no Python code.
         unsafe {
             let Ok(small) = c_long::try_from(seq) else { return ffi::PyLong_FromUnsignedLongLong(seq) };
             let int = ffi::PyLong_FromLong(small);

@@ -1,4 +1,4 @@
-//! The host of the engine in a Python program: how it waits for a lock, and where payloads are dropped.
+//! The host of the engine in a Python program: how a thread waits for a lock, and where payloads are dropped.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use crate::sync::host::back_off;
 /// How long payloads are dropped before other threads get the interpreter.
 const DROP_SLICE: Duration = Duration::from_millis(1);
 
-/// How long a thread that let go of the interpreter stays away, so that another gets it: one that has been signalled
-/// needs a moment to come, and one that is always too late does not ask for it either (it does so when the interpreter
-/// has not changed hands for a whole switch interval).
+/// How long a thread that released the interpreter stays away, so that another thread gets it. A thread that was
+/// signalled needs some time to wake up. A thread that is always too late does not request the interpreter either: it
+/// does so only after a whole switch interval without a switch.
 const LETTING_IN: Duration = Duration::from_micros(100);
-/// Dropped chunks (or thousands of payloads) after which memory goes back to the system: 8 MB of slots.
+/// Number of dropped chunks (or thousands of payloads) after which memory is returned to the system: 8 MB of slots.
 const TRIM_AFTER: u32 = 256;
 
 /// The host of a queue in a Python program.
@@ -24,13 +24,13 @@ const TRIM_AFTER: u32 = 256;
 pub(in crate::python) struct Interpreter;
 
 impl Host for Interpreter {
-    // With the GIL, nothing of the process but the expiration thread runs before it is let go of.
+    // With the GIL, only the expiration thread can run before the GIL is released.
     const TRIES: u32 = if FREE_THREADED { 6 } else { 0 };
 
     fn pause(tries: u32) {
-        // SAFETY: it takes nothing, and may be called from any thread at any time.
+        // SAFETY: the function takes no arguments, and may be called from any thread at any time.
         let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
-        // None inside the garbage collector's traversal, where the interpreter must not be let go of.
+        // None inside a traversal of the garbage collector, where the interpreter must not be released.
         let paused = is_attached.then(|| Python::try_attach(|py| detach::detach(py, || back_off(tries)))).flatten();
         if paused.is_none() {
             back_off(tries);
@@ -38,7 +38,7 @@ impl Host for Interpreter {
     }
 
     fn dispose(run: &mut dyn FnMut() -> bool) {
-        // SAFETY: it takes nothing, and may be called from any thread at any time.
+        // SAFETY: the function takes no arguments, and may be called from any thread at any time.
         let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
         let mut steps = 0;
         let mut more = true;
@@ -56,7 +56,7 @@ impl Host for Interpreter {
                 }
             });
             if attached.is_none() {
-                return; // the interpreter is going down, and takes the payloads along
+                return; // the interpreter is shutting down, and frees the payloads
             }
             if more && !is_attached {
                 thread::sleep(LETTING_IN);
@@ -71,10 +71,10 @@ impl Host for Interpreter {
     }
 }
 
-/// Gives freed memory back to the system: the allocator of glibc keeps it, below what is still in use.
+/// Returns freed memory to the system. The allocator of glibc keeps free memory that is below memory in use.
 fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it only touches what the allocator holds, which has locks of its own.
+    // SAFETY: the call only touches the data of the allocator, which has locks of its own.
     unsafe {
         libc::malloc_trim(0);
     }

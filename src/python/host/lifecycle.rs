@@ -1,12 +1,12 @@
-//! Fork and exit: what a process may do to us at any moment.
+//! Fork and exit, which can happen at any moment.
 //!
-//! **Exit.** From the exit hook on no thread of ours comes back to the interpreter (`detach.rs`), and the expiration thread
-//! ends.
+//! **Exit.** After the exit hook has started, no thread of ours returns to the interpreter (`detach.rs`), and the
+//! expiration thread ends.
 //!
-//! **Fork.** The thread that forks takes every lock of every queue first, so that none is in the middle of anything in
-//! the child, and lets go of them afterwards on both sides. CPython makes a thread's state under a lock of its own, without
-//! the GIL, and up to 3.11 a child that inherits that lock taken hangs before it runs a line. So the expiration thread has
-//! its state made once, and not during a fork.
+//! **Fork.** The thread that forks takes every lock of every queue first, so that no queue is in the middle of a change
+//! in the child. It releases the locks afterwards on both sides. CPython creates a thread's state under a lock of its
+//! own, without the GIL. Up to 3.11 a child that inherits that lock while it is taken hangs before it runs a line. So
+//! the state of the expiration thread is created once, and not during a fork.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,12 +25,12 @@ use crate::time::clock;
 
 /// Every queue of the process, by number.
 static QUEUES: Mutex<BTreeMap<u64, WeakEngine>> = Mutex::new(BTreeMap::new());
-/// The queues held over a fork.
+/// The queues whose locks are held during a fork.
 static HELD: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
-/// Held while the expiration thread has its state made.
+/// Held while the state of the expiration thread is created.
 static ATTACHING: Mutex<()> = Mutex::new(());
 
-/// What the expiration thread lives in: it is known to the interpreter, and outside of it.
+/// The environment of the expiration thread: the interpreter knows the thread, and the thread runs outside of it.
 fn surroundings(run: &mut (dyn FnMut() + Send)) {
     let attaching = lock::<Threads, _>(&ATTACHING);
     let attached = Python::try_attach(|py| {
@@ -38,7 +38,7 @@ fn surroundings(run: &mut (dyn FnMut() + Send)) {
         detach::detach(py, &mut *run);
     });
     if attached.is_none() {
-        // The interpreter is going down; whoever waits for the thread's end is told by this.
+        // The interpreter is shutting down. Running the thread's body tells waiters that the thread has ended.
         run();
     }
 }
@@ -54,13 +54,13 @@ pub(in crate::python) fn unregister(number: u64) {
 #[pyfunction]
 fn before_fork() {
     hold(lock::<Interpreter, _>(&QUEUES));
-    // The registry is ours alone now; it is only read.
+    // Only this thread has access to the registry now, and it only reads.
     let queues: Vec<_> = crate::sync::held(&QUEUES, |queues| queues.values().filter_map(WeakEngine::upgrade).collect());
     for queue in &queues {
         queue.before_fork();
     }
     hold(lock::<Interpreter, _>(&ATTACHING));
-    // The last, for those who wait for it may keep the interpreter.
+    // The last lock, because threads that wait for it may keep the interpreter.
     expiry::before_fork();
     *lock::<Interpreter, _>(&HELD) = queues;
 }
@@ -95,13 +95,13 @@ fn at_exit(py: Python<'_>) {
     detach::detach(py, detach::await_others);
 }
 
-/// Whether the hooks are installed: they belong to the process, which may import the module again.
+/// Whether the hooks are installed. They belong to the process, which may import the module again.
 static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
 
-/// Refuses to be imported into a subinterpreter: what is ours here is the process's (locks, threads, hooks), and the exit of
-/// one interpreter would be taken for the end of all.
+/// Refuses an import in a subinterpreter. Our locks, threads and hooks belong to the process, and the exit of one
+/// interpreter would be treated as the end of the process.
 pub(in crate::python) fn refuse_subinterpreters(_py: Python<'_>) -> PyResult<()> {
-    // SAFETY: the thread is attached; neither of the two has other conditions, and the main interpreter is always there.
+    // SAFETY: the thread is attached. Neither function has other preconditions, and the main interpreter always exists.
     let is_main = unsafe { pyo3::ffi::PyInterpreterState_Get() == pyo3::ffi::PyInterpreterState_Main() };
     match is_main {
         true => Ok(()),
@@ -112,7 +112,7 @@ pub(in crate::python) fn refuse_subinterpreters(_py: Python<'_>) -> PyResult<()>
     }
 }
 
-/// Called whenever the module is imported. The hooks are the process's: only the first call counts.
+/// Called whenever the module is imported. The hooks belong to the process, so only the first call has an effect.
 pub(in crate::python) fn install(py: Python<'_>) -> PyResult<()> {
     if IS_INSTALLED.swap(true, Ordering::SeqCst) {
         return Ok(());

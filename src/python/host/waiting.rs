@@ -1,4 +1,4 @@
-//! How a thread of Python waits for a queue.
+//! How a Python thread waits for a queue.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::python::timeouts::Timeout;
 use crate::wait::list::{Condition, Ticket};
 use crate::wait::parker::Parker;
 
-/// How long the main thread waits before it looks for signals: a signal may reach the process through another thread,
-/// and then nothing wakes the one that has to handle it.
+/// How long the main thread waits before it checks for signals. A signal may reach the process through another thread,
+/// and then nothing wakes the thread that has to handle it.
 const SIGNAL_SLICE: Duration = Duration::from_millis(50);
-/// Waits for a condition until `attempt` has a result; None when the time is up. See [`crate::Queue`] for the rules of it.
+/// Waits for a condition until `attempt` has a result; None: the time is up. See [`crate::Queue`] for the rules.
 pub(in crate::python) fn block<R>(
     py: Python<'_>,
     engine: &Engine,
@@ -30,8 +30,8 @@ pub(in crate::python) fn block<R>(
     })
 }
 
-/// Parks this thread without the interpreter, no longer than `timeout`: whether it was woken. In the main thread it returns sooner,
-/// to handle signals.
+/// Parks this thread without the interpreter, for at most `timeout`. Returns whether it was woken. In the main thread
+/// it returns sooner, to handle signals.
 pub(in crate::python) fn park(py: Python<'_>, parker: &Parker, timeout: Timeout) -> PyResult<bool> {
     let slice = if detach::is_main_thread() { SIGNAL_SLICE } else { Duration::MAX };
     let limit = match timeout {

@@ -1,4 +1,4 @@
-//! How payloads get into a queue: their sizes, batches, waiting for room.
+//! Adds payloads to a queue: sizes, batches, waiting for room.
 
 use std::hint::cold_path;
 use std::ops::Range;
@@ -22,10 +22,11 @@ use crate::state::producing::How;
 use crate::wait::list::{Condition, Ticket};
 use crate::{Error, Full, Lifetime, Limit, Topic};
 
-/// Messages that one hold of the interpreter takes in or hands out at the most, before other threads may have it.
+/// Maximum number of messages that are added or delivered in one hold of the interpreter, before other threads may have
+/// it.
 pub(in crate::python) const SLICE: usize = 10_000;
 
-/// What payloads are enqueued with.
+/// How payloads are enqueued.
 #[derive(Clone, Debug, Default)]
 pub(in crate::python) struct Terms {
     pub(in crate::python) lifetime: Lifetime,
@@ -37,21 +38,21 @@ impl Terms {
         How { lifetime: self.lifetime, topic: self.topic.as_ref() }
     }
 
-    /// What they need with the topic.
+    /// The need of the payloads, including the topic.
     fn need(&self, need: Need) -> Need {
         need.under(self.topic.as_ref())
     }
 }
 
-/// Payloads that go in together or not at all.
+/// Payloads that are added together or not at all.
 pub(in crate::python) struct Batch {
     terms: Terms,
-    /// Payloads with their sizes. Nothing is taken out before all are admitted.
+    /// Payloads with their sizes. Nothing is taken out before all of them are admitted.
     payloads: std::vec::IntoIter<(Py<PyAny>, u64)>,
-    /// Large batches stand in slots instead: then `payloads` is empty.
+    /// Large batches are in slots instead. Then `payloads` is empty.
     prepared: Option<Prepared<Py<PyAny>>>,
     need: Need,
-    /// Why it was not admitted.
+    /// Why the batch was not admitted.
     refused: Error,
 }
 
@@ -60,7 +61,7 @@ impl Batch {
         Batch { terms, payloads: Vec::new().into_iter(), prepared: None, need, refused: Error::Closed }
     }
 
-    /// What it waits for.
+    /// The condition that the batch waits for.
     pub(in crate::python) fn space(&self) -> Condition {
         Condition::Space(self.need, self.terms.topic.clone())
     }
@@ -71,8 +72,8 @@ impl Batch {
     }
 }
 
-/// The objects in a list or tuple that cannot change while this is used: the thread keeps the interpreter, and so nobody
-/// else gets to the list. Without the GIL it keeps the list's lock ([`holding_still`]).
+/// The objects in a list or tuple that cannot change while this is used. With the GIL the thread keeps the interpreter,
+/// so no other thread can access the list. Without the GIL the thread keeps the list's lock ([`holding_still`]).
 #[derive(Clone)]
 struct Unchanging<'a, 'py> {
     container: &'a Bound<'py, PyAny>,
@@ -82,8 +83,8 @@ struct Unchanging<'a, 'py> {
 impl<'a, 'py> Unchanging<'a, 'py> {
     fn of(container: &'a Bound<'py, PyAny>) -> Option<Self> {
         let object = container.as_ptr();
-        // SAFETY: the layouts of an exact list and tuple, whose length says how many objects there are. See above for
-        // why they stay what they are; the reference keeps the container itself.
+        // SAFETY: the layouts of an exact list and tuple, whose length says how many objects there are. They do not
+        // change, for the reason above. The reference keeps the container itself.
         let items = unsafe {
             if container.is_exact_instance_of::<PyTuple>() {
                 let items = (&raw const (*object.cast::<ffi::PyTupleObject>()).ob_item).cast();
@@ -116,7 +117,7 @@ impl<'a, 'py> Iterator for Unchanging<'a, 'py> {
 
 impl ExactSizeIterator for Unchanging<'_, '_> {}
 
-/// Does something for which a list has to stay what it is.
+/// Runs a closure during which a list must not change.
 fn holding_still<R>(container: &Bound<'_, PyAny>, act: impl FnOnce() -> R) -> R {
     match FREE_THREADED && container.is_exact_instance_of::<PyList>() {
         true => with_critical_section(container, act),
@@ -124,7 +125,7 @@ fn holding_still<R>(container: &Bound<'_, PyAny>, act: impl FnOnce() -> R) -> R 
     }
 }
 
-/// How many payloads there are, where that is sure without asking; 0: it is not.
+/// Number of payloads, if it is certain without running Python code; 0: it is not.
 fn known_length(payloads: &Bound<'_, PyAny>) -> usize {
     let is_sure = payloads.is_exact_instance_of::<PyList>()
         || payloads.is_exact_instance_of::<PyTuple>()
@@ -177,8 +178,8 @@ impl Queue {
         seq
     }
 
-    /// Adds one message under a topic in the usual case: others are held under it, its size is known at once, and there is
-    /// room. None: nothing was done.
+    /// Adds one message under a topic in the usual case: other messages are held under it, the size is known at once,
+    /// and there is room. None: nothing was done.
     #[inline]
     pub(in crate::python) fn add_under_fast(&self, payload: &Bound<'_, PyAny>, topic: &str) -> Option<u64> {
         if self.has_sizer.load(Ordering::Relaxed) {
@@ -195,7 +196,7 @@ impl Queue {
         seq
     }
 
-    /// Adds one message, waiting for space as long as `timeout` allows.
+    /// Adds one message. Waits for space up to `timeout`.
     pub(in crate::python) fn add(&self, payload: Bound<'_, PyAny>, terms: Terms, timeout: Timeout) -> PyResult<u64> {
         let py = payload.py();
         let size = self.size(&payload)?;
@@ -210,7 +211,7 @@ impl Queue {
         }
     }
 
-    /// Waits for space if that can help and the caller allows it, and counts a refusal.
+    /// Waits for space, if that can help and the caller allows it. Counts a refusal.
     #[cold]
     pub(in crate::python) fn add_slowly(
         &self,
@@ -256,7 +257,7 @@ impl Queue {
         }
     }
 
-    /// Counts a refusal, and tells of it.
+    /// Counts a refusal, and returns its error.
     pub(in crate::python) fn refusal(&self, py: Python<'_>, batch: &Batch) -> PyErr {
         if let Error::Full(_) = batch.refused {
             self.engine.reject(batch.need);
@@ -279,17 +280,18 @@ impl Queue {
         error
     }
 
-    /// One payload as a batch.
+    /// Makes a batch of one payload.
     pub(in crate::python) fn batch_of_one(&self, payload: &Bound<'_, PyAny>, terms: &Terms) -> PyResult<Batch> {
         let size = self.size(payload)?;
         let payloads = vec![(payload.clone().unbind(), size)].into_iter();
         Ok(Batch { payloads, ..Batch::new(Need::one(size), terms.clone()) })
     }
 
-    /// Adds what a list or tuple holds in the usual case: all sizes are known at once, and there is room. None: nothing
-    /// was done.
+    /// Adds the payloads in a list or tuple in the usual case: all sizes are known at once, and there is room. None:
+    /// nothing was done.
     ///
-    /// It is walked twice, first for the sizes, and nothing is put together in between: 2 to 3 times as fast.
+    /// The container is walked twice, first for the sizes, and nothing is built in between. This is 2 to 3 times as
+    /// fast.
     pub(in crate::python) fn add_all_fast(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
         if self.has_sizer.load(Ordering::Relaxed) {
             return None;
@@ -311,8 +313,8 @@ impl Queue {
         Some(first..first + need.items)
     }
 
-    /// The payloads of a batch with their sizes. One that could never fit fails: with all its figures where its length
-    /// is known, and otherwise as soon as it is past the limit, since it may have no end.
+    /// The payloads of a batch with their sizes. A batch that can never fit fails. If its length is known, the error
+    /// has all figures. Otherwise it fails as soon as it exceeds the limit, because it may have no end.
     pub(in crate::python) fn collect(&self, payloads: &Bound<'_, PyAny>, terms: &Terms) -> PyResult<Batch> {
         let py = payloads.py();
         let mut need = Need { bytes: 0, items: 0 };
@@ -339,7 +341,7 @@ impl Queue {
             PyResult::Ok(true)
         };
         if let Ok(list) = payloads.cast_exact::<PyList>() {
-            // Going on to the next one runs no Python code.
+            // Moving on to the next item runs no Python code.
             for payload in list.iter() {
                 if !take(payload)? {
                     break;

@@ -1,4 +1,4 @@
-//! Which consumer is meant.
+//! Finds the consumers that arguments refer to.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -15,7 +15,7 @@ pub(super) fn by_id(queue: &Queue, id: &Bound<'_, PyAny>) -> PyResult<Option<Eng
     Ok(id_of(id)?.and_then(|id| queue.engine.consumer(id)))
 }
 
-/// The consumer of a queue, given itself or its id.
+/// The consumer of a queue, given as its object or its id.
 pub(super) fn consumer(queue: &Queue, consumer: &Bound<'_, PyAny>) -> PyResult<Option<EngineConsumer>> {
     match consumer.cast::<Consumer>() {
         Ok(consumer) => Ok(Some(&consumer.get().consumer).filter(|it| it.queue().is(&queue.engine)).cloned()),
@@ -26,7 +26,7 @@ pub(super) fn consumer(queue: &Queue, consumer: &Bound<'_, PyAny>) -> PyResult<O
     }
 }
 
-/// An id, as a UUID or in its string form; None for a string that is none.
+/// An id, as a UUID or in its string form; None: the string is not an id.
 fn id_of(id: &Bound<'_, PyAny>) -> PyResult<Option<Uuid>> {
     if let Ok(text) = id.cast::<PyString>() {
         return Ok(Uuid::parse_str(&text.to_string_lossy()).ok());
@@ -37,7 +37,7 @@ fn id_of(id: &Bound<'_, PyAny>) -> PyResult<Option<Uuid>> {
     })
 }
 
-/// Whom `after=` names: consumers and groups of this queue.
+/// The consumers and groups of this queue that `after=` names.
 pub(super) fn predecessors(queue: &Queue, after: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<Predecessor>> {
     let Some(after) = after else { return Ok(Vec::new()) };
     let kind = |value: &Bound<'_, PyAny>| value.get_type().name().map_or_else(|_| "?".into(), |name| name.to_string());

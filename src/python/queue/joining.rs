@@ -1,4 +1,4 @@
-//! Consumers and groups that are added.
+//! Adds consumers and groups.
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -9,7 +9,7 @@ use crate::python::objects::{self, Consumer, ConsumerGroup, Queue};
 use crate::python::{errors, grouping};
 use crate::{ConsumerOptions, Error, GroupOptions, MissedPolicy, Start};
 
-/// Adds a consumer, with what is done when it missed something.
+/// Adds a consumer, with a callback for missed messages.
 pub(super) fn add_consumer<'py>(
     queue: &Bound<'py, Queue>,
     options: ConsumerOptions,
@@ -35,7 +35,7 @@ pub(super) fn add_consumer<'py>(
     objects::new_consumer(queue, consumer, callback, ephemeral.0)
 }
 
-/// Adds a group, with the queue for its dead letters.
+/// Adds a group, with its dead letter queue.
 pub(super) fn add_group<'py>(
     queue: &Bound<'py, Queue>,
     name: &Bound<'py, PyString>,

@@ -1,4 +1,4 @@
-//! A new queue.
+//! Creates a queue.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +16,7 @@ use crate::python::objects::Queue;
 use crate::python::registry::Registry;
 
 impl Queue {
-    /// A queue of that name.
+    /// Creates a queue with a name.
     pub(super) fn make(name: Bound<'_, PyString>, options: &Options, sizer: Option<Py<PyAny>>) -> PyResult<Self> {
         let engine = Engine::new(options);
         let source = Py::new(name.py(), Source::new(name.clone(), &engine))?;

@@ -1,9 +1,9 @@
-//! The set of what an estimate has counted.
+//! The set of addresses that an estimate has counted.
 
-/// A set of addresses: open addressing, 0 means free. Small payloads fit into it without an allocation.
+/// A set of addresses with open addressing. 0 means free. Small payloads fit into it without an allocation.
 pub(super) struct Addresses {
     small: [usize; 64],
-    /// Takes over from `small`; a power of two long.
+    /// Replaces `small` when that is full. Its length is a power of two.
     large: Vec<usize>,
     len: usize,
 }
@@ -13,7 +13,7 @@ impl Addresses {
         Addresses { small: [0; 64], large: Vec::new(), len: 0 }
     }
 
-    /// Whether the address is new.
+    /// Adds an address. Returns whether it is new.
     #[inline]
     pub(super) fn insert(&mut self, address: usize) -> bool {
         let table = if self.large.is_empty() { &mut self.small[..] } else { &mut self.large[..] };
@@ -36,10 +36,10 @@ impl Addresses {
         self.large = larger;
     }
 
-    /// `table` is a power of two long and has a free place.
+    /// The length of `table` is a power of two, and it has a free place.
     #[inline]
     fn insert_into(table: &mut [usize], address: usize) -> bool {
-        // The upper half of the product depends on all of the address, whose lower bits are always 0.
+        // The upper half of the product depends on all bits of the address, whose lower bits are always 0.
         let hash = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let mask = table.len() - 1;
         let mut place = hash as usize & mask;

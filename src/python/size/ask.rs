@@ -1,4 +1,4 @@
-//! Asking an object for its size: the part of an estimate that may run Python code.
+//! Asks an object for its size: the part of an estimate that may run Python code.
 
 use std::ffi::CStr;
 use std::slice;
@@ -15,11 +15,11 @@ use super::layout::{GC_HEADER, POINTER, PREHEADER_FLAGS};
 use super::{owners, sizers};
 use crate::python::host::detach;
 
-/// A size above this cannot be true.
+/// A size above this cannot be right.
 const ABSURD: usize = 1 << 44;
 
-/// The `__sizeof__` of a class that tells what an object takes by itself: that of pandas tells what it holds as well, which
-/// is visited and would count twice.
+/// The `__sizeof__` of a class that returns what an object itself takes. That of pandas also includes what the object
+/// holds, which is visited and would count twice.
 fn sizeof<'py>(kind: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
     let py = kind.py();
     let method = kind.getattr(intern!(py, "__sizeof__"))?;
@@ -33,7 +33,7 @@ fn sizeof<'py>(kind: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 impl<'py> Estimate<'py> {
-    /// Counts an object as its type says.
+    /// Counts an object as its type reports it.
     pub(super) fn ask(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = object.py();
         let kind = object.get_type();
@@ -75,33 +75,33 @@ impl<'py> Estimate<'py> {
         let bytes = self.visit_items(object)?;
         // SAFETY: a live class.
         let header = unsafe { (*kind.as_type_ptr()).tp_basicsize as usize };
-        // An array says the bytes it shows; what shows other memory does not.
+        // An array includes the bytes that it shows. An object that shows other memory does not.
         if size < bytes.saturating_add(header) {
             self.add(bytes);
         }
         Ok(())
     }
 
-    /// Visits the objects in an array, and returns the bytes that the object shows.
+    /// Visits the objects in an array, and returns the number of bytes that the object shows.
     pub(super) fn visit_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
-        // Without the GIL not every type guards its count of views; at least two estimates shall not disturb it.
+        // Without the GIL not every type guards its count of views. At least two estimates must not disturb it.
         with_critical_section(object, || self.buffer(object))
     }
 
-    /// The bytes that `object` shows through the buffer protocol; 0 if it has none to show at present.
+    /// The bytes that `object` shows through the buffer protocol; 0 if it has none to show now.
     ///
-    /// If these are references (an array of objects), what they refer to is visited.
+    /// If these bytes are references (an array of objects), the objects that they refer to are visited.
     fn buffer(&mut self, object: &Bound<'py, PyAny>) -> PyResult<usize> {
         let py = object.py();
-        // SAFETY: a live object. A view that was got keeps its memory in place until it is released, which is before this
-        // returns; what it calls `O` are references to objects.
+        // SAFETY: a live object. An acquired view keeps its memory in place until it is released, which happens before
+        // this returns. Items of its format `O` are references to objects.
         unsafe {
             let says_all = ffi::PyBytes_Check(object.as_ptr()) != 0 || ffi::PyByteArray_Check(object.as_ptr()) != 0;
             if says_all {
                 return Ok(0);
             }
             let mut view = ffi::Py_buffer::new();
-            // Not every array can name its format: then without.
+            // Not every array can name its format. Then the view is acquired without a format.
             for flags in [ffi::PyBUF_FULL_RO, ffi::PyBUF_INDIRECT] {
                 if ffi::PyObject_GetBuffer(object.as_ptr(), &mut view, flags) == 0 {
                     let is_plain = view.suboffsets.is_null() && view.itemsize == POINTER as isize;
@@ -121,7 +121,8 @@ impl<'py> Estimate<'py> {
         Ok(0)
     }
 
-    /// Visits the objects in an array. Along an axis that repeats the same ones, once will do: it may be endless.
+    /// Visits the objects in an array. An axis that repeats the same objects is visited once, because it may be
+    /// endless.
     ///
     /// # Safety
     ///
@@ -143,7 +144,7 @@ impl<'py> Estimate<'py> {
             let mut index = vec![0; shape.len()];
             loop {
                 self.visit(py, item.cast::<*mut PyObject>().read_unaligned());
-                // Like an odometer: the last axis that is not at its end moves on, those after it start again.
+                // Like an odometer: the last axis that is not at its end advances, and those after it start again.
                 let Some(axis) = (0..index.len()).rfind(|&axis| {
                     let can_move = strides[axis] != 0 && index[axis] + 1 < shape[axis];
                     if !can_move {

@@ -1,4 +1,4 @@
-//! Walking a payload: everything that it reaches, each object once.
+//! Walks a payload: everything that it reaches, each object once.
 
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
@@ -19,7 +19,7 @@ use crate::python::host::detach::FREE_THREADED;
 /// Whether this is a class, a module or a function: part of the program, not of the payload.
 fn is_code(object: &Bound<'_, PyAny>) -> bool {
     let object = object.as_ptr();
-    // SAFETY: a live object, whose type is looked at.
+    // SAFETY: a live object, whose type is read.
     unsafe {
         ffi::PyType_Check(object) != 0
             || ffi::PyModule_Check(object) != 0
@@ -30,16 +30,17 @@ fn is_code(object: &Bound<'_, PyAny>) -> bool {
     }
 }
 
-/// Free places among the attributes of an instance, at most, and their header.
+/// Maximum number of free places among the attributes of an instance, plus their header.
 const SPARE_PLACES: usize = 8;
 
-/// What is looked up in the interpreter once.
+/// Objects that are looked up in the interpreter once.
 struct Known {
     /// The class of all enum classes. Their members are part of the program, and count as a pointer.
     enum_type: Py<PyType>,
     /// A class that is written in Python, inherits from no other, and has a `__dict__`.
     plain: Py<PyType>,
-    /// Containers that are written in C, but have no part in the C API: read as the garbage collector reads them.
+    /// Containers that are written in C but are not part of the C API. They are read as the garbage collector reads
+    /// them.
     containers: [Py<PyType>; 2],
     /// `dict.__sizeof__`, the C function: the layout of a dict's table is private.
     dict_sizeof: ffi::PyCFunction,
@@ -71,30 +72,30 @@ impl Known {
 
 /// One estimate in progress.
 pub(super) struct Estimate<'py> {
-    /// The types that have no place in the C API.
+    /// The types that are not part of the C API.
     known: &'py Known,
     /// Bytes counted so far; saturates.
     total: usize,
-    /// References that the interpreter has shown so far.
+    /// Number of references that the interpreter has shown so far.
     references: usize,
-    /// Addresses of what has been counted and might be visited again.
+    /// Addresses of objects that have been counted and might be visited again.
     pub(super) seen: Addresses,
-    /// Found, and still to be walked.
+    /// Objects that were found and still have to be walked.
     pub(super) found: Vec<Bound<'py, PyAny>>,
-    /// Walked, and still to be asked for its own size.
+    /// Objects that were walked and still have to be asked for their own size.
     to_ask: Vec<Bound<'py, PyAny>>,
-    /// The object that claims more bytes than any memory has, and how many.
+    /// The type of the object that claims more bytes than any memory has, and how many it claims.
     pub(super) absurd: Option<(Bound<'py, PyType>, usize)>,
 }
 
 impl<'py> Estimate<'py> {
-    // Kept out of line, so that a plain payload does not pay for the room this takes on the stack.
+    // Not inlined, so that a plain payload does not pay for the stack space that this takes.
     #[inline(never)]
     pub(super) fn of(payload: &Bound<'py, PyAny>) -> PyResult<usize> {
         Self::made(payload).map(|this| this.total.min(isize::MAX as usize))
     }
 
-    /// The object in a payload that claims more bytes than any memory has, and how many.
+    /// Describes the object in a payload that claims more bytes than any memory has.
     #[cold]
     pub(super) fn absurd_in(payload: &Bound<'py, PyAny>) -> Option<String> {
         let (kind, size) = Self::made(payload).ok()?.absurd?;
@@ -130,10 +131,10 @@ impl<'py> Estimate<'py> {
         self.total = self.total.saturating_add(size);
     }
 
-    /// Counts a plain value at once and keeps anything else for later, unless it has been visited before.
+    /// Counts a plain value at once, and keeps anything else for later, unless it has been visited before.
     ///
-    /// What has a single reference is not remembered: it is the one it was just visited by, so it cannot be visited again.
-    /// (If other threads are at work on it, it might be counted twice: that errs upwards.)
+    /// An object with a single reference is not remembered. That reference is the one through which it is visited now,
+    /// so it cannot be visited again. (If other threads change it, it might be counted twice: that errs upwards.)
     ///
     /// # Safety
     ///
@@ -152,7 +153,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Visits what `object` holds, and counts the object itself if its type is known here; else it has to be asked.
+    /// Visits what `object` holds. Counts the object itself if its type is known here; otherwise it has to be asked.
     fn walk(&mut self, object: Bound<'py, PyAny>) -> PyResult<()> {
         let kind = object.get_type();
         if sizers::of(&kind).is_some() {
@@ -190,13 +191,13 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Visits the items of a list, tuple, dict or set, whatever a subclass makes of `__iter__`. Returns the container's
-    /// own size if it is not a subclass.
+    /// Visits the items of a list, tuple, dict or set, even if a subclass overrides `__iter__`. Returns the container's
+    /// own size if it is not an instance of a subclass.
     fn walk_items(&mut self, object: &Bound<'py, PyAny>) -> PyResult<Option<usize>> {
         let py = object.py();
         let container = object.as_ptr();
-        // SAFETY: each layout is read after the check for its type. Inside the critical section, or with the GIL, no one
-        // else changes the container, and `visit` runs no Python code: so indices stay valid and items alive.
+        // SAFETY: each layout is read after the check for its type. Inside the critical section, or with the GIL, no
+        // one else changes the container, and `visit` runs no Python code: so indices stay valid and items alive.
         unsafe {
             let kind = ffi::Py_TYPE(container);
             if ffi::PyDict_Check(container) != 0 {
@@ -219,7 +220,7 @@ impl<'py> Estimate<'py> {
                     (*container.cast::<ffi::PyListObject>()).allocated as usize
                 });
                 if kind == &raw mut ffi::PyList_Type {
-                    // Without the GIL the items follow their number.
+                    // Without the GIL the items are stored after their number.
                     let places = allocated + usize::from(FREE_THREADED && allocated > 0);
                     return Ok(Some(GC_HEADER + size_of::<ffi::PyListObject>() + places * POINTER));
                 }
@@ -249,14 +250,15 @@ impl<'py> Estimate<'py> {
         Ok(None)
     }
 
-    /// Visits what other objects written in C hold: deques, partials, ranges, exceptions. Whether there is no more to visit.
+    /// Visits what other objects written in C hold: deques, partials, ranges, exceptions. Returns whether there is
+    /// nothing more to visit.
     fn walk_native(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<bool> {
         let kind = kind.as_type_ptr();
         let known = self.known;
         // SAFETY: `kind` is a live type and keeps its bases alive; every exception has a static base.
         unsafe {
             if kind == &raw mut ffi::PyRange_Type {
-                // Small ints are shared by the whole program.
+                // The whole program shares small ints.
                 for number in ["start", "stop", "step"].map(|name| object.getattr(name)) {
                     let number = number?;
                     if !(0..=256).contains(&number.extract::<i64>().unwrap_or(-1)) {
@@ -278,15 +280,15 @@ impl<'py> Estimate<'py> {
         Ok(false)
     }
 
-    /// Visits what the C type `base`, the type of `object` or a base of it, shows the garbage collector.
+    /// Visits what the C type `base`, which is the type of `object` or a base of it, shows to the garbage collector.
     ///
     /// # Safety
     ///
     /// `object` is an instance of `base`, and `base` guards its instances by their critical section.
     pub(super) unsafe fn traverse(&mut self, object: &Bound<'py, PyAny>, base: *mut PyTypeObject) {
         unsafe extern "C" fn visit(object: *mut PyObject, estimate: *mut c_void) -> c_int {
-            // SAFETY: the argument is the estimate passed below, which nobody else uses meanwhile; it does not outlive
-            // the attachment to the interpreter, and `object` is held by the object being traversed.
+            // SAFETY: the argument is the estimate passed below, which nobody else uses in the meantime. It does not
+            // outlive the attachment to the interpreter, and `object` is held by the object being traversed.
             unsafe {
                 let estimate = estimate.cast::<Estimate<'_>>();
                 (*estimate).references += 1;
@@ -302,8 +304,9 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Visits the attributes of an instance of a class that is written in Python and inherits from no other, and counts where
-    /// they are kept. The interpreter visits them for its collector, and so no `__dict__` is made for them. Whether it is one.
+    /// Visits the attributes of an instance whose class is written in Python and inherits from no other class, and
+    /// counts the memory that they are stored in. The interpreter visits them for its collector, so no `__dict__` is
+    /// created for them. Returns whether it is such an instance.
     fn walk_plain_instance(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> bool {
         let class = kind.as_type_ptr();
         // SAFETY: live types, which keep their bases alive.
@@ -314,14 +317,15 @@ impl<'py> Estimate<'py> {
             if is_plain {
                 let before = self.references;
                 self.traverse(object, class);
-                // One of the references is that to the class; a few places may be free.
+                // One of the references is the one to the class. A few places may be free.
                 self.add((self.references - before + SPARE_PLACES) * POINTER);
             }
             is_plain
         }
     }
 
-    /// Whether a class is one that a `class` statement makes: the collector visits the instances of all of them in one way.
+    /// Whether a class was created by a `class` statement. The collector visits the instances of all such classes in
+    /// one way.
     pub(super) fn is_written_in_python(&self, class: *mut PyTypeObject) -> bool {
         // SAFETY: callers pass a live class; the other one lives as long as the interpreter.
         let (own, of) =
@@ -329,14 +333,14 @@ impl<'py> Estimate<'py> {
         own.is_some_and(|own| of.is_some_and(|of| ptr::fn_addr_eq(own, of)))
     }
 
-    /// Visits what is in the `__slots__` of a class and of its bases.
+    /// Visits the `__slots__` of a class and of its bases.
     ///
-    /// Slots are part of an object's layout, so all classes that have some are in the one line of `tp_base`.
+    /// Slots are part of an object's layout, so all classes with slots are in the one line of `tp_base`.
     fn walk_slots(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) {
         let py = object.py();
         let mut class = kind.as_type_ptr();
-        // SAFETY: `kind` is a live type, keeps its bases alive and describes the layout of `object`. The members end
-        // with one without a name. Slots are written inside the critical section of their object.
+        // SAFETY: `kind` is a live type, keeps its bases alive and describes the layout of `object`. The last of the
+        // members has no name. Slots are written inside the critical section of their object.
         unsafe {
             while !class.is_null() && ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) != 0 {
                 let mut member = (*class).tp_members;
@@ -352,11 +356,12 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Visits an instance's `__dict__`, past properties and `__getattribute__`.
+    /// Visits an instance's `__dict__`, bypassing properties and `__getattribute__`.
     fn walk_dict(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> PyResult<()> {
         let py = object.py();
         // SAFETY: `kind` is a live type and describes the layout of `object`: a positive offset is that of a reference,
-        // which is null until the first attribute is set. Elsewhere the interpreter knows where the attributes are.
+        // which is null until the first attribute is set. In other cases the interpreter knows where the attributes
+        // are.
         unsafe {
             let offset = (*kind.as_type_ptr()).tp_dictoffset;
             if offset > 0 {

@@ -1,4 +1,4 @@
-//! What objects hold in places that are neither attributes nor items: bound methods, closures, frames, files in memory.
+//! What objects hold outside of attributes and items: bound methods, closures, frames, files in memory.
 
 use std::mem::offset_of;
 
@@ -20,19 +20,19 @@ unsafe extern "C" {
     fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
 }
 
-/// What the dict of a `staticmethod` or `classmethod` takes: five attributes.
+/// Size of the dict of a `staticmethod` or `classmethod`: five attributes.
 const WRAPPER_DICT: usize = 200;
 
 impl<'py> Estimate<'py> {
-    /// Visits an object that was made for this purpose, or found by a look-up.
+    /// Visits an object that was created for this purpose, or found by a look-up.
     pub(super) fn visit_bound(&mut self, object: &Bound<'py, PyAny>) {
-        // Remembered even with a single reference: another one exists elsewhere.
+        // It is remembered even with a single reference, because another one exists elsewhere.
         if self.seen.insert(object.as_ptr().addr()) {
             self.found.push(object.clone());
         }
     }
 
-    /// Visits what a bound method is bound to, and the cells of a closure. Whether it was one of the two.
+    /// Visits what a bound method is bound to, and the cells of a closure. Returns whether it was one of the two.
     pub(super) fn walk_function(&mut self, object: &Bound<'py, PyAny>) -> bool {
         let py = object.py();
         let function = object.as_ptr();
@@ -40,7 +40,7 @@ impl<'py> Estimate<'py> {
         unsafe {
             let kind = ffi::Py_TYPE(function);
             if kind == &raw mut PyMethod_Type {
-                // Made anew each time, as the functions below that have an object of their own.
+                // Created anew each time, like the functions below that have an object of their own.
                 self.add(GC_HEADER + (*kind).tp_basicsize as usize);
                 self.visit(py, PyMethod_Self(function));
                 self.visit(py, PyMethod_Function(function));
@@ -55,7 +55,7 @@ impl<'py> Estimate<'py> {
             } else if kind == &raw mut ffi::PyFunction_Type {
                 let closure = ffi::PyFunction_GetClosure(function);
                 if !closure.is_null() {
-                    // A function with a closure is made anew each time, and not a part of the program.
+                    // A function with a closure is created anew each time, and is not a part of the program.
                     let count = ffi::PyTuple_GET_SIZE(closure);
                     let cell = GC_HEADER + size_of::<ffi::PyCellObject>();
                     let tuple = GC_HEADER + offset_of!(ffi::PyTupleObject, ob_item);
@@ -69,7 +69,7 @@ impl<'py> Estimate<'py> {
                 }
                 true
             } else if kind == &raw mut ffi::PyStaticMethod_Type || kind == &raw mut ffi::PyClassMethod_Type {
-                // Its dict has copies of the function's attributes, which belong to the program.
+                // Its dict has copies of the function's attributes. The attributes themselves belong to the program.
                 self.add(GC_HEADER + (*kind).tp_basicsize as usize + WRAPPER_DICT);
                 if let Ok(function) = object.getattr(intern!(py, "__func__")) {
                     self.visit_bound(&function);
@@ -81,13 +81,13 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Visits what an object of the interpreter's own holds, as far as it shows the garbage collector: views of dicts, iterators,
-    /// generators and coroutines, cells, properties. Whether it is one of these.
+    /// Visits what an object of a type of the interpreter holds, as far as it shows that to the garbage collector:
+    /// views of dicts, iterators, generators and coroutines, cells, properties. Returns whether it is one of these.
     pub(super) fn walk_shown(&mut self, object: &Bound<'py, PyAny>, kind: &Bound<'py, PyType>) -> bool {
         let class = kind.as_type_ptr();
         // SAFETY: a live class and its class; an instance of the class, which guards its instances as all of them do.
         unsafe {
-            let is_shown = ffi::Py_TYPE(kind.as_ptr()) == &raw mut ffi::PyType_Type // else its class may run Python code
+            let is_shown = ffi::Py_TYPE(kind.as_ptr()) == &raw mut ffi::PyType_Type // otherwise its class may run Python code
                 && (*class).tp_traverse.is_some()
                 && !self.is_written_in_python(class)
                 && ffi::PyExceptionInstance_Check(object.as_ptr()) == 0
@@ -104,7 +104,7 @@ impl<'py> Estimate<'py> {
         }
     }
 
-    /// Visits what an object holds that only its own methods tell: the part that may run Python code.
+    /// Visits what an object holds that only its own methods return. This part may run Python code.
     pub(super) fn ask_held(
         &mut self,
         object: &Bound<'py, PyAny>,
@@ -130,7 +130,7 @@ impl<'py> Estimate<'py> {
         self.visit_zone(object)?;
         let (bytes_io, string_io) = (BYTES_IO.import(py, "io", "BytesIO")?, STRING_IO.import(py, "io", "StringIO")?);
         if owners::is_of(object, bytes_io) {
-            // It may share its bytes with whoever gave them, and then does not say them.
+            // It may share its bytes with the code that passed them, and then does not count them.
             let length = contents(bytes_io, object);
             self.add(if size < length { length } else { 0 });
         } else if owners::is_of(object, string_io) {
@@ -150,7 +150,7 @@ impl<'py> Estimate<'py> {
 }
 
 impl<'py> Estimate<'py> {
-    /// Visits the time zone of a time, and what a time zone holds. Zones that the whole program shares count as nothing.
+    /// Visits the time zone of a time, and what a time zone holds. Zones that the whole program shares are not counted.
     fn visit_zone(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         static DATETIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         static TIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -162,14 +162,14 @@ impl<'py> Estimate<'py> {
             base == &raw mut ffi::PyBaseObject_Type || ffi::PyType_HasFeature(base, ffi::Py_TPFLAGS_HAVE_GC) != 0
         };
         if is_plain {
-            return Ok(()); // most objects: times and zones are written in C, and the collector does not know them
+            return Ok(()); // most objects: times and zones are written in C, and the collector does not track them
         }
         for (found, name) in [(&DATETIME, "datetime"), (&TIME, "time")] {
             let Some(class) = owners::loaded(py, found, "datetime", name).filter(|class| owners::is_of(object, class))
             else {
                 continue;
             };
-            // The class's own attribute, even if a subclass defines the name.
+            // The class's own attribute, even if a subclass overrides it.
             let zone = class.getattr(intern!(py, "tzinfo"))?.call_method1(intern!(py, "__get__"), (object,))?;
             let timezone = owners::loaded(py, &TIMEZONE, "datetime", "timezone");
             let is_own = timezone.is_some_and(|class| {
@@ -190,7 +190,8 @@ impl<'py> Estimate<'py> {
     }
 }
 
-/// Whether a class is one of the interpreter's own, whose instances show the garbage collector all that they hold.
+/// Whether a class is one of the interpreter's own, whose instances show the garbage collector everything that they
+/// hold.
 fn is_of_interpreter(kind: &Bound<'_, PyType>) -> bool {
     // SAFETY: a live class.
     let is_static = unsafe { ffi::PyType_HasFeature(kind.as_type_ptr(), ffi::Py_TPFLAGS_HEAPTYPE) == 0 };
@@ -202,7 +203,7 @@ fn is_of_interpreter(kind: &Bound<'_, PyType>) -> bool {
     }
 }
 
-/// Whether it is a generator, a coroutine or an asynchronous generator that runs at this moment: then its frame is in use.
+/// Whether it is a generator, a coroutine or an asynchronous generator that is running. Then its frame is in use.
 fn is_running(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object.
     let kind = unsafe { ffi::Py_TYPE(object.as_ptr()) };
@@ -222,7 +223,7 @@ static BYTES_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STRING_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// How much is in a file in memory; 0 where it is closed.
+/// Number of characters or bytes in an in-memory file; 0 if it is closed.
 fn contents(class: &Bound<'_, PyType>, file: &Bound<'_, PyAny>) -> usize {
     let contents = detach::call_out(file.py(), || class.call_method1(intern!(file.py(), "getvalue"), (file,)));
     contents.and_then(|contents| contents.len()).unwrap_or(0)

@@ -1,7 +1,8 @@
-//! Sizes that can be read off an object's C layout.
+//! Sizes that are computed from an object's C layout.
 //!
-//! The layouts of 3.11 to 3.14 differ in a few places. The constants below tell them apart by the sizes of PyO3's
-//! structs, which follow the interpreter this is compiled for; the Python tests compare it all with `sys.getsizeof`.
+//! The layouts of 3.11 to 3.14 differ in a few places. The constants below distinguish them by the sizes of PyO3's
+//! structs, which follow the interpreter that this is compiled for. The Python tests compare all sizes with
+//! `sys.getsizeof`.
 
 use std::ffi::{c_ulong, c_void};
 use std::mem::offset_of;
@@ -13,24 +14,25 @@ use pyo3::types::PyType;
 
 use crate::python::host::detach::FREE_THREADED;
 
-/// What a reference costs; classes, modules, functions and singletons count as no more than that.
+/// Size of a reference. Classes, modules, functions and singletons count as no more than that.
 pub(super) const POINTER: usize = size_of::<*mut PyObject>();
 
-/// Up to 3.11 a str had a `wstr`, and an int kept its sign in the sign of its length.
+/// Up to 3.11 a str had a `wstr`, and an int stored its sign as the sign of its length.
 const BEFORE_3_12: bool = size_of::<ffi::PyASCIIObject>() > size_of::<PyObject>() + 3 * POINTER;
 
-/// The garbage collector's links, in front of each object it tracks. Without the GIL they are part of the object.
+/// Size of the garbage collector's links, in front of each object it tracks. Without the GIL they are part of the
+/// object.
 pub(super) const GC_HEADER: usize = if FREE_THREADED { 0 } else { 2 * POINTER };
 
 /// Type flags for two more words in front of an object, for its weak references (3.12 and up) and its `__dict__`.
 pub(super) const PREHEADER_FLAGS: c_ulong = 1 << 3 | 1 << 4;
 
-/// Where the 3 bits of the kind start in the state of a str. Before them is whether it is interned: 2 bits, or a byte
+/// Position of the 3 bits of the kind in the state of a str. Before them is whether it is interned: 2 bits, or a byte
 /// of its own without the GIL.
 const STR_KIND_SHIFT: u32 = if FREE_THREADED { 8 } else { 2 };
 /// Characters are in the same block as the header.
 const STR_COMPACT: u32 = 1 << (STR_KIND_SHIFT + 3);
-/// Only ASCII: the shorter header, and no need of a UTF-8 copy.
+/// Only ASCII: the header is shorter, and no UTF-8 copy is needed.
 const STR_ASCII: u32 = 1 << (STR_KIND_SHIFT + 4);
 
 /// The start of an int, whose struct PyO3 keeps opaque.
@@ -75,7 +77,7 @@ pub(super) unsafe fn quick_size_of(object: *mut PyObject) -> Option<usize> {
     }
 }
 
-/// The class that is written in C which a class inherits from, or is.
+/// The class written in C that a class inherits from. It may be the class itself.
 pub(super) fn static_base(class: *mut PyTypeObject) -> *mut PyTypeObject {
     let mut base = class;
     // SAFETY: callers pass a live class, which keeps its bases alive; the last of them is static.
@@ -87,7 +89,7 @@ pub(super) fn static_base(class: *mut PyTypeObject) -> *mut PyTypeObject {
     base
 }
 
-/// Whether the size of instances of exactly this class is read off their layout.
+/// Whether the size of instances of exactly this class is computed from their layout.
 pub(super) fn has_quick_size(class: &Bound<'_, PyType>) -> bool {
     let class = class.as_type_ptr();
     [
@@ -107,7 +109,7 @@ fn is_singleton(object: *mut PyObject) -> bool {
     unsafe { object == ffi::Py_None() || object == ffi::Py_Ellipsis() || object == ffi::Py_NotImplemented() }
 }
 
-/// The size of an exact str, unless it is one of the rare forms of 3.11 that its own `__sizeof__` knows better.
+/// The size of an exact str. None for the rare forms of 3.11 that need `__sizeof__`.
 ///
 /// # Safety
 ///
@@ -119,12 +121,12 @@ unsafe fn str_size(object: *mut PyObject) -> Option<usize> {
     // read atomically, as they are written, and the copy's length is written before its address.
     unsafe {
         if cfg!(target_endian = "big") {
-            return None; // the bits are the other way round
+            return None; // the bits are in the opposite order
         }
         let text = object.cast::<ffi::PyASCIIObject>();
         let state = AtomicU32::from_ptr(&raw mut (*text).state).load(Ordering::Relaxed);
         let width = (state >> STR_KIND_SHIFT & 7) as usize;
-        // `wstr`, on 3.11 the last field; it is the text itself when the characters are as wide as a `wchar_t`.
+        // `wstr`, on 3.11 the last field. It is the text itself when the characters are as wide as a `wchar_t`.
         let wide = BEFORE_3_12 && width < 4 && !text.add(1).cast::<*mut c_void>().sub(1).read().is_null();
         if state & STR_COMPACT == 0 || wide {
             return None;

@@ -1,4 +1,5 @@
-//! Views: what shows memory that another object owns. A view weighs its header, and its owner, which it keeps alive.
+//! Views: objects that show memory of another object. A view weighs its header plus its owner, because it keeps the
+//! owner alive.
 
 use pyo3::ffi;
 use pyo3::intern;
@@ -10,10 +11,11 @@ use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER};
 use crate::python::host::detach;
 
-/// What a memoryview keeps beside itself: an object with a count, flags, and the buffer that it has got from the owner.
+/// Size of what a memoryview keeps beside itself: an object with a count, flags, and the buffer that it got from the
+/// owner.
 const MANAGED_BUFFER: usize = GC_HEADER + size_of::<ffi::PyObject>() + 2 * POINTER + size_of::<ffi::Py_buffer>();
 
-/// A class of a module, if anybody has imported that.
+/// A class of a module, if the module has been imported.
 pub(super) fn loaded<'py>(
     py: Python<'py>,
     found: &'static PyOnceLock<Py<PyType>>,
@@ -28,7 +30,7 @@ pub(super) fn loaded<'py>(
     Some(found.get_or_init(py, || class.unbind()).bind(py).clone())
 }
 
-/// Whether objects of a class show memory: views, arrays and maps do, and few others.
+/// Whether objects of a class show memory. Views, arrays and maps do, and few others.
 pub(super) fn shows_memory(kind: &Bound<'_, PyType>) -> bool {
     // SAFETY: a live class.
     unsafe {
@@ -37,7 +39,7 @@ pub(super) fn shows_memory(kind: &Bound<'_, PyType>) -> bool {
     }
 }
 
-/// Whether an object is an instance of a class, whatever its `__class__` claims: no Python code runs.
+/// Whether an object is an instance of a class, ignoring its `__class__`. No Python code runs.
 pub(super) fn is_of(object: &Bound<'_, PyAny>, class: &Bound<'_, PyType>) -> bool {
     // SAFETY: a live object's class, and another class.
     unsafe { ffi::PyType_IsSubtype(ffi::Py_TYPE(object.as_ptr()), class.as_type_ptr()) != 0 }
@@ -49,16 +51,16 @@ pub(super) fn array_class(py: Python<'_>) -> Option<Bound<'_, PyType>> {
     loaded(py, &ARRAY, "numpy", "ndarray")
 }
 
-/// Whether it is the memory map of a file: its pages are the system's, which takes them back when it needs them.
+/// Whether it is the memory map of a file. Its pages belong to the system, which takes them back when it needs them.
 pub(super) fn is_file_map(object: &Bound<'_, PyAny>) -> bool {
     static MAP: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = object.py();
     let Some(class) = loaded(py, &MAP, "mmap", "mmap").filter(|class| is_of(object, class)) else { return false };
-    // One without a file does not know the size of that.
+    // A map without a file cannot report the size of its file.
     detach::call_out(py, || class.call_method1(intern!(py, "size"), (object,))).is_ok()
 }
 
-/// The object whose memory a view shows; None: it is no view.
+/// The object whose memory a view shows; None: it is not a view.
 pub(super) fn owner<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = object.py();
     // SAFETY: a live object.
@@ -71,14 +73,14 @@ pub(super) fn owner<'py>(object: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'p
         let Some(class) = array_class(py).filter(|class| is_of(object, class)) else {
             return Ok(None);
         };
-        // The class's own attribute, even if a subclass defines the name.
+        // The class's own attribute, even if a subclass overrides it.
         let base = class.getattr(intern!(py, "base"))?;
         detach::call_out(py, || base.call_method1(intern!(py, "__get__"), (object,)))?
     };
     Ok(Some(owner).filter(|owner| !owner.is_none()))
 }
 
-/// Why a payload that is refused is larger than it looks, and what to do about it.
+/// Why a refused payload is larger than it looks, and what to do about it.
 pub(in crate::python) fn hint(payload: &Bound<'_, PyAny>) -> Option<String> {
     if let Some(what) = Estimate::absurd_in(payload) {
         return Some(what);
@@ -97,7 +99,7 @@ pub(in crate::python) fn hint(payload: &Bound<'_, PyAny>) -> Option<String> {
 }
 
 impl<'py> Estimate<'py> {
-    /// Visits the owner of a view. False: it is no view.
+    /// Visits the owner of a view. Returns false if the object is not a view.
     pub(super) fn visit_owner(&mut self, object: &Bound<'py, PyAny>) -> PyResult<bool> {
         let Some(owner) = owner(object)? else { return Ok(false) };
         // SAFETY: a live object.
@@ -119,9 +121,9 @@ impl<'py> Estimate<'py> {
             let kind = attribute("dtype")?;
             let fields = kind.getattr(intern!(py, "fields"))?;
             if !fields.is_none() {
-                // Its type belongs to it, unless many share that.
+                // The dtype belongs to the array, unless many arrays share it.
                 self.visit_bound(&kind);
-                self.found.push(fields.clone()); // made for this call: its address may be another's later
+                self.found.push(fields.clone()); // created for this call: its address may be reused later
             }
             if fields.is_none() || !kind.getattr(intern!(py, "hasobject"))?.is_truthy()? {
                 return Ok(());

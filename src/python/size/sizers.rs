@@ -11,14 +11,14 @@ use super::layout::has_quick_size;
 use crate::python::arguments;
 use crate::python::host::detach;
 
-/// The classes with their sizers: few, so that a list will do.
+/// The classes with their sizers. There are few, so a list is sufficient.
 static SIZERS: Mutex<Vec<(Py<PyType>, Py<PyAny>)>> = Mutex::new(Vec::new());
-/// How many there are: as long as there are none, nobody looks.
+/// Number of sizers. While it is 0, no look-up is made.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
-/// Whether one of them is for a class whose size is otherwise read off its layout.
+/// Whether a sizer is registered for a class whose size is otherwise computed from its layout.
 static IS_FOR_PLAIN: AtomicBool = AtomicBool::new(false);
 
-/// Whether plain values have to be looked at for a sizer.
+/// Whether plain values need a look-up of their sizer.
 #[inline]
 pub(super) fn is_for_plain() -> bool {
     IS_FOR_PLAIN.load(Ordering::Relaxed)
@@ -33,7 +33,7 @@ pub(super) fn of(kind: &Bound<'_, PyType>) -> Option<Py<PyAny>> {
     sizers.iter().find(|(class, _)| class.is(kind)).map(|(_, sizer)| sizer.clone_ref(kind.py()))
 }
 
-/// What a sizer says of an object.
+/// The size that a sizer returns for an object.
 pub(super) fn ask(sizer: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> PyResult<usize> {
     let answer = detach::call_out(object.py(), || sizer.call1((object,)))?;
     let name = format!("what the sizer registered for {} returns", object.get_type().name()?);

@@ -27,7 +27,7 @@ fn a_manual_clock_moves_only_by_hand() {
     assert_eq!(clock.now(), Now { mono: 15, wall: 3 });
 }
 
-/// A machine whose counter and clocks the test moves; each reading of the counter takes a little while.
+/// A machine whose counter and clocks the test moves. Each reading of the counter takes a short time.
 #[derive(Debug)]
 struct Moved {
     ticks: AtomicU64,
@@ -52,7 +52,7 @@ impl Source for Moved {
 const MILLISECOND: u64 = 1_000_000;
 const HOUR: u64 = 3_600_000 * MILLISECOND;
 
-/// A clock of a machine with a counter of 3 GHz, and what was read last.
+/// A clock of a machine with a 3 GHz counter, and the last reading.
 struct Awake {
     clock: SystemClock<Moved>,
     /// Ticks in 1000 ns.
@@ -77,7 +77,8 @@ impl Awake {
         ticks.fetch_add(nanoseconds * self.rate / 1000, Ordering::Relaxed);
     }
 
-    /// Time passes, with a reading each step: none runs backwards, stands still, or is far from the system's clocks.
+    /// Lets time pass, with a reading at each step. No reading runs backwards, repeats the last one, or is far from the
+    /// system's clocks.
     fn live(&mut self, nanoseconds: u64, step: u64) {
         let began = self.clock.source.mono();
         let mut moved_at = began;
@@ -90,7 +91,7 @@ impl Awake {
             }
             assert!(mono - moved_at <= 5 * MILLISECOND, "it stands still");
             assert!(now.mono.abs_diff(mono) <= 5 * MILLISECOND, "{} at {mono}", now.mono);
-            // A step of the wall clock shows with the next anchor.
+            // A step of the wall clock appears with the next anchor.
             assert!(mono - began <= 5 * MILLISECOND || now.wall.abs_diff(self.clock.source.wall()) <= 5 * MILLISECOND);
             self.last = now;
         }
@@ -123,7 +124,7 @@ fn no_reading_stands_still_or_runs_backwards_whatever_the_counter_does() {
             awake.live(60 * MILLISECOND, MILLISECOND / 20);
             assert!(awake.is_fast(), "the counter serves after 120 ms");
             change(&mut awake);
-            awake.live(300 * MILLISECOND, MILLISECOND / 100); // close enough to see a step back of 50 µs
+            awake.live(300 * MILLISECOND, MILLISECOND / 100); // steps small enough to see a step back of 50 µs
             awake.live(10_000 * MILLISECOND, MILLISECOND / 10);
             assert!(awake.is_fast(), "{what}: the counter serves again");
         }
