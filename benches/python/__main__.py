@@ -1,4 +1,4 @@
-"""The long version of `python -m mpmc_queue bench`: more rounds, more peers, growth, memory and threads.
+"""The long version of `python -m mpmc_queue bench`: more rounds, more peers, growth, memory, threads and topics.
 
 Run by `make bench-python`.
 """
@@ -14,6 +14,7 @@ import growth
 import memory
 import peers
 import threads
+import topics
 from mpmc_queue.cli import bench
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ def main() -> int:
     peers.show(beside)
 
     grown = growth.Growth(options.held)
-    compared = bench.measure([*grown.cases(), *threads.cases()], range(options.rounds))
+    compared = bench.measure([*grown.cases(), *threads.cases(), *topics.cases()], range(options.rounds))
     bench.show(compared, sys.stdout, limits=True)
     more = grown.figures()
     del grown

@@ -14,6 +14,7 @@ import pytest
 
 import peers
 import threads
+import topics
 from mpmc_queue.cli import bench
 from mpmc_queue.cli.bench_rounds import Round
 
@@ -25,7 +26,7 @@ ROUNDS, WARMUP = 40, 2
 def sides() -> Iterator[Any]:
     """Every side of every case once: its group, its name, its round."""
     seen: set[tuple[str, str]] = set()
-    for case in (*bench.cases(), *peers.cases(), *threads.cases()):
+    for case in (*bench.cases(), *peers.cases(), *threads.cases(), *topics.cases()):
         for name, round in (("mpmc_queue", case.round), (case.peer, case.peer_round)):
             if (case.name, name) not in seen:
                 seen.add((case.name, name))

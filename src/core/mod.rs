@@ -267,8 +267,10 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     ) -> (MutexGuard<'a, State<T>>, u64) {
         let mut count = state.expire(fx);
         while state.is_due() {
+            // Two threads that take turns would move what groups would miss to their dead letter queues in another order.
+            let in_order = state.has_rescuers();
             drop(state);
-            state = self.lock_again();
+            state = if in_order { self.lock_beside_leases() } else { self.lock_again() };
             count += state.expire(fx);
         }
         (state, count)

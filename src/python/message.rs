@@ -77,6 +77,7 @@ impl Source {
 }
 
 impl Draft {
+    #[inline(always)]
     pub(super) fn new(py: Python<'_>, delivery: &Delivery<'_, Py<PyAny>>) -> Self {
         Draft {
             payload: delivery.payload.clone_ref(py),

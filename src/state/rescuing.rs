@@ -10,6 +10,11 @@ use crate::log::Note;
 use crate::topics::Topic;
 
 impl<T> State<T> {
+    /// Whether the dead letter queue of any group takes what the group would miss.
+    pub(crate) fn has_rescuers(&self) -> bool {
+        self.has_rescuers
+    }
+
     /// From now on notes the seq and topic of each message that leaves, if any group rescues messages.
     pub(super) fn note_what_leaves(&self, fx: &mut Effects<T>) {
         if self.has_rescuers {

@@ -63,6 +63,26 @@ def test_groups_stand_beside_their_members(dashboard):
     assert (told["name"], told["group"], told["pending"]) == ("one", "g", None)
 
 
+def test_readers_tell_their_filters_and_what_those_passed_over(make_queue, dashboard):
+    queue = make_queue()
+    orders = queue.add_consumer("orders", topics=["orders.>", "alarms"])
+    queue.add_consumer("all")
+    queue.add_consumer("many", topics=(f"t.{n}" for n in range(1000)))
+    queue.add_consumer("long", topics=["x" * 250, "y" * 250])
+    group = queue.add_group("workers", topics="jobs.*")
+    group.add_consumer("one").read()
+    queue.enqueue_batch("ab", topic="news")
+    queue.enqueue("c", topic="orders.eu")
+    orders.read()
+    told = {reader["name"]: reader for reader in first(dashboard(queue))["readers"]}
+    assert (told["orders"]["topics"], told["orders"]["filtered"], told["orders"]["read"]) == ("orders.> alarms", 2, 1)
+    assert (told["all"]["topics"], told["all"]["filtered"], told["all"]["unread"]) == (None, None, 3)
+    assert (told["workers"]["topics"], told["workers"]["unread"]) == ("jobs.*", 0)
+    assert (told["one"]["topics"], told["one"]["filtered"]) == (None, None)  # those of its group, and told there
+    assert told["many"]["topics"] == " ".join(f"t.{n}" for n in range(20)) + " …"
+    assert told["long"]["topics"] == f"{'x' * 250} {'y' * 49} …"
+
+
 def test_rates_are_those_between_two_samples(make_queue, dashboard):
     queue = make_queue()
     reader = queue.add_consumer("reader")
@@ -237,7 +257,7 @@ def test_payloads_are_not_shown_unless_asked_for(make_queue, dashboard):
     server = dashboard(queue)
     answer = ask(server, "api/messages?queue=0")
     (message,) = answer["messages"]
-    assert message.keys() == {"seq", "age", "size", "type"}
+    assert message.keys() == {"seq", "age", "size", "topic", "type"}
     assert (message["seq"], message["type"]) == (0, f"{__name__}.Secretive")
     assert message["size"] > 0
     assert b"secret" not in request(server, "api/messages?queue=0")[2]
@@ -263,6 +283,15 @@ def test_one_message_is_shown_with_its_whole_payload(make_queue, dashboard):
     assert ask(server, "api/message?queue=0&seq=1")["payload"] == "<its repr raised RuntimeError>"
     cut = ask(server, "api/message?queue=0&seq=2")["payload"]
     assert (len(cut), cut[:3], cut[-2:]) == (100_000, "'xx", "x…")
+
+
+def test_messages_tell_their_topics(make_queue, dashboard):
+    queue = make_queue()
+    queue.enqueue("a", topic="orders.eu.new")
+    queue.enqueue("b")
+    server = dashboard(queue)
+    assert [row["topic"] for row in ask(server, "api/messages?queue=0")["messages"]] == ["orders.eu.new", None]
+    assert [ask(server, f"api/message?queue=0&seq={seq}")["topic"] for seq in (0, 1)] == ["orders.eu.new", None]
 
 
 def test_pages_of_messages(make_queue, dashboard):

@@ -13,6 +13,7 @@ from test_dashboard_asgi import around, served
 pytestmark = pytest.mark.thread_unsafe
 
 MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>&amp;"
+MARKUP_TOPIC = "<img/src=x/onerror='document.title=0'&amp;<b"  # which holds no ">" and no space
 TOKEN = "a-token-of-the-tests"
 
 
@@ -78,20 +79,47 @@ def test_markup_shows_as_text(make_queue, dashboard, tab):
     queue = make_queue(MARKUP)
     consumer = queue.add_consumer(MARKUP)
     member = queue.add_group(MARKUP + "group").add_consumer(MARKUP + "member")
-    queue.enqueue(Markup())
+    filtered = queue.add_consumer("filtered", topics=["<script/src=x.js&amp;", MARKUP_TOPIC])
+    queue.enqueue(Markup(), topic=MARKUP_TOPIC)
     consumer.read()
     member.read()
     shown = tab().open(dashboard(queue, show_payloads=True).url)
     assert shown.page.locator("#queues td.name span").first.text_content() == MARKUP
     labels = shown.page.locator("#readers td.name:first-child > span:first-child").all_text_contents()
-    assert set(labels) == {MARKUP, MARKUP + "group", MARKUP + "member"}
+    assert set(labels) == {MARKUP, MARKUP + "group", MARKUP + "member", "filtered"}
+    expect(shown.cell("readers", "filtered", "topics")).to_have_text(" ".join(filtered.topics))
+    expect(shown.page.locator("#messages td.topic")).to_have_text(MARKUP_TOPIC)
     shown.page.click("#messages tbody tr")
     assert shown.page.locator("#messages td.payload").text_content() == MARKUP
     assert shown.page.locator("#messages td.type").text_content() == f"{__name__}.{MARKUP}"
     expect(shown.page.locator("#payload")).to_have_text(MARKUP)
+    expect(shown.page.locator("#topic")).to_have_text(f"under {MARKUP_TOPIC}")
     expect(shown.page.locator("#trail li").nth(2)).to_contain_text(f"read by {MARKUP}member ({MARKUP}group)")
     assert shown.page.locator("main img, main script").count() == 0
     assert shown.page.title() == "mpmc_queue"
+
+
+def test_topics_show_where_there_are_any(make_queue, dashboard, tab):
+    queue = make_queue()
+    everything = queue.add_consumer("everything")
+    queue.enqueue("a")
+    shown = tab().open(dashboard(queue).url)
+    expect(shown.page.locator("#messages tbody tr")).to_have_count(1)
+    expect(shown.page.locator("#readers th.topics")).to_be_hidden()
+    expect(shown.page.locator("#messages th.topic")).to_be_hidden()
+    orders = queue.add_consumer("orders", topics=["orders.>", "alarms"])
+    queue.enqueue("b", topic="orders.eu.new")
+    orders.read()
+    expect(shown.cell("readers", "orders", "topics")).to_have_text("orders.> alarms")
+    expect(shown.cell("readers", "orders", "filtered")).to_have_text("1")
+    expect(shown.cell("readers", "everything", "topics")).to_have_text("")
+    expect(shown.page.locator("#messages td.topic")).to_have_text(["orders.eu.new", ""])
+    shown.page.click("#messages tbody tr:nth-child(1)")
+    shown.is_told("#topic", "under orders.eu.new")
+    shown.page.click("#messages tbody tr:nth-child(2)")
+    shown.is_told("#trail h3", "Audit trail of 0")
+    expect(shown.page.locator("#topic")).to_be_hidden()
+    assert everything.unread_count == 2
 
 
 def test_messages_can_be_looked_at(make_queue, dashboard, tab):

@@ -90,6 +90,12 @@ ran ahead of the journal: 0 times
 fast: \d+ frames, the last is 29
 slow: \d+ frames and \d+ passed over, the last is 29
 """,
+    "telemetry_bus.py": r"""
+alarm: cellar.temperature is 80
+alarm: read and missed are 3001 of 3001
+recorder: read and missed are 6001 of 6001
+display: \d+ shown, [1-9]\d* missed, of 2000
+""",
 }
 ARGUMENTS = {"sse_fan_out.py": ["--self-test"]}
 

@@ -335,6 +335,20 @@ def test_a_real_scrape_over_http(busy):
     assert samples["mpmc_enqueued_messages_total", (("queue", "test"),)] == 17
 
 
+def test_topics_are_no_labels_and_filtered_readers_count_what_matches(make_queue):
+    queue = make_queue()
+    queue.add_consumer("orders", topics="orders.>").read()
+    queue.add_group("workers", topics="jobs.*")
+    for number in range(5):
+        queue.enqueue(number, topic=f"orders.{number}")
+    queue.enqueue("job", topic="jobs.new")
+    scraped = Prometheus(queue)
+    assert scraped.value("mpmc_enqueued_messages_total") == 6
+    assert scraped.value("mpmc_consumer_lag_messages", consumer="orders") == 5
+    assert scraped.value("mpmc_consumer_lag_messages", group="workers") == 1
+    assert {name for _, labels in scraped.scrape() for name, _ in labels} == {"queue", "consumer", "group"}
+
+
 def test_names_with_every_kind_of_character_survive_the_text_format(make_queue):
     name = 'a"b\\c\nd{e}=é,🚀'
     queue = make_queue(name)

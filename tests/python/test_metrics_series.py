@@ -77,7 +77,7 @@ def test_members_without_a_name_are_summed_in_their_group(make_queue):
     two.read_batch(1)
     scraped = Prometheus(queue)
     assert scraped.value("mpmc_delivered_messages_total", group="workers") == 3
-    assert scraped.value("mpmc_unread_messages", group="workers") == 2  # once, not for each member
+    assert scraped.value("mpmc_consumer_lag_messages", group="workers") == 2  # once, not for each member
     one.close()
     assert scraped.value("mpmc_delivered_messages_total", group="workers") == 3
     group.close()
@@ -89,8 +89,8 @@ def test_unnamed_consumers_share_one_series(make_queue):
     for _ in range(100):
         queue.add_consumer()
     queue.enqueue("a")
-    keys = [key for key in Prometheus(queue).scrape() if key[0] == "mpmc_unread_messages"]
-    assert keys == [("mpmc_unread_messages", (("queue", "test"),))]
+    keys = [key for key in Prometheus(queue).scrape() if key[0] == "mpmc_consumer_lag_messages"]
+    assert keys == [("mpmc_consumer_lag_messages", (("queue", "test"),))]
 
 
 def test_the_lag_in_seconds_of_the_unnamed_is_that_of_the_slowest(make_queue):

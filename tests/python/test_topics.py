@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 
+from harness import CountingLoop, run_in, settled
 from mpmc_queue import (
     ConsumerClosedError,
     ItemLimitError,
@@ -333,6 +334,23 @@ def test_a_task_wakes_for_a_match():
         return (await task).payload, [message.payload for message in await reader.aread_batch(9)]
 
     assert asyncio.run(main()) == (3, [4])
+
+
+def test_a_message_that_no_waiting_task_wants_does_not_call_the_loop(run_thread):
+    queue = make()
+    loop = CountingLoop()
+
+    async def main():
+        task = asyncio.create_task(queue.add_consumer(topics="a.>").aget())
+        await settled(task)
+        before = loop.outside_calls
+        run_thread(lambda: [queue.enqueue(number, topic="b") for number in range(50)]).result()
+        assert loop.outside_calls == before
+        run_thread(queue.enqueue, "it", topic="a.b").result()
+        assert loop.outside_calls - before == 1
+        assert await task == "it"
+
+    run_in(loop, main())
 
 
 def test_wait_any_waits_for_matches():

@@ -11,7 +11,7 @@ application, to mount in one you have: `Mount("/queues", app([orders, invoices])
 
 It only looks. Nothing can be changed through it, and looking leaves no trace: it is no consumer, so that it holds no
 message back, counts as nobody's reading, and stands in no audit trail. Payloads stay private: of a message it shows seq,
-age, size and type, and the `repr` of its payload only with `show_payloads=True` (which runs the payload's code).
+age, size, topic and type, and the `repr` of its payload only with `show_payloads=True` (which runs the payload's code).
 
 One thread takes a sample a second, however many browsers look, and writes it down for the five-minute charts. What is
 sent goes through one of our own queues that keeps the newest sample alone, so a browser that is slow skips some and costs

@@ -58,6 +58,7 @@ def _rows(found: list[Message[Any]], *, show_payloads: bool) -> list[dict[str, o
             "seq": message.seq,
             "age": max(0.0, round((now - message.created_ns) / 1e9, 3)),
             "size": message.size,
+            "topic": message.topic,
             "type": class_of(message.payload),
         }
         for message in found

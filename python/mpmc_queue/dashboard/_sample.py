@@ -13,6 +13,10 @@ MOST_READERS: Final = 2000
 """Readers in one sample, those who lag most; beyond that a page is of no use to a person."""
 STALLED: Final = 10.0
 """Seconds after which a reader that has something to read, and reads nothing, is called stalled."""
+MOST_FILTERS: Final = 20
+"""Filters of a reader that are told."""
+MOST_FILTER_TEXT: Final = 300
+"""Characters of them."""
 
 
 class Trouble(NamedTuple):
@@ -71,6 +75,8 @@ class ReaderRow(NamedTuple):
     name: str | None
     group: str | None
     is_group: bool
+    topics: str | None  # its filters, cut short where they are many; of a member, told of its group
+    filtered: int | None
     lag: float
     loss: float | None
     unread: int
@@ -193,6 +199,8 @@ class Sample:
                 name=group.name,
                 group=None,
                 is_group=True,
+                topics=_filters(group.topics),
+                filtered=None if group.topics is None else group.filtered_items,
                 lag=round(group.lag, 3),
                 loss=self._loss(group.lag),
                 unread=group.unread_items,
@@ -207,13 +215,15 @@ class Sample:
                 stalled=_is_stalled(group, idle_groups.get(group.name)),
             )
         for id, consumer, seconds in zip(read_by, self.figures.consumers, idle, strict=True):
-            read = consumer.total_items_read
+            read, is_member = consumer.total_items_read, consumer.group is not None
             yield ReaderRow(
                 id=id,
                 queue=self.number,
                 name=consumer.name,
                 group=consumer.group,
                 is_group=False,
+                topics=None if is_member else _filters(consumer.topics),
+                filtered=None if is_member or consumer.topics is None else consumer.filtered_items,
                 lag=round(consumer.lag, 3),
                 loss=self._loss(consumer.lag),
                 unread=consumer.unread_items,
@@ -225,7 +235,7 @@ class Sample:
                 read=read,
                 read_rate=round(self.rate(read, before.get(id, read)), 2),
                 idle=seconds,
-                stalled=consumer.group is None and _is_stalled(consumer, seconds),
+                stalled=not is_member and _is_stalled(consumer, seconds),
             )
 
     def _loss(self, lag: float) -> float | None:
@@ -243,6 +253,15 @@ class Sample:
         if self._read_by is None:
             self._read_by = {str(each.id): each.total_items_read for each in self.figures.consumers}
         return self._read_by
+
+
+def _filters(topics: tuple[str, ...] | None) -> str | None:
+    """Filters in a line; they hold no spaces."""
+    if topics is None:
+        return None
+    text = " ".join(topics[:MOST_FILTERS])
+    is_whole = len(topics) <= MOST_FILTERS and len(text) <= MOST_FILTER_TEXT
+    return text if is_whole else f"{text[:MOST_FILTER_TEXT]} …"
 
 
 def _is_stalled(reader: ConsumerStats | GroupStats, idle: float | None) -> bool:

@@ -17,6 +17,7 @@ const table = new DataTable($("messages"), {
     { key: "seq", label: "Seq", kind: "number", text: (message) => count(message.seq), level: () => "", isFixed: true },
     { key: "age", label: "Age", kind: "number", text: (message) => seconds(message.age), level: () => "", isFixed: true },
     { key: "size", label: "Size", kind: "number", text: (message) => bytes(message.size), level: () => "", isFixed: true },
+    { key: "topic", label: "Topic", text: (message) => message.topic ?? "", hint: (message) => message.topic ?? "", isFixed: true },
     { key: "type", label: "Type", text: (message) => message.type, hint: (message) => message.type, isFixed: true },
     { key: "payload", label: "Payload", text: (message) => message.payload ?? "", hint: (message) => message.payload ?? "",
       isFixed: true },
@@ -40,6 +41,7 @@ function show() {
   const rows = $("follow").checked ? [...page.messages].reverse() : page.messages;
   table.show(rows);
   $("messages").classList.toggle("no-payloads", !page.shows_payloads);
+  $("messages").classList.toggle("no-topics", !rows.some((message) => message.topic !== null));
   $("messages").hidden = !rows.length;
   $("no-messages").hidden = rows.length > 0;
   const [first, last] = rows.length ? [page.messages[0].seq, page.messages[rows.length - 1].seq] : [0, 0];
@@ -66,6 +68,8 @@ async function showTrail(seq) {
   const trail = $("trail");
   trail.hidden = false;
   write(trail.querySelector("h3"), message ? `Audit trail of ${count(seq)}` : `Message ${count(seq)} has left`);
+  $("topic").hidden = (message?.topic ?? null) === null;
+  write($("topic"), `under ${message?.topic ?? ""}`);
   const list = trail.querySelector("ol");
   list.replaceChildren();
   const line = (text, className = "") => write(element("li", className, list), text);

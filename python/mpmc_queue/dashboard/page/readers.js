@@ -29,6 +29,7 @@ const table = new DataTable($("readers"), {
       ...(reader.is_group ? [["group", ""]] : reader.group === null ? [] : [[`in ${reader.group}`, ""]]),
       ...(reader.stalled ? [["stalled", "warn"]] : []),
     ], tag),
+    { key: "topics", label: "Topics", text: (reader) => reader.topics ?? "", hint: (reader) => reader.topics ?? "" },
     { key: "queueName", label: "Queue", kind: "name", text: (reader) => reader.queueName },
     own("lag", "Lag", seconds),
     own("loss", "Loss in", seconds, (reader) => nearness(reader.loss, reader.ttl)),
@@ -37,6 +38,7 @@ const table = new DataTable($("readers"), {
     grown("missed", "Missed", "bad"),
     figure("read_rate", "Read/s", (reader) => or(reader.read_rate, rate)),
     figure("read", "Read", (reader) => or(reader.read, count)),
+    figure("filtered", "Filtered", (reader) => or(reader.filtered, count)),
     figure("idle", "Idle", (reader) => or(reader.idle, seconds) || "never read", (reader) => (reader.stalled ? "warn" : "")),
     figure("pending", "Pending", (reader) => or(reader.pending, count)),
     grown("redelivered", "Redelivered", ""),
@@ -62,6 +64,7 @@ function show() {
   const shown = isShownAll ? found : found.slice(0, ROWS);
   $("readers").classList.toggle("one-queue", !all);
   $("readers").classList.toggle("no-groups", !found.some((reader) => reader.is_group));
+  $("readers").classList.toggle("no-topics", !found.some((reader) => reader.topics !== null));
   table.show(shown);
   $("readers").hidden = !found.length;
   const missing = snapshot.readers_in_all - snapshot.readers.length;
