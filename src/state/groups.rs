@@ -272,7 +272,6 @@ impl<T> State<T> {
         if self.closed && group.unsettled() == 0 {
             cursor.readers.wake(u64::MAX, &mut fx.wakers);
         }
-        self.wake_batches(cursor_key, fx);
         self.charge_pending(key.index, fx);
         self.wake_followers(cursor_key, fx);
         self.collect_one(seq, fx);

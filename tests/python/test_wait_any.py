@@ -11,7 +11,7 @@ import time
 import pytest
 
 from harness import LONG
-from helpers import PATIENCE
+from helpers import PATIENCE, stopwatch
 from mpmc_queue import Queue, await_any, wait_any
 
 SHORT = 0.05
@@ -276,3 +276,17 @@ def test_ctrl_c_interrupts_it(make_consumers):
 def test_it_works_on_a_queue_that_nobody_else_holds():
     consumer = Queue("q").add_consumer()
     assert wait_any([consumer], timeout=0) == []
+
+
+@pytest.mark.thread_unsafe(reason="it measures time")
+def test_a_wait_that_is_over_leaves_nobody_to_wake():
+    consumer = Queue("q").add_consumer()
+    fastest = PATIENCE
+    for _ in range(5):
+        for _ in range(5_000):
+            assert wait_any([consumer], timeout=1e-6) == []
+        with stopwatch() as taken:
+            consumer.queue.enqueue("a")
+        consumer.get()
+        fastest = min(fastest, taken.seconds)
+    assert fastest < 0.0001  # to wake 5,000 takes longer
