@@ -218,7 +218,8 @@ def test_a_payload_whose_repr_blocks_does_not_starve_the_application(make_queue,
         try:
             return json.loads(read(f"{address}queues/api/messages?queue=0"))["messages"][0]["payload"]
         except urllib.error.HTTPError as error:
-            return f"{error.code} {error.headers['Retry-After']}"
+            with error:
+                return f"{error.code} {error.headers['Retry-After']}"
 
     with served(application) as address, ThreadPoolExecutor(40) as pool:
         try:

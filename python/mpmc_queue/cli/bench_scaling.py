@@ -2,6 +2,7 @@
 
 import gc
 import math
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -9,6 +10,7 @@ from time import perf_counter_ns as clock
 from typing import Any, Final, NamedTuple, TextIO
 
 from mpmc_queue import Consumer, Queue
+from mpmc_queue.cli.demo_samples import columns_of
 
 COUNT: Final = 200_000
 """Messages of a round."""
@@ -16,6 +18,9 @@ ROOM: Final = 1 << 40
 """A limit that is not reached."""
 BATCH: Final = 100
 """Messages of a batch."""
+NAMES: Final = 66
+FIGURES: Final = 6
+"""Columns of the table."""
 
 Work = Callable[[], None]
 """What one thread does."""
@@ -151,8 +156,13 @@ def measure(rounds: int) -> list[Scale]:
 def show(scales: Sequence[Scale], out: TextIO) -> None:
     """The table, for users: without our limits."""
     print("\nSeveral threads at the same time, on this machine:", file=out)
+    width = columns_of(out)
     for scale in scales:
-        print(f"{scale.name:66}{scale.value:6.2f}", file=out, flush=True)
+        if width > NAMES + FIGURES:
+            print(f"{scale.name:{NAMES}}{scale.value:{FIGURES}.2f}", file=out, flush=True)
+            continue
+        *lines, last = textwrap.wrap(scale.name, width - FIGURES)
+        print(*lines, f"{last:{width - FIGURES}}{scale.value:{FIGURES}.2f}", sep="\n", file=out, flush=True)
 
 
 def document(scale: Scale, *, limits: bool) -> dict[str, Any]:
