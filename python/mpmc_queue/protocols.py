@@ -62,6 +62,8 @@ class AsyncMessage(Protocol[_T_co]):
     @property
     def payload(self) -> _T_co: ...
     @property
+    def topic(self) -> str | None: ...
+    @property
     def size(self) -> int: ...
     @property
     def created(self) -> datetime: ...
@@ -84,6 +86,8 @@ class AsyncConsumer(Protocol[_T_co]):
     def id(self) -> UUID: ...
     @property
     def name(self) -> str | None: ...
+    @property
+    def topics(self) -> Sequence[str] | None: ...
     async def aread(self, *, timeout: float | None = None) -> AsyncMessage[_T_co] | None: ...
     async def aread_batch(self, limit: int, *, timeout: float | None = None) -> Sequence[AsyncMessage[_T_co]]: ...
     async def aget(self) -> _T_co: ...
@@ -153,10 +157,20 @@ class AsyncQueue(Protocol[_T]):
     @property
     def closed(self) -> bool: ...
     async def aenqueue(
-        self, payload: _T, *, ttl: float | timedelta | None = ..., timeout: float | None = None
+        self,
+        payload: _T,
+        *,
+        topic: str | None = None,
+        ttl: float | timedelta | None = ...,
+        timeout: float | None = None,
     ) -> int: ...
     async def aenqueue_batch(
-        self, payloads: Iterable[_T], *, ttl: float | timedelta | None = ..., timeout: float | None = None
+        self,
+        payloads: Iterable[_T],
+        *,
+        topic: str | None = None,
+        ttl: float | timedelta | None = ...,
+        timeout: float | None = None,
     ) -> Sequence[int]: ...
     def add_consumer(
         self,
@@ -164,6 +178,7 @@ class AsyncQueue(Protocol[_T]):
         *,
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
+        topics: str | Iterable[str] | None = None,
     ) -> AsyncConsumer[_T]: ...
     def add_group(
         self,
@@ -175,6 +190,7 @@ class AsyncQueue(Protocol[_T]):
         backoff: Sequence[float] | None = None,
         max_ack_pending: int | None = None,
         dead_letter: Any = None,  # a queue of the same kind
+        topics: str | Iterable[str] | None = None,
     ) -> AsyncGroup[_T]: ...
     def stats(self) -> AsyncQueueStats | Awaitable[AsyncQueueStats]: ...
     def close(self, *, immediate: bool = False) -> Awaitable[None] | None: ...

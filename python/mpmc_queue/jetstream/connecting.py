@@ -89,7 +89,8 @@ async def connect(
                 as `mpmc_queue.Queue` has them; the server keeps them, and counts bytes as it stores them. At least 0.1 s.
     codec       how payloads travel: "auto" (bytes, str, and what JSON can say), "bytes", "str", "json", or an object
                 with `encode` and `decode`.
-    subject     what messages are published under; "mpmc_queue.NAME" unless given.
+    subject     what messages are published under; "mpmc_queue.NAME" unless given. Those with a topic are below it, and no
+                other stream may have subjects there.
     dedupe      seconds that the server remembers ids, so that a repeated publish is stored once; 120, or the ttl if
                 that is shorter, unless given.
     replicas    servers of a cluster that each have a copy.
@@ -157,6 +158,8 @@ async def _stream(server: Server, asked: Options) -> dict[str, Any]:
             raise
     info = await server.insist(f"STREAM.INFO.{asked.name}")
     basic = asked.stream(msg_ttl=False, atomic=False)
+    if asked.subject in info["config"].get("subjects", ()):
+        del basic["subjects"]  # one that was made without subjects for topics has messages without one
     if different := differences(basic, info["config"]):
         raise OptionError(f"queue {asked.name!r} exists with other options: {'; '.join(different)}")
     return info

@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, TypeVar, final
-from uuid import UUID
 
 from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueError
 from mpmc_queue._types import Start
@@ -12,10 +10,13 @@ from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.feed import Feed
-from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
+from mpmc_queue.jetstream.headers import CONTENT_TYPE
+from mpmc_queue.jetstream.message import Delivery, Message
 from mpmc_queue.jetstream.parts import Whole
+from mpmc_queue.jetstream.placing import Placing
 from mpmc_queue.jetstream.reading import Reader, deadline_in
 from mpmc_queue.jetstream.server import log
+from mpmc_queue.jetstream.stats import ConsumerStats
 from mpmc_queue.jetstream.waiters import Waiters
 from mpmc_queue.protocols import AsyncQueue
 
@@ -24,20 +25,6 @@ OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
 
 LOOK: float = 0.2
 """Seconds between two looks at the stream while somebody waits for losses: the server sends no word of them."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class ConsumerStats:
-    """A consumer's figures. `Consumer.stats` asks for them."""
-
-    id: UUID
-    name: str | None
-    total_items_read: int
-    unread_items: int
-    missed_items: int
-    lag: float
-    """Seconds since the oldest unread message was enqueued, once it has arrived here; else 0.0."""
 
 
 @final
@@ -50,9 +37,12 @@ class Consumer(Reader[_T]):
     Awaiting it is not needed, but tells at once what reading would tell: that the server has it, or why not.
     """
 
-    def __init__(self, queue: Whole[_T], name: str | None, start: Start, on_missed: OnMissed) -> None:
+    def __init__(
+        self, queue: Whole[_T], name: str | None, start: Start, on_missed: OnMissed, topics: tuple[str, ...] | None
+    ) -> None:
         super().__init__(name)
         self._queue = queue
+        self._topics = topics
         self._on_missed = on_missed
         self._waiters = Waiters()
         self._losses = Waiters()
@@ -66,7 +56,7 @@ class Consumer(Reader[_T]):
         self._feed = Feed(
             queue._server,
             queue._options,
-            name,
+            Placing(queue._server, queue._options, name, topics),
             start,
             changed=self._waiters.wake_one,
             failed=self._wake,
@@ -78,6 +68,11 @@ class Consumer(Reader[_T]):
     def queue(self) -> AsyncQueue[_T]:
         """The queue it reads."""
         return self._queue
+
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters; None: everything."""
+        return self._topics
 
     def __await__(self) -> Generator[Any, None, Self]:
         yield from self._feed.known().__await__()
@@ -127,7 +122,7 @@ class Consumer(Reader[_T]):
             self._pass()
             self._feed.read(delivery)
             raise
-        return Message(options.name, delivery, payload, self._pass())
+        return Message(options, delivery, payload, self._pass())
 
     def _pass(self) -> int:
         """The next message has been read, be it that it cannot be; returns how many were missed before it."""
@@ -237,7 +232,7 @@ class Consumer(Reader[_T]):
             return None
         content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
-        return Message(self._queue._options.name, delivery, payload, self._feed.lost - self._told_in_message)
+        return Message(self._queue._options, delivery, payload, self._feed.lost - self._told_in_message)
 
     # position
 
@@ -262,7 +257,11 @@ class Consumer(Reader[_T]):
 
     @property
     def missed_count(self) -> int:
-        """Messages that left before this consumer read them, as far as it has got."""
+        """Messages that left before this consumer read them, as far as it has got.
+
+        With `topics`: those of them that had been fetched ahead, and expired. What leaves the stream before that has a
+        gap in its seqs for a sign, and nobody can tell what of it would have matched.
+        """
         return self._feed.lost
 
     async def atake_missed(self, *, timeout: float | None = None) -> int:
@@ -297,7 +296,7 @@ class Consumer(Reader[_T]):
             look = loop.time() + LOOK
             await self._losses.wait(look if deadline is None else min(look, deadline))
 
-    async def stats(self) -> "ConsumerStats":
+    async def stats(self) -> ConsumerStats:
         """The consumer's figures, all of the same moment. total_items_read + missed_items + unread_items is what has
         been enqueued since its start, until it seeks, and but for what has been deleted in the middle of the stream."""
         unread, missed = await self._feed.figures()

@@ -16,12 +16,13 @@ from mpmc_queue.jetstream.errors import (
     OptionError,
     ServerError,
 )
+from mpmc_queue.jetstream.headers import CONTENT_TYPE, MSG_ID, own_headers
 from mpmc_queue.jetstream.member import Member
-from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, Delivery, denied_ack
+from mpmc_queue.jetstream.message import Delivery, denied_ack
 from mpmc_queue.jetstream.parts import Whole
-from mpmc_queue.jetstream.publisher import Outgoing
 from mpmc_queue.jetstream.server import NoAnswer, pause
 from mpmc_queue.jetstream.starts import KIND, NO_CONSUMER, create, find, resolve
+from mpmc_queue.jetstream.topics import filter_settings, filter_subjects, filters_in, topic_in
 from mpmc_queue.protocols import AsyncQueue
 
 _T = TypeVar("_T")
@@ -49,6 +50,7 @@ class Group(Generic[_T]):
         backoff: Sequence[float] | None,
         max_ack_pending: int | None,
         dead_letter: Whole[Any] | None,
+        topics: tuple[str, ...] | None,
     ) -> None:
         self._queue = queue
         self._name = arguments.name_of(name, "name")
@@ -65,6 +67,8 @@ class Group(Generic[_T]):
         if dead_letter is not None and not hasattr(dead_letter, "_bury"):
             raise OptionError("dead_letter must be a queue that jetstream.connect has made, or None")
         self._dead_letter = dead_letter
+        self._topics = topics
+        self._filters = filter_subjects(queue._options.subject, topics)
         self._members: list[Member[_T]] = []
         self._closed = False
         self.settled = asyncio.Event()
@@ -81,6 +85,7 @@ class Group(Generic[_T]):
             "ack_wait": wait,
             "max_ack_pending": -1 if limit is None else limit,
             "metadata": {KIND: "group"},
+            **filter_settings(self._filters),
         }
         if self._backoff:
             # The server's wait before the nth redelivery is all there is between: our ack_wait, then our backoff.
@@ -93,6 +98,11 @@ class Group(Generic[_T]):
     def name(self) -> str:
         """The name it was given."""
         return self._name
+
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters; None: everything."""
+        return self._topics
 
     @property
     def queue(self) -> AsyncQueue[_T]:
@@ -111,7 +121,7 @@ class Group(Generic[_T]):
 
     @property
     async def unread_count(self) -> int:
-        """Messages that have not been delivered to any member. Awaited: the server knows."""
+        """Messages that have not been delivered to any member, and match its topics. Awaited: the server knows."""
         return int((await self._info())["num_pending"])
 
     def add_consumer(self, name: str | None = None) -> Member[_T]:
@@ -215,6 +225,9 @@ class Group(Generic[_T]):
             asked, there = self._settings.get(key), found.get(key)
             if asked != there:
                 raise OptionError(f"group {self._name!r} exists with other options: its {key} is {there}, not {asked}")
+        if (filters := filters_in(found)) != set(self._filters):
+            there, asked = sorted(filters) or "everything", sorted(self._filters) or "everything"
+            raise OptionError(f"group {self._name!r} exists with other options: it reads {there}, not {asked}")
 
     async def _info(self) -> dict[str, Any]:
         await self.known()
@@ -257,10 +270,11 @@ class Group(Generic[_T]):
     async def _bury(self, grave: Whole[Any], delivery: Delivery) -> None:
         # The same id each time, so that it is stored once even if this process dies before the server confirms.
         place = f"mpmc_queue:{self._queue._options.name}:{self._name}:{delivery.stream_seq}:{delivery.created_ns}"
-        headers = {MSG_ID: str(uuid5(NAMESPACE_URL, place))}
+        headers = {**own_headers(delivery.headers), MSG_ID: str(uuid5(NAMESPACE_URL, place))}
         if delivery.headers and CONTENT_TYPE in delivery.headers:
             headers[CONTENT_TYPE] = delivery.headers[CONTENT_TYPE]
-        await grave._bury(Outgoing(delivery.data, headers))
+        topic = topic_in(self._queue._options.subject, delivery.subject)
+        await grave._bury(topic, delivery.data, headers)
         self._queue._server.send(delivery.reply, b"+TERM")
 
 

@@ -8,8 +8,9 @@ from mpmc_queue._errors import ConsumerClosedError, QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError, NotPermittedError
+from mpmc_queue.jetstream.headers import CONTENT_TYPE
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
-from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
+from mpmc_queue.jetstream.message import Delivery, Message
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
 from mpmc_queue.jetstream.pulls import COMPLETE, TOO_LARGE
 from mpmc_queue.jetstream.reading import Reader, deadline_in
@@ -65,6 +66,11 @@ class Member(Reader[_T]):
     def group(self) -> AsyncGroup[_T]:
         """The group it is a member of."""
         return self._group
+
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """The filters of its group; None: everything."""
+        return self._group.topics
 
     # reading
 
@@ -243,7 +249,7 @@ class Member(Reader[_T]):
                     group.reject(self._arrived.popleft())
                     continue
                 settling = self if group._acking else None
-                found.append(Message(self._queue._options.name, delivery, payload, 0, settling))
+                found.append(Message(self._queue._options, delivery, payload, 0, settling))
                 self._arrived.popleft()
         except BaseException:
             self._arrived.extendleft(message._delivery for message in reversed(found))

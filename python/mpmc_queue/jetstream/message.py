@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue.jetstream.errors import NotPermittedError
+from mpmc_queue.jetstream.headers import BATCH_ID, BATCH_SEQUENCE, MSG_ID, own_headers
+from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.topics import topic_in
 
 _T_co = TypeVar("_T_co", covariant=True)
-
-MSG_ID: Final = "Nats-Msg-Id"
-BATCH_ID: Final = "Nats-Batch-Id"
-BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
-OWN_TTL: Final = "Nats-TTL"
-CONTENT_TYPE: Final = "Content-Type"
 
 
 class Delivery(NamedTuple):
@@ -28,13 +25,14 @@ class Delivery(NamedTuple):
     reply: str
     headers: Mapping[str, str] | None
     data: bytes
+    subject: str
 
 
 # The constructor of a named tuple costs three times as much.
 _new = cast("Callable[[type[Delivery], tuple[object, ...]], Delivery]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Delivery:
+def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes, subject: str) -> Delivery:
     """What the reply subject says: $JS.ACK.[domain.account.]stream.consumer.deliveries.seq.seq.time.pending[.token]."""
     words = reply.split(".")
     if len(words) == 9:
@@ -42,7 +40,7 @@ def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Deli
     else:
         deliveries, stream_seq, consumer_seq, created_ns, pending = words[6:11]
     numbers = (int(stream_seq), int(consumer_seq), int(deliveries), int(created_ns), int(pending))
-    return _new(Delivery, (*numbers, reply, headers, data))
+    return _new(Delivery, (*numbers, reply, headers, data, subject))
 
 
 def denied_ack(error: NotPermittedError, stream: str, consumer: str) -> NotPermittedError | None:
@@ -66,12 +64,12 @@ class Message(Generic[_T_co]):
     published under no UUID, from its stream and seq. It is the same for every consumer. `size` is the payload's bytes.
     """
 
-    __slots__ = ("__weakref__", "_delivery", "_missed", "_payload", "_settled", "_settling", "_stream")
+    __slots__ = ("__weakref__", "_delivery", "_missed", "_options", "_payload", "_settled", "_settling")
 
     def __init__(
-        self, stream: str, delivery: Delivery, payload: _T_co, missed: int, settling: Settling | None = None
+        self, options: Options, delivery: Delivery, payload: _T_co, missed: int, settling: Settling | None = None
     ) -> None:
-        self._stream = stream
+        self._options = options
         self._delivery = delivery
         self._payload = payload
         self._missed = missed
@@ -87,7 +85,7 @@ class Message(Generic[_T_co]):
                 return UUID(given)
             return UUID(int=UUID(headers[BATCH_ID]).int + int(headers[BATCH_SEQUENCE]))
         except (KeyError, ValueError):
-            return uuid5(NAMESPACE_URL, f"nats:{self._stream}:{self._delivery.stream_seq}")
+            return uuid5(NAMESPACE_URL, f"nats:{self._options.name}:{self._delivery.stream_seq}")
 
     @property
     def seq(self) -> int:
@@ -98,6 +96,17 @@ class Message(Generic[_T_co]):
     def payload(self) -> _T_co:
         """What was enqueued, as the codec reads it: every consumer has a copy of its own."""
         return self._payload
+
+    @property
+    def topic(self) -> str | None:
+        """What it was enqueued under: its subject below the queue's own."""
+        return topic_in(self._options.subject, self._delivery.subject)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What `aenqueue(headers=)` was given, and the trace context: what other clients have sent as headers. Those of
+        the server (Nats-...) and the Content-Type are left out."""
+        return own_headers(self._delivery.headers)
 
     @property
     def size(self) -> int:
@@ -155,7 +164,7 @@ class Message(Generic[_T_co]):
         self._settled = how != "+WPI"
 
     def __repr__(self) -> str:
-        return f"<Message {self.seq} of {self._stream!r}: {self._payload!r}>"
+        return f"<Message {self.seq} of {self._options.name!r}: {self._payload!r}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("a message cannot be copied or pickled: pass on its payload")

@@ -39,7 +39,7 @@ class Options:
         """The stream's configuration; what only newer servers know is asked for only there."""
         config: dict[str, Any] = {
             "name": self.name,
-            "subjects": [self.subject],
+            "subjects": [self.subject, f"{self.subject}.>"],
             "retention": self.retention,
             "discard": "new" if self.overflow == "reject" else "old",
             "max_bytes": self.max_bytes,

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from mpmc_queue._errors import QueueClosedError
 from mpmc_queue.jetstream.message import Delivery
 from mpmc_queue.jetstream.options import Options
-from mpmc_queue.jetstream.publisher import Outgoing, Publisher
+from mpmc_queue.jetstream.publisher import Publisher
 from mpmc_queue.jetstream.server import Server
 from mpmc_queue.protocols import AsyncGroup, AsyncQueue
 
@@ -34,7 +34,7 @@ class Whole(AsyncQueue[_T], Protocol[_T]):
     def _later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]: ...
     def _forget(self, consumer: Any) -> None: ...
     def _forget_group(self, group: Any) -> None: ...
-    async def _bury(self, message: Outgoing) -> None: ...
+    async def _bury(self, topic: str | None, data: bytes, headers: dict[str, str]) -> None: ...
 
 
 class WholeGroup(AsyncGroup[_T], Protocol[_T]):
@@ -45,6 +45,8 @@ class WholeGroup(AsyncGroup[_T], Protocol[_T]):
     _acking: bool
     settled: asyncio.Event
 
+    @property
+    def topics(self) -> tuple[str, ...] | None: ...
     @property
     def unread_count(self) -> Awaitable[int]: ...
     def _forget(self, member: Any) -> None: ...

@@ -7,11 +7,21 @@ from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueError, QueueFullError
-from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, ServerError
+from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, OptionError, ServerError
+from mpmc_queue.jetstream.headers import (
+    BATCH_COMMIT,
+    BATCH_ID,
+    BATCH_SEQUENCE,
+    CONTENT_TYPE,
+    FRAME,
+    MSG_ID,
+    OWN_TTL,
+    header_bytes,
+)
 from mpmc_queue.jetstream.ids import Ids
-from mpmc_queue.jetstream.message import BATCH_ID, BATCH_SEQUENCE, CONTENT_TYPE, MSG_ID, OWN_TTL
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, log, pause
+from mpmc_queue.jetstream.topics import covers, subject_of
 
 _R = TypeVar("_R")
 
@@ -37,27 +47,18 @@ BATCH_HEADER: Final = 10177
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
 
-BATCH_COMMIT: Final = "Nats-Batch-Commit"
-
-HEADER_FRAME: Final = len("NATS/1.0\r\n" + "\r\n")
-"""Bytes of a message's headers before the first and after the last."""
-
-
-def header_bytes(headers: Mapping[str, str]) -> int:
-    """Bytes that these headers take on their way."""
-    return sum(len(key.encode()) + len(value.encode()) + 4 for key, value in headers.items())
-
 
 class Outgoing(NamedTuple):
     """A message on its way to the server."""
 
+    subject: str
     data: bytes
     headers: dict[str, str]
 
     @property
     def size(self) -> int:
-        """About what the server counts for it, without its subject."""
-        return len(self.data) + header_bytes(self.headers) + OVERHEAD
+        """About what the server counts for it."""
+        return len(self.subject.encode()) + len(self.data) + header_bytes(self.headers) + OVERHEAD
 
 
 def batch_headers(batch: str, number: int, *, last: bool = False) -> dict[str, str]:
@@ -78,15 +79,22 @@ class Publisher:
         self.last = 0
         """The highest sequence that the server has confirmed to this handle."""
 
-    def outgoing(self, encoded: tuple[bytes, str | None], own_ttl: str | None, id: str | None = None) -> Outgoing:
+    def outgoing(
+        self,
+        topic: str | None,
+        encoded: tuple[bytes, str | None],
+        own_ttl: str | None,
+        own_headers: Mapping[str, str],
+        id: str | None = None,
+    ) -> Outgoing:
         """The message that an encoded payload becomes."""
         data, content_type = encoded
-        headers = {} if id is None else {MSG_ID: id}
+        headers = {MSG_ID: id, **own_headers} if id is not None else {**own_headers}
         if content_type is not None:
             headers[CONTENT_TYPE] = content_type
         if own_ttl is not None:
             headers[OWN_TTL] = own_ttl
-        return Outgoing(data, headers)
+        return Outgoing(subject_of(self._options.subject, topic), data, headers)
 
     def id(self) -> str:
         """An id for a message."""
@@ -101,7 +109,7 @@ class Publisher:
             return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
             # The usual case: stored and confirmed at the first attempt.
-            return self._stored(await self._server.request(self._options.subject, *message))
+            return self._stored(await self._server.request(*message))
         except (NoAnswer, QueueFullError, ServerError) as error:
             return await self._persist(lambda: self._try_one(message), None, [message], error)
 
@@ -147,14 +155,14 @@ class Publisher:
         return sequences
 
     async def _try_one(self, message: Outgoing) -> int:
-        return self._stored(await self._server.request(self._options.subject, *message))
+        return self._stored(await self._server.request(*message))
 
     async def _try_many(self, messages: Sequence[Outgoing]) -> range:
         """One attempt. It has an id of its own, so that the server never takes two attempts for one batch."""
-        batch, subject, publish = self._ids.next(), self._options.subject, self._server.publish
-        *before, (data, headers) = messages
-        for number, (each, its) in enumerate(before, 1):
-            await publish(subject, each, "", batch_headers(batch, number) | its)
+        batch, publish = self._ids.next(), self._server.publish
+        *before, (subject, data, headers) = messages
+        for number, (its_subject, each, its) in enumerate(before, 1):
+            await publish(its_subject, each, "", batch_headers(batch, number) | its)
         answer = await self._server.request(subject, data, batch_headers(batch, len(messages), last=True) | headers)
         try:
             stored = self._stored(answer)
@@ -169,7 +177,7 @@ class Publisher:
 
         The server tells when it is sent that id once more, as long as it remembers it; which it did a moment ago.
         """
-        answer = await self._server.request(self._options.subject, *message)
+        answer = await self._server.request(*message)
         stored = self._stored(answer)
         if not json.loads(answer).get("duplicate"):
             await self._server.insist(f"STREAM.MSG.DELETE.{self._options.name}", seq=stored)
@@ -229,7 +237,7 @@ class Publisher:
         if isinstance(error, QueueFullError):
             self._check_fit(messages)
         if isinstance(error, NobodyThere):
-            await self._check_stream()
+            await self._check_stream(messages)
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
 
@@ -269,7 +277,7 @@ class Publisher:
         size = len(message.data)
         if size > self._options.max_bytes:
             raise MemoryLimitError(0, self._options.max_bytes, message.size)
-        headers = HEADER_FRAME + header_bytes(message.headers) + more
+        headers = FRAME + header_bytes(message.headers) + more
         if size + headers > (limit := self._server.client.max_payload):
             raise ServerError(
                 10054,
@@ -277,12 +285,19 @@ class Publisher:
                 queue=self._options.name,
             )
 
-    async def _check_stream(self) -> None:
-        """Raises when nobody is there because the stream has been deleted."""
+    async def _check_stream(self, messages: Sequence[Outgoing]) -> None:
+        """Raises when nobody is there because the stream has been deleted, or does not take what has this subject."""
         try:
-            await self._server.ask(f"STREAM.INFO.{self._options.name}")
+            config = (await self._server.ask(f"STREAM.INFO.{self._options.name}"))["config"]
         except NoAnswer:
-            pass
+            return
+        subjects: list[str] = config.get("subjects") or []
+        for message in messages:
+            if not any(covers(subject, message.subject) for subject in subjects):
+                raise OptionError(
+                    f"the stream takes no messages with the subject {message.subject!r}, only {', '.join(subjects) or 'none'}",
+                    queue=self._options.name,
+                )
 
     async def _full(self, error: QueueFullError, messages: Sequence[Outgoing], patience: float) -> QueueFullError:
         """The same error, with the figures; without an answer in time, it is taken for full to the brim."""
@@ -297,4 +312,4 @@ class Publisher:
         return MemoryLimitError(state["bytes"], error.max, self._size(messages))
 
     def _size(self, messages: Sequence[Outgoing]) -> int:
-        return sum(message.size for message in messages) + len(messages) * len(self._options.subject)
+        return sum(message.size for message in messages)

@@ -1,8 +1,7 @@
 """The handle of a queue that lives on a server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, Self, TypeVar, final
 from uuid import UUID
@@ -16,38 +15,14 @@ from mpmc_queue.jetstream.consumer import Consumer
 from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.group import Group
+from mpmc_queue.jetstream.headers import headers_of
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
+from mpmc_queue.jetstream.stats import QueueStats
+from mpmc_queue.jetstream.topics import filters_of, subject_of, topic_of
 
 _T = TypeVar("_T")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class QueueStats:
-    """A queue's figures, as the server has them: for all processes that use it."""
-
-    name: str
-    total_items: int
-    """Messages held."""
-    memory_usage: int
-    """Bytes held: payloads, headers, and what the server's store adds."""
-    memory_percent: float
-    """`memory_usage` in percent of `max_bytes`."""
-    max_bytes: int
-    max_items: int | None
-    consumer_count: int
-    """Consumers and groups."""
-    created_at: datetime
-    """When the stream was made."""
-    ttl: float | None
-    enqueued: int
-    """Messages enqueued since creation."""
-    first_seq: int
-    """The oldest message held; `next_seq` when there is none."""
-    next_seq: int
-    """What the next enqueue returns."""
 
 
 @final
@@ -104,12 +79,17 @@ class Queue(Generic[_T]):
         self,
         payload: _T,
         *,
+        topic: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ttl: float | timedelta | None = QUEUE_TTL,
         timeout: float | None = None,
         id: UUID | None = None,
     ) -> int:
         """Adds a message and returns its seq, once the server has stored it.
 
+        topic       what it is about, "orders.eu.new": its subject is the queue's own, ".", and the topic.
+        headers     text that goes with it, such as {"tenant": "acme"}: see `Message.headers`. The trace context that
+                    OpenTelemetry has at this moment goes with it too.
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl: a whole number, not
                     longer than the queue's; None: for ever.
         timeout     seconds to wait for space, or for a server that does not answer; None: for ever (the default).
@@ -120,8 +100,11 @@ class Queue(Generic[_T]):
         Raises what `mpmc_queue.Queue.aenqueue` raises, and NotConfirmedError when the server did not answer in time.
         """
         wait = arguments.seconds(timeout, "timeout")
+        topic, given = topic_of(topic), headers_of(headers)
         own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
-        message = self._publisher.outgoing(encoded(self._options.codec, payload), own, self._message_id(id))
+        message = self._publisher.outgoing(
+            topic, encoded(self._options.codec, payload), own, given, self._message_id(id)
+        )
         if self._settling:
             wait = await self._settled(wait)
         return await self._publisher.one(message, wait) - 1
@@ -130,18 +113,23 @@ class Queue(Generic[_T]):
         self,
         payloads: Iterable[_T],
         *,
+        topic: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ttl: float | timedelta | None = QUEUE_TTL,
         timeout: float | None = None,
         atomic: bool = True,
     ) -> Sequence[int]:
         """Adds all of the payloads, next to each other, or none; returns their seqs.
 
+        topic, headers
+                    those of every message in it.
         atomic      False: one by one, many under way at once. They may then lie apart, and an error may leave some of
                     them in the queue. For batches above 1,000, and servers before 2.12.
 
         Raises what `aenqueue` raises, and NotAtomicError when the server cannot do it all or nothing.
         """
         wait = arguments.seconds(timeout, "timeout")
+        topic, given = topic_of(topic), headers_of(headers)
         own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
         if self._closed:
             raise QueueClosedError(f"queue {self.name!r} is closed")
@@ -150,7 +138,7 @@ class Queue(Generic[_T]):
         check_fit = self._publisher.check_fit
         for payload in payloads:
             id = None if atomic else self._publisher.id()
-            message = self._publisher.outgoing(encoded(self._options.codec, payload), own, id)
+            message = self._publisher.outgoing(topic, encoded(self._options.codec, payload), own, given, id)
             messages.append(message)
             size += len(message.data)
             if atomic:
@@ -200,9 +188,15 @@ class Queue(Generic[_T]):
                     log.warning("a consumer or group of queue %s cannot be made: producers go on", self.name)
                     return
 
-    async def _bury(self, message: Outgoing) -> None:
-        """Takes a dead letter, however long that takes."""
-        await self._publisher.one(message, None)
+    async def _bury(self, topic: str | None, data: bytes, headers: dict[str, str]) -> None:
+        """Takes a dead letter, however long that takes; with its topic, unless the stream takes none."""
+        subject = self._options.subject
+        try:
+            await self._publisher.one(Outgoing(subject_of(subject, topic), data, headers), None)
+        except OptionError:
+            if topic is None:
+                raise
+            await self._publisher.one(Outgoing(subject, data, headers), None)
 
     # consumers
 
@@ -212,12 +206,16 @@ class Queue(Generic[_T]):
         *,
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
+        topics: str | Iterable[str] | None = None,
     ) -> Consumer[_T]:
         """An independent reader.
 
         name        makes it durable: the next one of the same name goes on where this one was. None: only for now.
         start       "earliest", "latest", a seq or an aware datetime; a durable one that exists goes on instead.
         on_missed   what happens when messages have left unread, as `mpmc_queue.Queue.add_consumer`.
+        topics      filters, "orders.eu.*" or "orders.>": what matches one of them is read; None: everything. The server
+                    takes no two that overlap in part, such as "a.*" and "*.b". What is missed is told as far as it is
+                    known: see `Consumer.missed_count`.
 
         What the server has against it (a seq beyond the next, a name that a group has) is raised when it is awaited,
         or by its first read.
@@ -228,7 +226,7 @@ class Queue(Generic[_T]):
                 raise ValueError(f"name {name!r} is in use: a durable consumer has one reader")
         if on_missed not in ("skip", "raise") and not callable(on_missed):
             raise TypeError(f"on_missed must be 'skip', 'raise' or callable, not {on_missed!r}")
-        consumer = Consumer(self, name, arguments.start_of(start), on_missed)
+        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics))
         self._consumers.append(consumer)
         self._settling.add(consumer._feed)
         return consumer
@@ -243,6 +241,7 @@ class Queue(Generic[_T]):
         backoff: Sequence[float] | None = None,
         max_ack_pending: int | None = None,
         dead_letter: "Queue[Any] | None" = None,
+        topics: str | Iterable[str] | None = None,
     ) -> Group[_T]:
         """Makes a group, or joins the one that other processes have under this name.
 
@@ -259,6 +258,7 @@ class Queue(Generic[_T]):
             backoff=backoff,
             max_ack_pending=max_ack_pending,
             dead_letter=dead_letter,
+            topics=filters_of(topics),
         )
         self._groups.append(group)
         self._settling.add(group)
