@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, overload
 
 from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.binding import bound
 from mpmc_queue.jetstream.codec import Codec
-from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError, ServerError
+from mpmc_queue.jetstream.errors import DeletedError, NotConfirmedError, OptionError, ServerError
 from mpmc_queue.jetstream.options import Options, differences, options
 from mpmc_queue.jetstream.queue import Queue
 from mpmc_queue.jetstream.server import Server
@@ -25,7 +26,7 @@ async def connect(
     *,
     codec: Codec[_T],
     ttl: float | timedelta | None = 600.0,
-    max_bytes: int = 1_048_576,
+    max_bytes: int | None = 1_048_576,
     max_items: int | None = None,
     retention: Literal["limits", "interest"] = "limits",
     overflow: Literal["reject", "drop_oldest"] = "reject",
@@ -38,6 +39,7 @@ async def connect(
     domain: str | None = None,
     api: str | None = None,
     connection: Mapping[str, Any] | None = None,
+    create: bool = True,
 ) -> Queue[_T]: ...
 @overload
 async def connect(
@@ -46,7 +48,7 @@ async def connect(
     *,
     codec: Literal["auto", "json", "bytes", "str"] = "auto",
     ttl: float | timedelta | None = 600.0,
-    max_bytes: int = 1_048_576,
+    max_bytes: int | None = 1_048_576,
     max_items: int | None = None,
     retention: Literal["limits", "interest"] = "limits",
     overflow: Literal["reject", "drop_oldest"] = "reject",
@@ -59,13 +61,14 @@ async def connect(
     domain: str | None = None,
     api: str | None = None,
     connection: Mapping[str, Any] | None = None,
+    create: bool = True,
 ) -> Queue[Any]: ...
 async def connect(
     url: str | Sequence[str],
     name: str,
     *,
     ttl: float | timedelta | None = 600.0,
-    max_bytes: int = 1_048_576,
+    max_bytes: int | None = 1_048_576,
     max_items: int | None = None,
     retention: Literal["limits", "interest"] = "limits",
     overflow: Literal["reject", "drop_oldest"] = "reject",
@@ -79,6 +82,7 @@ async def connect(
     domain: str | None = None,
     api: str | None = None,
     connection: Mapping[str, Any] | None = None,
+    create: bool = True,
     **others: object,
 ) -> Queue[Any]:
     """Connects to a server (or a cluster) and returns a queue over one of its streams, which it makes unless it exists.
@@ -101,12 +105,26 @@ async def connect(
                 from a leaf node.
     api         the prefix of the JetStream API, where an account's differs; instead of domain. "$JS.API" unless given.
     connection  more arguments for `nats.connect`, such as user_credentials or tls. Its callbacks are called, too.
+    create      False: the stream is there, made by whatever tool, and taken as it is; with limits, subjects and a retention
+                of its own, also "workqueue". Without `subject`, its own is that of the queue where it has one; a stream
+                with several subjects or wildcards has none, and topics are then whole subjects.
 
     Raises OptionError for what a stream cannot have (`sizer`, `audit`, a ttl that is too short), or has otherwise
     already; ServerError when the server refuses. When there is no connection within `patience`: what the client said
     last, such as `nats.errors.Error` for a wrong password, `ssl.SSLError` for a certificate and `OSError` when nobody
     listens; NotConfirmedError when it said nothing. A server that refuses is not tried again.
     """
+    if not create:
+        _check_left_out(
+            ttl=(ttl, 600.0),
+            max_bytes=(max_bytes, 1_048_576),
+            max_items=(max_items, None),
+            retention=(retention, "limits"),
+            overflow=(overflow, "reject"),
+            dedupe=(dedupe, None),
+            replicas=(replicas, 1),
+            storage=(storage, "file"),
+        )
     asked = options(
         name,
         ttl=ttl,
@@ -130,7 +148,12 @@ async def connect(
         scope = asyncio.timeout_at(deadline)
         try:
             async with scope:
-                info = await _stream(server, asked)
+                if create:
+                    info = await _stream(server, asked)
+                    asked.see(info["config"])
+                else:
+                    info = await _existing(server, asked.name)
+                    asked = bound(asked, subject, info["config"])
         except TimeoutError:
             if not scope.expired():
                 raise
@@ -146,6 +169,24 @@ async def connect(
         own_ttls=bool(info["config"].get("allow_msg_ttl")),
         atomic=bool(info["config"].get("allow_atomic")),
     )
+
+
+def _check_left_out(**given: tuple[object, object]) -> None:
+    """Raises when one of the options that make a stream has been given: each with what it is otherwise."""
+    for argument, (value, default) in given.items():
+        if value != default:
+            raise OptionError(
+                f"with create=False the stream has its own {argument}: leave it out, instead of {value!r}"
+            )
+
+
+async def _existing(server: Server, name: str) -> dict[str, Any]:
+    """What the server says of a stream that is there."""
+    try:
+        return await server.insist(f"STREAM.INFO.{name}")
+    except DeletedError as error:
+        words = f"there is no stream {name!r}, and with create=False none is made"
+        raise ServerError(error.code, words, queue=name) from None
 
 
 async def _stream(server: Server, asked: Options) -> dict[str, Any]:

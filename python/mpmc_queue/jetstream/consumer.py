@@ -17,6 +17,7 @@ from mpmc_queue.jetstream.placing import Placing
 from mpmc_queue.jetstream.reading import Reader, deadline_in
 from mpmc_queue.jetstream.server import log
 from mpmc_queue.jetstream.stats import ConsumerStats
+from mpmc_queue.jetstream.topics import topic_in
 from mpmc_queue.jetstream.waiters import Waiters
 from mpmc_queue.protocols import AsyncQueue
 
@@ -38,7 +39,13 @@ class Consumer(Reader[_T]):
     """
 
     def __init__(
-        self, queue: Whole[_T], name: str | None, start: Start, on_missed: OnMissed, topics: tuple[str, ...] | None
+        self,
+        queue: Whole[_T],
+        name: str | None,
+        start: Start,
+        on_missed: OnMissed,
+        topics: tuple[str, ...] | None,
+        create: bool,
     ) -> None:
         super().__init__(name)
         self._queue = queue
@@ -56,7 +63,7 @@ class Consumer(Reader[_T]):
         self._feed = Feed(
             queue._server,
             queue._options,
-            Placing(queue._server, queue._options, name, topics),
+            Placing(queue._server, queue._options, name, topics, create=create),
             start,
             changed=self._waiters.wake_one,
             failed=self._wake,
@@ -71,7 +78,10 @@ class Consumer(Reader[_T]):
 
     @property
     def topics(self) -> tuple[str, ...] | None:
-        """Its filters; None: everything."""
+        """Its filters; None: everything. (Of one that others have made, as far as the server has told.)"""
+        placing = self._feed._placing
+        if placing.bound and placing.filters:
+            return tuple(str(topic_in(self._queue._options.subject, each)) for each in placing.filters)
         return self._topics
 
     def __await__(self) -> Generator[Any, None, Self]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.acks import Acks
+from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.headers import OWN_TTL
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
@@ -178,10 +179,9 @@ class Feed:
 
     async def state(self) -> dict[str, Any]:
         """The stream's state now, what it has lost in the middle included."""
-        question = f"STREAM.INFO.{self._options.name}"
-        state: dict[str, Any] = (await self._server.insist(question))["state"]
+        state: dict[str, Any] = (await look(self._server, self._options))["state"]
         if state.get("num_deleted"):
-            state = (await self._server.insist(question, deleted_details=True))["state"]
+            state = (await look(self._server, self._options, deleted_details=True))["state"]
         return state
 
     async def unread(self) -> int:
@@ -399,14 +399,14 @@ class Feed:
         wanted, moves = self._start, self._moves
         await inbox.open(self._options.name, self._name)
         self._clear()
-        created: str = (await self._server.ask(f"STREAM.INFO.{self._options.name}"))["created"]
+        created: str = (await look(self._server, self._options, patient=False))["created"]
         if self._created not in (None, created) and wanted is None:
             # It has been deleted and made again: what it holds now is all new.
             self._start = wanted = "earliest"
             self._resuming = self._placing.named
         self._created = created
-        found = await self._placing.find() if self._resuming else None
-        if found is not None:
+        found = await self._placing.find() if self._resuming or self._placing.bound else None
+        if found is not None and self._resuming:
             position = int(found["ack_floor"]["stream_seq"]) + 1
         elif wanted is not None:
             position = await resolve(self._server, self._options.name, wanted)

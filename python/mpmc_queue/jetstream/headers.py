@@ -13,6 +13,7 @@ MSG_ID: Final = "Nats-Msg-Id"
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
+EXPECTED_STREAM: Final = "Nats-Expected-Stream"
 OWN_TTL: Final = "Nats-TTL"
 CONTENT_TYPE: Final = "Content-Type"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from typing import Final, NoReturn, TypeVar, final
 
 from mpmc_queue._errors import ConsumerClosedError, QueueError
@@ -270,6 +271,12 @@ class Member(Reader[_T]):
         if how != "+WPI":
             self._held.pop(delivery.reply, None)
         self._group.settle(delivery, how, delay)
+
+    def confirm(self, delivery: Delivery) -> Awaitable[None]:
+        """Acknowledges one of its messages, until the server has said that it has the word."""
+        self._queue._server.check()
+        self._held.pop(delivery.reply, None)
+        return self._queue._later(self._group.acknowledge(delivery))
 
     def _give_back(self) -> None:
         """A read was given up: what has come for it is for others."""

@@ -1,8 +1,8 @@
 """A delivery, as the server's headers and its reply subject tell it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, final
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, cast, final, overload
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from mpmc_queue._errors import QueueError
@@ -54,6 +54,7 @@ class Settling(Protocol):
     """Who takes the word that a message is settled: a member of an acknowledging group."""
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None: ...
+    def confirm(self, delivery: Delivery) -> Awaitable[None]: ...
 
 
 @final
@@ -134,9 +135,23 @@ class Message(Generic[_T_co]):
         """How often it has been delivered: 1, or more after a redelivery by an acknowledging group."""
         return self._delivery.deliveries if self._settling is not None else 1
 
-    def ack(self) -> None:
-        """Settles the message: done. The word is sent at once, and not waited for."""
-        self._settle("+ACK")
+    @overload
+    def ack(self, *, confirm: Literal[False] = False) -> None: ...
+    @overload
+    def ack(self, *, confirm: Literal[True]) -> Awaitable[None]: ...
+    def ack(self, *, confirm: bool = False) -> Awaitable[None] | None:
+        """Settles the message: done. The word is sent at once, and not waited for.
+
+        confirm     True: awaiting what this returns waits for the server's word that it has it. NotConfirmedError: there
+                    was none within `patience`, and the message may be delivered again.
+        """
+        if not confirm:
+            self._settle("+ACK")
+            return None
+        self._check_settling()
+        assert self._settling is not None
+        self._settled = True
+        return self._settling.confirm(self._delivery)
 
     def nack(self, delay: float = 0.0) -> None:
         """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds."""
@@ -156,12 +171,16 @@ class Message(Generic[_T_co]):
         self._settle("+WPI")
 
     def _settle(self, how: str, delay: float = 0.0) -> None:
+        self._check_settling()
+        assert self._settling is not None
+        self._settling.settle(self._delivery, how, delay)
+        self._settled = how != "+WPI"
+
+    def _check_settling(self) -> None:
         if self._settling is None:
             raise QueueError("this message does not belong to an acknowledging group: there is nothing to settle")
         if self._settled:
             raise QueueError("this message has been settled before")
-        self._settling.settle(self._delivery, how, delay)
-        self._settled = how != "+WPI"
 
     def __repr__(self) -> str:
         return f"<Message {self.seq} of {self._options.name!r}: {self._payload!r}>"

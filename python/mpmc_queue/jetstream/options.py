@@ -1,5 +1,6 @@
 """The options of `connect`, checked, and the stream that they describe."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,14 +18,14 @@ _NOT_HERE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Options:
-    """What `connect` was asked for."""
+    """What `connect` was asked for, and the limits that the stream had when the server was last asked."""
 
     name: str
     subject: str
     ttl: float | None
-    max_bytes: int
+    max_bytes: int | None
     max_items: int | None
     retention: str
     overflow: str
@@ -34,6 +35,19 @@ class Options:
     storage: str
     prefetch: int
     patience: float
+    bound: bool = False
+    """Whether the stream is others', and taken as it is."""
+    filters: tuple[str, ...] = ()
+    """What is read of a stream that has more than this queue's messages; none: everything."""
+    seen: float = 0.0
+    """The monotonic time at which the limits were seen."""
+
+    def see(self, config: Mapping[str, Any]) -> None:
+        """Takes the limits from the stream's configuration: an operator may have changed them."""
+        self.ttl = config["max_age"] / 1e9 if config.get("max_age") else None
+        self.max_bytes = config["max_bytes"] if config.get("max_bytes", -1) >= 0 else None
+        self.max_items = config["max_msgs"] if config.get("max_msgs", -1) >= 0 else None
+        self.seen = time.monotonic()
 
     def stream(self, *, msg_ttl: bool, atomic: bool) -> dict[str, Any]:
         """The stream's configuration; what only newer servers know is asked for only there."""
@@ -42,7 +56,7 @@ class Options:
             "subjects": [self.subject, f"{self.subject}.>"],
             "retention": self.retention,
             "discard": "new" if self.overflow == "reject" else "old",
-            "max_bytes": self.max_bytes,
+            "max_bytes": -1 if self.max_bytes is None else self.max_bytes,
             "max_msgs": -1 if self.max_items is None else self.max_items,
             "max_age": 0 if self.ttl is None else round(self.ttl * 1e9),
             "duplicate_window": round(self.dedupe * 1e9),
@@ -98,7 +112,7 @@ def options(
         name=name,
         subject=subject,
         ttl=checked_ttl,
-        max_bytes=arguments.count_of(max_bytes, "max_bytes"),
+        max_bytes=None if max_bytes is None else arguments.count_of(max_bytes, "max_bytes"),
         max_items=None if max_items is None else arguments.count_of(max_items, "max_items"),
         retention=_one_of(retention, "retention", "limits", "interest"),
         overflow=_one_of(overflow, "overflow", "reject", "drop_oldest"),

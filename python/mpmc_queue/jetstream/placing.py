@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from mpmc_queue._errors import QueueError
+from mpmc_queue.jetstream.binding import existing
 from mpmc_queue.jetstream.errors import OptionError
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NoAnswer, Server
@@ -20,7 +21,9 @@ RESET_SINCE: Final = (2, 14)
 class Placing:
     """The consumer on the server. It is a means: its position is set anew whenever there is doubt about it."""
 
-    def __init__(self, server: Server, options: Options, name: str | None, topics: Sequence[str] | None) -> None:
+    def __init__(
+        self, server: Server, options: Options, name: str | None, topics: Sequence[str] | None, *, create: bool
+    ) -> None:
         self.named = name is not None
         self.name = name if name is not None else uuid4().hex
         # Unless messages leave by what is read, the server need not know what an unnamed consumer has read.
@@ -28,7 +31,9 @@ class Placing:
         """Whether the server hears of what is read."""
         self.made = False
         """Whether the server has it, as far as is known here."""
-        self.filters = filter_subjects(options.subject, topics)
+        self.bound = not create
+        """Whether it is one that is there, and never made here."""
+        self.filters = filter_subjects(options.subject, topics, options.filters)
         """The subjects that it delivers; none: everything."""
         self._server = server
         self._options = options
@@ -39,10 +44,16 @@ class Placing:
 
     async def find(self) -> dict[str, Any] | None:
         """What the server has under its name; raises when that is something else."""
+        if self.bound:
+            if self._server.version < RESET_SINCE:
+                raise OptionError("reading a consumer of others takes nats-server {}.{}".format(*RESET_SINCE))
+            there = await existing(self._server, self._options.name, self.name, "all")
+            self.filters = sorted(filters_in(there["config"]))
+            return there
         info = await find(self._server, self._options.name, self.name, "consumer")
         if info is not None and (found := filters_in(info["config"])) != set(self.filters):
-            there, asked = sorted(found) or "everything", sorted(self.filters) or "everything"
-            raise OptionError(f"consumer {self.name!r} exists with other options: it reads {there}, not {asked}")
+            theirs, ours = sorted(found) or "everything", sorted(self.filters) or "everything"
+            raise OptionError(f"consumer {self.name!r} exists with other options: it reads {theirs}, not {ours}")
         return info
 
     async def place(self, position: int, *, found: bool) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueError, QueueFullError
+from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, OptionError, ServerError
 from mpmc_queue.jetstream.headers import (
     BATCH_COMMIT,
     BATCH_ID,
     BATCH_SEQUENCE,
     CONTENT_TYPE,
+    EXPECTED_STREAM,
     FRAME,
     MSG_ID,
     OWN_TTL,
@@ -88,12 +90,18 @@ class Publisher:
         id: str | None = None,
     ) -> Outgoing:
         """The message that an encoded payload becomes."""
+        if topic is None and not self._options.subject:
+            raise OptionError(
+                "the stream has no one subject: topic= says which to publish to", queue=self._options.name
+            )
         data, content_type = encoded
         headers = {MSG_ID: id, **own_headers} if id is not None else {**own_headers}
         if content_type is not None:
             headers[CONTENT_TYPE] = content_type
         if own_ttl is not None:
             headers[OWN_TTL] = own_ttl
+        if self._options.bound:
+            headers[EXPECTED_STREAM] = self._options.name  # the subject may be another stream's
         return Outgoing(subject_of(self._options.subject, topic), data, headers)
 
     def id(self) -> str:
@@ -253,7 +261,7 @@ class Publisher:
         if code == STORE_FAILED and "maximum messages" in description:
             raise ItemLimitError(0, self._options.max_items or 0, 0, queue=self._options.name)
         if code == STORE_FAILED and "maximum bytes" in description:
-            raise MemoryLimitError(0, self._options.max_bytes, 0, queue=self._options.name)
+            raise MemoryLimitError(0, self._options.max_bytes or 0, 0, queue=self._options.name)
         if code in NOT_NOW:
             raise NoAnswer(description)
         raise ServerError(code, description, queue=self._options.name)
@@ -263,8 +271,8 @@ class Publisher:
         limit = self._options.max_items
         if limit is not None and items > limit:
             raise ItemLimitError(0, limit, items)
-        if size > self._options.max_bytes:
-            raise MemoryLimitError(0, self._options.max_bytes, size)
+        if (most := self._options.max_bytes) is not None and size > most:
+            raise MemoryLimitError(0, most, size)
 
     def _check_fit(self, messages: Sequence[Outgoing]) -> None:
         self.check_fit(len(messages), self._size(messages))
@@ -275,8 +283,8 @@ class Publisher:
         The server ends the connection over a message above max_payload, and counts its headers; the client does not.
         """
         size = len(message.data)
-        if size > self._options.max_bytes:
-            raise MemoryLimitError(0, self._options.max_bytes, message.size)
+        if (most := self._options.max_bytes) is not None and size > most:
+            raise MemoryLimitError(0, most, message.size)
         headers = FRAME + header_bytes(message.headers) + more
         if size + headers > (limit := self._server.client.max_payload):
             raise ServerError(
@@ -288,7 +296,7 @@ class Publisher:
     async def _check_stream(self, messages: Sequence[Outgoing]) -> None:
         """Raises when nobody is there because the stream has been deleted, or does not take what has this subject."""
         try:
-            config = (await self._server.ask(f"STREAM.INFO.{self._options.name}"))["config"]
+            config = (await look(self._server, self._options, patient=False))["config"]
         except NoAnswer:
             return
         subjects: list[str] = config.get("subjects") or []
@@ -304,7 +312,7 @@ class Publisher:
         state = {"messages": error.max, "bytes": error.max}
         try:
             async with asyncio.timeout(patience):
-                state = (await self._server.insist(f"STREAM.INFO.{self._options.name}"))["state"]
+                state = (await look(self._server, self._options))["state"]
         except (TimeoutError, QueueError) as unknown:
             log.debug("how full queue %s is, is not known: %s", self._options.name, unknown)
         if isinstance(error, ItemLimitError):

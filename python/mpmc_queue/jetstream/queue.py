@@ -10,6 +10,7 @@ from mpmc_queue._defaults import QUEUE_TTL
 from mpmc_queue._errors import QueueClosedError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.binding import WORK_QUEUE, look
 from mpmc_queue.jetstream.codec import encoded
 from mpmc_queue.jetstream.consumer import Consumer
 from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
@@ -207,6 +208,7 @@ class Queue(Generic[_T]):
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
         topics: str | Iterable[str] | None = None,
+        create: bool = True,
     ) -> Consumer[_T]:
         """An independent reader.
 
@@ -216,6 +218,8 @@ class Queue(Generic[_T]):
         topics      filters, "orders.eu.*" or "orders.>": what matches one of them is read; None: everything. The server
                     takes no two that overlap in part, such as "a.*" and "*.b". What is missed is told as far as it is
                     known: see `Consumer.missed_count`.
+        create      False: one of this name that is there, made by whatever tool as a durable pull consumer with the ack
+                    policy "all", with its own filters. It takes nats-server 2.14.
 
         What the server has against it (a seq beyond the next, a name that a group has) is raised when it is awaited,
         or by its first read.
@@ -224,9 +228,13 @@ class Queue(Generic[_T]):
             name = arguments.name_of(name, "name")
             if any(consumer.name == name for consumer in self._consumers):
                 raise ValueError(f"name {name!r} is in use: a durable consumer has one reader")
+        if self._options.retention == WORK_QUEUE:
+            raise OptionError("a work-queue stream has groups only: a message leaves when one reader has settled it")
+        if not create and (name is None or start != "earliest" or topics is not None):
+            raise OptionError("create=False takes a name, and no start or topics: the consumer has its own")
         if on_missed not in ("skip", "raise") and not callable(on_missed):
             raise TypeError(f"on_missed must be 'skip', 'raise' or callable, not {on_missed!r}")
-        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics))
+        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics), create=create)
         self._consumers.append(consumer)
         self._settling.add(consumer._feed)
         return consumer
@@ -242,10 +250,16 @@ class Queue(Generic[_T]):
         max_ack_pending: int | None = None,
         dead_letter: "Queue[Any] | None" = None,
         topics: str | Iterable[str] | None = None,
+        create: bool = True,
     ) -> Group[_T]:
         """Makes a group, or joins the one that other processes have under this name.
 
         The options are those of `mpmc_queue.Queue.add_group`; dead_letter is a queue that `connect` has made.
+
+        create      False: a consumer of this name that is there, made by whatever tool as a durable pull consumer with the
+                    ack policy "explicit", with its own options. Its messages have to be settled. What the server gives up
+                    after its own max_deliver does not reach dead_letter, unless the last delivery is settled by nack or
+                    term.
         """
         if any(group.name == name for group in self._groups):
             raise ValueError(f"name {name!r} is in use")
@@ -259,6 +273,7 @@ class Queue(Generic[_T]):
             max_ack_pending=max_ack_pending,
             dead_letter=dead_letter,
             topics=filters_of(topics),
+            create=create,
         )
         self._groups.append(group)
         self._settling.add(group)
@@ -285,13 +300,13 @@ class Queue(Generic[_T]):
     async def stats(self) -> QueueStats:
         """The queue's figures, as the server has them."""
         options = self._options
-        state = (await self._server.insist(f"STREAM.INFO.{self.name}"))["state"]
+        state = (await look(self._server, options))["state"]
         last = int(state["last_seq"])
         return QueueStats(
             name=self.name,
             total_items=state["messages"],
             memory_usage=state["bytes"],
-            memory_percent=100 * state["bytes"] / options.max_bytes,
+            memory_percent=0.0 if options.max_bytes is None else 100 * state["bytes"] / options.max_bytes,
             max_bytes=options.max_bytes,
             max_items=options.max_items,
             consumer_count=state["consumer_count"],

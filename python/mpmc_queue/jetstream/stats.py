@@ -17,8 +17,8 @@ class QueueStats:
     memory_usage: int
     """Bytes held: payloads, headers, and what the server's store adds."""
     memory_percent: float
-    """`memory_usage` in percent of `max_bytes`."""
-    max_bytes: int
+    """`memory_usage` in percent of `max_bytes`; 0.0 where there is no such limit."""
+    max_bytes: int | None
     max_items: int | None
     consumer_count: int
     """Consumers and groups."""

@@ -54,13 +54,13 @@ def topic_in(base: str, subject: str) -> str | None:
     return subject[len(base) + 1 :] if base and subject.startswith(f"{base}.") else subject
 
 
-def filter_subjects(base: str, filters: Sequence[str] | None) -> list[str]:
-    """The filters as the server takes them, none where it is to deliver everything.
+def filter_subjects(base: str, filters: Sequence[str] | None, otherwise: Sequence[str]) -> list[str]:
+    """The filters as the server takes them, none where it is to deliver everything; those of the queue where it is None.
 
     The server takes no two that have a subject in common; one that holds all of another's stands for both.
     """
     if filters is None:
-        return []
+        return list(otherwise)
     subjects = list(dict.fromkeys(subject_of(base, one) for one in filters))
     kept = [one for one in subjects if not any(other != one and covers(other, one) for other in subjects)]
     for index, one in enumerate(kept):
