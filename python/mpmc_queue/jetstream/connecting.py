@@ -40,6 +40,10 @@ async def connect(
     api: str | None = None,
     connection: Mapping[str, Any] | None = None,
     create: bool = True,
+    max_msg_size: int | None = None,
+    compression: Literal["none", "s2"] | None = None,
+    placement: Mapping[str, Any] | None = None,
+    description: str | None = None,
 ) -> Queue[_T]: ...
 @overload
 async def connect(
@@ -62,6 +66,10 @@ async def connect(
     api: str | None = None,
     connection: Mapping[str, Any] | None = None,
     create: bool = True,
+    max_msg_size: int | None = None,
+    compression: Literal["none", "s2"] | None = None,
+    placement: Mapping[str, Any] | None = None,
+    description: str | None = None,
 ) -> Queue[Any]: ...
 async def connect(
     url: str | Sequence[str],
@@ -83,6 +91,10 @@ async def connect(
     api: str | None = None,
     connection: Mapping[str, Any] | None = None,
     create: bool = True,
+    max_msg_size: int | None = None,
+    compression: Literal["none", "s2"] | None = None,
+    placement: Mapping[str, Any] | None = None,
+    description: str | None = None,
     **others: object,
 ) -> Queue[Any]:
     """Connects to a server (or a cluster) and returns a queue over one of its streams, which it makes unless it exists.
@@ -90,7 +102,8 @@ async def connect(
     url         where the server is, "nats://host:4222", or several of a cluster.
     name        of the queue, and of the stream.
     ttl, max_bytes, max_items, retention, overflow
-                as `mpmc_queue.Queue` has them; the server keeps them, and counts bytes as it stores them. At least 0.1 s.
+                as `mpmc_queue.Queue` has them; the server keeps them, and counts bytes as it stores them. A ttl of at least
+                0.1 s. max_bytes=None: no limit but the server's. An operator may change the first three at any time.
     codec       how payloads travel: "auto" (bytes, str, and what JSON can say), "bytes", "str", "json", or an object
                 with `encode` and `decode`.
     subject     what messages are published under; "mpmc_queue.NAME" unless given. Those with a topic are below it, and no
@@ -99,6 +112,9 @@ async def connect(
                 that is shorter, unless given.
     replicas    servers of a cluster that each have a copy.
     storage     "file", or "memory" which a restart empties.
+    max_msg_size, compression, placement, description
+                of the stream: the largest message in bytes, headers included; "s2" for compressed files; {"cluster": name}
+                or {"tags": [...]}; a text for operators. As the server has them unless given.
     prefetch    messages that each consumer fetches ahead.
     patience    seconds to wait for one answer of the server; for the connection, too.
     domain      the JetStream domain that has the stream, when it is not that of the server connected to: the hub, seen
@@ -124,6 +140,10 @@ async def connect(
             dedupe=(dedupe, None),
             replicas=(replicas, 1),
             storage=(storage, "file"),
+            max_msg_size=(max_msg_size, None),
+            compression=(compression, None),
+            placement=(placement, None),
+            description=(description, None),
         )
     asked = options(
         name,
@@ -139,6 +159,10 @@ async def connect(
         storage=storage,
         prefetch=prefetch,
         patience=patience,
+        max_msg_size=max_msg_size,
+        compression=compression,
+        placement=placement,
+        description=description,
         others=others,
     )
     server = Server(asked.patience, arguments.api_of(domain, api))

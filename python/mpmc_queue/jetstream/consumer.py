@@ -11,6 +11,7 @@ from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.headers import CONTENT_TYPE
+from mpmc_queue.jetstream.making import Making
 from mpmc_queue.jetstream.message import Delivery, Message
 from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.placing import Placing
@@ -33,7 +34,8 @@ class Consumer(Reader[_T]):
     """An independent reader with a position of its own, as `mpmc_queue.Consumer`; `Queue.add_consumer` makes one.
 
     With a name it is a durable consumer of the stream, and goes on where it was in the next process that asks for it.
-    Only one process at a time may read under one name. Without a name it is this process's own.
+    Only one process at a time may read under one name: two would take each other's messages, and the second one's log has
+    a warning. A group is for several. Without a name it is this process's own.
 
     Awaiting it is not needed, but tells at once what reading would tell: that the server has it, or why not.
     """
@@ -45,7 +47,7 @@ class Consumer(Reader[_T]):
         start: Start,
         on_missed: OnMissed,
         topics: tuple[str, ...] | None,
-        create: bool,
+        making: Making,
     ) -> None:
         super().__init__(name)
         self._queue = queue
@@ -63,7 +65,7 @@ class Consumer(Reader[_T]):
         self._feed = Feed(
             queue._server,
             queue._options,
-            Placing(queue._server, queue._options, name, topics, create=create),
+            Placing(queue._server, queue._options, name, topics, making),
             start,
             changed=self._waiters.wake_one,
             failed=self._wake,
@@ -222,6 +224,7 @@ class Consumer(Reader[_T]):
     async def _drain(self) -> None:
         """Fetches what there was when the queue was closed, and tells the queue when it has been read."""
         await self._queue._ended.wait()
+        await self._feed.sure()
         if not self._queue._discarded and not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()
@@ -235,6 +238,7 @@ class Consumer(Reader[_T]):
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         self._queue._server.check()
+        await self._feed.sure()
         if not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()

@@ -15,7 +15,7 @@ from mpmc_queue._types import Start
 from mpmc_queue.jetstream.acks import Acks
 from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
-from mpmc_queue.jetstream.headers import OWN_TTL
+from mpmc_queue.jetstream.expiry import Expiry
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
 from mpmc_queue.jetstream.message import Delivery, denied_ack
 from mpmc_queue.jetstream.options import Options
@@ -64,6 +64,7 @@ class Feed:
         self._server = server
         self._options = options
         self._placing = placing
+        self._expiry = Expiry(server, options, failed)
         self._name = placing.name
         self._start: Start | None = start
         self._resuming = placing.named
@@ -116,9 +117,12 @@ class Feed:
             if delivery.stream_seq < self.position:
                 self._held -= len(self.buffer.popleft().data) + BESIDES  # counted as lost while it was under way
                 continue
+            expired = self._expiry.over(delivery)
+            if expired and not self._expiry.sure(delivery):
+                return None
             if not self._placing.filters:  # else nobody can tell what of it had a topic that matches
                 self.lost += delivery.stream_seq - self.position
-            if (self._options.ttl is not None or delivery.headers is not None) and self._expired(delivery):
+            if expired:
                 self.lost += 1
                 self.read(self.take())
                 continue
@@ -163,6 +167,7 @@ class Feed:
         coming      the server has said that there are more: no need to ask.
         """
         loop = asyncio.get_running_loop()
+        await self.sure()
         while len(self.buffer) < count:
             if not coming and min(count, await self.unread()) <= len(self.buffer):
                 return
@@ -176,6 +181,12 @@ class Feed:
                 self._arrivals.remove((count, arrival))
             if not self.more():
                 return
+
+    async def sure(self) -> None:
+        """Returns when it is known of the next message whether it has expired."""
+        self.pop()
+        await self._expiry.known()
+        self.pop()
 
     async def state(self) -> dict[str, Any]:
         """The stream's state now, what it has lost in the middle included."""
@@ -261,6 +272,7 @@ class Feed:
         self._server.on_cut.remove(self._on_cut)
         self._server.on_back.remove(self._on_cut)
         self._server.on_denied.remove(self._on_denied)
+        self._expiry.close()
         self._task.cancel()
         await asyncio.wait([self._task])
         if self._inbox is not None:
@@ -384,6 +396,16 @@ class Feed:
         self._pulls.too_large = False
         self._ask.set()
 
+    def _warn(self, waiting: int) -> None:
+        """Says once that another process reads under the name: requests wait, and this side has sent none yet."""
+        if waiting and not self._placing.made:
+            log.warning(
+                "consumer %s of queue %s is being read by another process, it seems: one at a time may read under a name, "
+                "or they take each other's messages. A group has many members",
+                self._name,
+                self._options.name,
+            )
+
     def _fail(self, error: Exception) -> None:
         """The server refuses: every read says so."""
         self.error = error
@@ -407,6 +429,7 @@ class Feed:
         self._created = created
         found = await self._placing.find() if self._resuming or self._placing.bound else None
         if found is not None and self._resuming:
+            self._warn(int(found.get("num_waiting", 0)))
             position = int(found["ack_floor"]["stream_seq"]) + 1
         elif wanted is not None:
             position = await resolve(self._server, self._options.name, wanted)
@@ -423,12 +446,3 @@ class Feed:
         self._stale = False
         self._live.set()
         self.settled.set()
-
-    # reading
-
-    def _expired(self, delivery: Delivery) -> bool:
-        ttl = self._options.ttl
-        own = delivery.headers.get(OWN_TTL) if delivery.headers else None
-        if own is not None:
-            ttl = None if own == "never" else float(own.rstrip("s")) if own.rstrip("s").isdigit() else ttl
-        return ttl is not None and self._server.now_ns() - delivery.created_ns >= ttl * 1e9

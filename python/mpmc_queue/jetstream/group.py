@@ -18,6 +18,7 @@ from mpmc_queue.jetstream.errors import (
     ServerError,
 )
 from mpmc_queue.jetstream.headers import CONTENT_TYPE, MSG_ID, own_headers
+from mpmc_queue.jetstream.making import Making
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Delivery, denied_ack
 from mpmc_queue.jetstream.parts import Whole
@@ -52,13 +53,13 @@ class Group(Generic[_T]):
         max_ack_pending: int | None,
         dead_letter: Whole[Any] | None,
         topics: tuple[str, ...] | None,
-        create: bool,
+        making: Making,
     ) -> None:
         self._queue = queue
         self._name = arguments.name_of(name, "name")
         self._start: Start = arguments.start_of(start)
         self._ack_wait = arguments.seconds(ack_wait, "ack_wait")
-        if not create:
+        if not making.create:
             if (start, ack_wait, max_deliver, backoff, max_ack_pending, topics) != ("earliest", *[None] * 5):
                 raise OptionError(
                     "with create=False a group takes no options but dead_letter: the consumer has its own"
@@ -69,7 +70,7 @@ class Group(Generic[_T]):
             raise ValueError("ack_wait must be positive, or None for no acknowledgements")
         if self._start != "earliest" and queue._options.retention == WORK_QUEUE:
             raise OptionError("a group of a work-queue stream starts with the earliest message")
-        self._acking = ack_wait is not None or not create
+        self._acking = ack_wait is not None or not making.create
         self._max_deliver = None if max_deliver is None else arguments.count_of(max_deliver, "max_deliver")
         self._backoff = _backoff(backoff)
         limit = None if max_ack_pending is None else arguments.count_of(max_ack_pending, "max_ack_pending")
@@ -78,7 +79,7 @@ class Group(Generic[_T]):
         self._dead_letter = dead_letter
         self._topics = topics
         self._filters = filter_subjects(queue._options.subject, topics, queue._options.filters)
-        self._bound = not create
+        self._making = making
         self._members: list[Member[_T]] = []
         self._closed = False
         self.settled = asyncio.Event()
@@ -96,6 +97,7 @@ class Group(Generic[_T]):
             "max_ack_pending": -1 if limit is None else limit,
             "metadata": {KIND: "group"},
             **filter_settings(self._filters),
+            **making.settings,
         }
         if self._backoff:
             # The server's wait before the nth redelivery is all there is between: our ack_wait, then our backoff.
@@ -221,7 +223,7 @@ class Group(Generic[_T]):
         """Has the server make it, unless it is there."""
         server, stream = self._queue._server, self._queue._options.name
         self._created = (await look(server, self._queue._options, patient=False))["created"]
-        if self._bound:
+        if not self._making.create:
             self._adopt((await existing(server, stream, self._name, "explicit"))["config"])
             return
         found = await find(server, stream, self._name, "group")
@@ -243,6 +245,7 @@ class Group(Generic[_T]):
 
     def _compare(self, found: dict[str, Any]) -> None:
         """Raises when the group that is there has other options."""
+        self._making.compare(self._name, found)
         for key in ("ack_wait", "max_ack_pending", "backoff"):
             asked, there = self._settings.get(key), found.get(key)
             if asked != there:

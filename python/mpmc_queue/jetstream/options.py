@@ -1,9 +1,9 @@
 """The options of `connect`, checked, and the stream that they describe."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import Codec, codec_from
@@ -35,6 +35,8 @@ class Options:
     storage: str
     prefetch: int
     patience: float
+    more: Mapping[str, Any]
+    """What else the stream's configuration has."""
     bound: bool = False
     """Whether the stream is others', and taken as it is."""
     filters: tuple[str, ...] = ()
@@ -62,6 +64,7 @@ class Options:
             "duplicate_window": round(self.dedupe * 1e9),
             "num_replicas": self.replicas,
             "storage": self.storage,
+            **self.more,
         }
         if msg_ttl:
             config["allow_msg_ttl"] = True
@@ -85,6 +88,10 @@ def options(
     storage: object,
     prefetch: object,
     patience: object,
+    max_msg_size: object,
+    compression: object,
+    placement: object,
+    description: object,
     others: Mapping[str, object],
 ) -> Options:
     """The arguments of `connect`, checked."""
@@ -114,25 +121,45 @@ def options(
         ttl=checked_ttl,
         max_bytes=None if max_bytes is None else arguments.count_of(max_bytes, "max_bytes"),
         max_items=None if max_items is None else arguments.count_of(max_items, "max_items"),
-        retention=_one_of(retention, "retention", "limits", "interest"),
-        overflow=_one_of(overflow, "overflow", "reject", "drop_oldest"),
+        retention=arguments.one_of(retention, "retention", "limits", "interest"),
+        overflow=arguments.one_of(overflow, "overflow", "reject", "drop_oldest"),
         codec=codec_from(codec),
         dedupe=window,
         replicas=arguments.count_of(replicas, "replicas"),
-        storage=_one_of(storage, "storage", "file", "memory"),
+        storage=arguments.one_of(storage, "storage", "file", "memory"),
         prefetch=arguments.count_of(prefetch, "prefetch"),
         patience=waits,
+        more=_more(max_msg_size, compression, placement, description),
     )
+
+
+def _more(max_msg_size: object, compression: object, placement: object, description: object) -> dict[str, Any]:
+    """The part of the stream's configuration that is asked for only where it is given."""
+    more: dict[str, Any] = {}
+    if max_msg_size is not None:
+        more["max_msg_size"] = arguments.count_of(max_msg_size, "max_msg_size")
+        if more["max_msg_size"] >= 2**31:
+            raise OverflowError(f"max_msg_size must be below 2**31: {max_msg_size!r}")
+    if compression is not None:
+        more["compression"] = arguments.one_of(compression, "compression", "none", "s2")
+    if placement is not None:
+        if not isinstance(placement, Mapping):
+            raise TypeError(f"placement must be a mapping with cluster or tags, not {type(placement).__name__}")
+        given = dict(cast("Mapping[str, Any]", placement))
+        if not given or not given.keys() <= {"cluster", "tags"}:
+            raise ValueError(f"placement must be a mapping with cluster or tags, not {given!r}")
+        if "tags" in given:
+            if isinstance(given["tags"], str) or not isinstance(given["tags"], Iterable):
+                raise TypeError("the tags of placement must be an iterable of str")
+            given["tags"] = [str(tag) for tag in given["tags"]]
+        more["placement"] = given
+    if description is not None:
+        if not isinstance(description, str):
+            raise TypeError(f"description must be a str, not {type(description).__name__}")
+        more["description"] = description
+    return more
 
 
 def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """What a stream that exists has otherwise than asked for."""
     return [f"{key} is {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value]
-
-
-def _one_of(value: object, argument: str, *choices: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
-    if value not in choices:
-        raise ValueError(f"{argument} must be {' or '.join(map(repr, choices))}, not {value!r}")
-    return value

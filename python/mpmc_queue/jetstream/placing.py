@@ -7,6 +7,7 @@ from uuid import uuid4
 from mpmc_queue._errors import QueueError
 from mpmc_queue.jetstream.binding import existing
 from mpmc_queue.jetstream.errors import OptionError
+from mpmc_queue.jetstream.making import Making
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NoAnswer, Server
 from mpmc_queue.jetstream.starts import KIND, create, find
@@ -22,7 +23,7 @@ class Placing:
     """The consumer on the server. It is a means: its position is set anew whenever there is doubt about it."""
 
     def __init__(
-        self, server: Server, options: Options, name: str | None, topics: Sequence[str] | None, *, create: bool
+        self, server: Server, options: Options, name: str | None, topics: Sequence[str] | None, making: Making
     ) -> None:
         self.named = name is not None
         self.name = name if name is not None else uuid4().hex
@@ -31,7 +32,8 @@ class Placing:
         """Whether the server hears of what is read."""
         self.made = False
         """Whether the server has it, as far as is known here."""
-        self.bound = not create
+        self._making = making
+        self.bound = not making.create
         """Whether it is one that is there, and never made here."""
         self.filters = filter_subjects(options.subject, topics, options.filters)
         """The subjects that it delivers; none: everything."""
@@ -54,6 +56,8 @@ class Placing:
         if info is not None and (found := filters_in(info["config"])) != set(self.filters):
             theirs, ours = sorted(found) or "everything", sorted(self.filters) or "everything"
             raise OptionError(f"consumer {self.name!r} exists with other options: it reads {theirs}, not {ours}")
+        if info is not None:
+            self._making.compare(self.name, info["config"])
         return info
 
     async def place(self, position: int, *, found: bool) -> dict[str, Any]:
@@ -92,7 +96,12 @@ class Placing:
             settings["inactive_threshold"] = round(IDLE * 1e9)
         if settings["ack_policy"] == "none":
             settings |= {"mem_storage": True, "num_replicas": 1}
-        return await create(self._server, self._options.name, name, settings | filter_settings(self.filters))
+        return await create(
+            self._server,
+            self._options.name,
+            name,
+            {**settings, **filter_settings(self.filters), **self._making.settings},
+        )
 
     async def delete(self) -> None:
         """Has the server forget it."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -112,7 +113,7 @@ class Publisher:
         """Publishes it and returns its sequence in the stream."""
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
-        self._check_payload(message)
+        await self.sure(lambda: self._check_payload(message))
         if timeout is not None:
             return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
@@ -144,7 +145,7 @@ class Publisher:
             )
         more = header_bytes(batch_headers(self._ids.next(), len(messages), last=True))
         for message in messages:
-            self._check_payload(message, more)
+            await self.sure(partial(self._check_payload, message, more))
         return await self._persist(lambda: self._try_many(messages), timeout, messages)
 
     async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
@@ -243,7 +244,7 @@ class Publisher:
                 raise NotAtomicError(error.message)
             raise error
         if isinstance(error, QueueFullError):
-            self._check_fit(messages)
+            await self.sure(lambda: self._check_fit(messages))
         if isinstance(error, NobodyThere):
             await self._check_stream(messages)
         if self._closed():
@@ -265,6 +266,14 @@ class Publisher:
         if code in NOT_NOW:
             raise NoAnswer(description)
         raise ServerError(code, description, queue=self._options.name)
+
+    async def sure(self, check: Callable[[], _R]) -> _R:
+        """Runs a check of limits; when it fails, again by those that the stream has now: an operator may raise them."""
+        try:
+            return check()
+        except (QueueFullError, OptionError):
+            await look(self._server, self._options)
+            return check()
 
     def check_fit(self, items: int, size: int) -> None:
         """Raises when so many messages of this size together could never fit."""
@@ -316,8 +325,8 @@ class Publisher:
         except (TimeoutError, QueueError) as unknown:
             log.debug("how full queue %s is, is not known: %s", self._options.name, unknown)
         if isinstance(error, ItemLimitError):
-            return ItemLimitError(state["messages"], error.max, len(messages))
-        return MemoryLimitError(state["bytes"], error.max, self._size(messages))
+            return ItemLimitError(state["messages"], self._options.max_items or error.max, len(messages))
+        return MemoryLimitError(state["bytes"], self._options.max_bytes or error.max, self._size(messages))
 
     def _size(self, messages: Sequence[Outgoing]) -> int:
         return sum(message.size for message in messages)

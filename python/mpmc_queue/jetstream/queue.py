@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, final
 from uuid import UUID
 
 from mpmc_queue._defaults import QUEUE_TTL
-from mpmc_queue._errors import QueueClosedError
+from mpmc_queue._errors import QueueClosedError, QueueFullError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.binding import WORK_QUEUE, look
@@ -17,6 +18,7 @@ from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.group import Group
 from mpmc_queue.jetstream.headers import headers_of
+from mpmc_queue.jetstream.making import making
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
@@ -102,7 +104,7 @@ class Queue(Generic[_T]):
         """
         wait = arguments.seconds(timeout, "timeout")
         topic, given = topic_of(topic), headers_of(headers)
-        own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
+        own = None if ttl is QUEUE_TTL else await self._own_ttl(ttl)
         message = self._publisher.outgoing(
             topic, encoded(self._options.codec, payload), own, given, self._message_id(id)
         )
@@ -131,7 +133,7 @@ class Queue(Generic[_T]):
         """
         wait = arguments.seconds(timeout, "timeout")
         topic, given = topic_of(topic), headers_of(headers)
-        own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
+        own = None if ttl is QUEUE_TTL else await self._own_ttl(ttl)
         if self._closed:
             raise QueueClosedError(f"queue {self.name!r} is closed")
         messages: list[Outgoing] = []
@@ -143,7 +145,10 @@ class Queue(Generic[_T]):
             messages.append(message)
             size += len(message.data)
             if atomic:
-                check_fit(len(messages), size)
+                try:
+                    check_fit(len(messages), size)
+                except QueueFullError:
+                    await self._publisher.sure(partial(check_fit, len(messages), size))
         if self._settling:
             wait = await self._settled(wait)
         if atomic:
@@ -158,8 +163,8 @@ class Queue(Generic[_T]):
             raise TypeError(f"id must be a UUID, not {type(id).__name__}")
         return str(id)
 
-    def _own_ttl(self, ttl: float | timedelta | None) -> str:
-        own = arguments.own_ttl(ttl, self._options.ttl)
+    async def _own_ttl(self, ttl: float | timedelta | None) -> str:
+        own = await self._publisher.sure(lambda: arguments.own_ttl(ttl, self._options.ttl))
         if not self._own_ttls:
             raise OptionError("ttl of one message takes nats-server 2.11, and a stream that allows it")
         return own
@@ -209,6 +214,9 @@ class Queue(Generic[_T]):
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
         topics: str | Iterable[str] | None = None,
         create: bool = True,
+        inactive_threshold: float | timedelta | None = None,
+        replicas: int | None = None,
+        storage: Literal["file", "memory"] | None = None,
     ) -> Consumer[_T]:
         """An independent reader.
 
@@ -220,6 +228,11 @@ class Queue(Generic[_T]):
                     known: see `Consumer.missed_count`.
         create      False: one of this name that is there, made by whatever tool as a durable pull consumer with the ack
                     policy "all", with its own filters. It takes nats-server 2.14.
+        inactive_threshold
+                    seconds after which the server forgets it, position and all, when no process reads it: None: never,
+                    or 300 without a name.
+        replicas, storage
+                    servers that have its position, and where: as the stream unless given.
 
         What the server has against it (a seq beyond the next, a name that a group has) is raised when it is awaited,
         or by its first read.
@@ -228,13 +241,14 @@ class Queue(Generic[_T]):
             name = arguments.name_of(name, "name")
             if any(consumer.name == name for consumer in self._consumers):
                 raise ValueError(f"name {name!r} is in use: a durable consumer has one reader")
+        how = making(create, inactive_threshold, replicas, storage)
         if self._options.retention == WORK_QUEUE:
             raise OptionError("a work-queue stream has groups only: a message leaves when one reader has settled it")
         if not create and (name is None or start != "earliest" or topics is not None):
             raise OptionError("create=False takes a name, and no start or topics: the consumer has its own")
         if on_missed not in ("skip", "raise") and not callable(on_missed):
             raise TypeError(f"on_missed must be 'skip', 'raise' or callable, not {on_missed!r}")
-        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics), create=create)
+        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics), how)
         self._consumers.append(consumer)
         self._settling.add(consumer._feed)
         return consumer
@@ -251,6 +265,9 @@ class Queue(Generic[_T]):
         dead_letter: "Queue[Any] | None" = None,
         topics: str | Iterable[str] | None = None,
         create: bool = True,
+        inactive_threshold: float | timedelta | None = None,
+        replicas: int | None = None,
+        storage: Literal["file", "memory"] | None = None,
     ) -> Group[_T]:
         """Makes a group, or joins the one that other processes have under this name.
 
@@ -260,6 +277,8 @@ class Queue(Generic[_T]):
                     ack policy "explicit", with its own options. Its messages have to be settled. What the server gives up
                     after its own max_deliver does not reach dead_letter, unless the last delivery is settled by nack or
                     term.
+        inactive_threshold, replicas, storage
+                    as `add_consumer` has them.
         """
         if any(group.name == name for group in self._groups):
             raise ValueError(f"name {name!r} is in use")
@@ -273,7 +292,7 @@ class Queue(Generic[_T]):
             max_ack_pending=max_ack_pending,
             dead_letter=dead_letter,
             topics=filters_of(topics),
-            create=create,
+            making=making(create, inactive_threshold, replicas, storage),
         )
         self._groups.append(group)
         self._settling.add(group)
