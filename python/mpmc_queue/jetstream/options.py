@@ -151,7 +151,7 @@ def _more(max_msg_size: object, compression: object, placement: object, descript
         if "tags" in given:
             if isinstance(given["tags"], str) or not isinstance(given["tags"], Iterable):
                 raise TypeError("the tags of placement must be an iterable of str")
-            given["tags"] = [str(tag) for tag in given["tags"]]
+            given["tags"] = [str(tag) for tag in cast("Iterable[object]", given["tags"])]
         more["placement"] = given
     if description is not None:
         if not isinstance(description, str):

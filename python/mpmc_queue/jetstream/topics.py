@@ -36,7 +36,9 @@ def filters_of(value: object) -> tuple[str, ...] | None:
             raise TypeError(f"topics must be {_FILTERS}, not an iterable of {type(one).__name__}")
         filters.append(_filter(one))
     if not filters:
-        raise _bad("topics must be at least one filter", value, "there are no filters; None is for everything")
+        raise _bad(
+            "topics must be at least one filter", cast("object", value), "there are no filters; None is for everything"
+        )
     return tuple(filters)
 
 
