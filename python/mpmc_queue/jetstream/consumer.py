@@ -70,6 +70,7 @@ class Consumer(Reader[_T]):
             changed=self._waiters.wake_one,
             failed=self._wake,
             stored=lambda: queue._publisher.last,
+            heard=queue._publisher.heard,
             after=None if name is None else queue._leaving.get(name),
         )
 

@@ -7,7 +7,7 @@ without one in the consumer's is then exactly what had left the stream before it
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from mpmc_queue._errors import QueueError
@@ -45,9 +45,11 @@ class Feed:
         changed: Callable[[], None],
         failed: Callable[[], None],
         stored: Callable[[], int],
+        heard: Callable[[], Awaitable[None]],
         after: asyncio.Task[Any] | None,
     ) -> None:
-        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least. after: who has the name yet."""
+        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least.
+        heard: waits until the server counts that. after: who has the name yet."""
         self.buffer: deque[Delivery] = deque()
         """What has arrived, in order, without a gap that is not a loss."""
         self.position = 0
@@ -71,6 +73,7 @@ class Feed:
         self._changed = changed
         self._failed = failed
         self._stored = stored
+        self._heard = heard
         self._after = after
         self._inbox: Inbox | None = None
         self._expected = 1
@@ -79,8 +82,7 @@ class Feed:
         self._pulls = Pulls(server.room, options.prefetch)
         server.room.readers += 1
         self._stale = True
-        self._live = asyncio.Event()
-        """Set while it is not stale, or has failed."""
+        self._live = asyncio.Event()  # set while it is not stale, or has failed
         self._ask = asyncio.Event()
         self._moves = 0
         self._arrivals: list[tuple[int, asyncio.Future[None]]] = []
@@ -215,6 +217,7 @@ class Feed:
 
     async def _matching(self) -> int:
         """What is unread and matches: what the server has still to send, what is on its way, and what is here."""
+        await self._heard()
         while True:
             await self._begun()
             inbox = self._inbox
@@ -400,10 +403,9 @@ class Feed:
         """Says once that another process reads under the name: requests wait, and this side has sent none yet."""
         if waiting and not self._placing.made:
             log.warning(
-                "consumer %s of queue %s is being read by another process, it seems: one at a time may read under a name, "
-                "or they take each other's messages. A group has many members",
-                self._name,
-                self._options.name,
+                "consumer %s of queue %s is being read by another process, it seems, and they take each other's messages: "
+                "a group is for several readers",
+                *(self._name, self._options.name),
             )
 
     def _fail(self, error: Exception) -> None:

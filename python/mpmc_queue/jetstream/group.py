@@ -134,6 +134,7 @@ class Group(Generic[_T]):
     @property
     async def unread_count(self) -> int:
         """Messages that have not been delivered to any member, and match its topics. Awaited: the server knows."""
+        await self._queue._publisher.heard()
         return int((await self._info())["num_pending"])
 
     def add_consumer(self, name: str | None = None) -> Member[_T]:

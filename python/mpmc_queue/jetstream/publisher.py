@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
@@ -38,6 +39,8 @@ LAST_TRY: Final = 0.05
 """Seconds before a timeout ends at which there is a last try."""
 FIGURES: Final = 0.2
 """Seconds that a call whose time is up waits for the figures of its error."""
+HEARD: Final = 0.05
+"""Seconds after which the server's consumers have heard of a message that is stored, with much to spare."""
 OVERHEAD: Final = 30
 """Bytes that the server's store adds to a message."""
 
@@ -81,6 +84,7 @@ class Publisher:
         self._ids = Ids()
         self.last = 0
         """The highest sequence that the server has confirmed to this handle."""
+        self._last_at = 0.0
 
     def outgoing(
         self,
@@ -257,6 +261,7 @@ class Publisher:
         if error is None:
             seq: int = result["seq"]
             self.last = max(self.last, seq)
+            self._last_at = time.monotonic()
             return seq
         code, description = error.get("err_code", error.get("code", 0)), error.get("description", "")
         if code == STORE_FAILED and "maximum messages" in description:
@@ -274,6 +279,11 @@ class Publisher:
         except (QueueFullError, OptionError):
             await look(self._server, self._options)
             return check()
+
+    async def heard(self) -> None:
+        """Returns when the server's consumers count what this handle has stored: they hear of it a moment later."""
+        if (wait := self._last_at + HEARD - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
 
     def check_fit(self, items: int, size: int) -> None:
         """Raises when so many messages of this size together could never fit."""

@@ -260,6 +260,18 @@ def test_a_consumer_that_acknowledges_all_goes_on_where_it_was(run_remote):
     run_remote(main)
 
 
+def test_a_name_that_others_have_is_not_taken_over(run_remote):
+    async def main(place):
+        name, context = await stream(place, "{}")
+        await context.add_consumer(name, durable_name="theirs", ack_policy="explicit")
+        queue = await place.queue(name, create=False)
+        for reader in (queue.add_consumer("theirs"), queue.add_group("theirs", ack_wait=30)):
+            with pytest.raises(jetstream.OptionError, match="made elsewhere: create=False reads it"):
+                await reader
+
+    run_remote(main)
+
+
 def test_a_consumer_that_is_pushed_to_is_refused(run_remote):
     async def main(place):
         name, context = await stream(place, "{}")

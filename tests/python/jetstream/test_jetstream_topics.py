@@ -136,6 +136,39 @@ def test_figures_are_about_what_matches(run):
     run(main)
 
 
+@pytest.mark.parametrize("name", [None, "reader"])
+def test_unread_is_exact_whatever_has_been_fetched(run_remote, name):
+    async def main(place):
+        queue = await place.queue(prefetch=3)
+        reader, context = queue.add_consumer(name, topics=["a", "c"]), queue._server.client.jetstream()
+        for number in range(60):
+            await queue.aenqueue(number, topic="abc"[number % 3])
+        for read in range(10):
+            assert await reader.unread_count == (await reader.stats()).unread_items == 40 - read
+            await reader.aread()
+        for seq in range(40, 55):  # an operator deletes what has not been fetched: 10 that match, 5 that do not
+            await context.delete_msg(queue.name, seq)
+        assert await reader.unread_count == 20
+        assert len(await reader.aread_batch(100, timeout=0)) == 20
+        assert await reader.unread_count == 0
+
+    run_remote(main)
+
+
+@pytest.mark.parametrize(("start", "expected"), [("latest", [6]), (2, [2, 4, 6]), ("earliest", [0, 2, 4, 6])])
+def test_a_start_counts_what_does_not_match_too(run, start, expected):
+    async def main(place):
+        queue = await place.queue()
+        for number in range(6):
+            await queue.aenqueue(number, topic="b" if number % 2 else "a")
+        reader, member = queue.add_consumer(start=start, topics="a"), queue.add_group("g", start=start, topics="a")
+        await queue.aenqueue(6, topic="a")
+        assert await answer(reader.unread_count) == await answer(member.unread_count) == len(expected)
+        assert await contents(reader) == await contents(member.add_consumer()) == expected
+
+    run(main)
+
+
 def test_a_closed_queue_is_drained_when_nothing_that_matches_is_left(run):
     async def main(place):
         queue = await place.queue()
@@ -208,6 +241,17 @@ def test_a_message_of_another_client_has_the_topic_of_its_subject(run_remote):
         message = await reader.aread()
         assert (message.payload, message.topic) == (b"1", "eu.new")
         assert await reader.aread(timeout=0) is None
+
+    run_remote(main)
+
+
+def test_two_queues_cannot_have_subjects_in_each_other(run_remote):
+    async def main(place):
+        await place.queue(subject="town")
+        with pytest.raises(jetstream.ServerError, match="overlap") as caught:
+            await place.queue(subject="town.market")
+        assert caught.value.code == 10065
+        await place.queue(subject="towns")
 
     run_remote(main)
 
