@@ -117,7 +117,7 @@ class Demo:
             total_items=stats.total_items,
             memory_usage=stats.memory_usage,
             memory_percent=stats.memory_percent,
-            max_bytes=stats.max_bytes,
+            max_bytes=stats.max_bytes or 0,
             enqueued=stats.enqueued,
             expired=stats.enqueued - stats.total_items,
             rejected=self._rejected,

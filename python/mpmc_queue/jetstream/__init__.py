@@ -19,7 +19,7 @@ except ImportError as _error:
 
 from mpmc_queue.jetstream.codec import BytesCodec, Codec, JsonCodec, PickleCodec, StrCodec
 from mpmc_queue.jetstream.connecting import connect
-from mpmc_queue.jetstream.consumer import Consumer, ConsumerStats
+from mpmc_queue.jetstream.consumer import Consumer
 from mpmc_queue.jetstream.errors import (
     CodecError,
     ConnectionLostError,
@@ -33,7 +33,8 @@ from mpmc_queue.jetstream.errors import (
 from mpmc_queue.jetstream.group import Group
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Message
-from mpmc_queue.jetstream.queue import Queue, QueueStats
+from mpmc_queue.jetstream.queue import Queue
+from mpmc_queue.jetstream.stats import ConsumerStats, QueueStats
 
 __all__ = [
     "BytesCodec",

@@ -110,3 +110,12 @@ def start_of(value: object, argument: str = "start") -> Start:
             raise ValueError(f"{argument} must be 'earliest', 'latest', a seq or an aware datetime, not {value!r}")
         return value  # type: ignore[return-value]  # one of the two
     return count_of(value, argument, 0)
+
+
+def one_of(value: object, argument: str, *choices: str) -> str:
+    """One of a few words."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"{argument} must be {' or '.join(map(repr, choices))}, not {value!r}")
+    return value

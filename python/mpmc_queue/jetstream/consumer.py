@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, TypeVar, final
-from uuid import UUID
 
 from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueError
 from mpmc_queue._types import Start
@@ -12,10 +10,15 @@ from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.feed import Feed
-from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
+from mpmc_queue.jetstream.headers import CONTENT_TYPE
+from mpmc_queue.jetstream.making import Making
+from mpmc_queue.jetstream.message import Delivery, Message
 from mpmc_queue.jetstream.parts import Whole
+from mpmc_queue.jetstream.placing import Placing
 from mpmc_queue.jetstream.reading import Reader, deadline_in
 from mpmc_queue.jetstream.server import log
+from mpmc_queue.jetstream.stats import ConsumerStats
+from mpmc_queue.jetstream.topics import topic_in
 from mpmc_queue.jetstream.waiters import Waiters
 from mpmc_queue.protocols import AsyncQueue
 
@@ -27,32 +30,28 @@ LOOK: float = 0.2
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class ConsumerStats:
-    """A consumer's figures. `Consumer.stats` asks for them."""
-
-    id: UUID
-    name: str | None
-    total_items_read: int
-    unread_items: int
-    missed_items: int
-    lag: float
-    """Seconds since the oldest unread message was enqueued, once it has arrived here; else 0.0."""
-
-
-@final
 class Consumer(Reader[_T]):
     """An independent reader with a position of its own, as `mpmc_queue.Consumer`; `Queue.add_consumer` makes one.
 
     With a name it is a durable consumer of the stream, and goes on where it was in the next process that asks for it.
-    Only one process at a time may read under one name. Without a name it is this process's own.
+    Only one process at a time may read under one name: two would take each other's messages, and the second one's log has
+    a warning. A group is for several. Without a name it is this process's own.
 
     Awaiting it is not needed, but tells at once what reading would tell: that the server has it, or why not.
     """
 
-    def __init__(self, queue: Whole[_T], name: str | None, start: Start, on_missed: OnMissed) -> None:
+    def __init__(
+        self,
+        queue: Whole[_T],
+        name: str | None,
+        start: Start,
+        on_missed: OnMissed,
+        topics: tuple[str, ...] | None,
+        making: Making,
+    ) -> None:
         super().__init__(name)
         self._queue = queue
+        self._topics = topics
         self._on_missed = on_missed
         self._waiters = Waiters()
         self._losses = Waiters()
@@ -66,11 +65,12 @@ class Consumer(Reader[_T]):
         self._feed = Feed(
             queue._server,
             queue._options,
-            name,
+            Placing(queue._server, queue._options, name, topics, making),
             start,
             changed=self._waiters.wake_one,
             failed=self._wake,
             stored=lambda: queue._publisher.last,
+            heard=queue._publisher.heard,
             after=None if name is None else queue._leaving.get(name),
         )
 
@@ -78,6 +78,14 @@ class Consumer(Reader[_T]):
     def queue(self) -> AsyncQueue[_T]:
         """The queue it reads."""
         return self._queue
+
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters; None: everything. (Of one that others have made, as far as the server has told.)"""
+        placing = self._feed._placing
+        if placing.bound and placing.filters:
+            return tuple(str(topic_in(self._queue._options.subject, each)) for each in placing.filters)
+        return self._topics
 
     def __await__(self) -> Generator[Any, None, Self]:
         yield from self._feed.known().__await__()
@@ -127,7 +135,7 @@ class Consumer(Reader[_T]):
             self._pass()
             self._feed.read(delivery)
             raise
-        return Message(options.name, delivery, payload, self._pass())
+        return Message(options, delivery, payload, self._pass())
 
     def _pass(self) -> int:
         """The next message has been read, be it that it cannot be; returns how many were missed before it."""
@@ -217,6 +225,7 @@ class Consumer(Reader[_T]):
     async def _drain(self) -> None:
         """Fetches what there was when the queue was closed, and tells the queue when it has been read."""
         await self._queue._ended.wait()
+        await self._feed.sure()
         if not self._queue._discarded and not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()
@@ -230,6 +239,7 @@ class Consumer(Reader[_T]):
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         self._queue._server.check()
+        await self._feed.sure()
         if not self._feed.buffer:
             await self._feed.fetch()
         delivery = self._feed.pop()
@@ -237,7 +247,7 @@ class Consumer(Reader[_T]):
             return None
         content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
-        return Message(self._queue._options.name, delivery, payload, self._feed.lost - self._told_in_message)
+        return Message(self._queue._options, delivery, payload, self._feed.lost - self._told_in_message)
 
     # position
 
@@ -262,7 +272,11 @@ class Consumer(Reader[_T]):
 
     @property
     def missed_count(self) -> int:
-        """Messages that left before this consumer read them, as far as it has got."""
+        """Messages that left before this consumer read them, as far as it has got.
+
+        With `topics`: those of them that had been fetched ahead, and expired. What leaves the stream before that has a
+        gap in its seqs for a sign, and nobody can tell what of it would have matched.
+        """
         return self._feed.lost
 
     async def atake_missed(self, *, timeout: float | None = None) -> int:
@@ -297,7 +311,7 @@ class Consumer(Reader[_T]):
             look = loop.time() + LOOK
             await self._losses.wait(look if deadline is None else min(look, deadline))
 
-    async def stats(self) -> "ConsumerStats":
+    async def stats(self) -> ConsumerStats:
         """The consumer's figures, all of the same moment. total_items_read + missed_items + unread_items is what has
         been enqueued since its start, until it seeks, and but for what has been deleted in the middle of the stream."""
         unread, missed = await self._feed.figures()

@@ -7,20 +7,22 @@ without one in the consumer's is then exactly what had left the stream before it
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
-from uuid import uuid4
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.acks import Acks
+from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
+from mpmc_queue.jetstream.expiry import Expiry
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
-from mpmc_queue.jetstream.message import OWN_TTL, Delivery, denied_ack
+from mpmc_queue.jetstream.message import Delivery, denied_ack
 from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.placing import Placing
 from mpmc_queue.jetstream.pulls import BESIDES, Pulls
 from mpmc_queue.jetstream.server import NoAnswer, Server, log, pause
-from mpmc_queue.jetstream.starts import KIND, create, find, resolve
+from mpmc_queue.jetstream.starts import resolve
 
 EXPIRES: Final = 30.0
 """Seconds that a pull request waits for messages."""
@@ -28,10 +30,6 @@ ALONE: Final = 5.0
 """Seconds that a request for one large message waits."""
 UNDER_WAY: Final = 0.1
 """Seconds to wait for what the stream holds and has not arrived, before looking again whether it still holds it."""
-IDLE: Final = 300.0
-"""Seconds after which the server forgets a consumer without a name that nobody reads any more."""
-RESET_SINCE: Final = (2, 14)
-"""The first server that can set a consumer to a position; before it, one is deleted and made again."""
 
 
 class Feed:
@@ -41,21 +39,23 @@ class Feed:
         self,
         server: Server,
         options: Options,
-        name: str | None,
+        placing: Placing,
         start: Start,
         *,
         changed: Callable[[], None],
         failed: Callable[[], None],
         stored: Callable[[], int],
+        heard: Callable[[], Awaitable[None]],
         after: asyncio.Task[Any] | None,
     ) -> None:
-        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least. after: who has the name yet."""
+        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least.
+        heard: waits until the server counts that. after: who has the name yet."""
         self.buffer: deque[Delivery] = deque()
         """What has arrived, in order, without a gap that is not a loss."""
         self.position = 0
         """The stream's sequence of the next message to read; 0: not known yet."""
         self.lost = 0
-        """Messages that had left the stream before they were read."""
+        """Messages that had left the stream before they were read; with filters, those of them that had come here."""
         self.error: Exception | None = None
         """What keeps the server from making the consumer, or from delivering; a new start clears it."""
         self.denied: NotPermittedError | None = None
@@ -65,16 +65,15 @@ class Feed:
 
         self._server = server
         self._options = options
-        self._named = name is not None
-        self._name = name if name is not None else uuid4().hex
-        # Unless messages leave by what is read, the server need not know what an unnamed consumer has read.
-        self._acks = self._named or options.retention == "interest"
+        self._placing = placing
+        self._expiry = Expiry(server, options, failed)
+        self._name = placing.name
         self._start: Start | None = start
-        self._resuming = self._named
-        self._made = False
+        self._resuming = placing.named
         self._changed = changed
         self._failed = failed
         self._stored = stored
+        self._heard = heard
         self._after = after
         self._inbox: Inbox | None = None
         self._expected = 1
@@ -83,6 +82,7 @@ class Feed:
         self._pulls = Pulls(server.room, options.prefetch)
         server.room.readers += 1
         self._stale = True
+        self._live = asyncio.Event()  # set while it is not stale, or has failed
         self._ask = asyncio.Event()
         self._moves = 0
         self._arrivals: list[tuple[int, asyncio.Future[None]]] = []
@@ -119,11 +119,15 @@ class Feed:
             if delivery.stream_seq < self.position:
                 self._held -= len(self.buffer.popleft().data) + BESIDES  # counted as lost while it was under way
                 continue
-            if (self._options.ttl is not None or delivery.headers is not None) and self._expired(delivery):
-                self.lost += delivery.stream_seq + 1 - self.position
+            expired = self._expiry.over(delivery)
+            if expired and not self._expiry.sure(delivery):
+                return None
+            if not self._placing.filters:  # else nobody can tell what of it had a topic that matches
+                self.lost += delivery.stream_seq - self.position
+            if expired:
+                self.lost += 1
                 self.read(self.take())
                 continue
-            self.lost += delivery.stream_seq - self.position
             self.position = delivery.stream_seq
             return delivery
         return None
@@ -142,7 +146,7 @@ class Feed:
         """So many messages that have been taken have been read, this one last: the server will hear of it."""
         if self._last is None or delivery.stream_seq > self._last.stream_seq:
             self._last = delivery
-        if self._acks:
+        if self._placing.acks:
             self._told.read(self._last, count)
 
     def put_back(self, deliveries: Sequence[Delivery], lost: int) -> None:
@@ -165,6 +169,7 @@ class Feed:
         coming      the server has said that there are more: no need to ask.
         """
         loop = asyncio.get_running_loop()
+        await self.sure()
         while len(self.buffer) < count:
             if not coming and min(count, await self.unread()) <= len(self.buffer):
                 return
@@ -179,12 +184,17 @@ class Feed:
             if not self.more():
                 return
 
+    async def sure(self) -> None:
+        """Returns when it is known of the next message whether it has expired."""
+        self.pop()
+        await self._expiry.known()
+        self.pop()
+
     async def state(self) -> dict[str, Any]:
         """The stream's state now, what it has lost in the middle included."""
-        question = f"STREAM.INFO.{self._options.name}"
-        state: dict[str, Any] = (await self._server.insist(question))["state"]
+        state: dict[str, Any] = (await look(self._server, self._options))["state"]
         if state.get("num_deleted"):
-            state = (await self._server.insist(question, deleted_details=True))["state"]
+            state = (await look(self._server, self._options, deleted_details=True))["state"]
         return state
 
     async def unread(self) -> int:
@@ -194,6 +204,8 @@ class Feed:
     async def figures(self) -> tuple[int, int]:
         """What is unread, and what has been lost, at one moment: messages that have not arrived yet are one or other."""
         await self.known()
+        if self._placing.filters:
+            return await self._matching(), self.lost
         state = await self.state()
         self.pop()
         held, end = int(state["first_seq"]), int(state["last_seq"]) + 1
@@ -203,9 +215,33 @@ class Feed:
         after = self.buffer[-1].stream_seq + 1 if self.buffer else self.position
         return max(0, end - first - gone) + kept, self.lost + max(0, held - after)
 
+    async def _matching(self) -> int:
+        """What is unread and matches: what the server has still to send, what is on its way, and what is here."""
+        await self._heard()
+        while True:
+            await self._begun()
+            inbox = self._inbox
+            info = await self._placing.info()
+            if inbox is self._inbox and not self._stale:
+                break
+        self.pop()
+        under_way = int(info["delivered"]["consumer_seq"]) + 1 - self._expected
+        return int(info["num_pending"]) + under_way + len(self.buffer)
+
+    async def _begun(self) -> None:
+        """Waits until the server's consumer delivers from the position."""
+        try:
+            async with asyncio.timeout(self._server.patience):
+                await self._live.wait()
+        except TimeoutError:
+            raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
+        self.check()
+
     async def count_lost(self) -> None:
         """Counts what has left the stream at its beginning since the last read."""
         await self.known()
+        if self._placing.filters:
+            return
         state = await self.state()
         if self.pop() is None and 0 < self.position < (first := int(state["first_seq"])):
             self.lost += first - self.position
@@ -233,12 +269,13 @@ class Feed:
 
     async def close(self, *, remove: bool) -> None:
         """Ends it. remove: the server forgets the consumer and its position."""
-        last = None if self._stale or not self._acks or remove else self._last
+        last = None if self._stale or not self._placing.acks or remove else self._last
         self._told.forget()
         self._server.room.readers -= 1
         self._server.on_cut.remove(self._on_cut)
         self._server.on_back.remove(self._on_cut)
         self._server.on_denied.remove(self._on_denied)
+        self._expiry.close()
         self._task.cancel()
         await asyncio.wait([self._task])
         if self._inbox is not None:
@@ -248,8 +285,8 @@ class Feed:
                 await self._server.request(last.reply, b"+ACK")  # the last word on the position: answered
             except (NoAnswer, QueueError) as error:
                 log.debug("consumer %s may come back to what it has read: %s", self._name, error)
-        if self._made and (remove or not self._named):
-            await self._delete()
+        if self._placing.made and (remove or not self._placing.named):
+            await self._placing.delete()
 
     # arriving
 
@@ -293,6 +330,7 @@ class Feed:
     def _restart(self) -> None:
         """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
         self._stale = True
+        self._live.clear()
         self._clear()
         self._told.forget()
         self._ask.set()
@@ -361,9 +399,19 @@ class Feed:
         self._pulls.too_large = False
         self._ask.set()
 
+    def _warn(self, waiting: int) -> None:
+        """Says once that another process reads under the name: requests wait, and this side has sent none yet."""
+        if waiting and not self._placing.made:
+            log.warning(
+                "consumer %s of queue %s is being read by another process, it seems, and they take each other's messages: "
+                "a group is for several readers",
+                *(self._name, self._options.name),
+            )
+
     def _fail(self, error: Exception) -> None:
         """The server refuses: every read says so."""
         self.error = error
+        self._live.set()
         self.settled.set()
         self._failed()
 
@@ -375,74 +423,28 @@ class Feed:
         wanted, moves = self._start, self._moves
         await inbox.open(self._options.name, self._name)
         self._clear()
-        created: str = (await self._server.ask(f"STREAM.INFO.{self._options.name}"))["created"]
+        created: str = (await look(self._server, self._options, patient=False))["created"]
         if self._created not in (None, created) and wanted is None:
             # It has been deleted and made again: what it holds now is all new.
             self._start = wanted = "earliest"
-            self._resuming = self._named
+            self._resuming = self._placing.named
         self._created = created
-        found = await find(self._server, self._options.name, self._name, "consumer") if self._resuming else None
-        if found is not None:
+        found = await self._placing.find() if self._resuming or self._placing.bound else None
+        if found is not None and self._resuming:
+            self._warn(int(found.get("num_waiting", 0)))
             position = int(found["ack_floor"]["stream_seq"]) + 1
         elif wanted is not None:
             position = await resolve(self._server, self._options.name, wanted)
         else:
             position = self.position
-        info = await self._place(position, found=found is not None)
+        info = await self._placing.place(position, found=found is not None)
         if self._moves != moves:
             raise NoAnswer  # moved again meanwhile
         self._resuming = False
         self._start = None
         self._last = None
-        self._made = True
         self._expected = int(info["delivered"]["consumer_seq"]) + 1
         self.position = position
         self._stale = False
+        self._live.set()
         self.settled.set()
-
-    async def _place(self, position: int, *, found: bool) -> dict[str, Any]:
-        """Makes the consumer unless it is there, and sets it to the position."""
-        if not self._acks:
-            if self._made:
-                await self._delete()
-            return await self._create(
-                self._name, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="none"
-            )
-        settings: dict[str, Any] = {"ack_policy": "all", "ack_wait": 10**18, "max_ack_pending": -1}
-        settings["metadata"] = {KIND: "consumer"}
-        if self._named:
-            settings["durable_name"] = self._name
-        if self._server.version >= RESET_SINCE:
-            # (The server does not answer about a consumer that does not exist.)
-            if not found:
-                await self._create(self._name, deliver_policy="all", **settings)
-            return await self._server.ask(f"CONSUMER.RESET.{self._options.name}.{self._name}", seq=position)
-        # With an older server another consumer keeps unread messages from leaving while this one is made again.
-        keeper = uuid4().hex
-        await self._create(keeper, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="all")
-        await self._delete()
-        info = await self._create(self._name, deliver_policy="by_start_sequence", opt_start_seq=position, **settings)
-        await self._server.ask(f"CONSUMER.DELETE.{self._options.name}.{keeper}")
-        return info
-
-    async def _create(self, name: str, **settings: Any) -> dict[str, Any]:
-        if "durable_name" not in settings:
-            settings["inactive_threshold"] = round(IDLE * 1e9)
-        if settings["ack_policy"] == "none":
-            settings |= {"mem_storage": True, "num_replicas": 1}
-        return await create(self._server, self._options.name, name, settings)
-
-    async def _delete(self) -> None:
-        try:
-            await self._server.ask(f"CONSUMER.DELETE.{self._options.name}.{self._name}")
-        except (NoAnswer, QueueError):
-            pass  # gone already, or forgotten by the server in time
-
-    # reading
-
-    def _expired(self, delivery: Delivery) -> bool:
-        ttl = self._options.ttl
-        own = delivery.headers.get(OWN_TTL) if delivery.headers else None
-        if own is not None:
-            ttl = None if own == "never" else float(own.rstrip("s")) if own.rstrip("s").isdigit() else ttl
-        return ttl is not None and self._server.now_ns() - delivery.created_ns >= ttl * 1e9

@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.binding import WORK_QUEUE, existing, look
 from mpmc_queue.jetstream.errors import (
     DeletedError,
     NotConfirmedError,
@@ -16,12 +17,14 @@ from mpmc_queue.jetstream.errors import (
     OptionError,
     ServerError,
 )
+from mpmc_queue.jetstream.headers import CONTENT_TYPE, MSG_ID, own_headers
+from mpmc_queue.jetstream.making import Making
 from mpmc_queue.jetstream.member import Member
-from mpmc_queue.jetstream.message import CONTENT_TYPE, MSG_ID, Delivery, denied_ack
+from mpmc_queue.jetstream.message import Delivery, denied_ack
 from mpmc_queue.jetstream.parts import Whole
-from mpmc_queue.jetstream.publisher import Outgoing
-from mpmc_queue.jetstream.server import NoAnswer, pause
+from mpmc_queue.jetstream.server import NoAnswer, log, pause
 from mpmc_queue.jetstream.starts import KIND, NO_CONSUMER, create, find, resolve
+from mpmc_queue.jetstream.topics import filter_settings, filter_subjects, filters_in, topic_in
 from mpmc_queue.protocols import AsyncQueue
 
 _T = TypeVar("_T")
@@ -49,22 +52,34 @@ class Group(Generic[_T]):
         backoff: Sequence[float] | None,
         max_ack_pending: int | None,
         dead_letter: Whole[Any] | None,
+        topics: tuple[str, ...] | None,
+        making: Making,
     ) -> None:
         self._queue = queue
         self._name = arguments.name_of(name, "name")
         self._start: Start = arguments.start_of(start)
         self._ack_wait = arguments.seconds(ack_wait, "ack_wait")
-        if ack_wait is None and (max_deliver, backoff, max_ack_pending, dead_letter) != (None,) * 4:
+        if not making.create:
+            if (start, ack_wait, max_deliver, backoff, max_ack_pending, topics) != ("earliest", *[None] * 5):
+                raise OptionError(
+                    "with create=False a group takes no options but dead_letter: the consumer has its own"
+                )
+        elif ack_wait is None and (max_deliver, backoff, max_ack_pending, dead_letter) != (None,) * 4:
             raise ValueError("max_deliver, backoff, max_ack_pending and dead_letter need ack_wait")
         if self._ack_wait == 0:
             raise ValueError("ack_wait must be positive, or None for no acknowledgements")
-        self._acking = ack_wait is not None
+        if self._start != "earliest" and queue._options.retention == WORK_QUEUE:
+            raise OptionError("a group of a work-queue stream starts with the earliest message")
+        self._acking = ack_wait is not None or not making.create
         self._max_deliver = None if max_deliver is None else arguments.count_of(max_deliver, "max_deliver")
         self._backoff = _backoff(backoff)
         limit = None if max_ack_pending is None else arguments.count_of(max_ack_pending, "max_ack_pending")
         if dead_letter is not None and not hasattr(dead_letter, "_bury"):
             raise OptionError("dead_letter must be a queue that jetstream.connect has made, or None")
         self._dead_letter = dead_letter
+        self._topics = topics
+        self._filters = filter_subjects(queue._options.subject, topics, queue._options.filters)
+        self._making = making
         self._members: list[Member[_T]] = []
         self._closed = False
         self.settled = asyncio.Event()
@@ -81,6 +96,8 @@ class Group(Generic[_T]):
             "ack_wait": wait,
             "max_ack_pending": -1 if limit is None else limit,
             "metadata": {KIND: "group"},
+            **filter_settings(self._filters),
+            **making.settings,
         }
         if self._backoff:
             # The server's wait before the nth redelivery is all there is between: our ack_wait, then our backoff.
@@ -93,6 +110,11 @@ class Group(Generic[_T]):
     def name(self) -> str:
         """The name it was given."""
         return self._name
+
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """Its filters; None: everything."""
+        return self._topics
 
     @property
     def queue(self) -> AsyncQueue[_T]:
@@ -111,7 +133,8 @@ class Group(Generic[_T]):
 
     @property
     async def unread_count(self) -> int:
-        """Messages that have not been delivered to any member. Awaited: the server knows."""
+        """Messages that have not been delivered to any member, and match its topics. Awaited: the server knows."""
+        await self._queue._publisher.heard()
         return int((await self._info())["num_pending"])
 
     def add_consumer(self, name: str | None = None) -> Member[_T]:
@@ -172,7 +195,7 @@ class Group(Generic[_T]):
         except ServerError as error:
             if error.code != NO_CONSUMER:
                 raise
-            if (await server.ask(f"STREAM.INFO.{stream}"))["created"] == self._created:
+            if (await look(server, self._queue._options, patient=False))["created"] == self._created:
                 raise DeletedError(error.code, f"group {self._name!r} has been deleted", queue=stream) from None
             self._start = "earliest"
             await self._make()
@@ -200,21 +223,37 @@ class Group(Generic[_T]):
     async def _make(self) -> None:
         """Has the server make it, unless it is there."""
         server, stream = self._queue._server, self._queue._options.name
-        self._created = (await server.ask(f"STREAM.INFO.{stream}"))["created"]
+        self._created = (await look(server, self._queue._options, patient=False))["created"]
+        if not self._making.create:
+            self._adopt((await existing(server, stream, self._name, "explicit"))["config"])
+            return
         found = await find(server, stream, self._name, "group")
-        if found is None:
+        if found is None and self._queue._options.retention == WORK_QUEUE:
+            await create(server, stream, self._name, {**self._settings, "deliver_policy": "all"})
+        elif found is None:
             first = await resolve(server, stream, self._start)
             start = {"deliver_policy": "by_start_sequence", "opt_start_seq": first}
             await create(server, stream, self._name, {**self._settings, **start})
         else:
             self._compare(found["config"])
 
+    def _adopt(self, config: dict[str, Any]) -> None:
+        """Goes by the options of the consumer that is there."""
+        most = int(config.get("max_deliver", -1))
+        self._max_deliver = most if most > 0 else None
+        filters = sorted(filters_in(config))
+        self._topics = tuple(str(topic_in(self._queue._options.subject, each)) for each in filters) or None
+
     def _compare(self, found: dict[str, Any]) -> None:
         """Raises when the group that is there has other options."""
+        self._making.compare(self._name, found)
         for key in ("ack_wait", "max_ack_pending", "backoff"):
             asked, there = self._settings.get(key), found.get(key)
             if asked != there:
                 raise OptionError(f"group {self._name!r} exists with other options: its {key} is {there}, not {asked}")
+        if (filters := filters_in(found)) != set(self._filters):
+            there, asked = sorted(filters) or "everything", sorted(self._filters) or "everything"
+            raise OptionError(f"group {self._name!r} exists with other options: it reads {there}, not {asked}")
 
     async def _info(self) -> dict[str, Any]:
         await self.known()
@@ -237,6 +276,29 @@ class Group(Generic[_T]):
         else:
             send(delivery.reply, how.encode())
 
+    async def acknowledge(self, delivery: Delivery) -> None:
+        """Sends an acknowledgement until it has been answered. NotConfirmedError: not in time."""
+        server = self._queue._server
+        tries = 0
+        scope = asyncio.timeout(server.patience)
+        try:
+            async with scope:
+                while True:
+                    try:
+                        await server.request(delivery.reply, b"+ACK")
+                        return
+                    except NoAnswer as error:
+                        log.debug("an acknowledgement is sent again: %s", error)
+                    await asyncio.sleep(pause(tries))
+                    tries += 1
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        raise NotConfirmedError(
+            f"the server did not confirm the acknowledgement in {server.patience:g} s: the message may come again",
+            queue=self._queue.name,
+        )
+
     def spent(self, delivery: Delivery) -> bool:
         """Whether it has been delivered as often as it may: this time is one too many."""
         return self._max_deliver is not None and delivery.deliveries > self._max_deliver
@@ -257,10 +319,11 @@ class Group(Generic[_T]):
     async def _bury(self, grave: Whole[Any], delivery: Delivery) -> None:
         # The same id each time, so that it is stored once even if this process dies before the server confirms.
         place = f"mpmc_queue:{self._queue._options.name}:{self._name}:{delivery.stream_seq}:{delivery.created_ns}"
-        headers = {MSG_ID: str(uuid5(NAMESPACE_URL, place))}
+        headers = {**own_headers(delivery.headers), MSG_ID: str(uuid5(NAMESPACE_URL, place))}
         if delivery.headers and CONTENT_TYPE in delivery.headers:
             headers[CONTENT_TYPE] = delivery.headers[CONTENT_TYPE]
-        await grave._bury(Outgoing(delivery.data, headers))
+        topic = topic_in(self._queue._options.subject, delivery.subject)
+        await grave._bury(topic, delivery.data, headers)
         self._queue._server.send(delivery.reply, b"+TERM")
 
 

@@ -97,7 +97,7 @@ class Inbox:
             return
         self.heard = True
         if msg.reply:
-            self._on_message(delivery(msg.reply, msg.headers, msg.data))
+            self._on_message(delivery(msg.reply, msg.headers, msg.data, msg.subject))
             return
         headers = msg.headers or {}
         status = headers.get("Status", "")

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable
 from typing import Final, NoReturn, TypeVar, final
 
 from mpmc_queue._errors import ConsumerClosedError, QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError, NotPermittedError
+from mpmc_queue.jetstream.headers import CONTENT_TYPE
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
-from mpmc_queue.jetstream.message import CONTENT_TYPE, Delivery, Message
+from mpmc_queue.jetstream.message import Delivery, Message
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
 from mpmc_queue.jetstream.pulls import COMPLETE, TOO_LARGE
 from mpmc_queue.jetstream.reading import Reader, deadline_in
@@ -65,6 +67,11 @@ class Member(Reader[_T]):
     def group(self) -> AsyncGroup[_T]:
         """The group it is a member of."""
         return self._group
+
+    @property
+    def topics(self) -> tuple[str, ...] | None:
+        """The filters of its group; None: everything."""
+        return self._group.topics
 
     # reading
 
@@ -243,7 +250,7 @@ class Member(Reader[_T]):
                     group.reject(self._arrived.popleft())
                     continue
                 settling = self if group._acking else None
-                found.append(Message(self._queue._options.name, delivery, payload, 0, settling))
+                found.append(Message(self._queue._options, delivery, payload, 0, settling))
                 self._arrived.popleft()
         except BaseException:
             self._arrived.extendleft(message._delivery for message in reversed(found))
@@ -264,6 +271,12 @@ class Member(Reader[_T]):
         if how != "+WPI":
             self._held.pop(delivery.reply, None)
         self._group.settle(delivery, how, delay)
+
+    def confirm(self, delivery: Delivery) -> Awaitable[None]:
+        """Acknowledges one of its messages, until the server has said that it has the word."""
+        self._queue._server.check()
+        self._held.pop(delivery.reply, None)
+        return self._queue._later(self._group.acknowledge(delivery))
 
     def _give_back(self) -> None:
         """A read was given up: what has come for it is for others."""

@@ -1,20 +1,17 @@
 """A delivery, as the server's headers and its reply subject tell it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast, final
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, cast, final, overload
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue.jetstream.errors import NotPermittedError
+from mpmc_queue.jetstream.headers import BATCH_ID, BATCH_SEQUENCE, MSG_ID, own_headers
+from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.topics import topic_in
 
 _T_co = TypeVar("_T_co", covariant=True)
-
-MSG_ID: Final = "Nats-Msg-Id"
-BATCH_ID: Final = "Nats-Batch-Id"
-BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
-OWN_TTL: Final = "Nats-TTL"
-CONTENT_TYPE: Final = "Content-Type"
 
 
 class Delivery(NamedTuple):
@@ -28,13 +25,14 @@ class Delivery(NamedTuple):
     reply: str
     headers: Mapping[str, str] | None
     data: bytes
+    subject: str
 
 
 # The constructor of a named tuple costs three times as much.
 _new = cast("Callable[[type[Delivery], tuple[object, ...]], Delivery]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Delivery:
+def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes, subject: str) -> Delivery:
     """What the reply subject says: $JS.ACK.[domain.account.]stream.consumer.deliveries.seq.seq.time.pending[.token]."""
     words = reply.split(".")
     if len(words) == 9:
@@ -42,7 +40,7 @@ def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes) -> Deli
     else:
         deliveries, stream_seq, consumer_seq, created_ns, pending = words[6:11]
     numbers = (int(stream_seq), int(consumer_seq), int(deliveries), int(created_ns), int(pending))
-    return _new(Delivery, (*numbers, reply, headers, data))
+    return _new(Delivery, (*numbers, reply, headers, data, subject))
 
 
 def denied_ack(error: NotPermittedError, stream: str, consumer: str) -> NotPermittedError | None:
@@ -56,6 +54,7 @@ class Settling(Protocol):
     """Who takes the word that a message is settled: a member of an acknowledging group."""
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None: ...
+    def confirm(self, delivery: Delivery) -> Awaitable[None]: ...
 
 
 @final
@@ -66,12 +65,12 @@ class Message(Generic[_T_co]):
     published under no UUID, from its stream and seq. It is the same for every consumer. `size` is the payload's bytes.
     """
 
-    __slots__ = ("__weakref__", "_delivery", "_missed", "_payload", "_settled", "_settling", "_stream")
+    __slots__ = ("__weakref__", "_delivery", "_missed", "_options", "_payload", "_settled", "_settling")
 
     def __init__(
-        self, stream: str, delivery: Delivery, payload: _T_co, missed: int, settling: Settling | None = None
+        self, options: Options, delivery: Delivery, payload: _T_co, missed: int, settling: Settling | None = None
     ) -> None:
-        self._stream = stream
+        self._options = options
         self._delivery = delivery
         self._payload = payload
         self._missed = missed
@@ -87,7 +86,7 @@ class Message(Generic[_T_co]):
                 return UUID(given)
             return UUID(int=UUID(headers[BATCH_ID]).int + int(headers[BATCH_SEQUENCE]))
         except (KeyError, ValueError):
-            return uuid5(NAMESPACE_URL, f"nats:{self._stream}:{self._delivery.stream_seq}")
+            return uuid5(NAMESPACE_URL, f"nats:{self._options.name}:{self._delivery.stream_seq}")
 
     @property
     def seq(self) -> int:
@@ -98,6 +97,17 @@ class Message(Generic[_T_co]):
     def payload(self) -> _T_co:
         """What was enqueued, as the codec reads it: every consumer has a copy of its own."""
         return self._payload
+
+    @property
+    def topic(self) -> str | None:
+        """What it was enqueued under: its subject below the queue's own."""
+        return topic_in(self._options.subject, self._delivery.subject)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What `aenqueue(headers=)` was given, and the trace context: what other clients have sent as headers. Those of
+        the server (Nats-...) and the Content-Type are left out."""
+        return own_headers(self._delivery.headers)
 
     @property
     def size(self) -> int:
@@ -125,9 +135,23 @@ class Message(Generic[_T_co]):
         """How often it has been delivered: 1, or more after a redelivery by an acknowledging group."""
         return self._delivery.deliveries if self._settling is not None else 1
 
-    def ack(self) -> None:
-        """Settles the message: done. The word is sent at once, and not waited for."""
-        self._settle("+ACK")
+    @overload
+    def ack(self, *, confirm: Literal[False] = False) -> None: ...
+    @overload
+    def ack(self, *, confirm: Literal[True]) -> Awaitable[None]: ...
+    def ack(self, *, confirm: bool = False) -> Awaitable[None] | None:
+        """Settles the message: done. The word is sent at once, and not waited for.
+
+        confirm     True: awaiting what this returns waits for the server's word that it has it. NotConfirmedError: there
+                    was none within `patience`, and the message may be delivered again.
+        """
+        if not confirm:
+            self._settle("+ACK")
+            return None
+        self._check_settling()
+        assert self._settling is not None
+        self._settled = True
+        return self._settling.confirm(self._delivery)
 
     def nack(self, delay: float = 0.0) -> None:
         """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds."""
@@ -147,15 +171,19 @@ class Message(Generic[_T_co]):
         self._settle("+WPI")
 
     def _settle(self, how: str, delay: float = 0.0) -> None:
+        self._check_settling()
+        assert self._settling is not None
+        self._settling.settle(self._delivery, how, delay)
+        self._settled = how != "+WPI"
+
+    def _check_settling(self) -> None:
         if self._settling is None:
             raise QueueError("this message does not belong to an acknowledging group: there is nothing to settle")
         if self._settled:
             raise QueueError("this message has been settled before")
-        self._settling.settle(self._delivery, how, delay)
-        self._settled = how != "+WPI"
 
     def __repr__(self) -> str:
-        return f"<Message {self.seq} of {self._stream!r}: {self._payload!r}>"
+        return f"<Message {self.seq} of {self._options.name!r}: {self._payload!r}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("a message cannot be copied or pickled: pass on its payload")

@@ -1,8 +1,9 @@
 """The options of `connect`, checked, and the stream that they describe."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import Codec, codec_from
@@ -17,14 +18,14 @@ _NOT_HERE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Options:
-    """What `connect` was asked for."""
+    """What `connect` was asked for, and the limits that the stream had when the server was last asked."""
 
     name: str
     subject: str
     ttl: float | None
-    max_bytes: int
+    max_bytes: int | None
     max_items: int | None
     retention: str
     overflow: str
@@ -34,20 +35,36 @@ class Options:
     storage: str
     prefetch: int
     patience: float
+    more: Mapping[str, Any]
+    """What else the stream's configuration has."""
+    bound: bool = False
+    """Whether the stream is others', and taken as it is."""
+    filters: tuple[str, ...] = ()
+    """What is read of a stream that has more than this queue's messages; none: everything."""
+    seen: float = 0.0
+    """The monotonic time at which the limits were seen."""
+
+    def see(self, config: Mapping[str, Any]) -> None:
+        """Takes the limits from the stream's configuration: an operator may have changed them."""
+        self.ttl = config["max_age"] / 1e9 if config.get("max_age") else None
+        self.max_bytes = config["max_bytes"] if config.get("max_bytes", -1) >= 0 else None
+        self.max_items = config["max_msgs"] if config.get("max_msgs", -1) >= 0 else None
+        self.seen = time.monotonic()
 
     def stream(self, *, msg_ttl: bool, atomic: bool) -> dict[str, Any]:
         """The stream's configuration; what only newer servers know is asked for only there."""
         config: dict[str, Any] = {
             "name": self.name,
-            "subjects": [self.subject],
+            "subjects": [self.subject, f"{self.subject}.>"],
             "retention": self.retention,
             "discard": "new" if self.overflow == "reject" else "old",
-            "max_bytes": self.max_bytes,
+            "max_bytes": -1 if self.max_bytes is None else self.max_bytes,
             "max_msgs": -1 if self.max_items is None else self.max_items,
             "max_age": 0 if self.ttl is None else round(self.ttl * 1e9),
             "duplicate_window": round(self.dedupe * 1e9),
             "num_replicas": self.replicas,
             "storage": self.storage,
+            **self.more,
         }
         if msg_ttl:
             config["allow_msg_ttl"] = True
@@ -71,6 +88,10 @@ def options(
     storage: object,
     prefetch: object,
     patience: object,
+    max_msg_size: object,
+    compression: object,
+    placement: object,
+    description: object,
     others: Mapping[str, object],
 ) -> Options:
     """The arguments of `connect`, checked."""
@@ -98,27 +119,47 @@ def options(
         name=name,
         subject=subject,
         ttl=checked_ttl,
-        max_bytes=arguments.count_of(max_bytes, "max_bytes"),
+        max_bytes=None if max_bytes is None else arguments.count_of(max_bytes, "max_bytes"),
         max_items=None if max_items is None else arguments.count_of(max_items, "max_items"),
-        retention=_one_of(retention, "retention", "limits", "interest"),
-        overflow=_one_of(overflow, "overflow", "reject", "drop_oldest"),
+        retention=arguments.one_of(retention, "retention", "limits", "interest"),
+        overflow=arguments.one_of(overflow, "overflow", "reject", "drop_oldest"),
         codec=codec_from(codec),
         dedupe=window,
         replicas=arguments.count_of(replicas, "replicas"),
-        storage=_one_of(storage, "storage", "file", "memory"),
+        storage=arguments.one_of(storage, "storage", "file", "memory"),
         prefetch=arguments.count_of(prefetch, "prefetch"),
         patience=waits,
+        more=_more(max_msg_size, compression, placement, description),
     )
+
+
+def _more(max_msg_size: object, compression: object, placement: object, description: object) -> dict[str, Any]:
+    """The part of the stream's configuration that is asked for only where it is given."""
+    more: dict[str, Any] = {}
+    if max_msg_size is not None:
+        more["max_msg_size"] = arguments.count_of(max_msg_size, "max_msg_size")
+        if more["max_msg_size"] >= 2**31:
+            raise OverflowError(f"max_msg_size must be below 2**31: {max_msg_size!r}")
+    if compression is not None:
+        more["compression"] = arguments.one_of(compression, "compression", "none", "s2")
+    if placement is not None:
+        if not isinstance(placement, Mapping):
+            raise TypeError(f"placement must be a mapping with cluster or tags, not {type(placement).__name__}")
+        given = dict(cast("Mapping[str, Any]", placement))
+        if not given or not given.keys() <= {"cluster", "tags"}:
+            raise ValueError(f"placement must be a mapping with cluster or tags, not {given!r}")
+        if "tags" in given:
+            if isinstance(given["tags"], str) or not isinstance(given["tags"], Iterable):
+                raise TypeError("the tags of placement must be an iterable of str")
+            given["tags"] = [str(tag) for tag in cast("Iterable[object]", given["tags"])]
+        more["placement"] = given
+    if description is not None:
+        if not isinstance(description, str):
+            raise TypeError(f"description must be a str, not {type(description).__name__}")
+        more["description"] = description
+    return more
 
 
 def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """What a stream that exists has otherwise than asked for."""
     return [f"{key} is {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value]
-
-
-def _one_of(value: object, argument: str, *choices: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
-    if value not in choices:
-        raise ValueError(f"{argument} must be {' or '.join(map(repr, choices))}, not {value!r}")
-    return value

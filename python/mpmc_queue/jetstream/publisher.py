@@ -2,16 +2,30 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueError, QueueFullError
-from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, ServerError
+from mpmc_queue.jetstream.binding import look
+from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, OptionError, ServerError
+from mpmc_queue.jetstream.headers import (
+    BATCH_COMMIT,
+    BATCH_ID,
+    BATCH_SEQUENCE,
+    CONTENT_TYPE,
+    EXPECTED_STREAM,
+    FRAME,
+    MSG_ID,
+    OWN_TTL,
+    header_bytes,
+)
 from mpmc_queue.jetstream.ids import Ids
-from mpmc_queue.jetstream.message import BATCH_ID, BATCH_SEQUENCE, CONTENT_TYPE, MSG_ID, OWN_TTL
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, log, pause
+from mpmc_queue.jetstream.topics import covers, subject_of
 
 _R = TypeVar("_R")
 
@@ -25,6 +39,8 @@ LAST_TRY: Final = 0.05
 """Seconds before a timeout ends at which there is a last try."""
 FIGURES: Final = 0.2
 """Seconds that a call whose time is up waits for the figures of its error."""
+HEARD: Final = 0.05
+"""Seconds after which the server's consumers have heard of a message that is stored, with much to spare."""
 OVERHEAD: Final = 30
 """Bytes that the server's store adds to a message."""
 
@@ -37,27 +53,18 @@ BATCH_HEADER: Final = 10177
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
 
-BATCH_COMMIT: Final = "Nats-Batch-Commit"
-
-HEADER_FRAME: Final = len("NATS/1.0\r\n" + "\r\n")
-"""Bytes of a message's headers before the first and after the last."""
-
-
-def header_bytes(headers: Mapping[str, str]) -> int:
-    """Bytes that these headers take on their way."""
-    return sum(len(key.encode()) + len(value.encode()) + 4 for key, value in headers.items())
-
 
 class Outgoing(NamedTuple):
     """A message on its way to the server."""
 
+    subject: str
     data: bytes
     headers: dict[str, str]
 
     @property
     def size(self) -> int:
-        """About what the server counts for it, without its subject."""
-        return len(self.data) + header_bytes(self.headers) + OVERHEAD
+        """About what the server counts for it."""
+        return len(self.subject.encode()) + len(self.data) + header_bytes(self.headers) + OVERHEAD
 
 
 def batch_headers(batch: str, number: int, *, last: bool = False) -> dict[str, str]:
@@ -77,16 +84,30 @@ class Publisher:
         self._ids = Ids()
         self.last = 0
         """The highest sequence that the server has confirmed to this handle."""
+        self._last_at = 0.0
 
-    def outgoing(self, encoded: tuple[bytes, str | None], own_ttl: str | None, id: str | None = None) -> Outgoing:
+    def outgoing(
+        self,
+        topic: str | None,
+        encoded: tuple[bytes, str | None],
+        own_ttl: str | None,
+        own_headers: Mapping[str, str],
+        id: str | None = None,
+    ) -> Outgoing:
         """The message that an encoded payload becomes."""
+        if topic is None and not self._options.subject:
+            raise OptionError(
+                "the stream has no one subject: topic= says which to publish to", queue=self._options.name
+            )
         data, content_type = encoded
-        headers = {} if id is None else {MSG_ID: id}
+        headers = {MSG_ID: id, **own_headers} if id is not None else {**own_headers}
         if content_type is not None:
             headers[CONTENT_TYPE] = content_type
         if own_ttl is not None:
             headers[OWN_TTL] = own_ttl
-        return Outgoing(data, headers)
+        if self._options.bound:
+            headers[EXPECTED_STREAM] = self._options.name  # the subject may be another stream's
+        return Outgoing(subject_of(self._options.subject, topic), data, headers)
 
     def id(self) -> str:
         """An id for a message."""
@@ -96,12 +117,12 @@ class Publisher:
         """Publishes it and returns its sequence in the stream."""
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
-        self._check_payload(message)
+        await self.sure(lambda: self._check_payload(message))
         if timeout is not None:
             return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
             # The usual case: stored and confirmed at the first attempt.
-            return self._stored(await self._server.request(self._options.subject, *message))
+            return self._stored(await self._server.request(*message))
         except (NoAnswer, QueueFullError, ServerError) as error:
             return await self._persist(lambda: self._try_one(message), None, [message], error)
 
@@ -128,7 +149,7 @@ class Publisher:
             )
         more = header_bytes(batch_headers(self._ids.next(), len(messages), last=True))
         for message in messages:
-            self._check_payload(message, more)
+            await self.sure(partial(self._check_payload, message, more))
         return await self._persist(lambda: self._try_many(messages), timeout, messages)
 
     async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
@@ -147,14 +168,14 @@ class Publisher:
         return sequences
 
     async def _try_one(self, message: Outgoing) -> int:
-        return self._stored(await self._server.request(self._options.subject, *message))
+        return self._stored(await self._server.request(*message))
 
     async def _try_many(self, messages: Sequence[Outgoing]) -> range:
         """One attempt. It has an id of its own, so that the server never takes two attempts for one batch."""
-        batch, subject, publish = self._ids.next(), self._options.subject, self._server.publish
-        *before, (data, headers) = messages
-        for number, (each, its) in enumerate(before, 1):
-            await publish(subject, each, "", batch_headers(batch, number) | its)
+        batch, publish = self._ids.next(), self._server.publish
+        *before, (subject, data, headers) = messages
+        for number, (its_subject, each, its) in enumerate(before, 1):
+            await publish(its_subject, each, "", batch_headers(batch, number) | its)
         answer = await self._server.request(subject, data, batch_headers(batch, len(messages), last=True) | headers)
         try:
             stored = self._stored(answer)
@@ -169,7 +190,7 @@ class Publisher:
 
         The server tells when it is sent that id once more, as long as it remembers it; which it did a moment ago.
         """
-        answer = await self._server.request(self._options.subject, *message)
+        answer = await self._server.request(*message)
         stored = self._stored(answer)
         if not json.loads(answer).get("duplicate"):
             await self._server.insist(f"STREAM.MSG.DELETE.{self._options.name}", seq=stored)
@@ -227,9 +248,9 @@ class Publisher:
                 raise NotAtomicError(error.message)
             raise error
         if isinstance(error, QueueFullError):
-            self._check_fit(messages)
+            await self.sure(lambda: self._check_fit(messages))
         if isinstance(error, NobodyThere):
-            await self._check_stream()
+            await self._check_stream(messages)
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
 
@@ -240,23 +261,37 @@ class Publisher:
         if error is None:
             seq: int = result["seq"]
             self.last = max(self.last, seq)
+            self._last_at = time.monotonic()
             return seq
         code, description = error.get("err_code", error.get("code", 0)), error.get("description", "")
         if code == STORE_FAILED and "maximum messages" in description:
             raise ItemLimitError(0, self._options.max_items or 0, 0, queue=self._options.name)
         if code == STORE_FAILED and "maximum bytes" in description:
-            raise MemoryLimitError(0, self._options.max_bytes, 0, queue=self._options.name)
+            raise MemoryLimitError(0, self._options.max_bytes or 0, 0, queue=self._options.name)
         if code in NOT_NOW:
             raise NoAnswer(description)
         raise ServerError(code, description, queue=self._options.name)
+
+    async def sure(self, check: Callable[[], _R]) -> _R:
+        """Runs a check of limits; when it fails, again by those that the stream has now: an operator may raise them."""
+        try:
+            return check()
+        except (QueueFullError, OptionError):
+            await look(self._server, self._options)
+            return check()
+
+    async def heard(self) -> None:
+        """Returns when the server's consumers count what this handle has stored: they hear of it a moment later."""
+        if (wait := self._last_at + HEARD - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
 
     def check_fit(self, items: int, size: int) -> None:
         """Raises when so many messages of this size together could never fit."""
         limit = self._options.max_items
         if limit is not None and items > limit:
             raise ItemLimitError(0, limit, items)
-        if size > self._options.max_bytes:
-            raise MemoryLimitError(0, self._options.max_bytes, size)
+        if (most := self._options.max_bytes) is not None and size > most:
+            raise MemoryLimitError(0, most, size)
 
     def _check_fit(self, messages: Sequence[Outgoing]) -> None:
         self.check_fit(len(messages), self._size(messages))
@@ -267,9 +302,9 @@ class Publisher:
         The server ends the connection over a message above max_payload, and counts its headers; the client does not.
         """
         size = len(message.data)
-        if size > self._options.max_bytes:
-            raise MemoryLimitError(0, self._options.max_bytes, message.size)
-        headers = HEADER_FRAME + header_bytes(message.headers) + more
+        if (most := self._options.max_bytes) is not None and size > most:
+            raise MemoryLimitError(0, most, message.size)
+        headers = FRAME + header_bytes(message.headers) + more
         if size + headers > (limit := self._server.client.max_payload):
             raise ServerError(
                 10054,
@@ -277,24 +312,31 @@ class Publisher:
                 queue=self._options.name,
             )
 
-    async def _check_stream(self) -> None:
-        """Raises when nobody is there because the stream has been deleted."""
+    async def _check_stream(self, messages: Sequence[Outgoing]) -> None:
+        """Raises when nobody is there because the stream has been deleted, or does not take what has this subject."""
         try:
-            await self._server.ask(f"STREAM.INFO.{self._options.name}")
+            config = (await look(self._server, self._options, patient=False))["config"]
         except NoAnswer:
-            pass
+            return
+        subjects: list[str] = config.get("subjects") or []
+        for message in messages:
+            if not any(covers(subject, message.subject) for subject in subjects):
+                raise OptionError(
+                    f"the stream takes no messages with the subject {message.subject!r}, only {', '.join(subjects) or 'none'}",
+                    queue=self._options.name,
+                )
 
     async def _full(self, error: QueueFullError, messages: Sequence[Outgoing], patience: float) -> QueueFullError:
         """The same error, with the figures; without an answer in time, it is taken for full to the brim."""
         state = {"messages": error.max, "bytes": error.max}
         try:
             async with asyncio.timeout(patience):
-                state = (await self._server.insist(f"STREAM.INFO.{self._options.name}"))["state"]
+                state = (await look(self._server, self._options))["state"]
         except (TimeoutError, QueueError) as unknown:
             log.debug("how full queue %s is, is not known: %s", self._options.name, unknown)
         if isinstance(error, ItemLimitError):
-            return ItemLimitError(state["messages"], error.max, len(messages))
-        return MemoryLimitError(state["bytes"], error.max, self._size(messages))
+            return ItemLimitError(state["messages"], self._options.max_items or error.max, len(messages))
+        return MemoryLimitError(state["bytes"], self._options.max_bytes or error.max, self._size(messages))
 
     def _size(self, messages: Sequence[Outgoing]) -> int:
-        return sum(message.size for message in messages) + len(messages) * len(self._options.subject)
+        return sum(message.size for message in messages)

@@ -1,53 +1,31 @@
 """The handle of a queue that lives on a server."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, final
 from uuid import UUID
 
 from mpmc_queue._defaults import QUEUE_TTL
-from mpmc_queue._errors import QueueClosedError
+from mpmc_queue._errors import QueueClosedError, QueueFullError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
+from mpmc_queue.jetstream.binding import WORK_QUEUE, look
 from mpmc_queue.jetstream.codec import encoded
 from mpmc_queue.jetstream.consumer import Consumer
 from mpmc_queue.jetstream.errors import NotConfirmedError, OptionError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.group import Group
+from mpmc_queue.jetstream.headers import headers_of
+from mpmc_queue.jetstream.making import making
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
+from mpmc_queue.jetstream.stats import QueueStats
+from mpmc_queue.jetstream.topics import filters_of, subject_of, topic_of
 
 _T = TypeVar("_T")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class QueueStats:
-    """A queue's figures, as the server has them: for all processes that use it."""
-
-    name: str
-    total_items: int
-    """Messages held."""
-    memory_usage: int
-    """Bytes held: payloads, headers, and what the server's store adds."""
-    memory_percent: float
-    """`memory_usage` in percent of `max_bytes`."""
-    max_bytes: int
-    max_items: int | None
-    consumer_count: int
-    """Consumers and groups."""
-    created_at: datetime
-    """When the stream was made."""
-    ttl: float | None
-    enqueued: int
-    """Messages enqueued since creation."""
-    first_seq: int
-    """The oldest message held; `next_seq` when there is none."""
-    next_seq: int
-    """What the next enqueue returns."""
 
 
 @final
@@ -104,12 +82,17 @@ class Queue(Generic[_T]):
         self,
         payload: _T,
         *,
+        topic: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ttl: float | timedelta | None = QUEUE_TTL,
         timeout: float | None = None,
         id: UUID | None = None,
     ) -> int:
         """Adds a message and returns its seq, once the server has stored it.
 
+        topic       what it is about, "orders.eu.new": its subject is the queue's own, ".", and the topic.
+        headers     text that goes with it, such as {"tenant": "acme"}: see `Message.headers`. The trace context that
+                    OpenTelemetry has at this moment goes with it too.
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl: a whole number, not
                     longer than the queue's; None: for ever.
         timeout     seconds to wait for space, or for a server that does not answer; None: for ever (the default).
@@ -120,8 +103,11 @@ class Queue(Generic[_T]):
         Raises what `mpmc_queue.Queue.aenqueue` raises, and NotConfirmedError when the server did not answer in time.
         """
         wait = arguments.seconds(timeout, "timeout")
-        own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
-        message = self._publisher.outgoing(encoded(self._options.codec, payload), own, self._message_id(id))
+        topic, given = topic_of(topic), headers_of(headers)
+        own = None if ttl is QUEUE_TTL else await self._own_ttl(ttl)
+        message = self._publisher.outgoing(
+            topic, encoded(self._options.codec, payload), own, given, self._message_id(id)
+        )
         if self._settling:
             wait = await self._settled(wait)
         return await self._publisher.one(message, wait) - 1
@@ -130,19 +116,24 @@ class Queue(Generic[_T]):
         self,
         payloads: Iterable[_T],
         *,
+        topic: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ttl: float | timedelta | None = QUEUE_TTL,
         timeout: float | None = None,
         atomic: bool = True,
     ) -> Sequence[int]:
         """Adds all of the payloads, next to each other, or none; returns their seqs.
 
+        topic, headers
+                    those of every message in it.
         atomic      False: one by one, many under way at once. They may then lie apart, and an error may leave some of
                     them in the queue. For batches above 1,000, and servers before 2.12.
 
         Raises what `aenqueue` raises, and NotAtomicError when the server cannot do it all or nothing.
         """
         wait = arguments.seconds(timeout, "timeout")
-        own = None if ttl is QUEUE_TTL else self._own_ttl(ttl)
+        topic, given = topic_of(topic), headers_of(headers)
+        own = None if ttl is QUEUE_TTL else await self._own_ttl(ttl)
         if self._closed:
             raise QueueClosedError(f"queue {self.name!r} is closed")
         messages: list[Outgoing] = []
@@ -150,11 +141,14 @@ class Queue(Generic[_T]):
         check_fit = self._publisher.check_fit
         for payload in payloads:
             id = None if atomic else self._publisher.id()
-            message = self._publisher.outgoing(encoded(self._options.codec, payload), own, id)
+            message = self._publisher.outgoing(topic, encoded(self._options.codec, payload), own, given, id)
             messages.append(message)
             size += len(message.data)
             if atomic:
-                check_fit(len(messages), size)
+                try:
+                    check_fit(len(messages), size)
+                except QueueFullError:
+                    await self._publisher.sure(partial(check_fit, len(messages), size))
         if self._settling:
             wait = await self._settled(wait)
         if atomic:
@@ -169,8 +163,8 @@ class Queue(Generic[_T]):
             raise TypeError(f"id must be a UUID, not {type(id).__name__}")
         return str(id)
 
-    def _own_ttl(self, ttl: float | timedelta | None) -> str:
-        own = arguments.own_ttl(ttl, self._options.ttl)
+    async def _own_ttl(self, ttl: float | timedelta | None) -> str:
+        own = await self._publisher.sure(lambda: arguments.own_ttl(ttl, self._options.ttl))
         if not self._own_ttls:
             raise OptionError("ttl of one message takes nats-server 2.11, and a stream that allows it")
         return own
@@ -200,9 +194,15 @@ class Queue(Generic[_T]):
                     log.warning("a consumer or group of queue %s cannot be made: producers go on", self.name)
                     return
 
-    async def _bury(self, message: Outgoing) -> None:
-        """Takes a dead letter, however long that takes."""
-        await self._publisher.one(message, None)
+    async def _bury(self, topic: str | None, data: bytes, headers: dict[str, str]) -> None:
+        """Takes a dead letter, however long that takes; with its topic, unless the stream takes none."""
+        subject = self._options.subject
+        try:
+            await self._publisher.one(Outgoing(subject_of(subject, topic), data, headers), None)
+        except OptionError:
+            if topic is None:
+                raise
+            await self._publisher.one(Outgoing(subject, data, headers), None)
 
     # consumers
 
@@ -212,12 +212,27 @@ class Queue(Generic[_T]):
         *,
         start: Start = "earliest",
         on_missed: Literal["skip", "raise"] | Callable[[int], None] = "skip",
+        topics: str | Iterable[str] | None = None,
+        create: bool = True,
+        inactive_threshold: float | timedelta | None = None,
+        replicas: int | None = None,
+        storage: Literal["file", "memory"] | None = None,
     ) -> Consumer[_T]:
         """An independent reader.
 
         name        makes it durable: the next one of the same name goes on where this one was. None: only for now.
         start       "earliest", "latest", a seq or an aware datetime; a durable one that exists goes on instead.
         on_missed   what happens when messages have left unread, as `mpmc_queue.Queue.add_consumer`.
+        topics      filters, "orders.eu.*" or "orders.>": what matches one of them is read; None: everything. The server
+                    takes no two that overlap in part, such as "a.*" and "*.b". What is missed is told as far as it is
+                    known: see `Consumer.missed_count`.
+        create      False: one of this name that is there, made by whatever tool as a durable pull consumer with the ack
+                    policy "all", with its own filters. It takes nats-server 2.14.
+        inactive_threshold
+                    seconds after which the server forgets it, position and all, when no process reads it: None: never,
+                    or 300 without a name.
+        replicas, storage
+                    servers that have its position, and where: as the stream unless given.
 
         What the server has against it (a seq beyond the next, a name that a group has) is raised when it is awaited,
         or by its first read.
@@ -226,9 +241,14 @@ class Queue(Generic[_T]):
             name = arguments.name_of(name, "name")
             if any(consumer.name == name for consumer in self._consumers):
                 raise ValueError(f"name {name!r} is in use: a durable consumer has one reader")
+        how = making(create, inactive_threshold, replicas, storage)
+        if self._options.retention == WORK_QUEUE:
+            raise OptionError("a work-queue stream has groups only: a message leaves when one reader has settled it")
+        if not create and (name is None or start != "earliest" or topics is not None):
+            raise OptionError("create=False takes a name, and no start or topics: the consumer has its own")
         if on_missed not in ("skip", "raise") and not callable(on_missed):
             raise TypeError(f"on_missed must be 'skip', 'raise' or callable, not {on_missed!r}")
-        consumer = Consumer(self, name, arguments.start_of(start), on_missed)
+        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics), how)
         self._consumers.append(consumer)
         self._settling.add(consumer._feed)
         return consumer
@@ -243,10 +263,22 @@ class Queue(Generic[_T]):
         backoff: Sequence[float] | None = None,
         max_ack_pending: int | None = None,
         dead_letter: "Queue[Any] | None" = None,
+        topics: str | Iterable[str] | None = None,
+        create: bool = True,
+        inactive_threshold: float | timedelta | None = None,
+        replicas: int | None = None,
+        storage: Literal["file", "memory"] | None = None,
     ) -> Group[_T]:
         """Makes a group, or joins the one that other processes have under this name.
 
         The options are those of `mpmc_queue.Queue.add_group`; dead_letter is a queue that `connect` has made.
+
+        create      False: a consumer of this name that is there, made by whatever tool as a durable pull consumer with the
+                    ack policy "explicit", with its own options. Its messages have to be settled. What the server gives up
+                    after its own max_deliver does not reach dead_letter, unless the last delivery is settled by nack or
+                    term.
+        inactive_threshold, replicas, storage
+                    as `add_consumer` has them.
         """
         if any(group.name == name for group in self._groups):
             raise ValueError(f"name {name!r} is in use")
@@ -259,6 +291,8 @@ class Queue(Generic[_T]):
             backoff=backoff,
             max_ack_pending=max_ack_pending,
             dead_letter=dead_letter,
+            topics=filters_of(topics),
+            making=making(create, inactive_threshold, replicas, storage),
         )
         self._groups.append(group)
         self._settling.add(group)
@@ -285,13 +319,13 @@ class Queue(Generic[_T]):
     async def stats(self) -> QueueStats:
         """The queue's figures, as the server has them."""
         options = self._options
-        state = (await self._server.insist(f"STREAM.INFO.{self.name}"))["state"]
+        state = (await look(self._server, options))["state"]
         last = int(state["last_seq"])
         return QueueStats(
             name=self.name,
             total_items=state["messages"],
             memory_usage=state["bytes"],
-            memory_percent=100 * state["bytes"] / options.max_bytes,
+            memory_percent=0.0 if options.max_bytes is None else 100 * state["bytes"] / options.max_bytes,
             max_bytes=options.max_bytes,
             max_items=options.max_items,
             consumer_count=state["consumer_count"],

@@ -14,6 +14,8 @@ KIND: Final = "mpmc_queue"
 """The metadata that tells consumers from groups."""
 NO_CONSUMER: Final = 10014
 """The error code of a consumer that is not there."""
+FILTERS_SINCE: Final = (2, 10)
+"""The first server that takes several filters; one before it would deliver everything."""
 NOT_CREATED: Final = 10012
 """The error code of whatever went wrong while the server made a consumer."""
 
@@ -23,6 +25,10 @@ async def create(server: Server, stream: str, name: str, settings: Mapping[str, 
 
     A server that is still removing the files of another one of that name fails, and a moment later does not.
     """
+    if "filter_subjects" in settings and server.version < FILTERS_SINCE:
+        raise OptionError(
+            "several topics take nats-server {}.{}: one filter is all that this one knows".format(*FILTERS_SINCE)
+        )
     question, config = f"CONSUMER.CREATE.{stream}.{name}", {"name": name, **settings}
     for wait in PAUSES:
         try:
@@ -45,7 +51,8 @@ async def find(server: Server, stream: str, name: str, kind: str) -> dict[str, A
     metadata: dict[str, str] = info["config"].get("metadata") or {}
     found = metadata.get(KIND)
     if found != kind:
-        raise OptionError(f"name {name!r} is taken by a {found or 'consumer that was made elsewhere'}")
+        taken = f"a {found}" if found else "a consumer that was made elsewhere: create=False reads it as it is"
+        raise OptionError(f"name {name!r} is taken by {taken}")
     return info
 
 

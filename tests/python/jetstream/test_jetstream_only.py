@@ -147,7 +147,7 @@ def test_a_batch_whose_confirmation_was_lost_is_stored_once(run_remote):
     async def main(place):
         queue = await place.queue()
         publisher = queue._publisher
-        messages = [publisher.outgoing((str(n).encode(), None), None) for n in range(5)]
+        messages = [publisher.outgoing(None, (str(n).encode(), None), None, {}) for n in range(5)]
         messages[-1].headers["Nats-Msg-Id"] = str(uuid4())
         assert await publisher._try_many(messages) == range(1, 6)
         await queue.aenqueue("between")

@@ -60,9 +60,11 @@ def test_one_byte_more_would_have_ended_the_connection(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000, codec="str")
         size = await largest(queue, "one")
-        message = queue._publisher.outgoing((b"x" * (size + 1), "text/plain; charset=utf-8"), None, str(uuid4()))
+        message = queue._publisher.outgoing(
+            None, (b"x" * (size + 1), "text/plain; charset=utf-8"), None, {}, str(uuid4())
+        )
         with pytest.raises(NoAnswer):
-            await queue._server.request(queue._options.subject, *message)
+            await queue._server.request(*message)
         with pytest.raises(jetstream.ConnectionLostError, match=r"(?i)maximum payload violation"):
             await queue.aenqueue("x")
 

@@ -1,6 +1,6 @@
 """An application typed against the protocols takes either queue. mypy --strict reads this file; nothing runs it."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, assert_type
 from uuid import UUID
@@ -26,6 +26,10 @@ async def application(queue: AsyncQueue[Order], order: Order) -> None:
     assert_type(consumer, AsyncConsumer[Order])
     assert_type(await queue.aenqueue(order, ttl=timedelta(seconds=5), timeout=1), int)
     assert_type(await queue.aenqueue_batch([order]), Sequence[int])
+    assert_type(await queue.aenqueue(order, topic="eu.new"), int)
+    assert_type(await queue.aenqueue_batch([order], topic="eu.new"), Sequence[int])
+    assert_type(queue.add_consumer(topics="eu.>").topics, Sequence[str] | None)
+    queue.add_group("eu", topics=["eu.new", "eu.old"])
     assert_type(await consumer.aread(timeout=0), AsyncMessage[Order] | None)
     assert_type(await consumer.aread_batch(10), Sequence[AsyncMessage[Order]])
     assert_type(await consumer.aget(), Order)
@@ -40,6 +44,7 @@ async def application(queue: AsyncQueue[Order], order: Order) -> None:
     async for message in group.add_consumer():
         assert_type(message.payload, Order)
         assert_type(message.id, UUID)
+        assert_type(message.topic, str | None)
         message.in_progress()
         message.nack(1.5)
         message.term()
@@ -91,6 +96,17 @@ async def only_over_jetstream(queue: jetstream.Queue[Order], order: Order, id: U
     assert_type(await unread, int)
     assert_type(await queue.stats(), jetstream.QueueStats)
     assert_type(await consumer.peek(), jetstream.Message[Order] | None)
+    assert_type(await queue.aenqueue(order, headers={"tenant": "acme"}), int)
+    theirs = await jetstream.connect("nats://a:4222", "orders", codec=OrderCodec(), create=False, subject="orders")
+    assert_type(theirs, jetstream.Queue[Order])
+    await jetstream.connect("nats://a:4222", "orders", max_bytes=None, compression="s2", placement={"tags": ["ssd"]})
+    consumer = theirs.add_consumer("billing", create=False)
+    assert_type(consumer.topics, tuple[str, ...] | None)
+    theirs.add_group("workers", inactive_threshold=timedelta(days=1), replicas=3, storage="memory")
+    async for message in theirs.add_group("them", create=False).add_consumer():
+        assert_type(message.headers, Mapping[str, str])
+        assert_type(await message.ack(confirm=True), None)
+        message.ack()
     async with queue as same:
         assert_type(same, jetstream.Queue[Order])
     await queue.wait_closed()
