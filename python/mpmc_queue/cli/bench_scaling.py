@@ -155,7 +155,7 @@ def measure(rounds: int) -> list[Scale]:
 
 def show(scales: Sequence[Scale], out: TextIO) -> None:
     """The table, for users: without our limits."""
-    print("\nSeveral threads at the same time, on this machine:", file=out)
+    print("\nSeveral threads, on this machine:", file=out)
     width = columns_of(out)
     for scale in scales:
         if width > NAMES + FIGURES:
