@@ -1,6 +1,7 @@
 //! Errors for bad arguments: each names the argument and the value.
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
@@ -20,9 +21,12 @@ pub(super) fn value_error(name: &str, expected: &str, value: &Bound<'_, PyAny>) 
 
 /// The error for a bad text, with what is wrong with it.
 pub(super) fn bad_text(name: &str, expected: &str, value: &Bound<'_, PyAny>, why: &str) -> PyErr {
-    // Of its text: the `repr` of a subclass may be anything.
-    let text = value.cast::<PyString>().map(|text| PyString::new(value.py(), &text.to_string_lossy()));
-    let shown = text.map_or_else(|_| value.repr(), |text| text.repr());
+    // That of its text: the `repr` of a subclass may be anything.
+    let shown = match value.is_instance_of::<PyString>() {
+        true => value.py().get_type::<PyString>().call_method1(intern!(value.py(), "__repr__"), (value,)),
+        false => value.repr().map(Bound::into_any),
+    };
+    let shown = shown.and_then(|shown| shown.str());
     let shown = shown.map_or_else(|_| "?".into(), |shown| shown.to_string_lossy().into_owned());
     let cut = if shown.chars().count() > SHOWN { "..." } else { "" };
     let shown: String = shown.chars().take(SHOWN).collect();

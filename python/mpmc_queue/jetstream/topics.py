@@ -7,6 +7,8 @@ from mpmc_queue.jetstream.errors import OptionError
 
 LONGEST: Final = 255
 """Bytes of a topic or filter at the most."""
+SHOWN: Final = LONGEST + 2
+"""Characters of one that an error shows."""
 
 _FILTERS: Final = "a str, an iterable of str, or None"
 
@@ -151,7 +153,9 @@ def _fault(text: str, *, wildcards: bool) -> str | None:
 
 
 def _bad(expected: str, value: object, why: str) -> ValueError:
-    return ValueError(f"{expected}, not {repr(value)[:80]}: {why}")
+    # That of its text: the `repr` of a subclass may be anything.
+    shown = str.__repr__(value) if isinstance(value, str) else repr(value)
+    return ValueError(f"{expected}, not {shown[:SHOWN]}{'...' if len(shown) > SHOWN else ''}: {why}")
 
 
 def _short(base: str, subject: str) -> str:
