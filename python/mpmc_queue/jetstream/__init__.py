@@ -24,6 +24,7 @@ from mpmc_queue.jetstream.errors import (
     CodecError,
     ConnectionLostError,
     DeletedError,
+    LocalServerError,
     NotAtomicError,
     NotConfirmedError,
     NotPermittedError,
@@ -31,6 +32,7 @@ from mpmc_queue.jetstream.errors import (
     ServerError,
 )
 from mpmc_queue.jetstream.group import Group
+from mpmc_queue.jetstream.local_server import LocalServer, local
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Message
 from mpmc_queue.jetstream.queue import Queue, QueueStats
@@ -45,6 +47,8 @@ __all__ = [
     "DeletedError",
     "Group",
     "JsonCodec",
+    "LocalServer",
+    "LocalServerError",
     "Member",
     "Message",
     "NotAtomicError",
@@ -57,4 +61,5 @@ __all__ = [
     "ServerError",
     "StrCodec",
     "connect",
+    "local",
 ]
