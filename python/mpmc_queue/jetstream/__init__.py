@@ -7,8 +7,8 @@
     await queue.aenqueue({"order": 1})
     print(await billing.aget())
 
-It is the asynchronous half of `mpmc_queue.Queue`; both satisfy the types in `mpmc_queue.protocols`. It needs nats-py:
-`pip install "mpmc-queue[jetstream]"`. "From one process to many" in the documentation tells what is the same and what
+It is the asynchronous half of `mpmc_queue.Queue`; both satisfy the types in
+`mpmc_queue.protocols`. `local` starts a server of one's own. It needs nats-py: `pip install "mpmc-queue[jetstream]"`. "From one process to many" in the documentation tells what is the same and what
 cannot be.
 """
 
@@ -31,11 +31,12 @@ from mpmc_queue.jetstream.errors import (
     OptionError,
     ServerError,
 )
-from mpmc_queue.jetstream.group import Group
+from mpmc_queue.jetstream.group import Group, GroupStats
 from mpmc_queue.jetstream.local_server import LocalServer, local
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Message
 from mpmc_queue.jetstream.queue import Queue, QueueStats
+from mpmc_queue.jetstream.waiting import await_any
 
 __all__ = [
     "BytesCodec",
@@ -46,6 +47,7 @@ __all__ = [
     "ConsumerStats",
     "DeletedError",
     "Group",
+    "GroupStats",
     "JsonCodec",
     "LocalServer",
     "LocalServerError",
@@ -60,6 +62,7 @@ __all__ = [
     "QueueStats",
     "ServerError",
     "StrCodec",
+    "await_any",
     "connect",
     "local",
 ]
