@@ -7,7 +7,7 @@
     await queue.aenqueue({"order": 1})
     print(await billing.aget())
 
-It is the asynchronous half of `mpmc_queue.Queue`; both satisfy the types in
+It is the asynchronous half of `mpmc_queue.Queue`, and `connect_sync` the synchronous one; both satisfy the types in
 `mpmc_queue.protocols`. `local` starts a server of one's own. It needs nats-py: `pip install "mpmc-queue[jetstream]"`. "From one process to many" in the documentation tells what is the same and what
 cannot be.
 """
@@ -36,6 +36,10 @@ from mpmc_queue.jetstream.local_server import LocalServer, local
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Message
 from mpmc_queue.jetstream.queue import Queue, QueueStats
+from mpmc_queue.jetstream.sync import connect_sync
+from mpmc_queue.jetstream.sync_group import SyncGroup
+from mpmc_queue.jetstream.sync_queue import SyncQueue
+from mpmc_queue.jetstream.sync_reader import SyncConsumer, SyncMember, wait_any
 from mpmc_queue.jetstream.waiting import await_any
 
 __all__ = [
@@ -62,7 +66,13 @@ __all__ = [
     "QueueStats",
     "ServerError",
     "StrCodec",
+    "SyncConsumer",
+    "SyncGroup",
+    "SyncMember",
+    "SyncQueue",
     "await_any",
     "connect",
+    "connect_sync",
     "local",
+    "wait_any",
 ]

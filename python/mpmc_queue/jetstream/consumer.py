@@ -312,7 +312,8 @@ class Consumer(Reader[_T]):
             self._feed.read(taken[-1], count)
             return
         moves = self._feed.moves
-        receipt.keep = lambda: self._feed.read(taken[-1], count)
+        receipt.reader = self
+        receipt.keep = lambda: self._feed.read(taken[-1], count) if self._feed.moves == moves else None
         receipt.give_back = lambda: self._untake(taken, lost, told, moves)
 
     def _untake(self, taken: list[Delivery], lost: int, told: int, moves: int) -> None:

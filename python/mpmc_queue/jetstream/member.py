@@ -292,6 +292,7 @@ class Member(Reader[_T]):
         if group._acking:
             self._held.update((delivery.reply, delivery) for delivery in taken)
         if receipt is not None and taken:
+            receipt.reader = self
             receipt.keep = lambda: self._keep(taken)
             receipt.give_back = lambda: self._untake(taken)
         else:

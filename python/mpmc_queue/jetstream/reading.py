@@ -21,9 +21,11 @@ class Receipt:
     The reader says what is to be done then, and whoever waits in that thread's name does one of the two, soon.
     """
 
-    __slots__ = ("give_back", "keep")
+    __slots__ = ("give_back", "keep", "reader")
 
     def __init__(self) -> None:
+        self.reader: object = None
+        """Who has read them."""
         self.keep: Callable[[], None] | None = None
         """They have: the server may hear of it."""
         self.give_back: Callable[[], None] | None = None
