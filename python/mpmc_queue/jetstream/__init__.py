@@ -7,9 +7,9 @@
     await queue.aenqueue({"order": 1})
     print(await billing.aget())
 
-It is the asynchronous half of `mpmc_queue.Queue`, and `connect_sync` the synchronous one; both satisfy the types in
-`mpmc_queue.protocols`. `local` starts a server of one's own. It needs nats-py: `pip install "mpmc-queue[jetstream]"`. "From one process to many" in the documentation tells what is the same and what
-cannot be.
+It is the asynchronous half of `mpmc_queue.Queue`, and `connect_sync` has the synchronous one; both satisfy the types in
+`mpmc_queue.protocols`. `local` starts a server of one's own. It needs nats-py: `pip install "mpmc-queue[jetstream]"`.
+"From one process to many" in the documentation tells what is the same and what cannot be.
 """
 
 try:
