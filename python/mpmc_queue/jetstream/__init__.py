@@ -7,9 +7,9 @@
     await queue.aenqueue({"order": 1})
     print(await billing.aget())
 
-It is the asynchronous half of `mpmc_queue.Queue`; both satisfy the types in `mpmc_queue.protocols`. It needs nats-py:
-`pip install "mpmc-queue[jetstream]"`. "From one process to many" in the documentation tells what is the same and what
-cannot be.
+It is the asynchronous half of `mpmc_queue.Queue`, and `connect_sync` has the synchronous one; both satisfy the types in
+`mpmc_queue.protocols`. `local` starts a server of one's own. It needs nats-py: `pip install "mpmc-queue[jetstream]"`.
+"From one process to many" in the documentation tells what is the same and what cannot be.
 """
 
 try:
@@ -24,17 +24,24 @@ from mpmc_queue.jetstream.errors import (
     CodecError,
     ConnectionLostError,
     DeletedError,
+    LocalServerError,
     NotAtomicError,
     NotConfirmedError,
     NotPermittedError,
     OptionError,
     ServerError,
 )
-from mpmc_queue.jetstream.group import Group
+from mpmc_queue.jetstream.group import Group, GroupStats
+from mpmc_queue.jetstream.local_server import LocalServer, local
 from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Message
 from mpmc_queue.jetstream.queue import Queue
 from mpmc_queue.jetstream.stats import ConsumerStats, QueueStats
+from mpmc_queue.jetstream.sync import connect_sync
+from mpmc_queue.jetstream.sync_group import SyncGroup
+from mpmc_queue.jetstream.sync_queue import SyncQueue
+from mpmc_queue.jetstream.sync_reader import SyncConsumer, SyncMember, wait_any
+from mpmc_queue.jetstream.waiting import await_any
 
 __all__ = [
     "BytesCodec",
@@ -45,7 +52,10 @@ __all__ = [
     "ConsumerStats",
     "DeletedError",
     "Group",
+    "GroupStats",
     "JsonCodec",
+    "LocalServer",
+    "LocalServerError",
     "Member",
     "Message",
     "NotAtomicError",
@@ -57,5 +67,13 @@ __all__ = [
     "QueueStats",
     "ServerError",
     "StrCodec",
+    "SyncConsumer",
+    "SyncGroup",
+    "SyncMember",
+    "SyncQueue",
+    "await_any",
     "connect",
+    "connect_sync",
+    "local",
+    "wait_any",
 ]

@@ -72,6 +72,19 @@ def count_of(value: object, argument: str, least: int = 1) -> int:
     return value
 
 
+def linger_of(value: object) -> float:
+    """How long a batch may wait to fill, in seconds."""
+    if value is None:
+        raise TypeError("linger must be a number of seconds, not None")
+    number = seconds(value, "linger")
+    return math.inf if number is None else number
+
+
+def bytes_of(value: object) -> int | None:
+    """How many bytes a batch may have; None: as many as come."""
+    return None if value is None else count_of(value, "max_bytes")
+
+
 def queue_ttl(value: object) -> float | None:
     """A queue's time to live."""
     ttl = seconds(value, "ttl")

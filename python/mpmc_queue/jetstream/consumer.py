@@ -1,7 +1,7 @@
 """An independent reader of a queue."""
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Literal, Self, TypeAlias, TypeVar, final
 
 from mpmc_queue._errors import ConsumerClosedError, MessagesMissedError, QueueError
@@ -11,11 +11,12 @@ from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError
 from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.headers import CONTENT_TYPE
+from mpmc_queue.jetstream.losses import lost_beyond
 from mpmc_queue.jetstream.making import Making
 from mpmc_queue.jetstream.message import Delivery, Message
 from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.placing import Placing
-from mpmc_queue.jetstream.reading import Reader, deadline_in
+from mpmc_queue.jetstream.reading import Reader, Receipt, deadline_in
 from mpmc_queue.jetstream.server import log
 from mpmc_queue.jetstream.stats import ConsumerStats
 from mpmc_queue.jetstream.topics import topic_in
@@ -25,8 +26,8 @@ from mpmc_queue.protocols import AsyncQueue
 _T = TypeVar("_T")
 OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
 
-LOOK: float = 0.2
-"""Seconds between two looks at the stream while somebody waits for losses: the server sends no word of them."""
+FILL: float = 0.5
+"""Seconds between two looks whether there is still reason to wait for a batch to fill, if nothing comes."""
 
 
 @final
@@ -128,9 +129,8 @@ class Consumer(Reader[_T]):
         if delivery is None:
             return None
         options = self._queue._options
-        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
         try:
-            payload = decoded(options.codec, delivery.data, content_type, delivery.stream_seq - 1)
+            payload = self._decoded(delivery)
         except CodecError:
             self._pass()
             self._feed.read(delivery)
@@ -154,24 +154,41 @@ class Consumer(Reader[_T]):
         if callable(self._on_missed):
             self._on_missed(count)
 
-    async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
+    async def _read(
+        self,
+        limit: int,
+        timeout: float | None,
+        linger: float = 0.0,
+        max_bytes: int | None = None,
+        receipt: Receipt | None = None,
+    ) -> list[Message[_T]]:
         # Nothing is taken while something is waited for: whenever the call ends, what has arrived is still there.
-        scope = asyncio.timeout(self._queue._server.patience if timeout == 0 else timeout)
+        deadline = deadline_in(self._queue._server.patience if timeout == 0 else timeout)
+        while True:
+            over = await self._wait(self._gather(limit, max_bytes, now=timeout == 0), deadline)
+            if linger and self._feed.buffer:
+                await self._wait(self._fill(limit, max_bytes), deadline_in(linger))
+            found = self._take_all(limit, max_bytes, receipt)
+            if not found and timeout == 0 and over:
+                raise NotConfirmedError(f"no answer from the server in {self._queue._server.patience:g} s")
+            if found or over or timeout == 0:
+                return found
+
+    async def _wait(self, work: Coroutine[Any, Any, None], deadline: float | None) -> bool:
+        """Does it, no longer than until then; whether that was over first."""
+        scope = asyncio.timeout_at(deadline)
         try:
             async with scope:
-                await self._gather(limit, now=timeout == 0)
+                await work
         except TimeoutError:
             if not scope.expired():
                 raise
         except BaseException:
             self._waiters.wake_all()  # what has arrived is for others
             raise
-        found = self._take_all(limit)
-        if not found and timeout == 0 and scope.expired():
-            raise NotConfirmedError(f"no answer from the server in {self._queue._server.patience:g} s")
-        return found
+        return scope.expired()
 
-    async def _gather(self, limit: int, *, now: bool) -> None:
+    async def _gather(self, limit: int, max_bytes: int | None = None, *, now: bool) -> None:
         """Waits for the first message, then fetches what there is, up to limit. now: what there is, be it none."""
         while True:
             while self._look() is None:
@@ -185,14 +202,14 @@ class Consumer(Reader[_T]):
                         return
                 else:
                     await self._waiters.wait(None)
-            await self._gather_more(limit)
+            await self._gather_more(limit, max_bytes)
             if self._look() is not None:  # else others have taken it meanwhile
                 return
 
-    async def _gather_more(self, limit: int) -> None:
+    async def _gather_more(self, limit: int, max_bytes: int | None = None) -> None:
         """Fetches what there is besides what has arrived, a piece at a time."""
         feed, ahead = self._feed, self._queue._options.prefetch
-        while (here := len(feed.buffer)) and here < limit and feed.more():
+        while (here := len(feed.buffer)) and here < limit and feed.more() and not self._is_full(max_bytes):
             try:
                 await feed.fetch(min(limit, here + ahead), coming=feed.buffer[-1].pending > 0)
             except QueueError as error:
@@ -201,12 +218,31 @@ class Consumer(Reader[_T]):
             if len(feed.buffer) <= here:
                 return
 
-    def _take_all(self, limit: int) -> list[Message[_T]]:
-        """Takes what has arrived, up to limit."""
+    def _is_full(self, max_bytes: int | None) -> bool:
+        """Whether what has arrived is as many bytes as a batch may have."""
+        return max_bytes is not None and sum(len(delivery.data) for delivery in self._feed.buffer) >= max_bytes
+
+    async def _fill(self, limit: int, max_bytes: int | None) -> None:
+        """Waits until a batch is full, or has to end before it is."""
+        feed, ahead = self._feed, self._queue._options.prefetch
+        while 0 < (here := len(feed.buffer)) < limit and not self._queue.closed and not self._is_full(max_bytes):
+            if self._on_missed != "skip" and feed.buffer[-1].stream_seq - feed.buffer[0].stream_seq >= here:
+                return  # there is a gap, which is told before what comes after it
+            await feed.arrive(min(limit, here + ahead), FILL)
+            self._look()
+
+    def _take_all(self, limit: int, max_bytes: int | None = None, receipt: Receipt | None = None) -> list[Message[_T]]:
+        """Takes what has arrived, up to limit and max_bytes."""
         found: list[Message[_T]] = []
-        lost, told = self._feed.lost, self._told_in_message
+        lost, told, size = self._feed.lost, self._told_in_message, 0
         try:
-            while len(found) < limit and (message := self._next()) is not None:
+            while len(found) < limit:
+                if max_bytes is not None and (delivery := self._look()) is not None:
+                    size += len(delivery.data)
+                    if found and size > max_bytes:
+                        break
+                if (message := self._next()) is None:
+                    break
                 found.append(message)
         except Exception as error:
             if not found:
@@ -219,8 +255,85 @@ class Consumer(Reader[_T]):
                 self._count -= len(found)
             raise
         if found:
-            self._feed.read(found[-1]._delivery, len(found))
+            self._taken_now(
+                [message._delivery for message in found] if receipt else [found[-1]._delivery],
+                len(found),
+                lost,
+                told,
+                receipt,
+            )
         return found
+
+    async def _read_latest(self, timeout: float | None, receipt: Receipt | None = None) -> Message[_T] | None:
+        now = timeout == 0
+        deadline = deadline_in(self._queue._server.patience if now else timeout)
+        while True:
+            over = await self._wait(self._gather_latest(now), deadline)
+            message = self._take_latest(receipt)
+            if message is not None or over or now:
+                return message
+
+    async def _gather_latest(self, now: bool) -> None:
+        """Waits for a message, then for the newest there is; passes over what need not be sent here at all."""
+        feed = self._feed
+        await self._gather(1, now=now)
+        if not feed.buffer:
+            return
+        newest = int((await feed.state())["last_seq"])
+        if newest - feed.position > self._queue._options.prefetch:
+            await feed.count_lost()
+            self._count += max(0, newest - feed.position)
+            feed.seek(newest - 1)
+        while feed.more() and (not feed.buffer or feed.buffer[-1].stream_seq < newest):
+            here = len(feed.buffer)
+            await feed.fetch(here + max(1, newest + 1 - feed.position - here))
+            if len(feed.buffer) <= here:
+                return
+
+    def _take_latest(self, receipt: Receipt | None) -> Message[_T] | None:
+        """Takes all that has arrived, and returns the last."""
+        feed, lost, told = self._feed, self._feed.lost, self._told_in_message
+        passed: list[Delivery] = []
+        while self._look() is not None:
+            passed.append(feed.take())
+            self._count += 1
+        if not passed:
+            return None
+        last = passed[-1]
+        missed, self._told_in_message = feed.lost - told, feed.lost
+        self._taken_now(passed if receipt else [last], len(passed), lost, told, receipt)
+        return Message(self._queue._options, last, self._decoded(last), missed)
+
+    def _decoded(self, delivery: Delivery) -> _T:
+        kind = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+        payload: _T = decoded(self._queue._options.codec, delivery.data, kind, delivery.stream_seq - 1)
+        return payload
+
+    def _taken_now(self, taken: list[Delivery], count: int, lost: int, told: int, receipt: Receipt | None) -> None:
+        """These have been taken: the server hears of it, now or when they have reached who reads them.
+
+        lost, told      what was known of losses before.
+        """
+        if receipt is None:
+            self._feed.read(taken[-1], count)
+            return
+        moves = self._feed.moves
+        receipt.reader = self
+        receipt.keep = lambda: self._feed.read(taken[-1], count) if self._feed.moves == moves else None
+        receipt.give_back = lambda: self._untake(taken, lost, told, moves)
+
+    def _untake(self, taken: list[Delivery], lost: int, told: int, moves: int) -> None:
+        """They are the next to be read, as if they had not been taken."""
+        feed = self._feed
+        self._count -= len(taken)
+        if self._closed or self._over or feed.moves != moves:
+            return  # what is read next has been decided since
+        if feed.position == taken[-1].stream_seq + 1:
+            feed.put_back(taken, lost)
+            self._told_in_message = told
+            self._waiters.wake_all()
+        else:
+            self.seek(taken[0].stream_seq - 1)  # others have read on: they have that again, rather than lose this
 
     async def _drain(self) -> None:
         """Fetches what there was when the queue was closed, and tells the queue when it has been read."""
@@ -245,9 +358,7 @@ class Consumer(Reader[_T]):
         delivery = self._feed.pop()
         if delivery is None:
             return None
-        content_type = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
-        payload = decoded(self._queue._options.codec, delivery.data, content_type, delivery.stream_seq - 1)
-        return Message(self._queue._options, delivery, payload, self._feed.lost - self._told_in_message)
+        return Message(self._queue._options, delivery, self._decoded(delivery), self._feed.lost - self._told_in_message)
 
     # position
 
@@ -289,27 +400,18 @@ class Consumer(Reader[_T]):
         scope = asyncio.timeout_at(deadline if wait else None)
         try:
             async with scope:
-                await self._lose(deadline)
+                await lost_beyond(self._taken, self._feed, self._losses, deadline, self._may_lose)
         except TimeoutError:
             if not scope.expired():
                 raise
         missed, self._taken = self._feed.lost - self._taken, self._feed.lost
         return missed
 
-    async def _lose(self, deadline: float | None) -> None:
-        """Waits until something has been lost that `atake_missed` has not told, or the time is up."""
-        loop = asyncio.get_running_loop()
-        while True:
-            if self._closed:
-                raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
-            self._queue._server.check()
-            if self._feed.lost == self._taken:
-                await self._feed.count_lost()
-            late = deadline is not None and loop.time() >= deadline
-            if self._feed.lost != self._taken or self._queue.closed or late:
-                return
-            look = loop.time() + LOOK
-            await self._losses.wait(look if deadline is None else min(look, deadline))
+    def _may_lose(self) -> bool:
+        if self._closed:
+            raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
+        self._queue._server.check()
+        return not self._queue.closed
 
     async def stats(self) -> ConsumerStats:
         """The consumer's figures, all of the same moment. total_items_read + missed_items + unread_items is what has
@@ -343,6 +445,7 @@ class Consumer(Reader[_T]):
     def _wake(self) -> None:
         self._waiters.wake_all()
         self._losses.wake_all()
+        self._feed.arrivals.stir()
 
     def __repr__(self) -> str:
         return f"<Consumer {self.name or self.id} of {self._queue.name!r}, at {self.position}>"

@@ -71,6 +71,10 @@ class NotPermittedError(QueueError, PermissionError):
         return NotPermittedError(self.subject, self.operation, queue=self.queue)
 
 
+class LocalServerError(QueueError, RuntimeError):
+    """`local` cannot start a server, or finds one that does not answer. It says why, and what to do."""
+
+
 class OptionError(QueueError, ValueError):
     """An option that a JetStream stream cannot have, or has otherwise already."""
 
@@ -101,6 +105,7 @@ for _error in (
     NotPermittedError,
     NotConfirmedError,
     ConnectionLostError,
+    LocalServerError,
     OptionError,
     NotAtomicError,
     CodecError,

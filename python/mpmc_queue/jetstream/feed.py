@@ -13,6 +13,7 @@ from typing import Any, Final
 from mpmc_queue._errors import QueueError
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream.acks import Acks
+from mpmc_queue.jetstream.arrivals import Arrivals
 from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.errors import NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.expiry import Expiry
@@ -84,8 +85,10 @@ class Feed:
         self._stale = True
         self._live = asyncio.Event()  # set while it is not stale, or has failed
         self._ask = asyncio.Event()
-        self._moves = 0
-        self._arrivals: list[tuple[int, asyncio.Future[None]]] = []
+        self.moves = 0
+        """How often it has been told to start somewhere else."""
+        self.arrivals = Arrivals()
+        """Who waits for what arrives."""
         self._last: Delivery | None = None
         self._told = Acks(server, at_once=options.retention == "interest")
         self._ask.set()
@@ -101,7 +104,7 @@ class Feed:
         if not self._stale:
             self._told.flush()
         self._start = to
-        self._moves += 1
+        self.moves += 1
         self._resuming = False
         self.error = None
         self.settled.clear()
@@ -168,19 +171,12 @@ class Feed:
 
         coming      the server has said that there are more: no need to ask.
         """
-        loop = asyncio.get_running_loop()
         await self.sure()
         while len(self.buffer) < count:
             if not coming and min(count, await self.unread()) <= len(self.buffer):
                 return
             coming = False
-            arrival: asyncio.Future[None] = loop.create_future()
-            self._arrivals.append((count, arrival))
-            self._ask.set()
-            try:
-                await asyncio.wait([arrival], timeout=UNDER_WAY)
-            finally:
-                self._arrivals.remove((count, arrival))
+            await self.arrive(count, UNDER_WAY)
             if not self.more():
                 return
 
@@ -189,6 +185,11 @@ class Feed:
         self.pop()
         await self._expiry.known()
         self.pop()
+
+    async def arrive(self, count: int, timeout: float) -> None:
+        """Sends for so many, and waits until they are there or there is a reason to look again."""
+        self._ask.set()
+        await self.arrivals.wait(count, timeout)
 
     async def state(self) -> dict[str, Any]:
         """The stream's state now, what it has lost in the middle included."""
@@ -304,10 +305,7 @@ class Feed:
         self.buffer.append(delivery)
         self._held += len(delivery.data) + BESIDES
         self._changed()
-        if self._arrivals:
-            for count, arrival in self._arrivals:
-                if not arrival.done() and (not delivery.pending or len(self.buffer) >= count):
-                    arrival.set_result(None)
+        self.arrivals.arrived(len(self.buffer), last=not delivery.pending)
 
     def _on_end(self, number: int, status: str, words: str, left: int) -> None:
         if self._stale:
@@ -376,7 +374,7 @@ class Feed:
         inbox = self._inbox
         if inbox is None:
             return
-        most = max((count for count, _ in self._arrivals), default=0)
+        most = self.arrivals.most
         if self._pulls.too_large:
             if most or not self.buffer:
                 await self._pull_alone(inbox)
@@ -420,7 +418,7 @@ class Feed:
         if self._inbox is not None:
             await self._inbox.close()
         inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end, self._fail)
-        wanted, moves = self._start, self._moves
+        wanted, moves = self._start, self.moves
         await inbox.open(self._options.name, self._name)
         self._clear()
         created: str = (await look(self._server, self._options, patient=False))["created"]
@@ -438,7 +436,7 @@ class Feed:
         else:
             position = self.position
         info = await self._placing.place(position, found=found is not None)
-        if self._moves != moves:
+        if self.moves != moves:
             raise NoAnswer  # moved again meanwhile
         self._resuming = False
         self._start = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Generic, Self, TypeVar, cast, final
 from uuid import NAMESPACE_URL, uuid5
@@ -28,6 +29,23 @@ from mpmc_queue.jetstream.topics import filter_settings, filter_subjects, filter
 from mpmc_queue.protocols import AsyncQueue
 
 _T = TypeVar("_T")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class GroupStats:
+    """A group's figures, of all processes that share it. `Group.stats` asks for them."""
+
+    name: str
+    member_count: int
+    """Members in this process."""
+    unread_items: int
+    """Messages that have not been delivered to any member."""
+    pending_items: int
+    """Messages delivered, not settled."""
+    redelivered_items: int
+    """Of those, how many have been delivered more than once."""
+
 
 UNTIL_READ: Final = 30.0
 """Seconds after which a message is delivered again that a group without `ack_wait` has sent for but not read."""
@@ -136,6 +154,17 @@ class Group(Generic[_T]):
         """Messages that have not been delivered to any member, and match its topics. Awaited: the server knows."""
         await self._queue._publisher.heard()
         return int((await self._info())["num_pending"])
+
+    async def stats(self) -> GroupStats:
+        """The group's figures, all of the same moment."""
+        info = await self._info()
+        return GroupStats(
+            name=self._name,
+            member_count=len(self._members),
+            unread_items=int(info["num_pending"]),
+            pending_items=int(info["num_ack_pending"]),
+            redelivered_items=int(info["num_redelivered"]),
+        )
 
     def add_consumer(self, name: str | None = None) -> Member[_T]:
         """A new member, in this process."""

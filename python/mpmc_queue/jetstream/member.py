@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final, NoReturn, TypeVar, final
 
 from mpmc_queue._errors import ConsumerClosedError, QueueError
@@ -11,10 +11,10 @@ from mpmc_queue.jetstream.codec import decoded
 from mpmc_queue.jetstream.errors import CodecError, NotConfirmedError, NotPermittedError
 from mpmc_queue.jetstream.headers import CONTENT_TYPE
 from mpmc_queue.jetstream.inbox import DEAF, Inbox
-from mpmc_queue.jetstream.message import Delivery, Message
+from mpmc_queue.jetstream.message import Delivery, Message, Settling
 from mpmc_queue.jetstream.parts import Whole, WholeGroup
 from mpmc_queue.jetstream.pulls import COMPLETE, TOO_LARGE
-from mpmc_queue.jetstream.reading import Reader, deadline_in
+from mpmc_queue.jetstream.reading import Reader, Receipt, deadline_in
 from mpmc_queue.jetstream.server import NoAnswer, NobodyThere, log, pause
 from mpmc_queue.protocols import AsyncGroup
 
@@ -57,6 +57,8 @@ class Member(Reader[_T]):
         """What the next reads have to tell."""
         self._turn = asyncio.Lock()
         self._pulled: asyncio.Future[None] | None = None
+        self.settling: Settling = self
+        """Who takes the word of its messages: itself, or who hands that on from another thread."""
         self._closed = False
         self._over = False
         self._queue._server.room.readers += 1
@@ -75,7 +77,14 @@ class Member(Reader[_T]):
 
     # reading
 
-    async def _read(self, limit: int, timeout: float | None) -> list[Message[_T]]:
+    async def _read(
+        self,
+        limit: int,
+        timeout: float | None,
+        linger: float = 0.0,
+        max_bytes: int | None = None,
+        receipt: Receipt | None = None,
+    ) -> list[Message[_T]]:
         self._check()
         if self._owed:
             raise self._owed.popleft()
@@ -94,11 +103,13 @@ class Member(Reader[_T]):
                 scope = asyncio.timeout_at(None if deadline is None else deadline + (0.0 if now else LATE))
                 try:
                     async with scope:
-                        await self._gather(limit, now, deadline)
+                        await self._gather(limit, now, deadline, max_bytes)
                 except TimeoutError:
                     if not scope.expired():
                         raise
-                found = self._deliver(limit)
+                if linger and self._arrived:
+                    await self._fill(limit, linger, max_bytes)
+                found = self._deliver(limit, receipt)
                 if not found and now and scope.expired():
                     raise NotConfirmedError(f"no answer from the server in {patience:g} s")
                 if found or now or _over(deadline):
@@ -110,14 +121,17 @@ class Member(Reader[_T]):
         finally:
             self._turn.release()
 
-    async def _gather(self, limit: int, now: bool, deadline: float | None) -> None:
+    async def _read_latest(self, timeout: float | None, receipt: Receipt | None = None) -> Message[_T] | None:
+        self._no("newest message: its group has a position")
+
+    async def _gather(self, limit: int, now: bool, deadline: float | None, max_bytes: int | None) -> None:
         """Waits for the first message, then sends for what there is, up to limit. now: what there is, be it none."""
         tries = 0
         while not self._arrived:
             self._check()
             try:
                 try:
-                    await self._fetch(limit, now, deadline)
+                    await self._fetch(limit, now, deadline, max_bytes)
                 except NobodyThere:
                     await self._group.confirm()
                     raise
@@ -129,21 +143,42 @@ class Member(Reader[_T]):
             tries = 0
             if not self._arrived and (now or _over(deadline)):
                 return
-        while (here := len(self._arrived)) < limit and self._arrived[-1].pending:
+        while (here := len(self._arrived)) < limit and self._arrived[-1].pending and self._room(max_bytes) != 0:
             try:
-                await self._pull(limit - here, None)
+                await self._pull(limit - here, None, self._room(max_bytes))
             except NoAnswer as error:
                 log.debug("what has arrived is delivered without what was to come: %s", error)
                 return
             if len(self._arrived) == here:
                 return
 
-    async def _fetch(self, limit: int, now: bool, deadline: float | None) -> None:
+    async def _fill(self, limit: int, linger: float, max_bytes: int | None) -> None:
+        """Waits until a batch is full, or has to end before it is."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + linger
+        self._too_large = False
+        while len(self._arrived) < limit and self._room(max_bytes) != 0 and not self._queue.closed:
+            here, left = len(self._arrived), min(EXPIRES, end - loop.time())
+            if left <= 0:
+                return
+            try:
+                await self._pull(1, left, self._room(max_bytes))
+            except NoAnswer as error:
+                log.debug("a batch is delivered before it is full: %s", error)
+                return
+            if self._too_large or (len(self._arrived) == here and self._closed):
+                return
+
+    def _room(self, max_bytes: int | None) -> int | None:
+        """Bytes that a batch may have yet; None: as many as come."""
+        return None if max_bytes is None else max(0, max_bytes - sum(len(delivery.data) for delivery in self._arrived))
+
+    async def _fetch(self, limit: int, now: bool, deadline: float | None, max_bytes: int | None) -> None:
         """One round: what is there now or, when that is nothing, the next that comes."""
         await self._group.settled.wait()
         self._group.check()
         if limit > 1 or now or self._queue.closed:
-            await self._pull(limit, None)
+            await self._pull(limit, None, max_bytes)
             if self._too_large and not self._arrived:
                 self._too_large = False
                 async with self._queue._server.room.large:
@@ -158,10 +193,11 @@ class Member(Reader[_T]):
         if left > 0:
             await self._pull(1, left)
 
-    async def _pull(self, batch: int, expires: float | None) -> None:
+    async def _pull(self, batch: int, expires: float | None, room: int | None = None) -> None:
         """Sends for messages; returns when they have come, or the request has ended.
 
         expires     seconds to wait for one; None: what is there now.
+        room        bytes that they may have; None: as many as the connection allows.
         """
         if self._inbox is None:
             inbox = self._inbox = Inbox(self._queue._server, self._on_message, self._on_end, self._on_denied)
@@ -181,6 +217,8 @@ class Member(Reader[_T]):
                 if expires is not None:
                     self._waits, self._until = self._number, loop.time() + expires
                 size = self._queue._server.room.share // 2 if batch > 1 else 0
+                if room is not None:
+                    size = min(size or room, room)
                 await self._inbox.pull(self._number, batch, expires, size)
             # (Waiting itself does not end a future that is waited for, as a timeout would.)
             wait = (expires or 0.0) + min(DEAF, self._queue._server.patience)
@@ -229,7 +267,7 @@ class Member(Reader[_T]):
             else:
                 self._pulled.set_exception(error)
 
-    def _deliver(self, limit: int) -> list[Message[_T]]:
+    def _deliver(self, limit: int, receipt: Receipt | None) -> list[Message[_T]]:
         """What has arrived, as messages; what has been delivered too often is buried instead.
 
         A message that cannot be decoded is told once: now, or by the next read when there are others to deliver.
@@ -249,21 +287,37 @@ class Member(Reader[_T]):
                     self._owed.append(error)
                     group.reject(self._arrived.popleft())
                     continue
-                settling = self if group._acking else None
+                settling = self.settling if group._acking else None
                 found.append(Message(self._queue._options, delivery, payload, 0, settling))
                 self._arrived.popleft()
         except BaseException:
             self._arrived.extendleft(message._delivery for message in reversed(found))
             raise
         # From here on nothing is waited for: what is acknowledged is returned.
-        for message in found:
-            if group._acking:
-                self._held[message._delivery.reply] = message._delivery
-            else:
-                self._queue._server.send(message._delivery.reply, b"+ACK")
+        taken = [message._delivery for message in found]
+        if group._acking:
+            self._held.update((delivery.reply, delivery) for delivery in taken)
+        if receipt is not None and taken:
+            receipt.reader = self
+            receipt.keep = lambda: self._keep(taken)
+            receipt.give_back = lambda: self._untake(taken)
+        else:
+            self._keep(taken)
         if not found and self._owed:
             raise self._owed.popleft()
         return found
+
+    def _keep(self, taken: Sequence[Delivery]) -> None:
+        """They have reached who reads them."""
+        if not self._group._acking:
+            for delivery in taken:
+                self._queue._server.send(delivery.reply, b"+ACK")
+
+    def _untake(self, taken: Sequence[Delivery]) -> None:
+        """They have not, and are for others."""
+        for delivery in taken:
+            if not self._group._acking or self._held.pop(delivery.reply, None) is not None:
+                self._queue._server.send(delivery.reply, b"-NAK")
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
         """Takes the word of one of its messages."""

@@ -121,7 +121,7 @@ def test_what_a_cancelled_read_of_a_member_had_taken_is_for_the_others(run_remot
         reached = asyncio.Event()
         pull = one._pull
 
-        async def pull_and_stop(batch, expires):
+        async def pull_and_stop(batch, expires, room=None):
             if one._arrived:
                 reached.set()
                 await asyncio.Event().wait()

@@ -1,0 +1,350 @@
+"""Batches that fill, the newest message, payloads with a timeout, and waiting for several: the same here and over a server."""
+
+import asyncio
+import time
+from datetime import timedelta
+from queue import Empty
+
+import pytest
+
+import mpmc_queue
+from helpers import PATIENCE
+from mpmc_queue import MessagesMissedError, QueueClosedError, QueueError, jetstream
+from mpmc_queue.protocols import answer
+
+
+def payloads(messages):
+    return [message.payload for message in messages]
+
+
+async def until_it_waits(task):
+    """Gives the task the time to begin to wait. (That it waits cannot be seen from outside; it can only end too early.)"""
+    await asyncio.sleep(0.2)
+    assert not task.done()
+
+
+def reader_of(kind, queue):
+    """A consumer, or a member of a group with or without acknowledgements."""
+    if kind == "consumer":
+        return queue.add_consumer()
+    return queue.add_group("workers", ack_wait=30 if kind == "acking member" else None).add_consumer()
+
+
+KINDS = pytest.mark.parametrize("kind", ["consumer", "member", "acking member"])
+
+
+@KINDS
+def test_a_batch_waits_until_it_is_full(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        await queue.aenqueue("a")
+        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+        await until_it_waits(batch)
+        await queue.aenqueue("b")
+        await until_it_waits(batch)
+        await queue.aenqueue("c")
+        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a", "b", "c"]
+
+    run(test)
+
+
+@KINDS
+def test_a_batch_that_does_not_fill_ends_with_linger(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        await queue.aenqueue_batch(["a", "b"])
+        before = time.monotonic()
+        assert await reader.aget_batch(3, linger=0.3) == ["a", "b"]
+        assert 0.3 <= time.monotonic() - before < PATIENCE / 2
+
+    run(test)
+
+
+@KINDS
+def test_linger_begins_with_the_first_message(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        assert await reader.aread_batch(3, timeout=0.1, linger=PATIENCE) == []
+
+    run(test)
+
+
+@KINDS
+def test_closing_ends_linger(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        await queue.aenqueue("a")
+        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+        await until_it_waits(batch)
+        queue.close()
+        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a"]
+
+    run(test)
+
+
+@KINDS
+def test_a_batch_has_no_more_bytes_than_max_bytes(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        size = 1000 if place.remote else mpmc_queue.estimate_size(b"x" * 1000)
+        await queue.aenqueue_batch([bytes([number]) * 1000 for number in range(5)])
+        sizes = []
+        while sum(sizes) < 5:
+            batch = await reader.aget_batch(10, timeout=PATIENCE, max_bytes=2 * size + size // 2)
+            sizes.append(len(batch))
+        assert max(sizes) == 2
+        assert sum(sizes) == 5
+
+    run(test)
+
+
+@KINDS
+def test_a_batch_has_one_message_at_least(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        await queue.aenqueue_batch(["x" * 1000, "y"])
+        assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["x" * 1000]
+        assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["y"]
+
+    run(test)
+
+
+@KINDS
+def test_a_batch_that_is_cancelled_while_it_fills_takes_nothing(run, kind):
+    async def test(place):
+        queue = await place.queue()
+        reader = reader_of(kind, queue)
+        await queue.aenqueue("a")
+        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+        await until_it_waits(batch)
+        batch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await batch
+        assert await reader.aget(timeout=PATIENCE) == "a"
+
+    run(test)
+
+
+def test_a_batch_above_what_is_fetched_ahead_fills_too(run_remote):
+    async def test(place):
+        queue = await place.queue(prefetch=2)
+        reader = queue.add_consumer()
+        await queue.aenqueue_batch(list(range(9)))
+        batch = asyncio.create_task(reader.aread_batch(10, linger=PATIENCE))
+        await until_it_waits(batch)
+        await queue.aenqueue(9)
+        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == list(range(10))
+
+    run_remote(test)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"), [({"linger": None}, TypeError), ({"linger": -1}, ValueError), ({"max_bytes": 0}, ValueError)]
+)
+def test_a_bad_argument_is_named(run, options, error):
+    async def test(place):
+        reader = (await place.queue()).add_consumer()
+        with pytest.raises(error, match=next(iter(options))):
+            await reader.aread_batch(1, timeout=0, **options)
+
+    run(test)
+
+
+def test_aget_raises_empty_when_there_is_nothing_in_time(run):
+    async def test(place):
+        queue = await place.queue()
+        reader = queue.add_consumer()
+        member = queue.add_group("workers").add_consumer()
+        for each in (reader, member):
+            with pytest.raises(Empty):
+                await each.aget(timeout=0.1)
+            with pytest.raises(Empty):
+                await each.aget(timeout=0)
+        await queue.aenqueue("a")
+        assert await reader.aget(timeout=PATIENCE) == "a"
+        assert await member.aget(timeout=PATIENCE) == "a"
+
+    run(test)
+
+
+def test_a_timeout_may_be_a_timedelta(run_remote):
+    async def test(place):
+        queue = await place.queue()
+        reader = queue.add_consumer()
+        short = timedelta(milliseconds=50)
+        assert await reader.aread(timeout=short) is None
+        assert await reader.aread_batch(2, timeout=short, linger=short) == []
+        with pytest.raises(Empty):
+            await reader.aget(timeout=short)
+        assert await jetstream.await_any([reader], timeout=short) == []
+
+    run_remote(test)
+
+
+@pytest.mark.parametrize("count", [1, 3, 900])
+def test_the_newest_message_passes_over_what_is_older(run, count):
+    async def test(place):
+        queue = await place.queue(max_bytes=10_000_000)
+        reader = queue.add_consumer()
+        await queue.aenqueue_batch(list(range(count)))
+        assert (await reader.aread_latest(timeout=PATIENCE)).payload == count - 1
+        assert await reader.aread_latest(timeout=0) is None
+        assert (await answer(reader.stats())).total_items_read == count
+        await queue.aenqueue("next")
+        assert await reader.aget(timeout=PATIENCE) == "next"
+
+    run(test)
+
+
+def test_the_newest_message_is_waited_for(run):
+    async def test(place):
+        queue = await place.queue()
+        reader = queue.add_consumer()
+        assert await reader.aread_latest(timeout=0.1) is None
+        newest = asyncio.create_task(reader.aread_latest())
+        await until_it_waits(newest)
+        await queue.aenqueue("a")
+        assert (await asyncio.wait_for(newest, PATIENCE)).payload == "a"
+
+    run(test)
+
+
+def test_what_was_missed_comes_with_the_newest_message(run):
+    async def test(place):
+        queue = await place.queue(max_items=2, overflow="drop_oldest")
+        reader = queue.add_consumer()
+        for number in range(5):
+            await queue.aenqueue(number)
+        newest = await reader.aread_latest(timeout=PATIENCE)
+        assert newest.payload == 4
+        assert newest.missed == reader.missed_count
+
+    run(test)
+
+
+def test_a_member_has_no_newest_message(run):
+    async def test(place):
+        member = (await place.queue()).add_group("workers").add_consumer()
+        with pytest.raises(QueueError):
+            await member.aread_latest(timeout=0)
+
+    run(test)
+
+
+def any_of(place):
+    return jetstream.await_any if place.remote else mpmc_queue.await_any
+
+
+def test_await_any_names_those_that_are_readable(run):
+    async def test(place):
+        orders, alarms = await place.queue(), await place.queue()
+        first, second = orders.add_consumer(), alarms.add_consumer()
+        assert await any_of(place)([first, second], timeout=0.1) == []
+        assert await any_of(place)([first, second], timeout=0) == []
+        waiting = asyncio.create_task(any_of(place)([first, second, second]))
+        await until_it_waits(waiting)
+        await alarms.aenqueue("fire")
+        assert await asyncio.wait_for(waiting, PATIENCE) == [second, second]
+        assert await any_of(place)([first, second], timeout=0) == [second]
+        assert await second.aget(timeout=PATIENCE) == "fire"
+
+    run(test)
+
+
+def test_await_any_leaves_what_wakes_it_to_those_who_read(run):
+    async def test(place):
+        queue = await place.queue()
+        reader = queue.add_consumer()
+        waiting = asyncio.create_task(any_of(place)([reader]))
+        await until_it_waits(waiting)
+        reading = asyncio.create_task(reader.aget())
+        await until_it_waits(reading)
+        await queue.aenqueue("a")
+        assert await asyncio.wait_for(reading, PATIENCE) == "a"
+
+    run(test)
+
+
+def test_await_any_leaves_a_gap_to_be_told_by_the_read(run):
+    async def test(place):
+        options = {"prefetch": 1} if place.remote else {}
+        queue = await place.queue(max_items=2, overflow="drop_oldest", **options)
+        reader = queue.add_consumer(on_missed="raise")
+        for text in "abcdefg":
+            await queue.aenqueue(text)
+        assert await any_of(place)([reader], timeout=PATIENCE) == [reader]
+        told = 0
+        read = []
+        while read[-1:] != ["g"]:
+            assert await any_of(place)([reader], timeout=PATIENCE) == [reader]
+            try:
+                read.append(await reader.aget(timeout=PATIENCE))
+            except MessagesMissedError as error:
+                told += error.count
+        assert told + len(read) == 7
+        assert told > 0
+
+    run(test)
+
+
+def test_await_any_returns_what_is_closed_and_drained(run):
+    async def test(place):
+        queue = await place.queue()
+        reader = queue.add_consumer()
+        await queue.aenqueue("a")
+        queue.close()
+        assert await any_of(place)([reader], timeout=PATIENCE) == [reader]
+        assert await reader.aget(timeout=PATIENCE) == "a"
+        assert await any_of(place)([reader], timeout=PATIENCE) == [reader]
+        with pytest.raises(QueueClosedError):
+            await reader.aread()
+
+    run(test)
+
+
+def test_await_any_returns_what_is_closed(run):
+    async def test(place):
+        queue = await place.queue()
+        reader, other = queue.add_consumer(), queue.add_consumer()
+        waiting = asyncio.create_task(any_of(place)([reader, other]))
+        await until_it_waits(waiting)
+        reader.close()
+        assert await asyncio.wait_for(waiting, PATIENCE) == [reader]
+
+    run(test)
+
+
+def test_await_any_refuses_what_cannot_be_waited_for(run):
+    async def test(place):
+        queue = await place.queue()
+        with pytest.raises(ValueError, match="consumers"):
+            await any_of(place)([])
+        with pytest.raises(TypeError, match="consumers"):
+            await any_of(place)([queue])
+        member = queue.add_group("workers").add_consumer()
+        if place.remote:
+            with pytest.raises(QueueError, match="member"):
+                await any_of(place)([member], timeout=0)
+
+    run(test)
+
+
+def test_a_group_has_figures(run):
+    async def test(place):
+        queue = await place.queue()
+        group = queue.add_group("workers", ack_wait=30)
+        member = group.add_consumer()
+        await queue.aenqueue_batch(["a", "b", "c"])
+        await member.aread(timeout=PATIENCE)
+        figures = await answer(group.stats())
+        assert figures.name == "workers"
+        assert (figures.member_count, figures.unread_items, figures.pending_items) == (1, 2, 1)
+        assert figures.redelivered_items == 0
+
+    run(test)
