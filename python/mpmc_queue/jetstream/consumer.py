@@ -26,8 +26,7 @@ from mpmc_queue.protocols import AsyncQueue
 _T = TypeVar("_T")
 OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
 
-FILL: float = 0.5
-"""Seconds between two looks whether there is still reason to wait for a batch to fill, if nothing comes."""
+FILL: float = 0.5  # seconds between two looks whether there is still reason to wait for a batch to fill
 
 
 @final
@@ -305,7 +304,7 @@ class Consumer(Reader[_T]):
         return Message(self._queue._options, last, self._decoded(last), missed)
 
     def _decoded(self, delivery: Delivery) -> _T:
-        kind = delivery.headers.get(CONTENT_TYPE) if delivery.headers else None
+        kind = (delivery.headers or {}).get(CONTENT_TYPE)
         payload: _T = decoded(self._queue._options.codec, delivery.data, kind, delivery.stream_seq - 1)
         return payload
 

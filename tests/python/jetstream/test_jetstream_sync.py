@@ -104,6 +104,31 @@ def test_many_threads_share_a_queue_and_its_consumers(queue):
     assert acked == wanted
 
 
+def test_topics_and_headers_go_with_messages(queue):
+    orders = queue.add_consumer("orders", topics=(filter for filter in ["orders.>"]))
+    queue.enqueue(1, topic="orders.new", headers={"tenant": "acme"})
+    queue.enqueue(2, topic="news")
+    queue.enqueue_batch([3, 4], topic="orders.old")
+    read = orders.read_batch(3, timeout=PATIENCE, linger=1)
+    assert [(message.payload, message.topic) for message in read] == [
+        (1, "orders.new"),
+        (3, "orders.old"),
+        (4, "orders.old"),
+    ]
+    assert read[0].headers["tenant"] == "acme"
+    with pytest.raises(ValueError, match="topic must be"):
+        queue.enqueue(5, topic="a..b")
+
+
+def test_an_acknowledgement_is_confirmed_when_the_call_returns(queue):
+    group = queue.add_group("workers", ack_wait=30, topics="jobs.*")
+    member = group.add_consumer()
+    queue.enqueue("job", topic="jobs.one")
+    message = member.read(timeout=PATIENCE)
+    message.ack(confirm=True)
+    assert group.pending_count == 0
+
+
 def test_closing_wakes_threads_that_wait(nats, name):
     queue = jetstream.connect_sync(nats.url, name)
     reader, other = queue.add_consumer(), queue.add_consumer()
