@@ -99,6 +99,17 @@
 //! pending + dead-lettered is the number of messages enqueued since its start, until it seeks. Messages that are ready
 //! for redelivery are unread.
 //!
+//! # Topics
+//!
+//! A message can have a [`Topic`], and a consumer or group [`Filters`]: it reads the messages whose topic matches. Messages
+//! without a topic match no filter. All figures, gaps and waits of such a consumer are about matching messages. They are
+//! exact at every moment. Each filter numbers its matches, so missed messages are arithmetic in these numbers. A read passes
+//! over messages that do not match in one step, chunk by chunk, and [`ConsumerStats::filtered`] counts them.
+//!
+//! With [`Retention::Interest`] a message leaves once every consumer that it matches has read it. A message that matches
+//! nobody gets its seq and leaves at once; it needs no room. A topic is charged its text and [`TOPIC_ENTRY`] while a message
+//! under it is held, and each message under it [`TOPIC_OVERHEAD`].
+//!
 //! # Glossary
 //!
 //! - **seq**: the number of a message, from 0. **Position**: the seq of the message that a cursor reads next.
@@ -111,6 +122,8 @@
 //!   do so, for one chunk from a position on. **Grant**: give a lease. **Recall**: take it back. **Vacate** a slot:
 //!   recall every lease that may still read it.
 //! - **published**: the seq before which slots may be read without the queue's lock.
+//! - **topic**: what a message is about. **Filter**: which topics a consumer reads. **Match**: a message whose topic a filter
+//!   lets through. **Number**: the place of a match among all matches of its filter, as the seq is among all messages.
 //! - **need**: bytes and items of a message or batch. **Charge**: what the budget counts for it.
 //! - **expire**: leave because the time to live is over. **Drop**: leave to make room. **Discard**: leave at an
 //!   immediate close. **Trim**: remove the read records of messages that left.
