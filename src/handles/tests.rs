@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use crate::error::Error;
-use crate::need::Need;
+use crate::need::{Need, PENDING_OVERHEAD};
 use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
 use crate::state::producing::How;
 use crate::time::clock::{Clock, ManualClock, Now};
@@ -285,4 +285,20 @@ fn a_producer_under_a_topic_that_is_held_wakes_when_it_fits_without_the_text() {
     assert_eq!(waiting.woken(), 1);
     let other = Condition::Space(Need::one(1), Some(Topic::new("b").unwrap()));
     assert_eq!(Waiting::on(&queue, other).woken(), 0);
+}
+
+#[test]
+fn a_producer_wakes_when_a_delivery_that_is_charged_is_settled() {
+    let message = Need::one(1).charge();
+    let max_bytes = 2 * message + PENDING_OVERHEAD - 1;
+    let (queue, _) = manual(Options { max_bytes, ttl: None, ..Options::default() });
+    let acking = GroupOptions { ack_wait: Some(10), ..GroupOptions::default() };
+    let member = queue.add_group("g", Start::Earliest, &acking, None).unwrap().add_consumer(None).unwrap();
+    queue.enqueue(0, 1).unwrap();
+    let mut receipt = None;
+    member.read_with(1, |delivery| receipt = delivery.receipt).unwrap();
+    let waiting = Waiting::on(&queue, Condition::Space(Need::one(1), None));
+    assert_eq!(waiting.woken(), 0, "the message fits, but not beside the pending delivery");
+    queue.settle(&receipt.unwrap(), Settle::Ack);
+    assert_eq!(waiting.woken(), 1);
 }
