@@ -12,6 +12,8 @@ from helpers import PATIENCE
 from mpmc_queue import MessagesMissedError, QueueClosedError, QueueError, jetstream
 from mpmc_queue.protocols import answer
 
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 
 def payloads(messages):
     return [message.payload for message in messages]

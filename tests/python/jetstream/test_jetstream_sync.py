@@ -19,6 +19,8 @@ from helpers import PATIENCE
 from mpmc_queue import ConsumerClosedError, QueueClosedError, QueueError, jetstream
 from mpmc_queue.jetstream.sync import ConnectOptions
 
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 _numbers = count(1)
 
 

@@ -20,6 +20,8 @@ from mpmc_queue import (
     jetstream,
 )
 
+pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
+
 _numbers = count(1)
 
 
