@@ -8,7 +8,6 @@ that anything has been read. So an interrupt at any moment either leaves a messa
 import asyncio
 import atexit
 import os
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
@@ -21,7 +20,7 @@ _T = TypeVar("_T")
 MOMENT: Final = 0.005
 """Seconds after which the loop looks whether callers have what was read for them."""
 LOOK: Final = 0.05
-"""Seconds between two looks for Ctrl-C on Windows, where it does not interrupt who waits for a lock."""
+"""Seconds between two looks for a signal of a main thread that waits."""
 END: Final = 2.0
 """Seconds that the loop has to end when the interpreter does, once all queues are closed."""
 
@@ -54,11 +53,12 @@ class Call(Generic[_T]):
 
     def wait(self) -> None:
         """In the caller's thread: waits until it is done."""
-        if sys.platform == "win32":
-            while not self._done.acquire(timeout=LOOK):
-                pass
-        else:
+        if threading.current_thread() is not threading.main_thread():
             self._done.acquire()
+            return
+        # Signals: none interrupts this on Windows, nor, elsewhere, when it comes in the moment before this thread sleeps.
+        while not self._done.acquire(timeout=LOOK):
+            pass
 
     def abandon(self) -> None:
         """In the caller's thread: nobody waits for it any more."""
