@@ -268,7 +268,8 @@ def test_close_waits_for_the_end_unless_others_use_it(directory):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_does_not_end_the_server_of_its_parent(directory):
     code = (
-        "import os, sys\n"
+        "import os, sys, warnings\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # of forking with threads, which is the point here\n"
         "from mpmc_queue import jetstream\n"
         "server = jetstream.local(sys.argv[1])\n"
         "pid = os.fork()\n"
