@@ -112,11 +112,14 @@ def test_without_a_server_connecting_ends_in_time():
 
 def test_with_a_server_that_says_nothing_connecting_ends_in_time():
     async def main():
-        silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        writers = []  # one that nobody refers to is closed
+        silent = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         async with silent, within(0.5):
             with pytest.raises(jetstream.NotConfirmedError, match=rf"no answer from nats://127.0.0.1:{port} in 0.5 s"):
                 await jetstream.connect(f"nats://secret@127.0.0.1:{port}", "x", patience=0.5)
+            for writer in writers:
+                writer.close()
 
     run(main())
 
