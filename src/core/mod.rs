@@ -4,6 +4,8 @@ mod burying;
 pub(crate) mod dead_letters;
 pub(crate) mod expiry;
 mod rescuing;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::collections::HashMap;
 use std::hint::cold_path;
@@ -174,25 +176,23 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     pub(crate) fn lock_up_to_date(&self, fx: &mut Effects<T>) -> (MutexGuard<'_, State<T>>, u64) {
         let now = self.clock.now();
         label(&|| ());
-        let (state, _, expired) = self.catch_up(self.lock_beside_leases(), now, fx);
-        (state, expired)
+        self.catch_up(self.lock_beside_leases(), now, fx)
     }
 
-    /// Stores a clock reading in the state, and does what is due at that time. Returns the state, the time, and how
-    /// many messages expired.
+    /// Stores a clock reading in the state, and does what is due at that time. Returns the state and how many messages
+    /// expired. The state has the latest time: another thread may have stored a later one between two slices of expiry.
     #[inline]
     fn catch_up<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<T>>,
         now: Now,
         fx: &mut Effects<T>,
-    ) -> (MutexGuard<'a, State<T>>, Now, u64) {
-        let now = state.advance(now);
-        let mut expired = 0;
-        if state.is_due() {
-            (state, expired) = self.expire(state, fx);
+    ) -> (MutexGuard<'a, State<T>>, u64) {
+        state.advance(now);
+        match state.is_due() {
+            true => self.expire(state, fx),
+            false => (state, 0),
         }
-        (state, now, expired)
     }
 
     #[inline]
@@ -205,7 +205,8 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         label(&f);
         // Declared before the guard, so that unwinding releases the lock first.
         let mut left = LeftToDo { core: self, fx: Effects::new() };
-        let (mut state, now, _) = self.catch_up(state, now, &mut left.fx);
+        let (mut state, _) = self.catch_up(state, now, &mut left.fx);
+        let now = state.latest();
         let result = f(&mut state, now, &mut left.fx);
         while state.has_to_collect {
             cold_path();

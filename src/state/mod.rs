@@ -160,10 +160,15 @@ impl<T> State<T> {
         }
     }
 
-    /// Stores a reading of the clock, and returns it adjusted so that it never runs backwards.
+    /// Stores a reading of the clock, unless a later one is stored.
     #[inline]
-    pub(crate) fn advance(&mut self, now: Now) -> Now {
+    pub(crate) fn advance(&mut self, now: Now) {
         self.latest = self.latest.later(now);
+    }
+
+    /// The time. It never runs backwards.
+    #[inline]
+    pub(crate) fn latest(&self) -> Now {
         self.latest
     }
 
