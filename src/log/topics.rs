@@ -4,6 +4,7 @@
 //! A topic is stored as long as a message under it is held. Its text is charged once, and [`TOPIC_OVERHEAD`] is charged
 //! for each message.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hint::cold_path;
 use std::sync::Arc;
@@ -49,8 +50,8 @@ pub(crate) struct Topics {
     pub(super) filters: Slab<Filter>,
     /// Places of filters that still have to be removed.
     pub(super) left: Vec<usize>,
-    /// Places of the filters by their texts in alphabetical order.
-    filter_places: HashMap<Vec<Box<str>>, usize>,
+    /// Places of the filters by their keys.
+    filter_places: BTreeMap<Arc<str>, usize>,
 }
 
 impl Topics {
@@ -145,10 +146,10 @@ impl Topics {
     }
 
     /// Places of the filters that a topic matches. No message needs to be held under the topic.
-    pub(crate) fn filters_matching(&self, topic: &Topic) -> Vec<u32> {
+    pub(crate) fn filters_matching(&self, topic: &Topic) -> Cow<'_, [u32]> {
         match self.places.get(&topic.0) {
-            Some(&place) => self.filters_of(place).to_vec(),
-            None => self.matcher.filters_of(topic.as_str()),
+            Some(&place) => self.filters_of(place).into(),
+            None => self.matcher.filters_of(topic.as_str()).into(),
         }
     }
 
@@ -161,13 +162,12 @@ impl Topics {
     /// Adds a cursor to the users of these filters, and returns their place. The filters must be built before they are
     /// used.
     pub(super) fn use_filters(&mut self, filters: &Filters) -> usize {
-        let texts = sorted(filters);
-        if let Some(&place) = self.filter_places.get(&texts) {
+        if let Some(&place) = self.filter_places.get(filters.key()) {
             self.filters[place].users += 1;
             return place;
         }
         let place = self.filters.insert(Filter::new(filters.clone()));
-        self.filter_places.insert(texts, place);
+        self.filter_places.insert(filters.key().clone(), place);
         place
     }
 
@@ -193,7 +193,7 @@ impl Topics {
             return false;
         }
         filter.stage = Stage::Left(0);
-        self.filter_places.remove(&sorted(&filter.filters));
+        self.filter_places.remove(filter.filters.key());
         self.left.push(place);
         true
     }
@@ -253,12 +253,4 @@ impl Topics {
 /// The charge for a topic, apart from its messages.
 fn entry_charge(topic: &Topic) -> u64 {
     topic.0.len() as u64 + TOPIC_ENTRY
-}
-
-/// The texts of filters in alphabetical order, without duplicates.
-fn sorted(filters: &Filters) -> Vec<Box<str>> {
-    let mut texts: Vec<Box<str>> = filters.texts().map(Box::from).collect();
-    texts.sort_unstable();
-    texts.dedup();
-    texts
 }

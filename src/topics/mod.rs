@@ -41,6 +41,8 @@ pub struct Filters(Arc<Inner>);
 struct Inner {
     /// As they were given.
     texts: Vec<Box<str>>,
+    /// The same for all filters with these texts.
+    key: Arc<str>,
     matcher: Matcher,
 }
 
@@ -65,12 +67,23 @@ impl Filters {
         }
         let mut matcher = Matcher::default();
         texts.iter().for_each(|text| matcher.insert(text, 0));
-        Ok(Filters(Arc::new(Inner { texts, matcher })))
+        let mut distinct: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        // No text contains white space.
+        let key = distinct.join("\n").into();
+        Ok(Filters(Arc::new(Inner { texts, key, matcher })))
     }
 
     /// The texts, as they were given.
     pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.texts.iter().map(|text| &**text)
+    }
+
+    /// Equal for filters that consist of the same texts, in whatever order. It is made in advance, because filters are
+    /// looked up while the queue's lock is held.
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.0.key
     }
 
     /// Whether a topic matches at least one filter.
