@@ -330,12 +330,7 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
 
     /// Removes the consumer from its queue. Returns false if it was already removed.
     pub fn close(&self) -> bool {
-        let (removed, has_left_filters) =
-            self.queue.core.with(|state, _, fx| (state.remove_consumer(self.key, fx), state.log.has_left_filters()));
-        if has_left_filters {
-            self.queue.forget_filters();
-        }
-        removed
+        self.queue.change_readers(|state, fx| state.remove_consumer(self.key, fx))
     }
 
     /// Whether the consumer was removed.

@@ -274,22 +274,24 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         while place.is_some_and(build) {
             self.core.let_others_in();
         }
-        self.core
-            .with(|state, _, fx| {
-                let added = add(state, place, fx);
-                if added.is_err() {
-                    place.into_iter().for_each(|place| state.leave_filter(place));
-                }
-                added
-            })
-            .inspect_err(|_| self.forget_filters())
+        self.change_readers(|state, fx| {
+            let added = add(state, place, fx);
+            if added.is_err() {
+                place.into_iter().for_each(|place| state.leave_filter(place));
+            }
+            added
+        })
     }
 
-    /// Removes unused filters, in slices.
-    pub(super) fn forget_filters(&self) {
-        while self.core.with_leases(|state, _, _| state.log.forget_filters()) {
+    /// Calls `change`, which adds or removes a reader. Then removes the filters that nobody uses any more, in slices.
+    pub(super) fn change_readers<R>(&self, change: impl FnOnce(&mut State<T>, &mut Effects<T>) -> R) -> R {
+        let (result, mut has_left_filters) =
+            self.core.with(|state, _, fx| (change(state, fx), state.log.has_left_filters()));
+        while has_left_filters {
             self.core.let_others_in();
+            has_left_filters = self.core.with_leases(|state, _, _| state.log.forget_filters());
         }
+        result
     }
 
     /// The group with a name.

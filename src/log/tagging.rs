@@ -1,7 +1,7 @@
 //! Gives messages their topic, and counts the matches of filters when messages are added and removed.
 
 use super::Log;
-use super::chunk::{Chunk, NIL};
+use super::chunk::Chunk;
 use super::filter::{Filter, Stage};
 use super::held::Held;
 use super::segment::Segment;
@@ -61,9 +61,9 @@ impl<T> Log<T> {
         }
     }
 
-    /// The place of the topic of a held message.
-    pub(crate) fn topic_place(&self, seq: u64) -> u32 {
-        let chunk = self.chunks.get(self.chunk_at(seq, NIL));
+    /// The place of the topic of a held message. The hint is the key of a chunk.
+    pub(crate) fn topic_place(&self, seq: u64, hint: usize) -> u32 {
+        let chunk = self.chunks.get(self.chunk_at(seq, hint));
         let place = chunk.and_then(|chunk| Some((chunk, chunk.find(seq)?)));
         place
             .filter(|(chunk, index)| chunk.slots[*index].payload.is_some())

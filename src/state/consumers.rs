@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::keys::{ConsumerKey, Predecessor};
 use crate::log::audit::Reads;
 use crate::options::{ConsumerOptions, MissedPolicy, Start};
-use crate::topics::Filters;
 
 /// The serial number of an empty place. (The first consumer has 1.)
 const NO_SERIAL: u64 = 0;
@@ -26,8 +25,8 @@ impl<T> State<T> {
         fx: &mut Effects<T>,
     ) -> Result<ConsumerKey, Error> {
         let position = self.seq_of(options.start)?;
-        let cursor =
-            self.put_cursor(Cursor::new(position, None, filter, &self.log), options.filters.as_ref(), &options.after);
+        let filter = filter.zip(options.filters.clone());
+        let cursor = self.put_cursor(Cursor::new(position, None, filter, &self.log), &options.after);
         let key = self.insert_consumer(id, options.name.clone(), cursor, None, options.policy);
         self.cursors[cursor].consumer = Some(key.index);
         self.moved(cursor, fx);
@@ -35,8 +34,7 @@ impl<T> State<T> {
     }
 
     /// Takes a new cursor in, after others.
-    pub(super) fn put_cursor(&mut self, mut cursor: Cursor, filters: Option<&Filters>, after: &[Predecessor]) -> usize {
-        cursor.filters = filters.cloned();
+    pub(super) fn put_cursor(&mut self, cursor: Cursor, after: &[Predecessor]) -> usize {
         let key = self.cursors.insert(Box::new(cursor));
         self.put_after(key, after);
         key

@@ -65,7 +65,9 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new<T>(position: u64, group: Option<usize>, filter: Option<usize>, log: &Log<T>) -> Self {
+    /// A new cursor. `filter`: the place of its filters, and the filters as they were given.
+    pub(crate) fn new<T>(position: u64, group: Option<usize>, filter: Option<(usize, Filters)>, log: &Log<T>) -> Self {
+        let (filter, filters) = filter.unzip();
         let number = filter.map_or(0, |filter| log.number_at(filter, position).0);
         let excused = match filter {
             None => log.holes(position..log.next()),
@@ -77,7 +79,7 @@ impl Cursor {
             hint: NIL,
             missed_behind: 0,
             filter,
-            filters: None,
+            filters,
             number,
             filtered: 0,
             wanted_from: None,
@@ -112,8 +114,19 @@ impl Cursor {
         log.first_for(self.filter, self.position, &mut { self.hint })
     }
 
+    /// Moves on to the next message to read, and returns it.
+    #[inline]
+    pub(crate) fn move_on<'a, T>(&mut self, log: &'a Log<T>) -> Option<Found<'a, T>> {
+        if let Some(filter) = self.filter {
+            return self.move_on_to_match(filter, log);
+        }
+        let found = log.first_at(self.position, &mut self.hint);
+        self.skip_to(found.as_ref().map_or(log.next(), |found| found.seq));
+        found
+    }
+
     /// Moves on to the next match of its filter, past everything that does not match, and returns it.
-    pub(crate) fn next_match<'a, T>(&mut self, filter: usize, log: &'a Log<T>) -> Option<Found<'a, T>> {
+    fn move_on_to_match<'a, T>(&mut self, filter: usize, log: &'a Log<T>) -> Option<Found<'a, T>> {
         let mut hint = self.hint;
         let found = log.match_at(filter, self.position, &mut hint);
         let (seq, number) = match &found {

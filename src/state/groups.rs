@@ -44,11 +44,8 @@ impl<T> State<T> {
         }
         let position = self.seq_of(start)?;
         let index = self.groups.vacant_key();
-        let cursor = self.put_cursor(
-            Cursor::new(position, Some(index), filter, &self.log),
-            options.filters.as_ref(),
-            &options.after,
-        );
+        let filter = filter.zip(options.filters.clone());
+        let cursor = self.put_cursor(Cursor::new(position, Some(index), filter, &self.log), &options.after);
         let serial = self.new_serial();
         let acks = Acks::new(options);
         self.has_rescuers |= options.rescues_missed;
@@ -193,17 +190,7 @@ impl<T> State<T> {
             let found = match again {
                 Some(seq) => self.log.first_at(seq, &mut { NIL }),
                 None if acks.room() == 0 => break,
-                None => {
-                    let found = match cursor.filter {
-                        Some(filter) => cursor.next_match(filter, &self.log),
-                        None => {
-                            let found = self.log.first_at(cursor.position, &mut cursor.hint);
-                            cursor.skip_to(found.as_ref().map_or(self.log.next(), |found| found.seq));
-                            found
-                        }
-                    };
-                    found.filter(|found| found.seq < upto)
-                }
+                None => cursor.move_on(&self.log).filter(|found| found.seq < upto),
             };
             let Some(found) = found else { break };
             let seq = found.seq;

@@ -156,7 +156,7 @@ impl<T> State<T> {
                 };
                 looked_at += 1;
                 seq = found.seq + 1;
-                if !self.is_needed(found.seq, self.log.topic_place(found.seq)) {
+                if !self.is_needed(found.seq, self.log.topic_place(found.seq, hint)) {
                     unneeded.push(found.seq);
                 }
             }

@@ -27,20 +27,21 @@ impl<T> State<T> {
         }
     }
 
-    /// Checks whether a producer may add `base` now. `ticket` is its place in the line, if it has waited.
+    /// Checks whether a producer may add `base` now. `ticket` is its place in the line, if it has waited. Returns
+    /// whether any cursor wants the messages.
     pub(super) fn admit(
         &mut self,
         base: Need,
         topic: Option<&Topic>,
         ticket: Option<&Ticket>,
         fx: &mut Effects<T>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if self.closed {
             return Err(Error::Closed);
         }
         self.budget.check_ever(base.under(topic)).map_err(Error::Full)?;
         if !self.is_wanted(topic) {
-            return Ok(());
+            return Ok(false);
         }
         let need = self.need_under(base, topic);
         // Producers that came before go first, and small messages do not starve a large batch. So there must be room
@@ -54,7 +55,7 @@ impl<T> State<T> {
         let ahead = ahead.map(|producer| self.need_under(producer.need, producer.topic.as_ref()));
         let ahead = ahead.fold(Need::NONE, Need::and);
         if ahead.items > 0 && need.items > 0 {
-            return self.budget.check(need.and(ahead)).map_err(|full| {
+            return self.budget.check(need.and(ahead)).map(|()| true).map_err(|full| {
                 let ahead = match full.limit {
                     Limit::Memory => ahead.charge(),
                     Limit::Items => ahead.items,
@@ -68,7 +69,7 @@ impl<T> State<T> {
             }
             checked => checked.map_err(Error::Full)?,
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Counts a refusal.
@@ -144,8 +145,7 @@ impl<T> State<T> {
         ticket: Option<&Ticket>,
         fx: &mut Effects<T>,
     ) -> Result<u64, Error> {
-        self.admit(need, how.topic, ticket, fx)?;
-        let is_wanted = self.is_wanted(how.topic);
+        let is_wanted = self.admit(need, how.topic, ticket, fx)?;
         let first = self.push_all(each, need, how);
         self.came(first, how.topic, is_wanted, ticket, fx);
         Ok(first)
@@ -216,8 +216,7 @@ impl<T> State<T> {
         ticket: Option<&Ticket>,
         fx: &mut Effects<T>,
     ) -> Result<u64, Error> {
-        self.admit(batch.need(), topic, ticket, fx)?;
-        let is_wanted = self.is_wanted(topic);
+        let is_wanted = self.admit(batch.need(), topic, ticket, fx)?;
         let first = self.log.next();
         let added = self.log.append_batch(batch, self.latest);
         self.pushed(first, added, self.own_deadline(batch.lifetime()), topic);

@@ -278,19 +278,8 @@ impl<'a, T> Reader<'a, T> {
     /// Moves the cursor to the next message it reads, and returns that message.
     #[inline]
     fn next(&mut self) -> Option<Found<'a, T>> {
-        let Reader { log, cursor, .. } = self;
-        let Some(filter) = cursor.filter else {
-            let found = log.first_at(cursor.position, &mut cursor.hint);
-            let seq = found.as_ref().map_or(log.next(), |found| found.seq);
-            if seq != cursor.position {
-                self.record();
-                self.cursor.skip_to(seq);
-                self.run = seq;
-            }
-            return found;
-        };
-        let from = cursor.position;
-        let found = cursor.next_match(filter, log);
+        let from = self.cursor.position;
+        let found = self.cursor.move_on(self.log);
         if self.cursor.position != from {
             self.record_upto(from);
             self.run = self.cursor.position;
