@@ -3,7 +3,9 @@
 
 mod histories;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ enum Op {
     Batch(usize, u64),
     /// Enqueues this many messages, and lets a member read some.
     Stream(usize, u64, usize, usize, usize),
-    AddGroup(Start, GroupOptions, bool),
+    AddGroup(Start, GroupOptions, Letters),
     CloseGroup(usize),
     AddMember(usize),
     CloseMember(usize, usize),
@@ -65,6 +67,18 @@ impl Op {
                 | Op::Close(_)
         )
     }
+}
+
+/// What a group does with messages that it cannot deliver.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Letters {
+    /// It has no dead letter queue.
+    None,
+    /// It buries what was delivered too often or was termed.
+    Buried,
+    /// Its dead letter queue also takes what it would miss, if no other group's does. (With two such groups it would
+    /// depend on the chunks which of them comes first.)
+    Rescued,
 }
 
 /// The unit of time in the histories, so that moments often coincide.
@@ -139,6 +153,7 @@ fn op() -> impl Strategy<Value = Op> {
             1 => Just(Settle::InProgress),
         ]
     };
+    let letters = prop_oneof![Just(Letters::None), Just(Letters::Buried), Just(Letters::Rescued)];
     let who = || 0..GROUPS;
     prop_oneof![
         12 => (0..200u64, lifetime).prop_map(|(size, lifetime)| Op::Enqueue(size, lifetime)),
@@ -148,7 +163,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(count, size, team, member, limit)| Op::Stream(count, size, team, member, limit)),
         1 => (990..1050usize, 0..2u64, 0..3usize, 0..3usize, 1..2000usize)
             .prop_map(|(count, size, team, member, limit)| Op::Stream(count, size, team, member, limit)),
-        4 => (start(), group_options(), any::<bool>()).prop_map(|(start, how, dead)| Op::AddGroup(start, how, dead)),
+        4 => (start(), group_options(), letters).prop_map(|(start, how, letters)| Op::AddGroup(start, how, letters)),
         1 => who().prop_map(Op::CloseGroup),
         4 => who().prop_map(Op::AddMember),
         2 => (who(), any::<usize>()).prop_map(|(group, member)| Op::CloseMember(group, member)),
@@ -217,7 +232,7 @@ struct Team {
     handle: Group<u64>,
     number: u64,
     options: GroupOptions,
-    buries: bool,
+    letters: Letters,
     members: Vec<Member>,
     position: u64,
     pending: BTreeMap<u64, Pending>,
@@ -261,11 +276,12 @@ impl Team {
         self.options.max_pending.is_none_or(|max| (self.pending.len() as u64) < max)
     }
 
-    /// Accounts for a message that has left.
-    fn lose(&mut self, held: &Held) {
-        if self.has_ahead(held) || self.pending.remove(&held.seq).is_some() {
-            self.missed += 1;
-        }
+    /// Accounts for a message that has left. Returns whether it goes to the dead letter queue.
+    fn lose(&mut self, held: &Held) -> bool {
+        let is_lost = self.has_ahead(held) || self.pending.remove(&held.seq).is_some();
+        let is_rescued = is_lost && self.letters == Letters::Rescued;
+        *(if is_rescued { &mut self.dead_lettered } else { &mut self.missed }) += u64::from(is_lost);
+        is_rescued
     }
 
     fn wants(&self, topic: Option<&Topic>) -> bool {
@@ -310,7 +326,11 @@ struct Model {
     expired: u64,
     dropped: u64,
     rejected: u64,
-    dead: VecDeque<u64>,
+    /// What the group that rescues has lost, and what is still to be moved to the dead letter queue: the messages that
+    /// left together, in whatever order.
+    lost: VecDeque<BTreeSet<u64>>,
+    /// The letters: each is one of those that left together.
+    dead: VecDeque<Rc<RefCell<BTreeSet<u64>>>>,
     dead_max: u64,
     dead_next: u64,
     dead_rejected: u64,
@@ -354,13 +374,38 @@ impl Model {
     fn lose(&mut self, leaves: impl Fn(&Held) -> bool) -> u64 {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
+        let mut lost = BTreeSet::new();
         for held in &gone {
-            self.teams.iter_mut().for_each(|team| team.lose(held));
+            for team in &mut self.teams {
+                if team.lose(held) {
+                    lost.insert(held.seq);
+                }
+            }
             for alone in self.alone.iter_mut().filter(|alone| alone.position <= held.seq) {
                 alone.missed += 1;
             }
         }
+        self.lost.push_back(lost);
         gone.len() as u64
+    }
+
+    /// Moves what was lost to the dead letter queue, as far as that takes it.
+    fn rescue(&mut self) {
+        for mut lost in std::mem::take(&mut self.lost) {
+            let count = lost.len() as u64;
+            lost.retain(|&seq| !is_large(seq));
+            let room = if self.dead_closed { 0 } else { self.dead_max.saturating_sub(self.dead.len() as u64) };
+            let taken = room.min(lost.len() as u64);
+            let team = self.teams.iter_mut().find(|team| team.letters == Letters::Rescued);
+            if let Some(team) = team {
+                team.dead_lettered -= count - taken;
+                team.missed += count - taken;
+            }
+            self.dead_rejected += if self.dead_closed { 0 } else { count - taken };
+            self.dead_next += taken;
+            let lost = Rc::new(RefCell::new(lost));
+            self.dead.extend((0..taken).map(|_| lost.clone()));
+        }
     }
 
     fn expire(&mut self) -> u64 {
@@ -429,6 +474,7 @@ impl Model {
     }
 
     fn bury_all(&mut self, dying: Vec<(u64, u64)>) {
+        self.rescue();
         for (number, seq) in dying {
             let team = self.teams.iter().find(|team| team.number == number);
             let pending = team.and_then(|team| team.pending.get(&seq));
@@ -442,14 +488,14 @@ impl Model {
     fn bury(&mut self, team: u64, seq: u64, is_termed: bool) {
         let team = self.teams.iter_mut().find(|other| other.number == team).unwrap();
         let mut pending = team.pending.remove(&seq).unwrap();
-        if !team.buries {
+        if team.letters == Letters::None {
             *(if is_termed { &mut team.read } else { &mut team.missed }) += 1;
         } else if is_large(seq) && !self.dead_closed {
             self.dead_rejected += 1;
             team.missed += 1;
             team.refused_dead_letters += 1;
         } else if !self.dead_closed && (self.dead.len() as u64) < self.dead_max {
-            self.dead.push_back(seq);
+            self.dead.push_back(Rc::new(RefCell::new(BTreeSet::from([seq]))));
             self.dead_next += 1;
             team.dead_lettered += 1;
         } else {
@@ -639,6 +685,7 @@ fn run(options: Options, dead_max: u64, has_topics: bool, ops: Vec<Op>) -> usize
         expired: 0,
         dropped: 0,
         rejected: 0,
+        lost: VecDeque::new(),
         dead: VecDeque::new(),
         dead_max,
         dead_next: 0,
@@ -694,20 +741,25 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 for _ in 0..part {
                     let seq = enqueue(queue, model, size, Lifetime::Queue);
                     assert_eq!(seq, model.enqueue(1, size, Lifetime::Queue));
+                    model.rescue();
                 }
                 step(stand, model, Op::Read(team, member, limit));
                 model.collect();
             }
         }
-        Op::AddGroup(start, how, buries) => {
+        Op::AddGroup(start, how, mut letters) => {
             if model.teams.len() == GROUPS {
                 return;
             }
             let number = model.number();
-            let how = GroupOptions { filters: filters_of(number).filter(|_| model.has_topics), ..how };
-            let letters = buries
+            if letters == Letters::Rescued && model.teams.iter().any(|team| team.letters == Letters::Rescued) {
+                letters = Letters::Buried;
+            }
+            let filters = filters_of(number).filter(|_| model.has_topics);
+            let how = GroupOptions { filters, rescues_missed: letters == Letters::Rescued, ..how };
+            let dead_letter = (letters != Letters::None)
                 .then(|| dead.dead_letter(|payload| *payload, |&seq| Some(if is_large(seq) { DEAD_BYTES } else { 1 })));
-            let handle = queue.add_group(&number.to_string(), start, &how, letters);
+            let handle = queue.add_group(&number.to_string(), start, &how, dead_letter);
             let Some(position) = model.resolve(start) else {
                 assert_eq!(handle.err(), Some(Error::BeyondEnd(model.next)));
                 return;
@@ -716,7 +768,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 handle: handle.unwrap(),
                 number,
                 options: how,
-                buries,
+                letters,
                 members: Vec::new(),
                 position,
                 pending: BTreeMap::new(),
@@ -876,10 +928,14 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             clock.advance(nanoseconds);
             model.now += nanoseconds;
             assert_eq!(queue.force_expiration(), model.expire());
+            model.rescue();
         }
         Op::ReadDead(count) => {
             for _ in 0..count {
-                assert_eq!(graves.read().unwrap_or(None), model.dead.pop_front());
+                let letter = graves.read().unwrap_or(None);
+                let expected = model.dead.pop_front();
+                assert_eq!(letter.is_some(), expected.is_some());
+                assert!(letter.is_none_or(|seq| expected.is_some_and(|of| of.borrow_mut().remove(&seq))));
             }
         }
         Op::CloseDead => {
