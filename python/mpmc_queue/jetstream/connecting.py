@@ -224,7 +224,8 @@ async def _stream(server: Server, asked: Options) -> dict[str, Any]:
     info = await server.insist(f"STREAM.INFO.{asked.name}")
     basic = asked.stream(msg_ttl=False, atomic=False)
     if asked.subject in info["config"].get("subjects", ()):
-        del basic["subjects"]  # a stream that was made without subjects for topics can still store messages without a topic
+        # A stream that was made without subjects for topics can still store messages without a topic.
+        del basic["subjects"]
     if different := differences(basic, info["config"]):
         raise OptionError(f"queue {asked.name!r} exists with other options: {'; '.join(different)}")
     return info
