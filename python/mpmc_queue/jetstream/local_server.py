@@ -4,7 +4,7 @@ Files in the directory:
 
 users        Each process that uses the server has a shared lock on it. An exclusive lock gives the right to stop the server.
 starting     Locked by a process that starts the server, or checks whether that is needed.
-server       Locked by the server and its keeper, who inherit the lock. It is free when there is no server.
+server       Locked by the server and its keeper, which inherit the lock. It is free when there is no server.
 server.json  The server's configuration, with its port and token: only this user can read it (mode 0600).
 server.pid   The server's process id.
 log          The server's output.
