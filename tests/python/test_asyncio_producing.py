@@ -105,7 +105,7 @@ def test_aenqueue_is_refused_when_no_space_comes_in_time(make_queue):
     asyncio.run(main())
 
 
-def test_what_could_never_fit_fails_at_once(make_queue):
+def test_a_payload_that_could_never_fit_fails_at_once(make_queue):
     queue = make_queue(max_bytes=100_000, max_items=3)
     with pytest.raises(MemoryLimitError) as caught:
         at_once(queue.aenqueue(bytes(200_000), timeout=None))

@@ -139,7 +139,7 @@ def test_a_cancelled_aread_leaves_nothing_pending():
     asyncio.run(main())
 
 
-def test_in_progress_starts_ack_wait_afresh():
+def test_in_progress_restarts_ack_wait():
     group = acking_group("a", ack_wait=0.5)
     member = group.add_consumer()
     message = member.read()

@@ -35,7 +35,7 @@ def make():
 # --- what is read -------------------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_reads_what_matches_in_order():
+def test_a_consumer_reads_matching_messages_in_order():
     queue = make()
     orders, everything = queue.add_consumer(topics="orders.>"), queue.add_consumer()
     queue.enqueue(0, topic="orders.eu.new")
@@ -72,7 +72,7 @@ def test_messages_keep_their_topics_however_they_are_read():
         ("A", []),
     ],
 )
-def test_wildcards_stand_for_tokens(filters, expected):
+def test_wildcards_match_tokens(filters, expected):
     queue = make()
     reader = queue.add_consumer(topics=filters)
     for topic in ["a", "a.b", "a.c", "a.b.c", "b", None]:
@@ -421,7 +421,7 @@ def test_a_removed_consumer_with_a_filter_ends_its_waits():
 # --- interest, groups, order -----------------------------------------------------------------------------------------------
 
 
-def test_interest_keeps_what_somebody_wants():
+def test_interest_keeps_what_any_consumer_wants():
     queue = Queue("q", ttl=None, retention="interest", sizer=lambda payload: 10)
     empty = queue.memory_usage
     a, b = queue.add_consumer(topics="a"), queue.add_consumer(topics=["b", "ab"])

@@ -106,7 +106,7 @@ def test_a_batch_has_no_more_bytes_than_max_bytes(run, kind):
 
 
 @KINDS
-def test_a_batch_has_one_message_at_least(run, kind):
+def test_a_batch_has_at_least_one_message(run, kind):
     async def test(place):
         queue = await place.queue()
         reader = reader_of(kind, queue)
@@ -118,7 +118,7 @@ def test_a_batch_has_one_message_at_least(run, kind):
 
 
 @KINDS
-def test_a_batch_that_is_cancelled_while_it_fills_takes_nothing(run, kind):
+def test_cancelling_a_batch_that_waits_to_fill_takes_nothing(run, kind):
     async def test(place):
         queue = await place.queue()
         reader = reader_of(kind, queue)
@@ -133,7 +133,7 @@ def test_a_batch_that_is_cancelled_while_it_fills_takes_nothing(run, kind):
     run(test)
 
 
-def test_a_batch_above_what_is_fetched_ahead_fills_too(run_remote):
+def test_a_batch_larger_than_prefetch_fills_too(run_remote):
     async def test(place):
         queue = await place.queue(prefetch=2)
         reader = queue.add_consumer()
@@ -158,7 +158,7 @@ def test_a_bad_argument_is_named(run, options, error):
     run(test)
 
 
-def test_aget_raises_empty_when_there_is_nothing_in_time(run):
+def test_aget_raises_empty_after_the_timeout(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -190,7 +190,7 @@ def test_a_timeout_may_be_a_timedelta(run_remote):
 
 
 @pytest.mark.parametrize("count", [1, 3, 900])
-def test_the_newest_message_passes_over_what_is_older(run, count):
+def test_reading_the_latest_skips_older_messages(run, count):
     async def test(place):
         queue = await place.queue(max_bytes=10_000_000)
         reader = queue.add_consumer()
@@ -204,7 +204,7 @@ def test_the_newest_message_passes_over_what_is_older(run, count):
     run(test)
 
 
-def test_the_newest_message_is_waited_for(run):
+def test_reading_the_latest_waits_for_a_message(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -217,7 +217,7 @@ def test_the_newest_message_is_waited_for(run):
     run(test)
 
 
-def test_what_was_missed_comes_with_the_newest_message(run):
+def test_the_latest_message_reports_what_was_missed(run):
     async def test(place):
         queue = await place.queue(max_items=2, overflow="drop_oldest")
         reader = queue.add_consumer()
@@ -230,7 +230,7 @@ def test_what_was_missed_comes_with_the_newest_message(run):
     run(test)
 
 
-def test_a_member_has_no_newest_message(run):
+def test_a_member_cannot_read_the_latest(run):
     async def test(place):
         member = (await place.queue()).add_group("workers").add_consumer()
         with pytest.raises(QueueError):
@@ -243,7 +243,7 @@ def any_of(place):
     return jetstream.await_any if place.remote else mpmc_queue.await_any
 
 
-def test_await_any_names_those_that_are_readable(run):
+def test_await_any_returns_the_readable_consumers(run):
     async def test(place):
         orders, alarms = await place.queue(), await place.queue()
         first, second = orders.add_consumer(), alarms.add_consumer()
@@ -259,7 +259,7 @@ def test_await_any_names_those_that_are_readable(run):
     run(test)
 
 
-def test_await_any_leaves_what_wakes_it_to_those_who_read(run):
+def test_await_any_takes_no_wake_up_from_a_reader(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -273,7 +273,7 @@ def test_await_any_leaves_what_wakes_it_to_those_who_read(run):
     run(test)
 
 
-def test_await_any_leaves_a_gap_to_be_told_by_the_read(run):
+def test_await_any_leaves_a_gap_to_be_reported_by_the_read(run):
     async def test(place):
         options = {"prefetch": 1} if place.remote else {}
         queue = await place.queue(max_items=2, overflow="drop_oldest", **options)
@@ -295,7 +295,7 @@ def test_await_any_leaves_a_gap_to_be_told_by_the_read(run):
     run(test)
 
 
-def test_await_any_returns_what_is_closed_and_drained(run):
+def test_await_any_returns_the_consumer_of_a_closed_drained_queue(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -310,7 +310,7 @@ def test_await_any_returns_what_is_closed_and_drained(run):
     run(test)
 
 
-def test_await_any_returns_what_is_closed(run):
+def test_await_any_returns_a_closed_consumer(run):
     async def test(place):
         queue = await place.queue()
         reader, other = queue.add_consumer(), queue.add_consumer()
@@ -322,7 +322,7 @@ def test_await_any_returns_what_is_closed(run):
     run(test)
 
 
-def test_await_any_refuses_what_cannot_be_waited_for(run):
+def test_await_any_refuses_objects_it_cannot_wait_for(run):
     async def test(place):
         queue = await place.queue()
         with pytest.raises(ValueError, match="consumers"):

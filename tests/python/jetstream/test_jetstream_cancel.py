@@ -58,7 +58,7 @@ def test_a_consumer_whose_reads_are_cancelled_reads_each_message_once(run_remote
 
 
 @pytest.mark.parametrize("retention", ["limits", "interest"])
-def test_what_a_cancelled_read_had_not_returned_is_for_the_next_process(run_remote, retention):
+def test_messages_of_a_cancelled_read_are_read_by_the_next_process(run_remote, retention):
     """The position that the server keeps is that of what was returned."""
 
     async def main(place):
@@ -110,7 +110,7 @@ def test_a_group_whose_reads_are_cancelled_reads_each_message_once(run_remote, a
 
 
 @pytest.mark.parametrize("ack_wait", [None, 30])
-def test_what_a_cancelled_read_of_a_member_had_taken_is_for_the_others(run_remote, ack_wait):
+def test_messages_of_a_members_cancelled_read_go_to_others(run_remote, ack_wait):
     """It is cancelled while it asks whether there is more, with a message in its hands."""
 
     async def main(place):
@@ -143,7 +143,7 @@ def test_what_a_cancelled_read_of_a_member_had_taken_is_for_the_others(run_remot
     run_remote(main)
 
 
-def test_what_a_group_without_ack_wait_returns_is_acknowledged(run_remote):
+def test_a_group_without_ack_wait_acknowledges_what_it_returns(run_remote):
     async def main(place):
         queue = await place.queue()
         group = await queue.add_group("workers")
@@ -160,7 +160,7 @@ def test_what_a_group_without_ack_wait_returns_is_acknowledged(run_remote):
     run_remote(main)
 
 
-def test_a_read_that_is_cancelled_when_the_connection_is_cut_leaves_no_complaint(run_remote):
+def test_a_read_cancelled_at_a_disconnect_leaves_no_unretrieved_exception(run_remote):
     async def main(place):
         queue = await place.queue()
         member = (await queue.add_group("workers")).add_consumer()
@@ -205,7 +205,7 @@ class Interrupting(jetstream.JsonCodec):
 
 
 @pytest.mark.parametrize("kind", ["consumer", "group", "acknowledging group"])
-def test_what_had_been_taken_goes_back_whatever_ends_the_read(run_remote, kind):
+def test_taken_messages_are_given_back_when_an_exception_ends_the_read(run_remote, kind):
     async def main(place):
         queue = await place.queue(codec=Interrupting())
         if kind == "consumer":

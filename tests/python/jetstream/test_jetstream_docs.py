@@ -45,14 +45,14 @@ def test_the_program_runs_before_and_after(nats, tmp_path):
     assert output(after.replace('"orders", ttl', f'"orders-{uuid4().hex}", ttl'), tmp_path) == "tea\n0\n"
 
 
-def test_the_program_of_threads_runs_before_and_after(nats, tmp_path):
+def test_the_threaded_program_runs_before_and_after(nats, tmp_path):
     _, _, diff, _ = DIFFS
     assert output(THREADS, tmp_path) == "tea\n0\n"
     after = patched(THREADS, diff).replace("nats://localhost:4222", nats.url)
     assert output(after.replace('"orders", ttl', f'"orders-{uuid4().hex}", ttl'), tmp_path) == "tea\n0\n"
 
 
-def test_the_program_runs_with_a_server_of_its_own(directory, tmp_path):
+def test_the_program_runs_with_its_own_server(directory, tmp_path):
     first, second, _, own = DIFFS
     program = patched(patched(patched(PROGRAM, first), second), own)
     assert output(program, tmp_path) == "tea\n0\n"

@@ -24,7 +24,7 @@ def hub_and_leaf(directory):
 
 
 @pytest.mark.parametrize("argument", [{"domain": "hub"}, {"api": "$JS.hub.API"}], ids=["domain", "api"])
-def test_a_queue_of_the_hub_is_read_through_a_leaf(directory, argument):
+def test_a_queue_on_the_hub_is_read_through_a_leaf_node(directory, argument):
     async def main():
         hub, leaf = hub_and_leaf(directory)
         with hub, leaf:

@@ -237,7 +237,7 @@ def test_a_cut_network_delays_and_loses_nothing(nats, how):
 
 
 @pytest.mark.parametrize("victim", ["leader", "connected"])
-def test_a_cluster_of_three_goes_on_with_two(directory, victim):
+def test_a_cluster_of_three_continues_with_two(directory, victim):
     async def main():
         nodes = servers.cluster(directory)
         try:

@@ -20,7 +20,7 @@ def held(consumer):
     return sum(len(delivery.data) for delivery in consumer._feed.buffer)
 
 
-def test_idle_consumers_behind_large_messages_do_not_end_the_connection(directory):
+def test_idle_consumers_of_large_messages_do_not_break_the_connection(directory):
     async def main():
         # Half of what servers keep by default for a client that is slow, so that the store of the test need not be large.
         with servers.NatsServer(directory / "server", max_pending=32 * 1024 * 1024 + 4 * MB) as server:
@@ -56,7 +56,7 @@ def test_idle_consumers_behind_large_messages_do_not_end_the_connection(director
 
 
 @pytest.mark.parametrize("kind", ["consumer", "group"])
-def test_a_message_above_a_share_is_sent_for_alone(run_remote, kind):
+def test_a_message_larger_than_a_share_is_requested_alone(run_remote, kind):
     """With so many consumers a share is 16 KB, and there are messages of all sizes."""
 
     async def main(place):

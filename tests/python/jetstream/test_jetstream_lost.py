@@ -56,7 +56,7 @@ async def iterate(consumer):
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_every_call_says_that_the_connection_is_gone_for_good(directory, way):
+def test_every_call_raises_when_the_connection_is_lost_for_good(directory, way):
     async def main():
         server = servers.NatsServer(directory / "server", max_subscriptions=15, authorization={"token": "one"})
         with server:
@@ -115,7 +115,7 @@ def test_every_call_says_that_the_connection_is_gone_for_good(directory, way):
     run(main())
 
 
-def test_a_consumer_that_drains_is_told_too(directory):
+def test_a_consumer_that_drains_raises_too(directory):
     """It had more to read: the end of the iteration would be a lie."""
 
     async def main():
@@ -164,7 +164,7 @@ def test_the_callbacks_of_the_application_are_called_too(directory):
     run(main())
 
 
-def test_a_connection_that_comes_back_is_not_gone(directory):
+def test_a_connection_that_comes_back_is_not_lost(directory):
     async def main():
         with servers.NatsServer(directory / "server") as server:
             async with await jetstream.connect(server.url, "x") as queue:
@@ -179,7 +179,7 @@ def test_a_connection_that_comes_back_is_not_gone(directory):
     run(main())
 
 
-def test_who_is_not_let_in_again_after_a_restart_stops_trying(directory):
+def test_a_client_that_is_refused_after_a_restart_stops_trying(directory):
     async def main():
         with servers.NatsServer(directory / "server", authorization={"token": "one"}) as server:
             queue = await jetstream.connect(server.url, "x", connection={"token": "one"})

@@ -124,7 +124,7 @@ def test_options_of_consumers_reach_the_server(run_remote):
     run_remote(main)
 
 
-def test_a_consumer_that_nobody_reads_is_forgotten_in_time(run_remote):
+def test_an_idle_consumer_is_deleted_after_its_threshold(run_remote):
     async def main(place):
         queue = await place.queue("forgotten")
         reader = await queue.add_consumer("reader", inactive_threshold=0.5)
@@ -213,7 +213,7 @@ def test_a_confirmation_waits_for_the_server(directory, how):
 # --- limits that an operator changes --------------------------------------------------------------------------------------
 
 
-def test_open_handles_see_limits_that_are_raised(run_remote):
+def test_open_handles_see_raised_limits(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=5000, max_items=2, ttl=60)
         with pytest.raises(MemoryLimitError):
@@ -236,7 +236,7 @@ def test_open_handles_see_limits_that_are_raised(run_remote):
     run_remote(main)
 
 
-def test_a_producer_that_waits_goes_on_when_a_limit_is_raised(run_remote):
+def test_a_raised_limit_wakes_a_waiting_producer(run_remote):
     async def main(place):
         queue = await place.queue(max_items=1)
         await queue.aenqueue(1)
@@ -248,7 +248,7 @@ def test_a_producer_that_waits_goes_on_when_a_limit_is_raised(run_remote):
 
 
 @pytest.mark.parametrize("read", ["aread", "aread now", "peek", "closed"])
-def test_what_was_fetched_lives_as_long_as_the_ttl_that_was_raised(run_remote, read):
+def test_a_raised_ttl_applies_to_prefetched_messages(run_remote, read):
     async def main(place):
         queue, operator = await place.queue("raised", ttl=1.5), await place.queue("raised", ttl=1.5)
         reader = queue.add_consumer(on_missed="raise")
@@ -272,7 +272,7 @@ def test_what_was_fetched_lives_as_long_as_the_ttl_that_was_raised(run_remote, r
     run_remote(main)
 
 
-def test_what_was_fetched_and_has_expired_is_missed(run_remote):
+def test_prefetched_messages_that_expire_are_missed(run_remote):
     async def main(place):
         queue = await place.queue(ttl=1.2)
         reader = queue.add_consumer()

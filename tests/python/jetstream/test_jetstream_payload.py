@@ -43,7 +43,7 @@ async def largest(queue, how):
 
 
 @pytest.mark.parametrize("how", ["one", "own ttl", "batch", "one by one"])
-def test_headers_count_for_what_the_server_takes(run_remote, how):
+def test_headers_count_towards_max_payload(run_remote, how):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000, codec="str", ttl=None)
         size = await largest(queue, how)
@@ -56,7 +56,7 @@ def test_headers_count_for_what_the_server_takes(run_remote, how):
     run_remote(main)
 
 
-def test_one_byte_more_would_have_ended_the_connection(run_remote):
+def test_one_byte_more_would_close_the_connection(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000, codec="str")
         size = await largest(queue, "one")

@@ -36,7 +36,7 @@ def run(main):
     asyncio.run(asyncio.wait_for(main, 3 * PATIENCE))
 
 
-def test_publishing(directory):
+def test_publishing_without_permission_raises(directory):
     async def main():
         async with limited(directory, publish=["mpmc_queue.Orders"]) as (_, own, _server):
             for call in (
@@ -54,7 +54,7 @@ def test_publishing(directory):
     run(main())
 
 
-def test_a_consumer_that_cannot_be_made_holds_up_no_producer(directory):
+def test_a_consumer_that_is_refused_does_not_hold_up_producers(directory):
     async def main():
         async with limited(directory, publish=["$JS.API.CONSUMER.CREATE.>"]) as (_, own, _server):
             consumer, group = own.add_consumer("reader"), own.add_group("workers")
@@ -73,7 +73,7 @@ def test_a_consumer_that_cannot_be_made_holds_up_no_producer(directory):
     run(main())
 
 
-def test_a_consumer_whose_question_nobody_answers_holds_up_producers_no_longer_than_patience(directory):
+def test_a_consumer_without_an_answer_holds_up_producers_at_most_for_patience(directory):
     async def main():
         # Such questions go where nobody is, as they do when an operator has left them out of what an account imports.
         with servers.NatsServer(directory / "server", mappings={"$JS.API.CONSUMER.CREATE.>": "nowhere.>"}) as server:
@@ -88,7 +88,7 @@ def test_a_consumer_whose_question_nobody_answers_holds_up_producers_no_longer_t
     run(main())
 
 
-def test_sending_for_messages(directory):
+def test_requesting_messages_without_permission_raises(directory):
     async def main():
         async with limited(directory, publish=["$JS.API.CONSUMER.MSG.NEXT.>"]) as (queue, own, server):
             named = own.add_consumer("reader")
@@ -118,7 +118,7 @@ def test_sending_for_messages(directory):
 
 
 @pytest.mark.parametrize("kind", ["consumer", "group", "acknowledging group"])
-def test_acknowledging(directory, kind):
+def test_acknowledging_without_permission_raises(directory, kind):
     async def main():
         async with limited(directory, publish=["$JS.ACK.>"]) as (queue, own, _server):
             if kind == "consumer":
@@ -137,7 +137,7 @@ def test_acknowledging(directory, kind):
     run(main())
 
 
-def test_listening_for_answers(directory):
+def test_subscribing_to_replies_without_permission_raises(directory):
     async def main():
         authorization = users(subscribe=["_INBOX.>"])
         with servers.NatsServer(directory / "server", authorization=authorization) as server:
@@ -149,7 +149,7 @@ def test_listening_for_answers(directory):
     run(main())
 
 
-def test_making_the_queue(directory):
+def test_making_the_queue_without_permission_raises(directory):
     async def main():
         authorization = users(publish=["$JS.API.STREAM.CREATE.*"])
         with servers.NatsServer(directory / "server", authorization=authorization) as server:

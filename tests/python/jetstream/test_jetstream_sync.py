@@ -106,7 +106,7 @@ def test_many_threads_share_a_queue_and_its_consumers(queue):
     assert acked == wanted
 
 
-def test_topics_and_headers_go_with_messages(queue):
+def test_topics_and_headers_are_sent_with_messages(queue):
     orders = queue.add_consumer("orders", topics=(filter for filter in ["orders.>"]))
     queue.enqueue(1, topic="orders.new", headers={"tenant": "acme"})
     queue.enqueue(2, topic="news")
@@ -131,7 +131,7 @@ def test_an_acknowledgement_is_confirmed_when_the_call_returns(queue):
     assert group.pending_count == 0
 
 
-def test_closing_wakes_threads_that_wait(nats, name):
+def test_closing_wakes_waiting_threads(nats, name):
     queue = jetstream.connect_sync(nats.url, name)
     reader, other = queue.add_consumer(), queue.add_consumer()
     said = []
@@ -172,7 +172,7 @@ def test_on_missed_is_called_in_the_thread_that_reads(nats, name):
         assert {(thread, consumers) for _, thread, consumers in told} == {(threading.current_thread(), 1)}
 
 
-def test_what_on_missed_raises_leaves_the_read_and_nothing_is_lost(nats, name):
+def test_an_error_in_on_missed_leaves_the_read_and_loses_nothing(nats, name):
     with jetstream.connect_sync(nats.url, name, max_items=1, overflow="drop_oldest", prefetch=1) as queue:
 
         def refuse(count):
@@ -242,7 +242,7 @@ def test_settling_twice_is_an_error_in_the_callers_thread(queue):
         message.ack()
 
 
-def test_wait_any(nats, name):
+def test_wait_any_returns_the_readable_consumers(nats, name):
     with jetstream.connect_sync(nats.url, name) as orders, jetstream.connect_sync(nats.url, f"{name}-b") as alarms:
         first, second = orders.add_consumer(), alarms.add_consumer()
         assert jetstream.wait_any([first, second], timeout=0.05) == []
@@ -371,7 +371,7 @@ def run_program(code, *arguments):
 
 
 @pytest.mark.thread_unsafe(reason="starts processes")
-def test_a_program_that_just_ends_has_told_the_server_what_it_has_read(nats, name):
+def test_a_program_that_ends_has_acknowledged_what_it_read(nats, name):
     code = (
         "import sys, threading\n"
         "from mpmc_queue import jetstream\n"
@@ -395,7 +395,7 @@ def test_a_program_that_just_ends_has_told_the_server_what_it_has_read(nats, nam
 
 @pytest.mark.thread_unsafe(reason="starts processes")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_connects_anew(nats, name):
+def test_a_forked_child_has_to_connect_again(nats, name):
     code = (
         "import os, sys\n"
         "from mpmc_queue import QueueError, jetstream\n"
@@ -417,7 +417,7 @@ def test_a_forked_child_connects_anew(nats, name):
 
 
 @pytest.mark.thread_unsafe(reason="starts processes")
-def test_the_end_of_a_program_whose_server_has_died_is_not_held_up(directory):
+def test_a_program_whose_server_has_died_ends_in_time(directory):
     import servers
 
     with servers.NatsServer(directory / "server") as server:

@@ -52,7 +52,7 @@ def run(main):
     ],
     ids=["password", "nobody", "token"],
 )
-def test_who_is_not_let_in_hears_it_at_once(directory, authorization, connection):
+def test_a_refused_client_gets_an_error_at_once(directory, authorization, connection):
     async def main():
         with servers.NatsServer(directory / "server", authorization=authorization) as server:
             async with within(0):
@@ -76,7 +76,7 @@ def certificate(tmp_path_factory):
     return files
 
 
-def test_a_server_that_nobody_vouches_for_is_refused_at_once(directory, certificate):
+def test_a_server_with_an_untrusted_certificate_is_refused_at_once(directory, certificate):
     async def main():
         with servers.NatsServer(directory / "server", tls=certificate) as server:
             async with within(0):
@@ -89,7 +89,7 @@ def test_a_server_that_nobody_vouches_for_is_refused_at_once(directory, certific
     run(main())
 
 
-def test_who_shows_no_certificate_hears_it_in_time(directory, certificate):
+def test_a_client_without_a_certificate_gets_an_error_in_time(directory, certificate):
     async def main():
         tls = {**certificate, "ca_file": certificate["cert_file"], "verify": True}
         with servers.NatsServer(directory / "server", tls=tls) as server:
@@ -101,7 +101,7 @@ def test_who_shows_no_certificate_hears_it_in_time(directory, certificate):
     run(main())
 
 
-def test_without_a_server_connecting_ends_in_time():
+def test_connecting_without_a_server_ends_in_time():
     async def main():
         async with within(0.5):
             with pytest.raises(OSError, match="Connect call failed"):
@@ -110,7 +110,7 @@ def test_without_a_server_connecting_ends_in_time():
     run(main())
 
 
-def test_with_a_server_that_says_nothing_connecting_ends_in_time():
+def test_connecting_to_a_silent_server_ends_in_time():
     async def main():
         writers = []  # one that nobody refers to is closed
         silent = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
@@ -138,7 +138,7 @@ def test_a_server_that_starts_in_time_is_found(directory):
     run(main())
 
 
-def test_one_server_that_lets_in_is_enough(directory):
+def test_one_server_that_accepts_is_enough(directory):
     async def main():
         shut = servers.NatsServer(directory / "shut", authorization={"token": "x"})
         with shut, servers.NatsServer(directory / "open") as server:
@@ -181,7 +181,7 @@ def test_reading_ends_in_time_while_the_server_does_not_answer(directory, fail):
     run(main())
 
 
-def test_what_has_arrived_is_delivered_when_the_time_is_up(directory, fail):
+def test_arrived_messages_are_delivered_at_the_timeout(directory, fail):
     async def main():
         with servers.NatsServer(directory / "server") as server:
             async with await jetstream.connect(server.url, "x", prefetch=4, patience=2) as queue:
@@ -224,7 +224,7 @@ def test_enqueueing_ends_in_time_while_the_server_does_not_answer(directory, fai
     run(main())
 
 
-def test_a_full_queue_is_told_in_time_and_space_is_used_until_the_last_moment(run_remote):
+def test_a_full_queue_is_reported_in_time_and_late_space_is_used(run_remote):
     async def main(place):
         queue = await place.queue(max_items=1)
         await queue.aenqueue(0)
@@ -266,7 +266,7 @@ def test_closing_over_a_dead_connection_raises_nothing_and_ends_in_time(director
     run(main())
 
 
-def test_the_exception_of_the_body_leaves_the_block(directory, fail):
+def test_an_exception_in_the_with_block_propagates(directory, fail):
     async def main():
         with servers.NatsServer(directory / "server") as server, pytest.raises(ZeroDivisionError):
             queue = await jetstream.connect(server.url, "x", patience=1)
