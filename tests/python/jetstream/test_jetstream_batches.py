@@ -1,4 +1,4 @@
-"""Batches that fill, the newest message, payloads with a timeout, and waiting for several: the same here and over a server."""
+"""Batches with linger, the latest message, payloads with a timeout, `await_any`: the same in this process and over a server."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ def payloads(messages):
 
 
 async def until_it_waits(task):
-    """Gives the task the time to begin to wait. (That it waits cannot be seen from outside; it can only end too early.)"""
+    """Gives the task time to start waiting. (A wait cannot be observed from outside; only a task that ends too early can.)"""
     await asyncio.sleep(0.2)
     assert not task.done()
 

@@ -1,4 +1,4 @@
-"""What a queue does, in this process and over JetStream: the same tests for both."""
+"""The behaviour of queues: the same tests in this process and over JetStream."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ async def payloads(consumer, limit=10_000):
 
 
 async def still_waiting(*tasks):
-    """The tasks do not end by themselves."""
+    """Checks that the tasks keep waiting."""
     done, _ = await asyncio.wait(tasks, timeout=0.05)
     assert not done
 
@@ -194,7 +194,7 @@ def test_consumers_start_at_the_given_position(run):
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue_batch(range(3))
-        await asyncio.sleep(0.01)  # so that the clock tells the batches apart
+        await asyncio.sleep(0.01)  # so that the batches have different times
         message = None
         await queue.aenqueue_batch(range(3, 6))
         for start, expected in (("earliest", [0, 1, 2, 3, 4, 5]), (4, [4, 5]), (6, []), ("latest", [])):
@@ -374,12 +374,12 @@ def test_dropped_messages_are_counted_exactly_as_missed(run):
         for number in range(25):
             await queue.aenqueue(number)
         late = queue.add_consumer()
-        assert (await late.aread()).missed == 0  # it starts with the oldest there is
+        assert (await late.aread()).missed == 0  # it starts with the oldest message held
         late.seek(0)
         messages = await late.aread_batch(100)
         assert [m.payload for m in messages] == list(range(15, 25))
         assert (late.missed_count, messages[0].missed) == (0, 0)
-        # The first one may have fetched some ahead: what it has not got, it has missed.
+        # The first consumer may have prefetched some messages, and has missed the others.
         messages = await consumer.aread_batch(100)
         assert [m.payload for m in messages][-10:] == list(range(15, 25))
         assert len(messages) + consumer.missed_count == 25
@@ -398,7 +398,7 @@ def test_interest_removes_what_all_have_read(run):
         assert (await answer(queue.stats())).total_items == 4
         assert await payloads(two, 3) == [0, 1, 2]
         async with asyncio.timeout(PATIENCE):
-            while (await answer(queue.stats())).total_items != 1:  # there is no event for it
+            while (await answer(queue.stats())).total_items != 1:  # there is no event to wait for
                 await asyncio.sleep(0.01)
         assert await payloads(two) == [3]
 
@@ -429,7 +429,7 @@ def test_expired_messages_are_not_delivered(run):
         queue = await place.queue(ttl=0.2)
         consumer = queue.add_consumer()
         await queue.aenqueue("old")
-        assert (await answer(consumer.peek())).payload == "old"  # so it is here by now, wherever it comes from
+        assert (await answer(consumer.peek())).payload == "old"  # so it has arrived here, even from a server
         await asyncio.sleep(0.25)
         assert await consumer.aread(timeout=0) is None
 
@@ -485,7 +485,7 @@ def test_a_group_gives_each_message_to_one_member(run):
         assert seen == list(range(30))
         assert await answer(group.unread_count) == 0
         async with asyncio.timeout(PATIENCE):
-            while await answer(group.pending_count):  # acks are sent, not waited for
+            while await answer(group.pending_count):  # acks are sent without waiting for the server
                 await asyncio.sleep(0.01)
         assert await members[0].aread(timeout=0) is None
         assert len(group.members) == 3

@@ -1,4 +1,4 @@
-"""A stream or a group that is deleted underneath is an error of who reads; what is made again is read again."""
+"""Reading from a deleted stream or group raises; once it is made again, reading continues."""
 
 import asyncio
 
@@ -50,7 +50,7 @@ def test_a_deleted_stream_is_reported_and_a_new_one_is_read(run_remote, kind, wa
                 try:
                     seen += await reader.aread_batch(4 - len(seen))
                 except jetstream.DeletedError:
-                    assert not seen  # from before
+                    assert not seen  # nothing of the old stream
         assert [message.payload for message in seen] == list("abcd")
         assert [message.seq for message in seen] == list(range(4))
         if kind == "named":
@@ -63,7 +63,7 @@ def test_a_deleted_stream_is_reported_and_a_new_one_is_read(run_remote, kind, wa
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_made_again_unnoticed_is_read_from_its_start(run_remote, kind):
-    """There is no moment at which the readers could have seen that it was gone."""
+    """The readers have no chance to notice that it was gone."""
 
     async def main(place):
         queue, operator = await place.queue(), await place.queue()

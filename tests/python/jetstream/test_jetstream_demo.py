@@ -1,4 +1,4 @@
-"""`python -m mpmc_queue demo --nats URL`, as a person runs it."""
+"""`python -m mpmc_queue demo --nats URL`, run as a command."""
 
 import re
 import signal

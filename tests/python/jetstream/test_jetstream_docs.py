@@ -1,4 +1,4 @@
-"""The migration in the documentation: each step runs, and prints the same."""
+"""The migration guide in the documentation: the program of each step runs and prints the same."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ DIFFS = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def patched(text: str, diff: str) -> str:
-    """The text with each hunk of the diff applied, where its context and its old lines stand."""
+    """Applies each hunk of the diff at the place of its context and old lines."""
     for hunk in re.split(r"^@@\n", diff, flags=re.MULTILINE)[1:]:
         lines = hunk.splitlines(keepends=True)
         old = "".join(line[1:] for line in lines if line[0] in " -")

@@ -1,4 +1,4 @@
-"""`create=False`: streams and consumers that other tools have made are taken as they are."""
+"""`create=False`: streams and consumers made by other tools are used as they are."""
 
 import asyncio
 from itertools import count
@@ -16,7 +16,7 @@ numbers = count(1)
 
 
 async def stream(place, *subjects, **config):
-    """Makes a stream as an operator would, by the client alone; returns its name and the client's context."""
+    """Makes a stream as an operator would, with the NATS client; returns its name and the client's context."""
     import nats
 
     client = await nats.connect(place.url)
@@ -224,7 +224,7 @@ def test_a_consumer_with_explicit_acks_is_a_group(run_remote):
         first, second = await member.aread_batch(2)
         assert [first.payload, second.payload] == [0, 2]
         first.ack()
-        again = await asyncio.wait_for(member.aread(), PATIENCE)  # nobody has settled it within their ack_wait
+        again = await asyncio.wait_for(member.aread(), PATIENCE)  # nobody settled it within their ack_wait
         assert (again.payload, again.deliveries) == (2, 2)
         again.nack()
         letter = await asyncio.wait_for(graves.add_consumer().aread(), PATIENCE)

@@ -1,4 +1,4 @@
-"""Headers of the application's, and the trace that goes with a message."""
+"""Headers of the application, and the trace context that is sent with a message."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""A server of one's own: shared by the processes that name its directory, and none of their deaths ends it for the others."""
+"""`local`: a server shared by all processes that use its directory. It survives the death of any of them."""
 
 import asyncio
 import fcntl
@@ -22,7 +22,7 @@ from mpmc_queue import jetstream
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
-# Says what it does, and does what it is told, a line each.
+# Stores each line of stdin as a message, and prints a line when it is ready and after each message.
 USER = """
 import asyncio, sys
 from mpmc_queue import jetstream
@@ -75,13 +75,13 @@ def parent_of(pid):
 
 
 def wait_until_there_is_none(directory):
-    """Returns when no server has the directory any more."""
+    """Waits until no server runs in the directory."""
     with (directory / "server").open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def wait_for_another(directory, pid):
-    """Returns when another server answers than the one of that pid."""
+    """Waits until a server with another pid answers."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -94,7 +94,7 @@ def wait_for_another(directory, pid):
 
 
 def stored(url):
-    """What is in the queue "orders"."""
+    """The payloads in the queue "orders"."""
 
     async def main():
         async with await jetstream.connect(url, "orders") as queue:
@@ -136,7 +136,7 @@ def test_it_requires_the_token_and_listens_only_on_loopback(directory):
         with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
             asyncio.run(jetstream.connect(f"nats://127.0.0.1:{port}", "orders"))
         with socket.socket() as other:
-            assert other.connect_ex(("127.0.0.2", port)) != 0  # loopback too, and not ours
+            assert other.connect_ex(("127.0.0.2", port)) != 0  # another loopback address
         config = json.loads((directory / "server.json").read_text())
         assert config["authorization"]["token"] in server.url
         assert config["jetstream"]["sync_interval"] == "always"
@@ -229,7 +229,7 @@ def test_another_process_takes_over_when_server_and_starter_are_killed_at_once(d
     second = User(directory)
     first.enqueue("a")
     pid = pid_of(directory)
-    os.kill(pid, signal.SIGSTOP)  # so that nobody can start another one before both are dead
+    os.kill(pid, signal.SIGSTOP)  # so that no process can start another server before both are dead
     first.kill()
     os.kill(pid, signal.SIGKILL)
     wait_for_another(directory, pid)
@@ -262,7 +262,7 @@ def test_close_waits_for_the_servers_end_unless_others_use_it(directory):
     second.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    shutil.rmtree(directory)  # nobody writes there any more
+    shutil.rmtree(directory)  # no process writes there any more
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -1,4 +1,4 @@
-"""A connection that is gone for good is an error of every call: never the end of the queue."""
+"""When the connection is lost for good, every call raises. It never looks like the end of the queue."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from helpers import PATIENCE
 
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
-# nats-py leaves the socket of an attempt to connect that failed to the garbage collector, which complains.
+# nats-py does not close the socket of a failed attempt to connect, so the garbage collector warns.
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
     pytest.mark.filterwarnings(
@@ -37,7 +37,7 @@ async def too_many_subscriptions(server, queue):
 
 
 async def fatal_error(server, queue):
-    # Headers count, which the client does not know.
+    # The server counts headers towards max_payload, the client does not.
     await queue._server.client.publish("elsewhere", b"x" * 1_048_570, headers={"a": "b" * 100})
 
 
@@ -116,7 +116,7 @@ def test_every_call_raises_when_the_connection_is_lost_for_good(directory, way):
 
 
 def test_a_consumer_that_drains_raises_too(directory):
-    """It had more to read: the end of the iteration would be a lie."""
+    """There was more to read, so the iteration must not just end."""
 
     async def main():
         with servers.NatsServer(directory / "server") as server:
@@ -143,7 +143,7 @@ def test_the_callbacks_of_the_application_are_called_too(directory):
         def callback(name):
             async def call(*args):
                 called[name].set()
-                raise ZeroDivisionError  # which changes nothing
+                raise ZeroDivisionError  # has no effect on the queue
 
             return call
 

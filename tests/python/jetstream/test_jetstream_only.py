@@ -1,4 +1,4 @@
-"""What there is only over JetStream: a server's limits, ids, codecs, and other clients of the same stream."""
+"""What exists only over JetStream: a server's limits, ids, codecs, and other clients of the same stream."""
 
 import asyncio
 import json
@@ -142,7 +142,7 @@ def test_ids_are_unique_versioned_and_the_same_for_all(run_remote):
 
 
 def test_a_batch_whose_confirmation_was_lost_is_stored_once(run_remote):
-    """The same batch is sent again, as it is when the connection is cut before its confirmation comes."""
+    """The same batch is sent again, as after a disconnect before its confirmation."""
 
     async def main(place):
         queue = await place.queue()
@@ -173,7 +173,7 @@ def test_a_batch_above_the_servers_limit_is_refused_unless_atomic_is_false(run_r
 
 
 def test_a_stream_without_atomic_batches_says_so(run_remote):
-    """As one has been made by an older server, or by other means."""
+    """Like a stream made by an older server or another tool."""
 
     async def main(place):
         maker = await place.queue()
@@ -332,7 +332,7 @@ def test_messages_of_other_clients_are_read_too(run_remote):
 
 
 def test_gaps_in_the_stream_are_missed_exactly(run_remote):
-    """Messages deleted in the middle, by an operator: in front of the consumer, and of what it has not fetched."""
+    """An operator deletes messages in the middle: some before the consumer's position, and some it has not fetched yet."""
 
     async def main(place):
         queue = await place.queue(prefetch=4)
@@ -373,7 +373,7 @@ def test_making_a_consumer_is_retried_after_a_temporary_failure(run_remote, nats
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue("tea")
-        # Where its consumers are to be is a file: what the server meets in the middle of removing one is as short.
+        # A file in place of the directory of consumers causes a failure as short as one while the server removes a consumer.
         in_the_way = nats.directory / "store" / "jetstream" / "$G" / "streams" / queue.name / "obs"
         if in_the_way.exists():
             in_the_way.rmdir()
@@ -426,7 +426,7 @@ def test_a_named_consumer_continues_at_its_position(run_remote):
         assert [await consumer.aget() for _ in range(4)] == [0, 1, 2, 3]
         await queue.aclose()
         queue = await place.queue("durable")
-        consumer = queue.add_consumer("reader", start="latest")  # where it starts is settled already
+        consumer = queue.add_consumer("reader", start="latest")  # the start is ignored, because the consumer exists
         assert [m.payload for m in await consumer.aread_batch(3)] == [4, 5, 6]
         consumer.close()
         consumer = queue.add_consumer("reader")

@@ -1,4 +1,4 @@
-"""What operators set: options of streams and consumers, limits that change, two readers of one name."""
+"""What operators configure: options of streams and consumers, changing limits, and two readers of one name."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ async def consumer_configuration(queue, name):
 
 
 async def update(queue, **changes):
-    """What an operator does."""
+    """Updates the stream's configuration, as an operator does."""
     await queue._server.insist(f"STREAM.UPDATE.{queue.name}", **await configuration(queue) | changes)
 
 
@@ -42,14 +42,14 @@ def test_options_of_the_stream_reach_the_server(directory):
                 "description": "what was ordered",
                 "max_bytes": None,
             }
-            for _ in range(2):  # made, and joined
+            for _ in range(2):  # first made, then joined
                 async with await jetstream.connect(server.url, "Orders", **options) as queue:
                     config = await configuration(queue)
                     assert {key: config[key] for key in options if key != "max_bytes"} == {
                         key: value for key, value in options.items() if key != "max_bytes"
                     }
                     assert (config["max_bytes"], (await queue.stats()).max_bytes) == (-1, None)
-            # Who does not ask for them takes what there is; who asks for others is refused.
+            # A handle that does not ask for them uses the existing ones; one that asks for others is refused.
             async with await jetstream.connect(server.url, "Orders", max_bytes=None):
                 pass
             for other in ({"max_msg_size": 6000}, {"compression": "none"}, {"description": "x"}):
@@ -178,7 +178,7 @@ def test_an_acknowledgement_can_be_confirmed(run_remote):
             with pytest.raises(QueueError, match="settled before"):
                 message.ack(confirm=True)
         message = await member.aread()
-        message.ack(confirm=True)  # sent, also when nobody waits for the word
+        message.ack(confirm=True)  # it is sent even if the result is not awaited
         async with asyncio.timeout(PATIENCE):
             while await group.pending_count:
                 await asyncio.sleep(0.02)

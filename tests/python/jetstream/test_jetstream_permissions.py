@@ -1,4 +1,4 @@
-"""What the server does not permit is an error that names the subject; it never looks like an empty queue."""
+"""A missing permission is an error that names the subject; it never looks like an empty queue."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -17,14 +17,14 @@ LIMITED = {"user": "limited", "password": "b"}
 
 
 def users(**denied):
-    """Two users: one who may do all, and one to whom these subjects are denied."""
+    """Two users: one with all permissions, and one to whom these subjects are denied."""
     permissions = {operation: {"deny": subjects} for operation, subjects in denied.items()}
     return {"users": [ADMIN, {**LIMITED, "permissions": permissions}]}
 
 
 @asynccontextmanager
 async def limited(directory, **denied):
-    """A queue of the one who may do all, one of the other, and their server."""
+    """A queue of the user with all permissions, one of the other user, and their server."""
     with servers.NatsServer(directory / "server", authorization=users(**denied)) as server:
         queue = await jetstream.connect(server.url, "Orders", connection=ADMIN)
         own = await jetstream.connect(server.url, "Orders", connection=LIMITED, patience=2)
@@ -75,7 +75,7 @@ def test_a_consumer_that_is_refused_does_not_hold_up_producers(directory):
 
 def test_a_consumer_without_an_answer_holds_up_producers_at_most_for_patience(directory):
     async def main():
-        # Such questions go where nobody is, as they do when an operator has left them out of what an account imports.
+        # These requests have no responder, as when an operator has not imported their subjects into an account.
         with servers.NatsServer(directory / "server", mappings={"$JS.API.CONSUMER.CREATE.>": "nowhere.>"}) as server:
             async with await jetstream.connect(server.url, "x", patience=0.5) as queue:
                 consumer = queue.add_consumer("reader")
@@ -102,7 +102,7 @@ def test_requesting_messages_without_permission_raises(directory):
             for reader in (named, member):
                 with pytest.raises(jetstream.NotPermittedError):
                     await reader.aread_batch(10, timeout=PATIENCE)
-            # Once it is permitted, the next read goes on.
+            # Once it is permitted, the next read continues.
             server.reload(authorization=users())
             for reader in (named, member):
                 async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""A message that cannot be decoded is told once for each delivery, and delays nobody."""
+"""A message that cannot be decoded raises once for each delivery, and does not hold up other messages."""
 
 import asyncio
 
@@ -43,7 +43,7 @@ def test_without_ack_wait_it_is_not_redelivered(run_remote):
         with pytest.raises(jetstream.CodecError):
             await members[0].aread()
         async with asyncio.timeout(PATIENCE):
-            while await group.pending_count:  # its end is on its way
+            while await group.pending_count:  # the acknowledgement is in transit
                 pass
         await queue.aenqueue("tea")
         assert (await members[0].aread()).payload == "tea"

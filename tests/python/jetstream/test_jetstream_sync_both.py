@@ -1,5 +1,5 @@
-"""One program, on a queue in this process and on one over a server: what it sees is the same, but for what the documentation
-lists. A test that differs says so with `remote`."""
+"""The same program with a queue in this process and with one on a server: results are the same, except for the differences that
+the documentation lists. A test with a difference uses `remote`."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -287,7 +287,7 @@ def test_bad_arguments(make, call, error):
     assert queue.stats().total_items == 0
 
 
-# What differs, and stands in the table of the documentation.
+# The differences, as in the table of the documentation.
 
 
 def test_a_timedelta_as_a_timeout(make, remote):
@@ -339,7 +339,7 @@ def test_consumers_after_the_queue_is_closed(make, remote):
     queue.enqueue("a")
     queue.close()
     if remote:
-        queue.wait_closed()  # there are no consumers, and so no connection any more
+        queue.wait_closed()  # without consumers the connection is closed at once
         with pytest.raises(QueueClosedError):
             queue.stats()
     else:

@@ -1,4 +1,4 @@
-"""Topics: subjects below the queue's own, and consumers and groups that read what matches."""
+"""Topics: they become subjects below the queue's subject, and consumers and groups read matching messages."""
 
 import asyncio
 
@@ -146,7 +146,7 @@ def test_unread_count_is_exact_whatever_was_prefetched(run_remote, name):
         for read in range(10):
             assert await reader.unread_count == (await reader.stats()).unread_items == 40 - read
             await reader.aread()
-        for seq in range(40, 55):  # an operator deletes what has not been fetched: 10 that match, 5 that do not
+        for seq in range(40, 55):  # an operator deletes messages that are not prefetched: 10 that match, 5 that do not
             await context.delete_msg(queue.name, seq)
         assert await reader.unread_count == 20
         assert len(await reader.aread_batch(100, timeout=0)) == 20
@@ -228,7 +228,7 @@ def test_a_large_batch_of_one_topic_is_read_among_others(run):
     run(main)
 
 
-# --- over JetStream alone ------------------------------------------------------------------------------------------------
+# --- only over JetStream -------------------------------------------------------------------------------------------------
 
 
 def test_a_message_of_another_client_has_the_topic_of_its_subject(run_remote):
@@ -322,7 +322,7 @@ def test_only_prefetched_messages_that_expire_are_missed(run_remote):
         with pytest.raises(MessagesMissedError) as caught:
             await reader.aread(timeout=1)
         assert caught.value.count == reader.missed_count == 2
-        # What left while it was not looking is in no figure: nobody can tell what of it would have matched.
+        # Messages that left before they were fetched are not counted: nobody knows which of them would have matched.
         other = queue.add_consumer(on_missed="raise", topics="c", start=0)
         await queue.aenqueue("c", topic="c")
         message = await other.aread()
@@ -342,7 +342,7 @@ def test_a_stream_without_subjects_for_topics_raises(run_remote):
         for call in (lambda: old.aenqueue(1, topic="a"), lambda: old.aenqueue_batch([1, 2], topic="a")):
             with pytest.raises(jetstream.OptionError, match=r"'old\.a', only old"):
                 await asyncio.wait_for(call(), PATIENCE)
-        # A dead letter is kept all the same, without its topic.
+        # A dead letter is stored without its topic.
         member = queue.add_group("g", ack_wait=30, dead_letter=old).add_consumer()
         await queue.aenqueue("tea", topic="a")
         (await member.aread()).term()
