@@ -433,7 +433,7 @@ def test_interest_keeps_what_any_consumer_wants():
     queue.enqueue(3, topic="b")
     queue.enqueue(4, topic="a")
     assert b.read().payload == 3
-    assert len(queue) == 2  # it left from the middle
+    assert len(queue) == 2  # a message left from the middle
     assert contents(a.read_batch(9)) == [2, 4]
     assert len(queue) == 0
     assert queue.memory_usage == empty
@@ -581,7 +581,7 @@ def test_drop_oldest_drops_no_more_than_the_topic_needs():
     assert queue.stats().dropped == 1
     queue.enqueue(4, topic="d")
     assert queue.stats().dropped == 2
-    queue.enqueue(5, topic="d")  # the room of "b" and its text was enough for two
+    queue.enqueue(5, topic="d")  # the space of "b" and its topic was enough for two
     assert queue.stats().dropped == 2
 
 

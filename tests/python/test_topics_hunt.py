@@ -1,4 +1,4 @@
-"""Topics under attack: random histories against a list, producers that wait, what user code raises, and who is held up."""
+"""Topics: random histories compared with a list, waiting producers, errors in user code, and calls that must not be delayed."""
 
 import gc
 import random
@@ -20,7 +20,7 @@ def is_match(pattern, topic):
 
 
 class Reader:
-    """What a consumer with filters is expected to say."""
+    """The expected figures of a consumer with filters."""
 
     def __init__(self, consumer, filters, position, held):
         self.consumer, self.filters, self.position = consumer, filters, position

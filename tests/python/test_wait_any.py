@@ -260,7 +260,7 @@ def test_a_merger_reads_everything_of_many_producers(make_queue):
 @pytest.mark.skipif(sys.platform == "win32", reason="no os.kill of oneself with SIGINT")
 def test_ctrl_c_interrupts_it(make_consumers):
     consumers = make_consumers()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever started us ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # also if the parent process ignores the signal
     try:
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
