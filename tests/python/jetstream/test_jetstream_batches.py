@@ -32,105 +32,81 @@ def reader_of(kind, queue):
     return queue.add_group("workers", ack_wait=30 if kind == "acking member" else None).add_consumer()
 
 
-KINDS = pytest.mark.parametrize("kind", ["consumer", "member", "acking member"])
+def with_every_reader(test):
+    """Runs `async def test(queue, reader)` with each kind of reader, in this process and over a server."""
+
+    @pytest.mark.parametrize("kind", ["consumer", "member", "acking member"])
+    def run_test(run, kind):
+        async def main(place):
+            queue = await place.queue()
+            await test(queue, reader_of(kind, queue))
+
+        run(main)
+
+    return run_test
 
 
-@KINDS
-def test_a_batch_waits_until_it_is_full(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue("a")
-        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
-        await until_it_waits(batch)
-        await queue.aenqueue("b")
-        await until_it_waits(batch)
-        await queue.aenqueue("c")
-        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a", "b", "c"]
-
-    run(test)
+@with_every_reader
+async def test_a_batch_waits_until_it_is_full(queue, reader):
+    await queue.aenqueue("a")
+    batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+    await until_it_waits(batch)
+    await queue.aenqueue("b")
+    await until_it_waits(batch)
+    await queue.aenqueue("c")
+    assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a", "b", "c"]
 
 
-@KINDS
-def test_a_batch_that_does_not_fill_ends_with_linger(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue_batch(["a", "b"])
-        before = time.monotonic()
-        assert await reader.aget_batch(3, linger=0.3) == ["a", "b"]
-        assert 0.3 <= time.monotonic() - before < PATIENCE / 2
-
-    run(test)
+@with_every_reader
+async def test_a_batch_that_does_not_fill_ends_with_linger(queue, reader):
+    await queue.aenqueue_batch(["a", "b"])
+    before = time.monotonic()
+    assert await reader.aget_batch(3, linger=0.3) == ["a", "b"]
+    assert 0.3 <= time.monotonic() - before < PATIENCE / 2
 
 
-@KINDS
-def test_linger_begins_with_the_first_message(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        assert await reader.aread_batch(3, timeout=0.1, linger=PATIENCE) == []
-
-    run(test)
+@with_every_reader
+async def test_linger_begins_with_the_first_message(queue, reader):
+    assert await reader.aread_batch(3, timeout=0.1, linger=PATIENCE) == []
 
 
-@KINDS
-def test_closing_ends_linger(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue("a")
-        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
-        await until_it_waits(batch)
-        queue.close()
-        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a"]
-
-    run(test)
+@with_every_reader
+async def test_closing_ends_linger(queue, reader):
+    await queue.aenqueue("a")
+    batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+    await until_it_waits(batch)
+    queue.close()
+    assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a"]
 
 
-@KINDS
-def test_a_batch_has_no_more_bytes_than_max_bytes(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        size = 1000 if place.remote else mpmc_queue.estimate_size(b"x" * 1000)
-        await queue.aenqueue_batch([bytes([number]) * 1000 for number in range(5)])
-        sizes = []
-        while sum(sizes) < 5:
-            batch = await reader.aget_batch(10, timeout=PATIENCE, max_bytes=2 * size + size // 2)
-            sizes.append(len(batch))
-        assert max(sizes) == 2
-        assert sum(sizes) == 5
-
-    run(test)
+@with_every_reader
+async def test_a_batch_has_no_more_bytes_than_max_bytes(queue, reader):
+    size = mpmc_queue.estimate_size(b"x" * 1000) if isinstance(queue, mpmc_queue.Queue) else 1000
+    await queue.aenqueue_batch([bytes([number]) * 1000 for number in range(5)])
+    sizes = []
+    while sum(sizes) < 5:
+        batch = await reader.aget_batch(10, timeout=PATIENCE, max_bytes=2 * size + size // 2)
+        sizes.append(len(batch))
+    assert max(sizes) == 2
+    assert sum(sizes) == 5
 
 
-@KINDS
-def test_a_batch_has_at_least_one_message(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue_batch(["x" * 1000, "y"])
-        assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["x" * 1000]
-        assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["y"]
-
-    run(test)
+@with_every_reader
+async def test_a_batch_has_at_least_one_message(queue, reader):
+    await queue.aenqueue_batch(["x" * 1000, "y"])
+    assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["x" * 1000]
+    assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["y"]
 
 
-@KINDS
-def test_cancelling_a_batch_that_waits_to_fill_takes_nothing(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue("a")
-        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
-        await until_it_waits(batch)
-        batch.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await batch
-        assert await reader.aget(timeout=PATIENCE) == "a"
-
-    run(test)
+@with_every_reader
+async def test_cancelling_a_batch_that_waits_to_fill_takes_nothing(queue, reader):
+    await queue.aenqueue("a")
+    batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+    await until_it_waits(batch)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    assert await reader.aget(timeout=PATIENCE) == "a"
 
 
 def test_a_batch_larger_than_prefetch_fills_too(run_remote):
