@@ -8,7 +8,7 @@
 >>> billing.get(), shipping.get()
 ({'order': 1}, {'order': 1})
 
-`Queue` is where to start: `help(mpmc_queue.Queue)`. `python -m mpmc_queue demo` shows one at work.
+Start with `help(mpmc_queue.Queue)`. `python -m mpmc_queue demo` shows a queue at work.
 """
 
 from mpmc_queue import _defaults as _defaults
@@ -39,13 +39,13 @@ from mpmc_queue._mpmc_queue import (
     wait_any,
 )
 
-TYPE_CHECKING = False  # typing's own is not worth importing typing for
+TYPE_CHECKING = False  # importing `typing` only for this constant would slow the import down
 if TYPE_CHECKING:
     from mpmc_queue._types import Start
 else:
 
     def __getattr__(name):
-        """`Start` is for annotations: most programs never ask for it, so it is made when one does."""
+        """Imports `Start` on first use: only annotations need it, and it loads `typing`."""
         if name == "Start":
             from mpmc_queue._types import Start
 

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except BrokenPipeError:
-        # The reader of our output has left (`| head`): keep the flush at exit from failing again.
+        # The reader of the output has closed the pipe (`| head`): keep the flush at exit from failing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -116,7 +116,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # The name it was called by: the installed command, or the module.
+    # Show the name that the user typed: the installed command, or the module.
     prog = "mpmc-queue" if os.path.basename(sys.argv[0]).startswith("mpmc-queue") else "python -m mpmc_queue"
     parser = argparse.ArgumentParser(
         prog=prog,

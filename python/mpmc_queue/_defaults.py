@@ -1,8 +1,8 @@
-"""Defaults that are no value of their own, as `help()` and `inspect.signature` show them."""
+"""Sentinels for defaults, with a readable repr for `help()` and `inspect.signature`."""
 
 
 class _QueueTtl(float):
-    """Not a number, but a float: `inspect` takes only plain values from the signature of a method that C has made."""
+    """A float with the value NaN: in signatures of compiled methods, `inspect` accepts only plain values as defaults."""
 
     __slots__ = ()
 
@@ -11,4 +11,4 @@ class _QueueTtl(float):
 
 
 QUEUE_TTL = _QueueTtl("nan")
-"""A message lives as long as its queue says."""
+"""Use the queue's ttl."""

@@ -1,7 +1,7 @@
-"""What can go wrong, as exceptions. The extension module raises these; the engine knows them as plain values.
+"""The exceptions of the package. The engine returns errors as plain values; the extension module raises them as these.
 
-Where the standard library's `queue` has an exception for the same thing, ours is a subclass of it, so that
-`except queue.Full` goes on working. Each carries its figures as attributes, and survives `pickle` and `copy`.
+Where the standard library's `queue` has an exception for the same case, ours is a subclass of it, so that
+`except queue.Full` keeps working. Each exception has its figures as attributes, and can be pickled and copied.
 """
 
 import queue
@@ -11,8 +11,8 @@ import sys
 class QueueError(Exception):
     """Base of every error this package raises.
 
-    `message` says which queue it was, what was wrong and what to do about it; it is also what `str()` gives. `queue` is the
-    name of the queue, or None where there is none.
+    `message` says which queue it was, what went wrong and what to do about it; `str()` returns the same. `queue` is the
+    name of the queue, or None if there is none.
     """
 
     message: str
@@ -24,14 +24,14 @@ class QueueError(Exception):
         self.queue = queue
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would call the constructor with `args`, which is the message alone.
+        # The default would call the constructor with `args`, which has only the message.
         return _made_again, (type(self), self.args), self.__dict__
 
 
 def _made_again(cls: type[QueueError], args: tuple[object, ...]) -> QueueError:
-    """An error of that class without its attributes, for `pickle` and `copy`, which add them."""
+    """An error of this class without its attributes; `pickle` and `copy` add them afterwards."""
     error = cls.__new__(cls, *args)
-    error.args = args  # an OSError would leave that to its constructor
+    error.args = args  # an OSError would set them only in its constructor
     return error
 
 
@@ -39,8 +39,8 @@ class QueueFullError(QueueError, queue.Full):
     """The message (or the whole batch) does not fit. Nothing was added.
 
     Also a `queue.Full`. `current` is what the queue held, `max` its limit, and `needed` what this call asked for:
-    bytes in a `MemoryLimitError`, messages in an `ItemLimitError`. Where others wait for room ahead in line, there has to be
-    room for them, too: `needed` then includes what they asked for, which is `ahead`.
+    bytes in a `MemoryLimitError`, messages in an `ItemLimitError`. If other producers wait for space before this one,
+    there must be room for them first: `ahead` is what they asked for, and `needed` includes it.
     """
 
     current: int
@@ -60,7 +60,7 @@ class QueueFullError(QueueError, queue.Full):
         self.args = (self.message,)
 
     def _is_all_read(self) -> None:
-        """What fills the queue has been read by everyone."""
+        """Rewrites the message for a queue full of messages that all consumers have read."""
         refused, _, remedies = self.message.rpartition("; ")
         self.message = (
             f'{refused}, and everyone has read what is held; make the queue with retention="interest" to free messages '
@@ -74,7 +74,7 @@ class QueueFullError(QueueError, queue.Full):
 
 
 class MemoryLimitError(QueueFullError):
-    """It does not fit into `max_bytes`; the figures are bytes, overhead included."""
+    """The message does not fit into `max_bytes`; the figures are bytes, including overhead."""
 
     @staticmethod
     def _describe(current: int, max: int, own: int, ahead: int) -> str:
@@ -90,7 +90,7 @@ class MemoryLimitError(QueueFullError):
 
 
 class ItemLimitError(QueueFullError):
-    """It does not fit into `max_items`; the figures are messages."""
+    """The message does not fit into `max_items`; the figures are messages."""
 
     @staticmethod
     def _describe(current: int, max: int, own: int, ahead: int) -> str:
@@ -108,7 +108,7 @@ class ItemLimitError(QueueFullError):
 class MessagesMissedError(QueueError):
     """Messages left before this consumer read them (`on_missed="raise"`).
 
-    Raised once per gap; the next read goes on with the oldest message held. `count` is how many were missed.
+    Raised once per gap; the next read continues with the oldest message held. `count` is how many were missed.
     """
 
     count: int
@@ -141,7 +141,7 @@ class ConsumerClosedError(QueueError):
 
 
 def _waiting(ahead: int) -> str:
-    """What those wait for who are ahead in line, if there are any."""
+    """What the producers that wait before this one asked for, if there are any."""
     return f", others wait ahead in line for {ahead:,}" if ahead else ""
 
 
@@ -150,7 +150,7 @@ def _messages(count: int) -> str:
     return f"{count:,} message{'' if count == 1 else 's'}"
 
 
-# Tracebacks and pickles name the public module, which stays the same if this file moves.
+# Tracebacks and pickles then name the public module, which does not change if this file moves.
 for _error in (
     QueueError,
     QueueFullError,

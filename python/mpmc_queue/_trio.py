@@ -1,6 +1,6 @@
-"""What asynchronous calls need of trio: a loop to be told through, and a wait that can be cancelled.
+"""What asynchronous calls need from trio: a loop that can be called from other threads, and a cancellable wait.
 
-Imported by the first call in a trio task: whoever does not use trio needs none.
+The first call in a trio task imports this module, so trio is needed only by programs that use it.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from trio import lowlevel
 
 
 class Loop:
-    """A run of trio, as far as a loop of asyncio is asked for: calls from any thread, and later."""
+    """A trio run with the few methods of an asyncio loop that are needed: calls from any thread, and delayed calls."""
 
     def __init__(self, token: lowlevel.TrioToken) -> None:
         self._token = token
         self._is_closed = False
 
     def call_soon_threadsafe(self, function: Callable[..., object], *args: Any) -> None:
-        """Has a function called by the run; RunFinishedError when that is over."""
+        """Has the run call a function soon. RunFinishedError if the run is over."""
         try:
             self._token.run_sync_soon(function, *args)
         except trio.RunFinishedError:
@@ -26,30 +26,30 @@ class Loop:
             raise
 
     def is_closed(self) -> bool:
-        """Whether the run was seen to be over."""
+        """Whether an earlier call found that the run is over."""
         return self._is_closed
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: Any) -> "Timer":
-        """Has a function called after a while."""
+        """Has the run call a function after some seconds."""
         timer = Timer()
         lowlevel.spawn_system_task(timer.run, seconds, function, args)
         return timer
 
 
 class Timer:
-    """A call to come."""
+    """A delayed call."""
 
     def __init__(self) -> None:
         self._scope = trio.CancelScope()
 
     async def run(self, seconds: float, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Waits, and calls."""
+        """Waits, then calls the function."""
         with self._scope:
             await trio.sleep(seconds)
             function(*args)
 
     def cancel(self) -> None:
-        """Calls nothing any more."""
+        """Prevents the call."""
         self._scope.cancel()
 
 
@@ -69,12 +69,12 @@ def running() -> Loop | None:
 
 
 async def checkpoint() -> None:
-    """Lets others run, and is where a call that need not wait can be cancelled, before anything is taken."""
+    """Lets other tasks run. A call that need not wait can be cancelled here, before it takes a message."""
     await lowlevel.checkpoint()
 
 
 async def wait(future: Any) -> None:
-    """Waits for a future. Cancelling it takes nothing."""
+    """Waits for a future. If it is cancelled, no message is taken."""
     task = lowlevel.current_task()
 
     def resume(_: object) -> None:

@@ -1,4 +1,4 @@
-"""Names for annotations alone. Apart, so that `import mpmc_queue` need not load `typing`."""
+"""Names for annotations only, in a module of their own so that `import mpmc_queue` does not load `typing`."""
 
 from datetime import datetime
 from typing import Literal, TypeAlias

@@ -1,7 +1,7 @@
-"""Logging without blocking: a listener that hands the records of a queue to handlers, in a thread of its own.
+"""Logging without blocking: a listener that passes the records of a queue to handlers, in its own thread.
 
-The standard library's `QueueHandler` puts records into a `Queue` as it is. Its `QueueListener` wants a queue to put to and to get
-from at once; `Listener` is one that reads from a `Queue` or a `Consumer`.
+The standard library's `QueueHandler` can put records into a `Queue` without changes. Its `QueueListener` needs one object for
+both put and get; `Listener` is a `QueueListener` that reads from a `Queue` or a `Consumer`.
 """
 
 import logging
@@ -14,15 +14,15 @@ __all__ = ["Listener"]
 
 
 class Listener(QueueListener):
-    """Hands the log records of a queue to handlers, in a thread of its own.
+    """Passes the log records of a queue to handlers, in its own thread.
 
-    source                  a Queue: the listener gets a consumer of its own there, from the oldest record held on. Or a
-                            Consumer, which other options were chosen for (`start`, `on_missed`, a member of a group).
-    handlers                what handles the records, as in `logging.handlers.QueueListener`.
+    source                  a Queue: the listener adds its own consumer, which starts with the oldest record held. Or a
+                            Consumer, if it needs other options (`start`, `on_missed`) or is a member of a group.
+    handlers                the handlers of the records, as in `logging.handlers.QueueListener`.
     respect_handler_level   True: a handler gets only records of its level or above.
 
-    `start()` and `stop()` are those of the standard library: `stop` waits until every record that is there has been handled. The
-    thread also ends when the queue is closed and drained, or the consumer is removed. Put records in with
+    `start()` and `stop()` work as in the standard library: `stop` waits until every record in the queue has been handled.
+    The thread also ends when the queue is closed and drained, or the consumer is removed. Add records with
     `logging.handlers.QueueHandler(queue)`. In `logging.config.dictConfig` (Python 3.12 and later) its name is
     "mpmc_queue.logging.Listener".
 
@@ -43,13 +43,13 @@ class Listener(QueueListener):
             raise TypeError(f"source must be a Queue or a Consumer, not {type(source).__name__}")
         super().__init__(source, *handlers, respect_handler_level=respect_handler_level)  # type: ignore[arg-type]
         self._consumer: Consumer[Any] = source
-        # Wakes the thread to stop: the queue of the records is for records alone, for others may read it, too.
+        # Tells the thread to stop. A queue of its own, because other consumers may read the queue of the records.
         self._stop_queue = Queue[None]("stop")
         self._stopping = self._stop_queue.add_consumer()
         self._end: Any = getattr(self, "_sentinel", None)
 
     def dequeue(self, block: bool) -> Any:
-        """The next record. After `stop`, once there is none, what ends the thread."""
+        """The next record. After `stop`, once there is none left, the sentinel that ends the thread."""
         try:
             if block and wait_any([self._consumer, self._stopping]) == [self._stopping]:
                 self._stopping.get_nowait()
@@ -59,5 +59,5 @@ class Listener(QueueListener):
             return self._end
 
     def enqueue_sentinel(self) -> None:
-        """Has the thread end once it has handled what is there."""
+        """Ends the thread once it has handled the records in the queue."""
         self._stop_queue.put_nowait(None)

@@ -1,7 +1,7 @@
-"""The interface as types: what an application needs to know of a queue, wherever it lives.
+"""The interface as types, the same for a queue in this process and for one on a server.
 
-`mpmc_queue.Queue` satisfies `AsyncQueue`, and so does what `mpmc_queue.jetstream.connect` returns. An application that
-is typed against these names moves from one to the other by the line that makes the queue:
+`mpmc_queue.Queue` satisfies `AsyncQueue`, and so does the queue that `mpmc_queue.jetstream.connect` returns. An
+application that uses these names in its annotations moves from one to the other by changing the line that makes the queue:
 
 >>> import asyncio
 >>> from mpmc_queue import Queue
@@ -14,11 +14,11 @@ is typed against these names moves from one to the other by the line that makes 
 >>> asyncio.run(work(Queue("orders")))
 'hello'
 
-What a queue in this process knows at once, one on a server has to ask for. Those few values are `T | Awaitable[T]`
-here, so that the type checker notices where one was taken for an answer: `await answer(...)` serves both.
+Some values are known at once in this process, while a queue on a server has to ask for them. They are `T | Awaitable[T]`
+here, so that a type checker finds code that forgets to await one: `await answer(...)` works for both.
 
-`SyncQueue` is the same for programs of threads: `mpmc_queue.Queue` satisfies it, and what
-`mpmc_queue.jetstream.connect_sync` returns. There a value is a value, be it that a server is asked for it.
+`SyncQueue` is the same for threads: `mpmc_queue.Queue` satisfies it, and so does the queue that
+`mpmc_queue.jetstream.connect_sync` returns. Its values are plain values, even those that the server is asked for.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -46,7 +46,7 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 
 async def answer(value: _T | Awaitable[_T]) -> _T:
-    """The value itself, or what a server answers: for what only some queues know at once.
+    """Returns the value, and awaits it first if it is awaitable: for values that a queue on a server has to ask for.
 
     >>> import asyncio
     >>> asyncio.run(answer(1))
@@ -59,7 +59,7 @@ async def answer(value: _T | Awaitable[_T]) -> _T:
 
 
 class AsyncMessage(Protocol[_T_co]):
-    """One delivery: a payload and what is known about it. See `mpmc_queue.Message`."""
+    """One delivery: a payload and its metadata. See `mpmc_queue.Message`."""
 
     @property
     def id(self) -> UUID: ...
@@ -133,7 +133,7 @@ class AsyncGroup(Protocol[_T_co]):
 
 
 class AsyncQueueStats(Protocol):
-    """A queue's figures, as far as every queue has them. See `mpmc_queue.QueueStats`."""
+    """The figures that every queue has. See `mpmc_queue.QueueStats`."""
 
     @property
     def name(self) -> str: ...

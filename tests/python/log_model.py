@@ -26,7 +26,7 @@ class Reader:
     untaken: int = 0
     ahead: set[int] = field(default_factory=set)  # lost, at or after the position
     behind: int = 0  # lost, and to be reported by the next delivery
-    tells: bool = False  # also by an error or a callback
+    tells: bool = False  # losses are also reported by an error or a callback
     untold: int = 0  # lost and passed, and not yet reported that way
     reads: list[int] = field(default_factory=list)  # seqs, in the order of reading
     sought_back: bool = False

@@ -23,7 +23,7 @@ def test_a_delivery_is_pending_until_it_is_acked():
     assert ledger(group) == (0, 0, 0)
 
 
-def test_every_message_of_a_batch_is_settled_for_itself():
+def test_each_message_of_a_batch_is_settled_separately():
     group = acking_group(*range(5))
     messages = group.add_consumer().read_batch(9)
     assert group.pending_count == 5
@@ -41,7 +41,7 @@ def test_any_thread_may_settle(run_thread):
 
 @pytest.mark.parametrize("second", ["ack", "nack", "term", "in_progress"])
 @pytest.mark.parametrize("first", ["ack", "nack", "term"])
-def test_once_settled_again_is_a_queue_error(first, second):
+def test_settling_twice_is_a_queue_error(first, second):
     group = acking_group("a")
     message = group.add_consumer().read()
     getattr(message, first)()
@@ -52,7 +52,7 @@ def test_once_settled_again_is_a_queue_error(first, second):
 
 
 @pytest.mark.parametrize("settle", ["ack", "nack", "term", "in_progress"])
-def test_settling_elsewhere_is_a_queue_error(make_queue, settle):
+def test_settling_outside_an_acking_group_is_a_queue_error(make_queue, settle):
     queue = make_queue()
     queue.enqueue("a")
     messages = [queue.add_consumer().read(), queue.add_consumer().peek(), queue.add_group("g").add_consumer().read()]
@@ -98,7 +98,7 @@ def test_term_never_redelivers():
     assert other.read(timeout=0.05) is None
 
 
-def test_after_max_deliver_deliveries_without_a_dead_letter_queue_it_is_missed():
+def test_a_message_is_missed_after_max_deliver_without_a_dead_letter_queue():
     group = acking_group("a", "b", max_deliver=3)
     member = group.add_consumer()
     for expected in (1, 2, 3):
@@ -140,7 +140,7 @@ def test_settling_wakes_a_member_held_back_by_max_ack_pending(run_thread):
         assert waiting.result().payload == "b"
 
 
-def test_pending_that_expires_is_missed_and_its_late_ack_does_nothing():
+def test_a_pending_message_that_expires_is_missed_and_its_late_ack_does_nothing():
     group = acking_group("a", "b", "c")
     member = group.add_consumer()
     acked, late = member.read(), member.read()
@@ -162,7 +162,7 @@ def test_an_acked_message_stays_in_the_queue_for_others():
     assert group.queue.add_consumer().get() == "a"
 
 
-def test_join_waits_until_all_is_settled(run_thread):
+def test_join_waits_until_all_messages_are_settled(run_thread):
     group = acking_group("a", "b")
     first, second = group.add_consumer().read_batch(2)
     waiting = run_thread(group.queue.join)
@@ -207,7 +207,7 @@ def test_closing_immediately_discards_pending_messages_without_counting_them_mis
         member.read()
 
 
-def test_everything_is_settled_in_the_end_by_threads_that_fail_often(make_queue):
+def test_threads_that_often_fail_settle_every_message_in_the_end(make_queue):
     """Each message is acked by some delivery, even if others nack it, forget it or leave first."""
     total = 400
     queue = make_queue(max_items=40, retention="interest")
@@ -262,7 +262,7 @@ def test_a_pending_delivery_is_charged_until_it_is_settled(make_queue):
         assert queue.memory_usage == unread + each * (len(messages) - settled)
 
 
-def test_a_full_queue_is_read_all_the_same_and_takes_more_once_enough_is_settled(make_queue, run_thread):
+def test_a_full_queue_can_be_read_and_accepts_more_once_enough_is_settled(make_queue, run_thread):
     queue = make_queue(retention="interest", max_bytes=10_000, sizer=lambda payload: 60)
     member = queue.add_group("workers", ack_wait=LONG).add_consumer()
     queue.enqueue_batch(range(100))

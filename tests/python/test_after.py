@@ -27,7 +27,7 @@ def make_chain(make_queue):
     return make
 
 
-def test_a_chain_reads_one_after_the_other(make_chain):
+def test_consumers_in_a_chain_read_one_after_the_other(make_chain):
     chain = make_chain()
     queue, journal, replica, logic = chain
     queue.enqueue_batch("abc")
@@ -56,7 +56,7 @@ def test_a_diamond_waits_for_both_sides(make_queue):
     assert bottom.get_batch(9) == [3, 4]
 
 
-def test_probes_heed_it_and_unread_count_does_not(make_chain):
+def test_peek_and_has_more_data_respect_after_and_unread_count_does_not(make_chain):
     chain = make_chain()
     queue, journal, replica, _ = chain
     queue.enqueue_batch("ab")
@@ -68,7 +68,7 @@ def test_probes_heed_it_and_unread_count_does_not(make_chain):
 
 
 @pytest.mark.parametrize("read", ["read", "aread", "wait_any", "linger"])
-def test_a_waiting_reader_wakes_when_the_slowest_before_it_has_read(make_queue, run_thread, read):
+def test_a_waiting_reader_wakes_when_its_slowest_predecessor_has_read(make_queue, run_thread, read):
     queue = make_queue()
     first, second = queue.add_consumer(), queue.add_consumer()
     last = queue.add_consumer(after=[first, second])
@@ -86,7 +86,7 @@ def test_a_waiting_reader_wakes_when_the_slowest_before_it_has_read(make_queue, 
     assert waiting.result() == "a"
 
 
-def test_a_group_that_settles_is_done_when_it_has_settled(make_queue, run_thread):
+def test_an_acking_group_is_done_with_a_message_once_it_is_settled(make_queue, run_thread):
     queue = make_queue()
     workers = queue.add_group("workers", ack_wait=LONG)
     member = workers.add_consumer()
@@ -107,7 +107,7 @@ def test_a_group_that_settles_is_done_when_it_has_settled(make_queue, run_thread
     assert last.get_batch(9) == ["c"]
 
 
-def test_a_member_stands_for_its_group(make_queue):
+def test_after_a_member_means_after_its_group(make_queue):
     queue = make_queue()
     group = queue.add_group("group")
     one, two = group.add_consumer(), group.add_consumer()
@@ -121,7 +121,7 @@ def test_a_member_stands_for_its_group(make_queue):
     assert last.get() == "b"
 
 
-def test_a_group_may_stand_after_others(make_queue):
+def test_a_group_can_follow_others(make_queue):
     queue = make_queue()
     first = queue.add_consumer()
     for options in ({}, {"ack_wait": LONG}):
@@ -134,7 +134,7 @@ def test_a_group_may_stand_after_others(make_queue):
     assert [member.get_batch(9) for member in members] == [["a"], ["a"]]
 
 
-def test_what_is_gone_holds_up_nobody(make_chain, run_thread):
+def test_a_removed_predecessor_holds_nobody_up(make_chain, run_thread):
     chain = make_chain()
     queue, journal, replica, logic = chain
     queue.enqueue_batch("ab")
@@ -146,7 +146,7 @@ def test_what_is_gone_holds_up_nobody(make_chain, run_thread):
     assert logic.get_batch(9) == ["a", "b"]
 
 
-def test_a_group_that_is_closed_holds_up_nobody(make_queue):
+def test_a_closed_group_holds_nobody_up(make_queue):
     queue = make_queue()
     group = queue.add_group("group", ack_wait=LONG)
     member = group.add_consumer()
@@ -166,7 +166,7 @@ def test_an_ephemeral_predecessor_is_not_kept_alive(make_queue):
     assert (queue.consumers, last.get()) == ((last,), "a")
 
 
-def test_one_that_started_behind_a_message_does_not_hold_it_up(make_queue):
+def test_a_predecessor_that_started_after_a_message_does_not_hold_it_up(make_queue):
     queue = make_queue()
     queue.enqueue_batch("ab")
     late = queue.add_consumer(start="latest")
@@ -177,7 +177,7 @@ def test_one_that_started_behind_a_message_does_not_hold_it_up(make_queue):
     assert last.get() == "c"
 
 
-def test_what_one_missed_does_not_hold_up_the_next(make_queue):
+def test_missed_messages_do_not_hold_up_the_next_consumer(make_queue):
     queue = make_queue()
     first = queue.add_consumer()
     last = queue.add_consumer(after=[first])
@@ -191,7 +191,7 @@ def test_what_one_missed_does_not_hold_up_the_next(make_queue):
     assert (first.missed_count, last.missed_count) == (2, 2)
 
 
-def test_what_a_group_lost_while_pending_does_not_hold_up_the_next(make_queue, run_thread):
+def test_pending_messages_that_a_group_lost_do_not_hold_up_the_next_consumer(make_queue, run_thread):
     queue = make_queue(ttl=None)
     group = queue.add_group("group", ack_wait=LONG)
     member = group.add_consumer()
@@ -206,7 +206,7 @@ def test_what_a_group_lost_while_pending_does_not_hold_up_the_next(make_queue, r
     assert (message.payload, message.missed) == ("b", 1)
 
 
-def test_drops_are_exact(make_queue):
+def test_dropped_messages_are_counted_exactly(make_queue):
     queue = make_queue(max_items=3, overflow="drop_oldest")
     first = queue.add_consumer()
     last = queue.add_consumer(after=[first])
@@ -219,7 +219,7 @@ def test_drops_are_exact(make_queue):
     assert last.get_batch(9) == ["c", "d", "e"]
 
 
-def test_who_seeks_back_holds_others_up_again_but_not_in_what_they_have_read(make_chain):
+def test_a_predecessor_that_seeks_back_holds_up_only_unread_messages(make_chain):
     chain = make_chain()
     queue, journal, replica, _ = chain
     queue.enqueue_batch("abcd")
@@ -233,7 +233,7 @@ def test_who_seeks_back_holds_others_up_again_but_not_in_what_they_have_read(mak
     assert replica.get_batch(9) == ["d"]
 
 
-def test_interest_frees_what_the_last_of_them_has_read(make_queue):
+def test_interest_frees_a_message_when_the_last_in_the_chain_has_read_it(make_queue):
     queue = make_queue(retention="interest")
     first = queue.add_consumer()
     last = queue.add_consumer(after=[first])
@@ -244,7 +244,7 @@ def test_interest_frees_what_the_last_of_them_has_read(make_queue):
     assert len(queue) == 0
 
 
-def test_after_close_what_waits_is_still_left(make_chain):
+def test_after_close_messages_that_were_held_up_can_still_be_read(make_chain):
     chain = make_chain()
     queue, journal, replica, _ = chain
     queue.enqueue("a")
@@ -257,7 +257,7 @@ def test_after_close_what_waits_is_still_left(make_chain):
             consumer.read()
 
 
-def test_join_waits_for_all_of_them(make_chain):
+def test_join_waits_for_the_whole_chain(make_chain):
     chain = make_chain()
     queue, journal, replica, logic = chain
     queue.enqueue("a")
@@ -313,7 +313,7 @@ def test_a_bad_argument_is_named_and_adds_nothing(make_queue, after, error):
     assert (queue.consumers, queue.get_group("name")) == ((one,), None)
 
 
-def test_one_that_was_removed_before_does_not_count(make_queue):
+def test_a_predecessor_removed_before_does_not_count(make_queue):
     queue = make_queue()
     gone = queue.add_consumer()
     gone.close()
@@ -336,7 +336,7 @@ steps = st.one_of(
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=2), min_size=2, max_size=6), st.lists(steps, max_size=40))
-def test_any_order_does_as_a_model_says(shape, plan):
+def test_any_order_of_consumers_agrees_with_a_model(shape, plan):
     with Queue("model", ttl=None) as queue:
         before, consumers = [], []
         for number, parents in enumerate(shape):

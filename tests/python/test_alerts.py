@@ -17,7 +17,7 @@ ALERTS = re.findall(r"- alert: (\w+)\n(.*?)(?=\n\n|\Z)", RULES.read_text(encodin
 
 
 @pytest.mark.parametrize("rule", [pytest.param(rule, id=name) for name, rule in ALERTS])
-def test_an_alert_asks_for_what_there_is(rule: str) -> None:
+def test_an_alert_uses_existing_metrics(rule: str) -> None:
     expression = rule[rule.index("expr:") : rule.index("labels:")]
     metrics = re.findall(r"\bmpmc_\w+", expression)
     assert metrics
@@ -39,7 +39,7 @@ def test_every_alert_has_a_test_that_it_fires_and_one_that_it_does_not(alert: st
 
 @pytest.mark.thread_unsafe(reason="starts processes")
 @pytest.mark.parametrize("arguments", [("check", "rules", RULES), ("test", "rules", TESTS)], ids=["check", "test"])
-def test_promtool_is_content(arguments: tuple[str | Path, ...]) -> None:
+def test_promtool_accepts_the_rules(arguments: tuple[str | Path, ...]) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: Debian has it in the package prometheus")

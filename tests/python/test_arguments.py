@@ -128,7 +128,7 @@ IN_WORDS = {-1: "-1", -0.001: "-0.001", 4: "4", 0: "0", "soon": "soon", "LATEST"
         if case.values[2] is ValueError and type(case.values[1]) in (int, float, str) and case.values[1] in IN_WORDS
     ],
 )
-def test_a_value_error_tells_the_value(make_queue, call, value):
+def test_a_value_error_shows_the_value(make_queue, call, value):
     queue, consumer = a_used_queue(make_queue)
     with pytest.raises(ValueError, match=re.escape(IN_WORDS[value])):
         call(queue, consumer, value)
@@ -198,7 +198,7 @@ def test_settable_attributes_cannot_be_deleted(make_queue, name):
 
 
 @pytest.mark.parametrize("limit", [1, 2**62, BIG - 1])
-def test_limits_up_to_63_bits_are_taken(make_queue, limit):
+def test_limits_up_to_63_bits_are_accepted(make_queue, limit):
     queue = make_queue(max_bytes=limit, max_items=limit)
     assert (queue.max_bytes, queue.max_items) == (limit, limit)
     queue = make_queue()
@@ -208,7 +208,7 @@ def test_limits_up_to_63_bits_are_taken(make_queue, limit):
 
 
 @pytest.mark.parametrize("limit", [BIG - 1, 2**62])
-def test_batch_limits_up_to_63_bits_are_taken(make_queue, limit):
+def test_batch_limits_up_to_63_bits_are_accepted(make_queue, limit):
     _, consumer = a_used_queue(make_queue)
     assert len(consumer.history(limit)) == 1
     assert consumer.get_batch(limit) == ["b", "c"]
@@ -226,7 +226,7 @@ def test_integers_and_subclasses_of_float_are_timeouts(make_queue):
 
 
 @pytest.mark.parametrize("form", [lambda i: i, str])
-def test_an_unknown_id_is_no_error(make_queue, form):
+def test_an_unknown_id_is_not_an_error(make_queue, form):
     queue, _ = a_used_queue(make_queue)
     assert queue.get_consumer(form(uuid4())) is None
     assert queue.remove_consumer(form(uuid4())) is False
@@ -263,7 +263,7 @@ def test_options_by_position_are_named_in_the_error():
 
 
 @pytest.mark.parametrize("number", [5, 2.5, -1, 0.1])
-def test_a_timeout_in_the_place_of_block_is_an_error(make_queue, number):
+def test_a_timeout_passed_as_block_is_an_error(make_queue, number):
     queue = make_queue()
     for call in (queue.add_consumer().get, lambda block: queue.put("item", block)):
         with pytest.raises(TypeError, match=f"timeout={number}"):
@@ -272,13 +272,13 @@ def test_a_timeout_in_the_place_of_block_is_an_error(make_queue, number):
 
 
 @pytest.mark.parametrize("block", [True, 1, 1.0, "yes", [0]])
-def test_block_is_taken_by_its_truth_value(make_queue, block):
+def test_block_is_used_by_its_truth_value(make_queue, block):
     queue = make_queue()
     queue.put("item", block)
     assert queue.add_consumer().get(block) == "item"
 
 
-def test_an_object_that_is_no_number_of_seconds_is_named(make_queue):
+def test_a_timeout_that_is_not_a_number_of_seconds_is_named(make_queue):
     np = pytest.importorskip("numpy")
     with pytest.raises(TypeError, match="timeout must be a number of seconds"):
         make_queue().add_consumer().read(timeout=np.timedelta64(5, "s"))

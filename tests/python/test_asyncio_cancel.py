@@ -11,7 +11,7 @@ from harness import outcome, settled
 from helpers import PATIENCE
 
 
-def test_a_cancelled_read_leaves_position_and_counts_alone(make_queue):
+def test_a_cancelled_read_changes_neither_position_nor_counts(make_queue):
     async def main():
         queue = make_queue()
         consumer = queue.add_consumer()

@@ -28,7 +28,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_awaits_that_need_not_wait_let_the_loop_run_others(name):
+def test_awaits_that_need_not_wait_let_other_tasks_run(name):
     async def main():
         queue = Queue("q", max_bytes=1 << 28)
         reader = queue.add_consumer()
@@ -88,7 +88,7 @@ def test_a_pause_that_is_cancelled_loses_nothing():
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.thread_unsafe(reason="warnings are caught for the whole process")
-def test_a_call_that_is_never_awaited_is_warned_of_and_does_nothing(name):
+def test_a_call_that_is_never_awaited_warns_and_does_nothing(name):
     queue = Queue("q")
     reader = queue.add_consumer()
     queue.enqueue("a")
@@ -103,7 +103,7 @@ def test_a_call_that_is_never_awaited_is_warned_of_and_does_nothing(name):
 
 
 @pytest.mark.thread_unsafe(reason="warnings are caught for the whole process")
-def test_a_call_that_was_closed_or_cancelled_is_not_warned_of():
+def test_a_call_that_was_closed_or_cancelled_does_not_warn():
     async def main():
         reader = Queue("q").add_consumer()
         asyncio.create_task(reader.aread()).cancel()
@@ -139,7 +139,7 @@ class InterruptedLoop(asyncio.SelectorEventLoop):
     ],
 )
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_error_while_waking_a_loop_leaves_the_call_and_the_tasks_wake(wake, error):
+def test_an_error_while_waking_a_loop_is_raised_and_the_tasks_wake(wake, error):
     async def main(loop):
         queue = Queue("q")
         readers = [queue.add_consumer() for _ in range(3)]
@@ -159,7 +159,7 @@ def test_an_error_while_waking_a_loop_leaves_the_call_and_the_tasks_wake(wake, e
 
 
 @pytest.mark.parametrize("name", ["close", "remove_consumer", "seek", "group.close", "member.close"])
-def test_an_error_while_a_consumer_changes_leaves_that_call(name):
+def test_an_error_while_a_consumer_changes_is_raised_by_that_call(name):
     async def main(loop):
         queue = Queue("q")
         queue.enqueue("a")
@@ -207,13 +207,13 @@ def test_frameworks_see_that_a_method_is_a_coroutine_function(owner, name):
 
 
 @pytest.mark.parametrize("name", ["get_loop", "nothing_of_the_kind"])
-def test_a_coroutine_method_has_no_attribute_of_its_own(name):
+def test_a_coroutine_method_has_no_own_attributes(name):
     with pytest.raises(AttributeError, match=name):
         getattr(Queue.aenqueue, name)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")
-def test_eager_tasks_that_need_not_wait_let_the_loop_run_others():
+def test_eager_tasks_that_need_not_wait_let_other_tasks_run():
     async def main():
         loop = asyncio.get_running_loop()
         loop.set_task_factory(asyncio.eager_task_factory)
@@ -261,7 +261,7 @@ async def turns_until(wakes, waits):
     return at.result() - before
 
 
-def test_a_woken_task_runs_in_the_next_turn_as_one_of_asyncio_does():
+def test_a_woken_task_runs_in_the_next_turn_as_with_asyncio():
     async def main():
         peer = asyncio.Queue()
         theirs = await turns_until(lambda: peer.put_nowait(1), peer.get())
@@ -358,7 +358,7 @@ def test_a_task_that_exits_does_not_keep_the_others_from_running():
 
 
 @pytest.mark.thread_unsafe(reason="it takes over the signal handler")
-def test_an_interrupt_while_a_read_wakes_a_producer_strikes_right_after_it():
+def test_an_interrupt_while_a_read_wakes_a_producer_is_raised_right_after_it():
     async def main(loop):
         queue = Queue("q", max_items=1, retention="interest")
         reader = queue.add_consumer()

@@ -36,7 +36,7 @@ def test_a_message_costs_one_call_into_the_loop_however_many_tasks_wait(make_que
     run_in(loop, main())
 
 
-def test_messages_that_come_before_the_loop_has_turned_cost_no_further_call(make_queue, run_thread):
+def test_messages_before_the_next_turn_of_the_loop_cost_no_further_call(make_queue, run_thread):
     queue = make_queue()
     loop = CountingLoop()
 
@@ -91,7 +91,7 @@ def test_a_message_for_a_shared_consumer_wakes_no_more_tasks_than_it_can_serve(m
     run_in(loop, main())
 
 
-def test_every_loop_is_called_once(make_queue, run_thread):
+def test_each_waiting_loop_is_called_once(make_queue, run_thread):
     queue = make_queue()
     loops = [CountingLoop() for _ in range(4)]
     waiting = threading.Barrier(len(loops) + 1)
@@ -139,7 +139,7 @@ def test_loops_in_threads_feed_each_other(make_queue, run_thread):
     assert [worker.result() for worker in workers] == [None, 200]
 
 
-def test_a_loop_in_debug_mode_finds_nothing_to_complain_about(make_queue, run_thread):
+def test_a_loop_in_debug_mode_reports_nothing(make_queue, run_thread):
     queue = make_queue(max_items=2, retention="interest")
     consumer = queue.add_consumer()
 

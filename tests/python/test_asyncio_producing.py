@@ -91,7 +91,7 @@ def test_expiry_lets_a_waiting_task_in(make_queue):
     asyncio.run(main())
 
 
-def test_aenqueue_is_refused_when_no_space_comes_in_time(make_queue):
+def test_aenqueue_is_refused_when_there_is_no_space_in_time(make_queue):
     async def main():
         queue = full_queue(make_queue)
         start = time.monotonic()
@@ -105,7 +105,7 @@ def test_aenqueue_is_refused_when_no_space_comes_in_time(make_queue):
     asyncio.run(main())
 
 
-def test_what_could_never_fit_fails_at_once(make_queue):
+def test_a_payload_that_could_never_fit_fails_at_once(make_queue):
     queue = make_queue(max_bytes=100_000, max_items=3)
     with pytest.raises(MemoryLimitError) as caught:
         at_once(queue.aenqueue(bytes(200_000), timeout=None))
@@ -160,7 +160,7 @@ def test_a_bad_timeout_is_a_value_error(make_queue, bad):
     assert len(queue) == 0
 
 
-def test_ajoin_is_true_at_once_when_all_is_read(make_queue):
+def test_ajoin_is_true_at_once_when_all_messages_are_read(make_queue):
     queue = make_queue()
     assert at_once(queue.ajoin()) is True
     consumer = queue.add_consumer()
@@ -185,7 +185,7 @@ def test_ajoin_waits_for_the_slowest_consumer(make_queue, run_thread):
     asyncio.run(main())
 
 
-def test_ajoin_is_false_when_it_is_not_in_time(make_queue):
+def test_ajoin_is_false_after_the_timeout(make_queue):
     async def main():
         queue = make_queue()
         queue.add_consumer()
@@ -197,7 +197,7 @@ def test_ajoin_is_false_when_it_is_not_in_time(make_queue):
     asyncio.run(main())
 
 
-def test_ajoin_is_over_when_the_last_straggler_is_removed_or_its_messages_expire(make_queue):
+def test_ajoin_ends_when_the_slowest_consumer_is_removed_or_its_messages_expire(make_queue):
     async def main():
         queue = make_queue(ttl=None)
         straggler = queue.add_consumer()

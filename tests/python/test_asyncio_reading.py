@@ -44,7 +44,7 @@ def test_timeout_zero_never_suspends(make_queue):
     assert at_once(consumer.atake_missed(timeout=0)) == 0
 
 
-def test_errors_that_stand_are_raised_without_suspending(make_queue):
+def test_pending_errors_are_raised_without_suspending(make_queue):
     queue = make_queue()
     drained, removed = queue.add_consumer(), queue.add_consumer()
     removed.close()
@@ -79,7 +79,7 @@ def test_aread_waits_for_a_message_from_a_thread(make_queue, run_thread):
     asyncio.run(main())
 
 
-def test_aread_returns_none_when_nothing_comes_in_time(make_queue):
+def test_aread_returns_none_after_the_timeout(make_queue):
     async def main():
         consumer = make_queue().add_consumer()
         start = time.monotonic()
@@ -207,7 +207,7 @@ def test_tasks_that_share_a_consumer_get_each_message_once(make_queue):
     asyncio.run(main())
 
 
-def test_tasks_with_consumers_of_their_own_all_get_the_message(make_queue):
+def test_tasks_with_their_own_consumers_all_get_the_message(make_queue):
     async def main():
         queue = make_queue()
         tasks = [asyncio.create_task(queue.add_consumer().aread()) for _ in range(50)]
@@ -345,7 +345,7 @@ def test_a_bool_is_not_a_timeout(make_queue):
     asyncio.run(main())
 
 
-def test_a_timeout_of_infinity_waits_for_ever(make_queue):
+def test_an_infinite_timeout_waits_without_limit(make_queue):
     async def main():
         queue = make_queue()
         consumer = queue.add_consumer()

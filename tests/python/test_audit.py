@@ -39,7 +39,7 @@ def test_every_way_to_read_leaves_a_record(make_queue, how):
     assert dequeues(consumer.read()) == [consumer.id, consumer.id]
 
 
-def test_what_read_where_passes_over_stands_in_the_audit_trail(make_queue):
+def test_messages_that_read_where_skips_are_in_the_audit_trail(make_queue):
     queue = make_queue()
     consumer, witness = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch(range(5))
@@ -58,7 +58,7 @@ def test_history_agrees_with_the_events(make_queue):
     assert consumer.history() == from_events
 
 
-def test_history_leaves_out_what_left_from_the_middle(make_queue):
+def test_history_leaves_out_messages_that_left_from_the_middle(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("stays")
@@ -85,7 +85,7 @@ def test_history_can_be_limited_to_the_latest(make_queue):
         assert consumer.history(limit) == whole[-limit:]
 
 
-def test_the_history_is_the_callers_own(make_queue):
+def test_the_history_is_a_copy_for_the_caller(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -94,7 +94,7 @@ def test_the_history_is_the_callers_own(make_queue):
     assert len(consumer.history()) == 1
 
 
-def test_history_forgets_what_is_no_longer_held(make_queue):
+def test_history_has_no_messages_that_are_no_longer_held(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -167,7 +167,7 @@ def test_no_dequeue_is_stamped_before_its_enqueue(make_queue, run_thread):
     worker.result()
 
 
-def test_a_removed_consumer_takes_its_records_along(make_queue):
+def test_removing_a_consumer_removes_its_records(make_queue):
     queue = make_queue()
     leaving, staying = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch(range(100))
@@ -207,7 +207,7 @@ def test_a_batch_costs_the_same_however_long_it_is(make_queue):
     assert 0 < long <= max(short, 64)
 
 
-def test_audit_bytes_are_apart_from_memory_usage(make_queue):
+def test_audit_bytes_are_not_part_of_memory_usage(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(100))
@@ -229,7 +229,7 @@ def test_reading_never_fails_for_memory(make_queue):
     assert queue.memory_usage == queue.max_bytes
 
 
-def test_records_are_trimmed_with_what_they_tell_of(make_queue):
+def test_records_are_trimmed_with_their_messages(make_queue):
     queue = make_queue(ttl=None, max_bytes=10_000_000)
     consumer = queue.add_consumer()
     empty = queue.stats().audit_bytes
@@ -243,7 +243,7 @@ def test_records_are_trimmed_with_what_they_tell_of(make_queue):
         assert queue.stats().audit_bytes == empty
 
 
-def test_reading_again_and_again_stays_bounded_by_what_is_held(make_queue):
+def test_records_of_repeated_reading_stay_bounded(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -281,7 +281,7 @@ def test_without_audit_all_counts_are_kept(make_queue):
     assert stats.last_read_time is not None
 
 
-def test_the_trail_never_takes_more_than_the_queue_may_and_says_when_it_is_not_complete(make_queue):
+def test_the_trail_stays_within_the_queues_limit_and_reports_when_it_is_incomplete(make_queue):
     queue = make_queue(max_bytes=20_000, ttl=None)
     queue.enqueue_batch(["a"] * 150)
     readers = [queue.add_consumer() for _ in range(200)]

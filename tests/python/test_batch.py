@@ -84,7 +84,7 @@ def test_a_large_batch_crosses_chunks_in_order(make_queue, as_iterable):
     assert [m.seq for m in messages] == list(range(MANY))
 
 
-def test_a_batch_is_the_very_objects(make_queue):
+def test_a_batch_delivers_the_same_objects(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     batch = [Payload() for _ in range(10)]
@@ -92,14 +92,14 @@ def test_a_batch_is_the_very_objects(make_queue):
     assert all(got is sent for got, sent in zip(consumer.get_batch(20), batch, strict=True))
 
 
-def test_the_list_given_is_left_alone(make_queue):
+def test_the_given_list_is_not_changed(make_queue):
     queue = make_queue()
     batch = [1, 2, 3]
     queue.enqueue_batch(batch)
     assert batch == [1, 2, 3]
 
 
-def test_a_batch_too_long_by_one_adds_nothing(make_queue):
+def test_a_batch_with_one_message_too_many_adds_nothing(make_queue):
     queue = make_queue(max_items=5)
     consumer = queue.add_consumer()
     queue.enqueue_batch([1, 2])
@@ -113,7 +113,7 @@ def test_a_batch_too_long_by_one_adds_nothing(make_queue):
     assert payloads(consumer) == [1, 2, 3, 4, 5]
 
 
-def test_a_batch_too_heavy_adds_nothing(make_queue):
+def test_a_batch_with_too_many_bytes_adds_nothing(make_queue):
     queue = make_queue(max_bytes=200_000, sizer=len)
     count = fill(queue, b"x" * 10_000)
     before = queue.memory_usage
@@ -144,7 +144,7 @@ def test_a_refused_batch_counts_each_of_its_messages_as_rejected(make_queue):
         assert queue.stats().rejected == expected
 
 
-def test_an_iterable_that_raises_adds_nothing_and_its_error_is_the_callers(make_queue):
+def test_an_iterable_that_raises_adds_nothing_and_its_error_reaches_the_caller(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     error = LookupError("the very one")

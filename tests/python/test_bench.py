@@ -86,7 +86,7 @@ def test_limits_are_for_developers(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("columns", [100, 70, 40])
-def test_every_width_says_what_it_is_compared_with(columns):
+def test_the_peer_is_shown_at_every_width(columns):
     from test_demo import on_a_terminal
 
     text = on_a_terminal([sys.executable, "-m", "mpmc_queue", "bench", "--rounds", "1"], columns).replace("\r", "")
@@ -101,7 +101,7 @@ def test_every_width_says_what_it_is_compared_with(columns):
     ("ratio", "words"),
     [(2.0, "2.0x slower than theirs"), (0.25, "4.0x faster than theirs"), (1.04, "as fast as theirs")],
 )
-def test_a_ratio_in_words(ratio, words):
+def test_a_ratio_is_described_in_words(ratio, words):
     assert bench.compared(ratio, "theirs").strip() == words
 
 
@@ -178,14 +178,14 @@ def test_what_two_cases_share_is_measured_once():
     assert len(runs) == 5
 
 
-def test_a_case_runs_in_one_round_of_so_many():
+def test_a_case_runs_in_every_nth_round():
     runs = []
     seldom = bench.Case("seldom", lambda: runs.append("ours") or 1.0, "theirs", lambda: 1.0, every=3)
     bench.measure([seldom], range(7))
     assert len(runs) == 3
 
 
-def test_the_garbage_collector_is_off_while_it_measures_and_as_before_after_that():
+def test_the_garbage_collector_is_off_only_while_it_measures():
     seen = []
     looking = bench.Case("ours", lambda: float(seen.append(gc.isenabled()) or 1), "theirs", lambda: 1.0)
     assert gc.isenabled()

@@ -90,7 +90,7 @@ def test_the_changelog_has_the_version():
     assert MANIFEST["package"]["version"] in re.findall(r"^## (\d+\.\d+\.\d+)\b", changelog, re.MULTILINE)
 
 
-def test_the_crate_has_a_name_of_its_own_and_the_library_the_packages():
+def test_the_crate_has_its_own_name_and_the_library_that_of_the_package():
     assert MANIFEST["package"]["name"] != PROJECT["project"]["name"]
     assert MANIFEST["lib"]["name"] == "mpmc_queue"
     assert [package["name"] for package in LOCK["package"] if "source" not in package] == [MANIFEST["package"]["name"]]

@@ -48,7 +48,7 @@ def test_put_nowait_and_an_empty_batch_fail_on_a_closed_queue_too(make_queue):
         queue.enqueue_batch([])
 
 
-def test_a_full_closed_queue_is_closed_and_not_full(make_queue):
+def test_a_full_closed_queue_raises_closed_not_full(make_queue):
     queue = make_queue(max_items=1)
     queue.enqueue("a")
     queue.close()
@@ -70,7 +70,7 @@ def test_remaining_messages_can_be_read_and_then_reads_fail(make_queue, how):
             READS[how](consumer, timeout)
 
 
-def test_get_nowait_of_a_closed_drained_queue_is_closed_and_not_empty(make_queue):
+def test_get_nowait_of_a_closed_drained_queue_raises_closed_not_empty(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.close()
@@ -91,7 +91,7 @@ def test_read_where_drains_a_closed_queue_and_then_fails(make_queue):
     assert consumer.position == 3
 
 
-def test_a_batch_of_a_closed_queue_is_what_is_left(make_queue):
+def test_a_batch_of_a_closed_queue_has_the_remaining_messages(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -99,7 +99,7 @@ def test_a_batch_of_a_closed_queue_is_what_is_left(make_queue):
     assert consumer.get_batch(10, timeout=None) == ["a", "b", "c"]
 
 
-def test_peek_of_a_closed_queue_shows_what_is_left_and_then_none(make_queue):
+def test_peek_of_a_closed_queue_shows_the_remaining_messages_and_then_none(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -152,7 +152,7 @@ def test_what_an_immediate_close_discards_is_not_missed(make_queue):
         consumer.read()
 
 
-def test_an_immediate_close_after_a_plain_one_discards_what_is_left(make_queue):
+def test_an_immediate_close_after_a_plain_one_discards_the_remaining_messages(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -164,7 +164,7 @@ def test_an_immediate_close_after_a_plain_one_discards_what_is_left(make_queue):
         consumer.read()
 
 
-def test_shutdown_is_close_by_another_name(make_queue):
+def test_shutdown_is_the_same_as_close(make_queue):
     plain, immediate, keyword = make_queue(), make_queue(), make_queue()
     for queue in (plain, immediate, keyword):
         queue.enqueue("a")
@@ -175,14 +175,14 @@ def test_shutdown_is_close_by_another_name(make_queue):
     assert [len(queue) for queue in (plain, immediate, keyword)] == [1, 0, 0]
 
 
-def test_close_takes_immediate_by_keyword_only(make_queue):
+def test_immediate_is_keyword_only_in_close(make_queue):
     queue = make_queue()
     with pytest.raises(TypeError):
         queue.close(True)
     assert queue.closed is False
 
 
-def test_with_gives_the_queue_and_closes_it_at_the_end(make_queue):
+def test_with_returns_the_queue_and_closes_it_at_the_end(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     with queue as inner:
@@ -193,7 +193,7 @@ def test_with_gives_the_queue_and_closes_it_at_the_end(make_queue):
     assert payloads(consumer) == ["a"]
 
 
-def test_with_closes_on_an_error_and_lets_it_pass(make_queue):
+def test_with_closes_the_queue_on_an_error_and_lets_it_propagate(make_queue):
     queue = make_queue()
     with pytest.raises(LookupError), queue:
         raise LookupError
@@ -210,7 +210,7 @@ def test_consumers_can_be_added_to_a_closed_queue_to_drain_it(make_queue):
         queue.add_consumer(start="latest").read()
 
 
-def test_a_closed_queue_can_be_looked_at_and_sought_in(make_queue):
+def test_figures_and_seek_work_on_a_closed_queue(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -223,7 +223,7 @@ def test_a_closed_queue_can_be_looked_at_and_sought_in(make_queue):
     assert payloads(consumer) == ["b", "c"]
 
 
-def test_take_missed_after_close_gives_what_is_there_and_then_zero_at_once(make_queue):
+def test_take_missed_after_close_returns_the_count_and_then_zero_at_once(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -242,7 +242,7 @@ def test_join_without_consumers_is_true_at_once(make_queue, timeout):
     assert queue.join(timeout=timeout) is True
 
 
-def test_join_is_true_when_all_is_read_by_everyone(make_queue):
+def test_join_is_true_when_every_consumer_has_read_everything(make_queue):
     queue = make_queue()
     first, second = queue.add_consumer(), queue.add_consumer()
     assert queue.join() is True
@@ -255,7 +255,7 @@ def test_join_is_true_when_all_is_read_by_everyone(make_queue):
     assert queue.join() is True
 
 
-def test_join_that_is_not_in_time_is_false(make_queue):
+def test_join_is_false_after_the_timeout(make_queue):
     queue = make_queue(ttl=None)
     queue.add_consumer()
     queue.enqueue("a")
@@ -264,7 +264,7 @@ def test_join_that_is_not_in_time_is_false(make_queue):
     assert took.seconds >= 0.1 - CLOCK_SLACK
 
 
-def test_join_does_not_wait_for_what_is_no_longer_held(make_queue):
+def test_join_does_not_wait_for_messages_that_have_left(make_queue):
     queue = make_queue(ttl=None)
     queue.add_consumer()
     queue.enqueue("a")
@@ -304,7 +304,7 @@ def test_a_removed_consumer_cannot_read(make_queue, how):
     ],
     ids="get_nowait peek seek take_missed iteration".split(),
 )
-def test_a_removed_consumer_is_of_no_use(make_queue, call):
+def test_all_methods_of_a_removed_consumer_raise(make_queue, call):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -313,7 +313,7 @@ def test_a_removed_consumer_is_of_no_use(make_queue, call):
         call(consumer)
 
 
-def test_a_removed_consumer_of_a_closed_queue_is_told_of_its_removal(make_queue):
+def test_a_removed_consumer_of_a_closed_queue_raises_for_its_removal(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     consumer.close()
@@ -339,7 +339,7 @@ def test_closing_a_consumer_twice_is_harmless(make_queue):
     assert queue.closed is False
 
 
-def test_with_gives_the_consumer_and_removes_it_at_the_end(make_queue):
+def test_with_returns_the_consumer_and_removes_it_at_the_end(make_queue):
     queue = make_queue()
     queue.enqueue("a")
     consumer = queue.add_consumer()
@@ -351,7 +351,7 @@ def test_with_gives_the_consumer_and_removes_it_at_the_end(make_queue):
         consumer.read()
 
 
-def test_with_removes_the_consumer_on_an_error_and_lets_it_pass(make_queue):
+def test_with_removes_the_consumer_on_an_error_and_lets_it_propagate(make_queue):
     queue = make_queue()
     with pytest.raises(LookupError), queue.add_consumer():
         raise LookupError

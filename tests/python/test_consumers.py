@@ -14,7 +14,7 @@ def ids(queue):
     return [consumer.id for consumer in queue.consumers]
 
 
-def test_a_consumer_has_an_id_and_perhaps_a_name(make_queue):
+def test_a_consumer_has_an_id_and_an_optional_name(make_queue):
     queue = make_queue("orders")
     named, positional, nameless = queue.add_consumer(name="a"), queue.add_consumer("b"), queue.add_consumer()
     assert [type(c) for c in (named, positional, nameless)] == [Consumer] * 3
@@ -37,7 +37,7 @@ def test_the_queue_of_a_consumer_is_its_queue(make_queue):
     assert len(queue) == 1
 
 
-def test_consumers_are_listed_in_the_order_they_came(make_queue):
+def test_consumers_are_listed_in_the_order_they_were_added(make_queue):
     queue = make_queue()
     added = [queue.add_consumer() for _ in range(5)]
     assert type(queue.consumers) is tuple
@@ -98,7 +98,7 @@ def test_a_consumer_of_another_queue_is_not_removed(make_queue, form):
     assert payloads(consumer) == ["a"]
 
 
-def test_removing_one_consumer_leaves_the_others_where_they_are(make_queue):
+def test_removing_one_consumer_does_not_move_the_others(make_queue):
     queue = make_queue()
     first, second = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -108,7 +108,7 @@ def test_removing_one_consumer_leaves_the_others_where_they_are(make_queue):
     assert len(queue) == 3
 
 
-def test_a_consumer_stays_registered_when_nobody_else_refers_to_it(make_queue):
+def test_a_consumer_stays_registered_without_other_references(make_queue):
     queue = make_queue()
     consumer_id = queue.add_consumer("forgotten").id
     queue.enqueue("a")
@@ -163,7 +163,7 @@ def test_a_callback_that_refers_to_its_queue_is_collected_with_it(holder):
     assert alive() is None
 
 
-def test_a_payload_that_refers_to_its_consumer_is_collected_with_a_queue_not_read():
+def test_a_payload_that_refers_to_its_consumer_is_collected_with_an_unread_queue():
     class Payload:
         pass
 

@@ -48,7 +48,7 @@ def test_a_snapshot_has_the_queues_own_figures(make_queue, dashboard):
     assert readers[str(unnamed.id)]["name"] is None
 
 
-def test_groups_stand_beside_their_members(dashboard):
+def test_groups_are_listed_with_their_members(dashboard):
     group = acking_group("a", "b", "c")
     member = group.add_consumer("one")
     member.read()
@@ -63,7 +63,7 @@ def test_groups_stand_beside_their_members(dashboard):
     assert (told["name"], told["group"], told["pending"]) == ("one", "g", None)
 
 
-def test_readers_tell_their_filters_and_what_those_passed_over(make_queue, dashboard):
+def test_readers_show_their_filters_and_filtered_counts(make_queue, dashboard):
     queue = make_queue()
     orders = queue.add_consumer("orders", topics=["orders.>", "alarms"])
     queue.add_consumer("all")
@@ -98,7 +98,7 @@ def test_rates_are_those_between_two_samples(make_queue, dashboard):
         assert calm["readers"][0]["read_rate"] == 0
 
 
-def test_a_snapshot_tells_what_readers_missed_and_when(make_queue, dashboard):
+def test_a_snapshot_shows_what_readers_missed_and_when(make_queue, dashboard):
     queue = make_queue()
     leaver, stayer = queue.add_consumer(), queue.add_consumer()
     group = queue.add_group("g")
@@ -164,7 +164,7 @@ def test_a_reader_is_stalled_when_it_has_something_to_read_and_does_not(make_que
         assert names(next(stream)) == set()
 
 
-def test_a_reader_that_leaves_makes_no_rate_negative(make_queue, dashboard):
+def test_removing_a_reader_makes_no_rate_negative(make_queue, dashboard):
     queue = make_queue()
     reader = queue.add_consumer("reader")
     queue.enqueue_batch(range(100))
@@ -201,7 +201,7 @@ def test_a_new_viewer_gets_the_last_sample_and_causes_none(make_queue, dashboard
     assert len(server._feed.history(0)["points"]) == 1
 
 
-def test_snapshots_and_the_history_go_by_one_clock(make_queue, dashboard):
+def test_snapshots_and_the_history_use_the_same_clock(make_queue, dashboard):
     server = dashboard(make_queue())
     snapshot = first(server)
     times = [point[0] for point in ask(server, "api/history?queue=0")["points"]]
@@ -219,7 +219,7 @@ def test_the_history_is_five_minutes_long():
     assert SPAN == 300
 
 
-def test_queues_come_and_go(make_queue, dashboard):
+def test_queues_can_be_added_and_removed(make_queue, dashboard):
     one, other = make_queue("one"), Queue[Any]("other")
     server = dashboard([one])
     with snapshots(server) as stream:
@@ -232,7 +232,7 @@ def test_queues_come_and_go(make_queue, dashboard):
         until(stream, lambda snapshot: not snapshot["queues"])
 
 
-def test_a_closed_queue_is_told_apart(make_queue, dashboard):
+def test_a_closed_queue_is_marked(make_queue, dashboard):
     queue = make_queue()
     queue.close()
     assert first(dashboard(queue))["queues"][0]["closed"] is True
@@ -251,7 +251,7 @@ class Failing:
         raise RuntimeError("no")
 
 
-def test_payloads_are_not_shown_unless_asked_for(make_queue, dashboard):
+def test_payloads_are_not_shown_by_default(make_queue, dashboard):
     queue = make_queue()
     queue.enqueue(Secretive())
     server = dashboard(queue)
@@ -264,7 +264,7 @@ def test_payloads_are_not_shown_unless_asked_for(make_queue, dashboard):
     assert b"secret" not in request(server, "api/message?queue=0&seq=0")[2]
 
 
-def test_payloads_are_shown_as_text_cut_short(make_queue, dashboard):
+def test_payloads_are_shown_as_shortened_text(make_queue, dashboard):
     queue = make_queue()
     queue.enqueue_batch([Secretive(), Failing(), "x" * 100_000, list(range(10_000)), 10**5000])
     answer = ask(dashboard(queue, show_payloads=True), "api/messages?queue=0")
@@ -285,7 +285,7 @@ def test_one_message_is_shown_with_its_whole_payload(make_queue, dashboard):
     assert (len(cut), cut[:3], cut[-2:]) == (100_000, "'xx", "x…")
 
 
-def test_messages_tell_their_topics(make_queue, dashboard):
+def test_messages_show_their_topics(make_queue, dashboard):
     queue = make_queue()
     queue.enqueue("a", topic="orders.eu.new")
     queue.enqueue("b")
@@ -325,7 +325,7 @@ def test_the_audit_trail_names_the_readers(make_queue, dashboard):
     ]
 
 
-def test_a_long_trail_is_cut_short(make_queue, dashboard):
+def test_a_long_audit_trail_is_shortened(make_queue, dashboard):
     queue = make_queue()
     queue.enqueue("a")
     for _ in range(250):
@@ -335,7 +335,7 @@ def test_a_long_trail_is_cut_short(make_queue, dashboard):
 
 
 @pytest.mark.parametrize("retention", ["limits", "interest"])
-def test_looking_leaves_no_trace(make_queue, dashboard, retention):
+def test_showing_messages_changes_nothing(make_queue, dashboard, retention):
     queue = make_queue(retention=retention)
     reader = queue.add_consumer()
     queue.enqueue_batch("ab")
@@ -367,7 +367,7 @@ def test_one_sampler_feeds_every_browser(make_queue, dashboard):
         assert len(sampler_threads()) == before
 
 
-def test_a_browser_that_reads_nothing_delays_no_other_and_costs_nothing(make_queue, dashboard):
+def test_a_browser_that_reads_nothing_costs_nothing_and_delays_no_other(make_queue, dashboard):
     queue = make_queue()
     for n in range(1500):
         queue.add_consumer(f"consumer {n} " + "x" * 100)
@@ -401,7 +401,7 @@ def test_no_sample_is_made_without_viewers(make_queue, dashboard):
     assert server._feed._snapshots.stats().enqueued == 0
 
 
-def test_readers_beyond_count_are_left_out_those_who_lag_least_first(make_queue, dashboard):
+def test_readers_beyond_the_limit_with_the_least_lag_are_left_out(make_queue, dashboard):
     queue = make_queue(max_bytes=1 << 30)
     up_to_date = [queue.add_consumer(start="latest") for _ in range(1990)]
     behind = [queue.add_consumer(f"behind {n}") for n in range(20)]
@@ -428,7 +428,7 @@ def test_closing_ends_everything(make_queue):
         socket.create_connection((server.host, server.port), timeout=PATIENCE)
 
 
-def test_it_can_be_served_again_at_the_same_port(make_queue, dashboard):
+def test_it_can_be_served_again_on_the_same_port(make_queue, dashboard):
     queue = make_queue()
     server = dashboard(queue)
     boot = first(server)["boot"]

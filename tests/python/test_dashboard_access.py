@@ -23,26 +23,26 @@ MARKUP = "<img src=x onerror=alert(1)>"
     [{}, {"Authorization": "Bearer wrong-token-of-the-tests"}, {"Authorization": TOKEN}, {"Authorization": "Bearer "},
      {"Authorization": f"Bearer {TOKEN}é"}, {"Authorization": f"Basic {TOKEN}"}],
 )  # fmt: skip
-def test_without_the_token_nothing_is_told(make_queue, dashboard, path, headers):
+def test_without_the_token_nothing_is_shown(make_queue, dashboard, path, headers):
     server = dashboard(make_queue("a name"), token=TOKEN)
     status, answer, body = request(server, path, **headers)
     assert (status, body) == (401, b"It takes a token")
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_token_in_the_query_is_not_taken(make_queue, dashboard):
+def test_a_token_in_the_query_is_not_accepted(make_queue, dashboard):
     # A token in a URL would appear in logs.
     assert request(dashboard(make_queue(), token=TOKEN), f"api/history?queue=0&token={TOKEN}")[0] == 401
 
 
-def test_with_the_token_everything_is_told(make_queue, dashboard):
+def test_with_the_token_everything_is_shown(make_queue, dashboard):
     server = dashboard(make_queue(), token=TOKEN)
     assert ask(server, "api/messages?queue=0", Authorization=f"Bearer {TOKEN}")["messages"] == []
     with snapshots(server, Authorization=f"bearer {TOKEN}") as stream:
         assert next(stream)["queues"]
 
 
-def test_an_address_that_others_reach_gets_a_token(make_queue, dashboard):
+def test_an_address_reachable_from_other_machines_gets_a_token(make_queue, dashboard):
     server = dashboard(make_queue(), host="0.0.0.0")
     assert server.token is not None
     assert len(server.token) >= 32
@@ -80,12 +80,12 @@ def test_a_foreign_name_that_points_here_is_refused(make_queue, dashboard):
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via", "Forwarded"])
-def test_a_proxy_on_this_machine_is_not_this_machine(make_queue, dashboard, header):
+def test_a_request_through_a_local_proxy_is_not_local(make_queue, dashboard, header):
     assert request(dashboard(make_queue()), "", **{header: "127.0.0.1"})[0] == 403
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_it_only_looks(make_queue, dashboard, method):
+def test_methods_that_could_change_something_are_refused(make_queue, dashboard, method):
     status, headers, _ = request(dashboard(make_queue()), "api/messages?queue=0", method)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
@@ -98,7 +98,7 @@ def test_head_has_no_body(make_queue, dashboard):
 
 
 @pytest.mark.parametrize("path", ["", "page.js", "page.css", "nowhere", "api/messages?queue=0", "api/nowhere"])
-def test_every_answer_has_the_policy(make_queue, dashboard, path):
+def test_every_response_has_the_security_policy(make_queue, dashboard, path):
     _, headers, _ = request(dashboard(make_queue()), path)
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -130,7 +130,7 @@ def test_bad_requests_are_refused(make_queue, dashboard, path, status):
     assert request(dashboard(make_queue()), path)[0] == status
 
 
-def test_names_travel_as_they_are(make_queue, dashboard):
+def test_names_arrive_unchanged(make_queue, dashboard):
     queue = make_queue(MARKUP)
     queue.add_consumer("</script>\u2028\n\n")
     snapshot = first(dashboard(queue))
@@ -143,7 +143,7 @@ def test_names_travel_as_they_are(make_queue, dashboard):
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("", False),
      ("10.0.0.1", False), ("::", False), ("localhost.example", False)],
 )  # fmt: skip
-def test_which_addresses_are_this_machine(address, is_here):
+def test_addresses_of_this_machine_are_recognized(address, is_here):
     assert is_loopback(address) == is_here
     assert is_for_loopback(f"[{address}]:80" if ":" in address else f"{address}:80") == is_here
 
@@ -161,7 +161,7 @@ def test_bad_arguments_are_refused(arguments, error, name):
         serve(**({"queues": []} | arguments))
 
 
-def test_an_error_about_a_token_does_not_tell_it():
+def test_an_error_about_a_token_does_not_show_it():
     with pytest.raises(ValueError, match="token must be") as caught:
         serve([], token="hush")
     assert "hush" not in str(caught.value)
@@ -174,6 +174,6 @@ def test_a_port_in_use_is_an_error(make_queue, dashboard):
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_an_address_that_is_not_ours_is_an_error():
+def test_an_address_of_another_machine_is_an_error():
     with pytest.raises(OSError, match=r"the dashboard cannot listen at 192\.0\.2\.1:0: "):
         serve([], host="192.0.2.1")

@@ -84,12 +84,12 @@ def test_the_page_and_what_it_asks_for_are_below_the_mount(mounted):
     assert message["type"] == "str"
 
 
-def test_without_the_slash_it_is_found_all_the_same(mounted):
+def test_without_the_slash_it_is_found_too(mounted):
     assert mounted().get("/ops/queues").url.path == "/ops/queues/"
 
 
 @pytest.mark.parametrize("root_path", ["", "/ops"])
-def test_a_server_that_calls_it_without_a_slash_is_sent_on(make_queue, root_path):
+def test_a_request_without_a_slash_is_redirected(make_queue, root_path):
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -120,13 +120,13 @@ def test_the_token_gives_access(mounted):
     assert client.get("/ops/queues/api/messages?queue=0", headers=headers).status_code == 200
 
 
-def test_a_guarded_one_leaves_it_to_the_application(mounted):
+def test_a_guarded_dashboard_leaves_access_to_the_application(mounted):
     client = mounted(client=("10.1.2.3", 1), guarded=True)
     headers = {"Host": "shop.example", "X-Forwarded-For": "10.9.9.9"}
     assert client.get("/ops/queues/api/messages?queue=0", headers=headers).status_code == 200
 
 
-def test_it_only_looks(mounted):
+def test_methods_that_could_change_something_are_refused(mounted):
     assert mounted().post("/ops/queues/api/messages?queue=0").status_code == 405
 
 
@@ -162,7 +162,7 @@ def test_a_stream_ends_by_itself_so_that_a_server_can_stop(make_queue, monkeypat
         assert stream.read().count(b"data: ") >= 1
 
 
-def test_a_browser_that_leaves_ends_its_stream(make_queue):
+def test_a_browser_that_disconnects_ends_its_stream(make_queue):
     dashboard = app(make_queue(), interval=60)
     receive_called = asyncio.Event()
 
@@ -191,7 +191,7 @@ def test_a_browser_that_leaves_ends_its_stream(make_queue):
 
 
 @pytest.mark.thread_unsafe(reason="its payloads block threads that all dashboards share")
-def test_a_payload_whose_repr_blocks_does_not_starve_the_application(make_queue, monkeypatch):
+def test_a_payload_whose_repr_blocks_does_not_block_the_application(make_queue, monkeypatch):
     monkeypatch.setattr(_reprs, "PATIENCE", 0.5)
     may_return, blocked = threading.Event(), threading.Event()
 
@@ -234,7 +234,7 @@ def test_a_payload_whose_repr_blocks_does_not_starve_the_application(make_queue,
     dashboard.close()
 
 
-def test_the_lifespan_of_a_server_of_its_own(make_queue):
+def test_the_lifespan_of_a_server_starts_and_closes_the_dashboard(make_queue):
     dashboard = app(make_queue(), interval=FAST)
     with TestClient(dashboard, base_url="http://localhost", client=("127.0.0.1", 1)) as client:
         assert client.get("/api/history?queue=0").status_code == 200

@@ -99,7 +99,7 @@ def test_markup_shows_as_text(make_queue, dashboard, tab):
     assert shown.page.title() == "mpmc_queue"
 
 
-def test_topics_show_where_there_are_any(make_queue, dashboard, tab):
+def test_topics_are_shown_if_there_are_any(make_queue, dashboard, tab):
     queue = make_queue()
     everything = queue.add_consumer("everything")
     queue.enqueue("a")
@@ -122,7 +122,7 @@ def test_topics_show_where_there_are_any(make_queue, dashboard, tab):
     assert everything.unread_count == 2
 
 
-def test_messages_can_be_looked_at(make_queue, dashboard, tab):
+def test_messages_can_be_shown(make_queue, dashboard, tab):
     queue = make_queue()
     reader = queue.add_consumer("billing")
     queue.enqueue_batch([f"secret {n}" for n in range(120)])
@@ -216,7 +216,7 @@ def test_it_is_light_and_dark(make_queue, dashboard, tab, scheme, is_dark):
     assert abs(ground - text) > 400  # out of 765
 
 
-def test_it_asks_nobody_else(make_queue, dashboard, tab):
+def test_it_sends_no_requests_to_other_servers(make_queue, dashboard, tab):
     server = dashboard(make_queue())
     shown = tab().open(server.url)
     assert shown.requests
@@ -255,7 +255,7 @@ def test_the_token_is_asked_for(make_queue, dashboard, tab):
     shown.errors.clear()
 
 
-def test_the_token_comes_with_the_address_and_leaves_it(make_queue, dashboard, tab):
+def test_the_token_is_taken_from_the_address_and_removed_there(make_queue, dashboard, tab):
     server = dashboard(make_queue(), token=TOKEN)
     shown = tab().open(server.login_url)
     assert shown.page.url == server.url

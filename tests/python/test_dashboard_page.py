@@ -83,7 +83,7 @@ def test_what_is_missed_redelivered_and_dead_lettered_is_listed_and_charted(dash
     assert late.missed_count == 3
 
 
-def test_expiry_that_nobody_missed_is_no_trouble(make_queue, dashboard, tab):
+def test_expired_messages_that_all_have_read_are_not_a_problem(make_queue, dashboard, tab):
     queue = make_queue("log")
     reader = queue.add_consumer("reader")
     shown = tab().open(dashboard(queue).url)
@@ -95,7 +95,7 @@ def test_expiry_that_nobody_missed_is_no_trouble(make_queue, dashboard, tab):
     assert shown.page.locator("#queues .tag").count() == 0
 
 
-def test_the_summary_counts_troubles_and_shows_only_those(troubled, tab):
+def test_the_summary_counts_problems_and_shows_only_those(troubled, tab):
     shown = tab().open(troubled.url)
     shown.is_told("#summary button[data-kind=missing]", "1 missing messages")
     shown.is_told("#summary button[data-kind=full]", "1 full")
@@ -110,7 +110,7 @@ def test_the_summary_counts_troubles_and_shows_only_those(troubled, tab):
     expect(shown.page.locator("#summary button[data-kind=stalled]")).to_be_disabled()
 
 
-def test_a_reader_that_stalls_is_told(make_queue, dashboard, tab, monkeypatch):
+def test_a_stalled_reader_is_reported(make_queue, dashboard, tab, monkeypatch):
     monkeypatch.setattr(_sample, "STALLED", 0.2)
     queue = make_queue("orders")
     stalled = queue.add_consumer("stalled")
@@ -240,7 +240,7 @@ def test_it_can_be_paused(make_queue, dashboard, tab):
 # --- all screen sizes, screen readers, keyboards ----------------------------------------------------------------------
 
 
-def test_a_telephone_shows_figures(troubled, tab):
+def test_a_small_screen_shows_figures(troubled, tab):
     shown = tab(viewport=PHONE).open(troubled.url)
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     expect(shown.page.locator("#queues thead")).to_be_hidden()
@@ -259,7 +259,7 @@ def test_a_telephone_shows_figures(troubled, tab):
     assert shown.of(reader, "lag").bounding_box()["x"] < PHONE["width"]
 
 
-def test_tables_have_names_and_charts_are_told_in_words(make_queue, dashboard, tab):
+def test_tables_have_names_and_charts_have_text_alternatives(make_queue, dashboard, tab):
     queue = make_queue("orders", max_bytes=1 << 20)
     queue.add_consumer("reader")
     queue.enqueue("a")
@@ -304,7 +304,7 @@ def test_the_keyboard_reaches_everything_in_few_steps(many, tab):
         assert wanted in seen
 
 
-def test_arrows_go_from_row_to_row_and_enter_chooses(many, tab):
+def test_arrow_keys_move_between_rows_and_enter_selects(many, tab):
     server, _queues = many
     shown = tab().open(server.url)
     shown.page.locator("#queues tbody tr").first.focus()

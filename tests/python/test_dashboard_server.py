@@ -113,12 +113,12 @@ def test_a_request_in_a_body_is_not_answered(server, announced, method):
     [b"Content-Length : 70", b" Content-Length: 70", b"X: y\r\n Content-Length: 70", b"X: y\nContent-Length: 70",
      b"X: y\rContent-Length: 70", b"Transfer-Encoding\x0b: chunked", b"X: \x00", b"no colon", b": no name", b"X y: z"],
 )  # fmt: skip
-def test_a_header_that_others_may_read_otherwise_is_refused(server, header):
+def test_a_header_that_others_could_read_differently_is_refused(server, header):
     request = b"GET / HTTP/1.1\r\n" + HOST + header + b"\r\n\r\n" + SMUGGLED
     assert refusal(server, request) == (400, "A header is not well formed")
 
 
-def test_an_answer_arrives_although_its_request_has_a_body_that_is_not_read(server):
+def test_a_response_arrives_although_the_body_of_its_request_is_not_read(server):
     body = b"x" * 1_000_000  # more than there is room for on the way
     with Raw(server, b"GET / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)) as raw:
         raw.socket.sendall(body)
@@ -135,7 +135,7 @@ def test_requests_without_a_body_follow_each_other_on_one_connection(server):
         assert raw.rest() == b""
 
 
-def test_http_1_0_gets_an_answer_and_the_end(server):
+def test_http_1_0_gets_a_response_and_the_connection_closes(server):
     with Raw(server, b"GET / HTTP/1.0\r\n" + HOST + b"\r\n" + ASK) as raw:
         assert raw.answer()[0] == 200
         assert raw.rest() == b""
@@ -156,7 +156,7 @@ def test_http_1_0_gets_an_answer_and_the_end(server):
      (b"GET / HTTP/1.1\r\n" + HOST + b"Authorization: a\r\nAuthorization: b\r\n", 400)],
 )  # fmt: skip
 @pytest.mark.thread_unsafe(reason="captures what the process prints")
-def test_what_is_no_request_gets_an_error_and_no_traceback(server, capfd, data, status):
+def test_an_invalid_request_gets_an_error_and_no_traceback(server, capfd, data, status):
     assert refusal(server, data + b"\r\n")[0] == status
     assert is_alive(server)
     assert capfd.readouterr() == ("", "")
@@ -166,7 +166,7 @@ def test_what_is_no_request_gets_an_error_and_no_traceback(server, capfd, data, 
     ("path", "status"),
     [("", 200), ("nowhere", 404), ("api/messages?queue=x", 400), ("//evil.example/", 404), ("[", 404), ("api/", 404)],
 )
-def test_every_answer_carries_the_headers_and_no_version(server, path, status):
+def test_every_response_has_the_security_headers_and_no_version(server, path, status):
     with Raw(server, f"GET /{path} HTTP/1.1\r\n".encode() + HOST + b"\r\n") as raw:
         found, headers, _ = raw.answer()
     assert found == status
@@ -177,7 +177,7 @@ def test_every_answer_carries_the_headers_and_no_version(server, path, status):
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_request_that_trickles_in_is_ended(server, monkeypatch, is_first):
+def test_a_request_that_arrives_too_slowly_is_ended(server, monkeypatch, is_first):
     monkeypatch.setattr(_connections, "DEADLINE", 0.3)
     with Raw(server) as raw, stopwatch() as taken:
         if not is_first:
@@ -195,14 +195,14 @@ def test_a_request_that_trickles_in_is_ended(server, monkeypatch, is_first):
     assert taken.seconds >= 0.3
 
 
-def test_who_asks_for_nothing_is_given_up_without_a_word(server, monkeypatch):
+def test_an_idle_connection_is_closed_without_a_response(server, monkeypatch):
     monkeypatch.setattr(_connections, "DEADLINE", 0.1)
     with Raw(server) as raw:
         assert raw.rest() == b""
 
 
 @pytest.mark.thread_unsafe(reason="takes all connections of the server")
-def test_connections_that_wait_keep_nobody_out(server):
+def test_idle_connections_do_not_keep_others_out(server):
     waiting = [Raw(server, b"GET / HTTP/1.1\r\nX: ") for _ in range(300)]
     try:
         with Raw(server, ASK) as raw:
@@ -214,7 +214,7 @@ def test_connections_that_wait_keep_nobody_out(server):
 
 
 @pytest.mark.thread_unsafe(reason="takes all connections of the server")
-def test_who_has_waited_longest_makes_room(server):
+def test_the_longest_idle_connection_is_closed_for_a_new_one(server):
     with Raw(server, ASK) as first:
         assert first.answer()[0] == 200  # the connection is kept, and waits from now on
         others = [Raw(server, ASK) for _ in range(_connections.MOST_CONNECTIONS)]
@@ -227,7 +227,7 @@ def test_who_has_waited_longest_makes_room(server):
 
 
 @pytest.mark.thread_unsafe(reason="takes all connections of the server")
-def test_streams_beyond_the_limit_are_told_so(server):
+def test_streams_beyond_the_limit_get_an_error(server):
     stream = b"GET /api/events HTTP/1.1\r\n" + HOST + b"\r\n"
     streams = [Raw(server, stream) for _ in range(_connections.MOST_CONNECTIONS)]
     try:
@@ -267,7 +267,7 @@ def test_requests_on_a_kept_connection_do_not_wait_for_each_other(server):
     assert statistics.median(taken) < 0.03
 
 
-def test_an_error_of_our_own_is_told_and_seen(server, monkeypatch, capfd):
+def test_an_internal_error_is_reported_and_logged(server, monkeypatch, capfd):
     monkeypatch.setattr(server._http, "site", None)
     status, text = refusal(server, ASK)
     assert (status, text) == (500, "The dashboard failed")
@@ -342,7 +342,7 @@ def test_a_payload_whose_repr_exits_breaks_nothing(showing, capfd, error):
 
 
 @pytest.mark.thread_unsafe(reason="counts the threads of the process")
-def test_a_payload_whose_repr_blocks_keeps_few_threads_and_nobody_waiting(showing, monkeypatch):
+def test_a_payload_whose_repr_blocks_occupies_few_threads_and_delays_nobody(showing, monkeypatch):
     monkeypatch.setattr(_reprs, "PATIENCE", 0.1)
     blocking = Blocking()
     server = showing("before", blocking, "after")

@@ -20,7 +20,7 @@ def test_after_max_deliver_deliveries_the_payload_moves(make_queue):
     assert member.read().payload == "next"
 
 
-def test_term_moves_it_straight_there(make_queue):
+def test_term_moves_it_to_the_dead_letter_queue_at_once(make_queue):
     dead = make_queue("dead")
     at_dead = dead.add_consumer()
     group = acking_group("a", "b", dead_letter=dead)
@@ -43,7 +43,7 @@ def test_the_last_ack_wait_dead_letters_without_a_read(make_queue):
     assert group.queue.join(timeout=PATIENCE)
 
 
-def test_what_a_closed_member_held_moves_if_it_was_the_last_delivery(make_queue):
+def test_pending_messages_of_a_closed_member_are_dead_lettered_after_the_last_delivery(make_queue):
     dead = make_queue("dead")
     at_dead = dead.add_consumer()
     group = acking_group("a", "b", max_deliver=1, dead_letter=dead)
@@ -64,7 +64,7 @@ def test_a_message_acked_in_its_last_delivery_is_not_dead_lettered(make_queue):
     assert dead.stats().enqueued == 0
 
 
-def test_the_dead_letter_has_a_life_of_its_own(make_queue):
+def test_a_dead_letter_is_a_new_message(make_queue):
     dead = make_queue("dead", ttl=None, sizer=lambda payload: 123)
     at_dead = dead.add_consumer()
     dead.enqueue("before")
@@ -116,7 +116,7 @@ def test_a_term_that_finds_the_dead_letter_queue_full_is_not_lost(make_queue):
     eventually(lambda: group.pending_count == 0)
 
 
-def test_a_dead_letter_queue_that_is_closed_leaves_it_pending(make_queue):
+def test_a_message_stays_pending_when_the_dead_letter_queue_is_closed(make_queue):
     dead = make_queue("dead")
     dead.close()
     group = acking_group("a", max_deliver=1, backoff=[0.02], dead_letter=dead)
@@ -129,7 +129,7 @@ def test_a_dead_letter_queue_that_is_closed_leaves_it_pending(make_queue):
     assert ledger(group) == (0, 0, 1)
 
 
-def test_moving_frees_its_place_under_interest(make_queue):
+def test_with_interest_a_dead_lettered_message_frees_its_space(make_queue):
     dead = make_queue("dead")
     group = acking_group("a", retention="interest", dead_letter=dead)
     group.add_consumer().read().term()

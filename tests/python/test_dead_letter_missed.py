@@ -33,7 +33,7 @@ def books(group):
 
 
 @pytest.mark.parametrize("acks", [{}, {"ack_wait": LONG}])
-def test_what_expires_unread_is_moved_and_not_missed(make_queue, make_dead, acks):
+def test_messages_that_expire_unread_are_moved_and_not_missed(make_queue, make_dead, acks):
     dead = make_dead()
     queue = make_queue()
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True, **acks)
@@ -48,7 +48,7 @@ def test_what_expires_unread_is_moved_and_not_missed(make_queue, make_dead, acks
     assert member.take_missed() == 0
 
 
-def test_what_expires_while_it_is_pending_is_moved(make_queue, make_dead):
+def test_messages_that_expire_while_pending_are_moved(make_queue, make_dead):
     dead = make_dead()
     queue = make_queue()
     group = queue.add_group("group", ack_wait=LONG, dead_letter=dead, dead_letter_missed=True)
@@ -63,7 +63,7 @@ def test_what_expires_while_it_is_pending_is_moved(make_queue, make_dead):
 
 
 @pytest.mark.parametrize("acks", [{}, {"ack_wait": LONG}])
-def test_what_is_dropped_is_moved_before_the_call_returns(make_queue, make_dead, acks):
+def test_dropped_messages_are_moved_before_the_call_returns(make_queue, make_dead, acks):
     dead = make_dead()
     queue = make_queue(max_items=3, overflow="drop_oldest")
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True, **acks)
@@ -80,7 +80,7 @@ def test_what_is_dropped_is_moved_before_the_call_returns(make_queue, make_dead,
     assert sum(books(group)) == 7
 
 
-def test_with_a_ttl_of_their_own_they_are_moved_from_the_middle(make_queue, make_dead):
+def test_messages_with_their_own_ttl_are_moved_from_the_middle(make_queue, make_dead):
     dead = make_dead()
     queue = make_queue(ttl=None)
     group = queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
@@ -124,7 +124,7 @@ def test_a_dead_letter_queue_that_is_full_or_closed_counts_as_missed(make_queue)
     assert books(group) == (0, 0, 0, 3, 1)
 
 
-def test_each_group_gets_what_it_would_miss_and_consumers_miss_it(make_queue):
+def test_each_groups_dead_letters_are_what_it_would_miss_and_consumers_miss_it(make_queue):
     queue = make_queue()
     deads = [make_queue(f"dead {number}") for number in range(2)]
     groups = [queue.add_group(dead.name, dead_letter=dead, dead_letter_missed=True) for dead in deads]
@@ -137,7 +137,7 @@ def test_each_group_gets_what_it_would_miss_and_consumers_miss_it(make_queue):
     assert (consumer.missed_count, plain.missed_count) == (3, 3)
 
 
-def test_what_had_left_before_the_group_came_is_not_moved(make_queue, make_dead):
+def test_messages_that_left_before_the_group_was_added_are_not_moved(make_queue, make_dead):
     dead = make_dead()
     queue = make_queue(max_items=2, overflow="drop_oldest")
     queue.enqueue_batch("ab")
@@ -146,7 +146,7 @@ def test_what_had_left_before_the_group_came_is_not_moved(make_queue, make_dead)
     assert (letters(dead), books(group)) == ([], (0, 1, 0, 0, 0))
 
 
-def test_what_an_immediate_close_discards_is_not_moved(make_queue, make_dead):
+def test_messages_that_an_immediate_close_discards_are_not_moved(make_queue, make_dead):
     dead = make_dead()
     queue = make_queue()
     queue.add_group("group", dead_letter=dead, dead_letter_missed=True)
@@ -164,7 +164,7 @@ def test_thousands_are_moved_in_order(make_queue):
     assert books(group) == (0, 0, 0, 0, 5000)
 
 
-def test_two_queues_that_are_each_others_come_to_an_end(make_queue):
+def test_two_queues_that_are_each_others_dead_letter_queue_come_to_an_end(make_queue):
     one, two = (make_queue(name, max_items=2, overflow="drop_oldest") for name in ("one", "two"))
     first = one.add_group("group", dead_letter=two, dead_letter_missed=True)
     second = two.add_group("group", dead_letter=one, dead_letter_missed=True)

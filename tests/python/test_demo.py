@@ -60,7 +60,7 @@ def test_demo_shows_figures_while_it_runs():
 
 
 @pytest.mark.parametrize(("producers", "consumers"), [(1, 1), (1, 2), (5, 6)])
-def test_demo_takes_other_numbers(producers, consumers):
+def test_demo_accepts_other_numbers(producers, consumers):
     result = run("demo", "--seconds", "0.5", "--producers", str(producers), "--consumers", str(consumers))
     assert (result.returncode, result.stderr) == (0, "")
     assert len(books(result.stdout)) == consumers
@@ -113,7 +113,7 @@ def test_web_opens_the_dashboard_until_ctrl_c(tmp_path):
     assert len(books(output)) == 3
 
 
-def test_web_listens_where_it_is_told():
+def test_web_listens_at_the_given_address():
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     result = run("demo", "--web", "--host", "localhost", "--port", str(port), "--seconds", "0.3")
@@ -138,14 +138,14 @@ def test_a_port_in_use_is_one_line():
     )
 
 
-def test_an_address_that_is_not_ours_is_one_line():
+def test_an_address_of_another_machine_is_one_line():
     result = run("demo", "--web", "--host", "192.0.2.1")
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert result.stderr.startswith("The dashboard cannot listen at 192.0.2.1:0: ")
 
 
 @pytest.mark.parametrize("arguments", [("--port", "8080"), ("--host", "localhost")])
-def test_where_to_listen_goes_with_web(arguments, capsys):
+def test_host_and_port_need_web(arguments, capsys):
     assert main(["demo", *arguments]) == 2
     assert capsys.readouterr() == ("", "--host and --port say where --web listens: pass --web, too\n")
 
@@ -227,7 +227,7 @@ def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on(command, goe
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @VIEWS
-def test_what_stays_on_the_screen_is_true(command, goes_back_up):
+def test_the_last_screen_agrees_with_the_summary(command, goes_back_up):
     last = screen(on_a_terminal([*command, "demo", "--seconds", "1"]))
     view, _, rest = last.partition("Finished after")
     assert "Ctrl-C" not in view
@@ -268,7 +268,7 @@ def test_the_live_view_shows_every_consumer_and_what_the_slow_one_misses():
     assert missed["fast"] == 0 < missed["slow"]
 
 
-def test_demo_copes_with_a_reader_that_leaves():
+def test_demo_ends_cleanly_when_its_output_is_closed():
     process = subprocess.Popen([*COMMAND, "demo", "--seconds", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -289,7 +289,7 @@ def test_version():
     assert (result.returncode, result.stdout) == (0, f"mpmc_queue {__version__}\n")
 
 
-def test_no_command_is_a_call_for_help():
+def test_without_a_command_help_is_shown():
     result = run()
     assert result.returncode == 0
     assert result.stdout == run("--help").stdout

@@ -50,7 +50,7 @@ def test_every_python_block_is_a_snippet_that_is_run():
 
 
 @pytest.mark.parametrize(("guarantee", "test"), GUARANTEES, ids=[test for _, test in GUARANTEES])
-def test_a_guarantee_names_a_test_that_exists(guarantee, test):
+def test_each_test_named_by_a_guarantee_exists(guarantee, test):
     file, function = test.split("::")
     if file.endswith(".rs"):
         source, define = (ROOT / "tests" / file).read_text(encoding="utf-8"), rf"#\[test\]\n\s*fn {function}\("
@@ -59,7 +59,7 @@ def test_a_guarantee_names_a_test_that_exists(guarantee, test):
     assert re.search(define, source, re.MULTILINE), f"{test} is to hold us to: {guarantee}"
 
 
-def test_no_guarantee_is_without_its_test():
+def test_every_guarantee_names_a_test():
     rows = [row for row in PAGES["guarantees.md"].splitlines() if row.startswith("| ") and not row.endswith("| Test |")]
     assert len(rows) == len(GUARANTEES) > 50
 
@@ -77,7 +77,7 @@ def test_names_in_the_tables_exist(page):
     assert {name for name in errors if not hasattr(mpmc_queue, name)} <= {"ValueError"}
 
 
-def test_every_field_of_the_statistics_of_go_has_its_name_here():
+def test_every_field_of_the_go_statistics_has_an_equivalent():
     for cls, fields in (
         (QueueStats, "name total_items memory_usage memory_percent consumer_count created_at ttl"),
         (ConsumerStats, "id total_items_read unread_items last_read_time"),
@@ -102,7 +102,7 @@ def test_the_reference_has_every_public_name_of(module):
     assert sorted(documented) == sorted(ast.literal_eval(names))
 
 
-def test_each_class_has_a_page_of_its_own():
+def test_each_class_has_its_own_page():
     for cls in (Queue, Consumer, ConsumerGroup, Message, Event, QueueStats, ConsumerStats, GroupStats):
         assert f"::: mpmc_queue.{cls.__name__}\n" in REFERENCE.values()
 
@@ -112,7 +112,7 @@ def test_every_page_is_in_the_menu():
     assert set(re.findall(r"[\w/-]+\.md$", menu, re.MULTILINE)) == set(PAGES)
 
 
-def test_the_picture_of_speed_shows_the_figures_of_the_table():
+def test_the_speed_chart_shows_the_figures_of_the_table():
     """`python docs/speed_picture.py` redraws it."""
     drawn = runpy.run_path(str(ROOT / "docs" / "speed_picture.py"))
     assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["picture"]()

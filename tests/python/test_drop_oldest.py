@@ -26,7 +26,7 @@ def sized(dropping):
     return lambda: dropping(max_bytes=10 * MEGA + SLACK, sizer=lambda payload: payload * MEGA)
 
 
-def test_the_newest_are_kept(dropping):
+def test_the_newest_messages_are_kept(dropping):
     queue = dropping(max_items=3)
     assert [queue.enqueue(number) for number in range(10)] == list(range(10))
     stats = queue.stats()
@@ -35,7 +35,7 @@ def test_the_newest_are_kept(dropping):
     assert payloads(queue.add_consumer()) == [7, 8, 9]
 
 
-def test_nothing_is_dropped_while_there_is_room(dropping):
+def test_nothing_is_dropped_while_there_is_space(dropping):
     queue = dropping(max_items=3)
     queue.enqueue_batch(range(3))
     assert (len(queue), queue.stats().dropped) == (3, 0)
@@ -67,7 +67,7 @@ def test_a_batch_drops_what_it_needs_at_once(dropping, sized):
     assert payloads(large.add_consumer()) == [2, 2, 2, 1, 2]
 
 
-def test_what_could_never_fit_is_refused_and_drops_nothing(dropping, sized):
+def test_a_payload_that_could_never_fit_is_refused_and_drops_nothing(dropping, sized):
     large = sized()
     queue = dropping(max_items=3)
     queue.enqueue_batch(range(3))
@@ -90,7 +90,7 @@ def test_an_endless_iterable_is_refused_and_drops_nothing(sized):
     assert (len(large), large.stats().dropped) == (1, 0)
 
 
-def test_an_error_of_the_callers_drops_nothing(dropping):
+def test_an_error_in_the_callers_code_drops_nothing(dropping):
     def sizer(payload):
         return 1 // payload
 
@@ -125,7 +125,7 @@ def test_a_producer_never_waits(dropping):
     assert time.monotonic() - start < PATIENCE
 
 
-def test_only_those_behind_have_missed_what_was_dropped(dropping):
+def test_only_consumers_that_had_not_read_dropped_messages_miss_them(dropping):
     queue = dropping(max_items=4)
     none_read, some_read, all_read = (queue.add_consumer() for _ in range(3))
     queue.enqueue_batch(range(4))
@@ -141,7 +141,7 @@ def test_only_those_behind_have_missed_what_was_dropped(dropping):
         assert_books_balance(consumer, 7)
 
 
-def test_what_was_dropped_is_taken_once(dropping):
+def test_take_missed_returns_dropped_messages_once(dropping):
     queue = dropping(max_items=2)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(2))
@@ -161,7 +161,7 @@ def test_a_drop_wakes_waiters_for_missed_messages(dropping, run_thread):
     assert waiting.result() == 1
 
 
-def test_on_missed_hears_of_what_was_dropped(dropping):
+def test_on_missed_is_called_for_dropped_messages(dropping):
     queue = dropping(max_items=2)
     told = []
     raising, calling = queue.add_consumer(on_missed="raise"), queue.add_consumer(on_missed=told.append)
@@ -188,7 +188,7 @@ def test_dropped_payloads_are_freed_at_once_and_outside_the_lock(dropping):
     assert seen == [(2, 1)]
 
 
-def test_a_lowered_limit_holds_from_the_next_message(dropping):
+def test_a_lowered_limit_applies_from_the_next_message(dropping):
     queue = dropping(max_items=5)
     queue.enqueue_batch(range(5))
     queue.max_items = 2
@@ -197,7 +197,7 @@ def test_a_lowered_limit_holds_from_the_next_message(dropping):
     assert queue.stats().dropped == 4
 
 
-def test_a_group_misses_what_was_dropped_once(dropping):
+def test_a_group_misses_dropped_messages_once(dropping):
     queue = dropping(max_items=3)
     group = queue.add_group("g")
     one, other = group.add_consumer(), group.add_consumer()
@@ -208,7 +208,7 @@ def test_a_group_misses_what_was_dropped_once(dropping):
     assert (other.read().missed, one.read().missed) == (1, 0)
 
 
-def test_pending_messages_make_room_too_and_are_missed(dropping):
+def test_pending_messages_are_dropped_too_and_missed(dropping):
     queue = dropping(max_items=2)
     group = queue.add_group("g", ack_wait=LONG)
     member = group.add_consumer()
@@ -222,7 +222,7 @@ def test_pending_messages_make_room_too_and_are_missed(dropping):
     assert payloads(member) == [2]
 
 
-def test_interest_leaves_less_to_drop(dropping):
+def test_with_interest_fewer_messages_are_dropped(dropping):
     queue = dropping(max_items=2, retention="interest")
     consumer = queue.add_consumer()
     for number in range(4):

@@ -63,7 +63,7 @@ def test_messages_are_read_in_enqueue_order_across_chunks(make_queue):
     ids=repr,
 )
 @pytest.mark.parametrize("how", READS)
-def test_the_very_object_comes_out(make_queue, payload, how):
+def test_the_same_object_is_returned(make_queue, payload, how):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue(payload)
@@ -107,14 +107,14 @@ def test_len_and_is_empty_count_held_messages(make_queue):
     assert queue.is_empty() is True
 
 
-def test_an_empty_queue_is_true(make_queue):
+def test_an_empty_queue_is_truthy(make_queue):
     queue = make_queue()
     assert bool(queue) is True
     queue.enqueue(1)
     assert bool(queue) is True
 
 
-def test_a_refused_message_uses_up_no_seq(make_queue):
+def test_a_refused_message_uses_no_seq(make_queue):
     queue = make_queue(ttl=None, max_items=1)
     assert queue.enqueue("a") == 0
     with pytest.raises(ItemLimitError):
@@ -147,7 +147,7 @@ def test_put_and_put_nowait_return_none(make_queue):
 
 
 @pytest.mark.parametrize("timeout", [0, 0.0, 1, 2.5, None, float("inf"), 1e300], ids=str)
-def test_a_message_that_fits_goes_in_whatever_the_timeout(make_queue, timeout):
+def test_a_message_that_fits_is_added_whatever_the_timeout(make_queue, timeout):
     queue = make_queue()
     assert queue.enqueue("a", timeout=timeout) == 0
     assert queue.enqueue_batch(["b"], timeout=timeout) == range(1, 2)
@@ -155,7 +155,7 @@ def test_a_message_that_fits_goes_in_whatever_the_timeout(make_queue, timeout):
     assert len(queue) == 3
 
 
-def test_a_payload_dies_when_its_message_expires(make_queue):
+def test_a_payload_is_freed_when_its_message_expires(make_queue):
     queue = make_queue(ttl=None)
     payload = Payload()
     alive = weakref.ref(payload)
@@ -168,7 +168,7 @@ def test_a_payload_dies_when_its_message_expires(make_queue):
     assert alive() is None
 
 
-def test_a_message_in_hand_keeps_its_payload_alive(make_queue):
+def test_a_delivered_message_keeps_its_payload_alive(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     payload = Payload()
@@ -184,7 +184,7 @@ def test_a_message_in_hand_keeps_its_payload_alive(make_queue):
     assert alive() is None
 
 
-def test_payloads_die_with_their_queue():
+def test_payloads_are_freed_with_their_queue():
     queue = Queue("test")
     payload = threading.Event()
     alive = weakref.ref(payload)

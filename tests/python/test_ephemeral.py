@@ -15,7 +15,7 @@ from mpmc_queue import Queue
 pytestmark = pytest.mark.thread_unsafe
 
 
-def test_it_goes_with_its_last_reference(make_queue):
+def test_it_is_removed_with_its_last_reference(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer("client", ephemeral=True)
     lasting = queue.add_consumer("lasting")
@@ -39,7 +39,7 @@ def test_it_can_be_found_and_closed_like_any_other(make_queue):
     assert queue.consumers == ()
 
 
-def test_it_goes_in_a_cycle_too(make_queue):
+def test_it_is_removed_in_a_reference_cycle_too(make_queue):
     queue = make_queue()
 
     class Client:
@@ -59,7 +59,7 @@ def test_it_goes_in_a_cycle_too(make_queue):
     assert (gone(), queue.consumers) == (None, ())
 
 
-def test_its_callback_is_called_as_any_other(make_queue):
+def test_its_on_missed_callback_is_called(make_queue):
     queue = make_queue(max_items=2, overflow="drop_oldest")
     missed = []
     consumer = queue.add_consumer(ephemeral=True, on_missed=missed.append)
@@ -108,7 +108,7 @@ def test_a_call_in_progress_keeps_it(make_queue, run_thread):
     assert queue.consumers == ()
 
 
-def test_a_task_keeps_it_and_a_cancelled_one_lets_it_go(make_queue):
+def test_a_task_keeps_it_until_it_is_cancelled(make_queue):
     queue = make_queue()
 
     async def main():
@@ -126,7 +126,7 @@ def test_a_task_keeps_it_and_a_cancelled_one_lets_it_go(make_queue):
     assert queue.consumers == ()
 
 
-def test_what_a_member_held_is_given_back(make_queue):
+def test_pending_messages_of_an_ephemeral_member_are_redelivered(make_queue):
     queue = make_queue()
     group = queue.add_group("workers", ack_wait=LONG)
     lasting = group.add_consumer("lasting")
@@ -140,7 +140,7 @@ def test_what_a_member_held_is_given_back(make_queue):
     assert message.payload == "job"
 
 
-def test_it_keeps_its_queue_open_and_goes_with_it():
+def test_it_keeps_its_queue_open_and_is_removed_with_it():
     queue = Queue("q")
     consumer = queue.add_consumer(ephemeral=True)
     engine = weakref.ref(queue)
@@ -152,7 +152,7 @@ def test_it_keeps_its_queue_open_and_goes_with_it():
     assert engine() is None
 
 
-def test_one_that_is_a_payload_goes_with_the_queue():
+def test_one_that_is_a_payload_is_removed_with_the_queue():
     queue = Queue("q")
     queue.enqueue(queue.add_consumer(ephemeral=True))
     gone = weakref.ref(queue)
@@ -161,7 +161,7 @@ def test_one_that_is_a_payload_goes_with_the_queue():
     assert gone() is None
 
 
-def test_it_may_go_in_any_thread_while_others_work(make_queue):
+def test_it_can_be_removed_in_any_thread_while_others_work(make_queue):
     queue = make_queue(max_bytes=1 << 30)
     stop = threading.Event()
 

@@ -64,7 +64,7 @@ def test_round_trip_keeps_type_figures_message_and_notes(error, figures, round_t
 
 
 @every_error
-def test_traceback_names_the_public_place(error, figures):
+def test_traceback_names_the_public_module(error, figures):
     line = traceback.format_exception_only(error)[-1]
     assert line.startswith(f"mpmc_queue.{type(error).__name__}: ")
 
@@ -75,19 +75,19 @@ def test_every_error_is_a_queue_error(error, figures):
 
 
 @pytest.mark.parametrize("kind", [QueueFullError, MemoryLimitError, ItemLimitError])
-def test_full_is_the_standard_librarys_too(kind):
+def test_queue_full_error_is_a_queue_full(kind):
     assert issubclass(kind, QueueFullError)
     assert issubclass(kind, queue.Full)
 
 
-def test_closed_is_the_standard_librarys_shutdown_where_it_has_one():
+def test_queue_closed_error_is_a_queue_shutdown_if_that_exists():
     if sys.version_info >= (3, 13):
         assert issubclass(QueueClosedError, queue.ShutDown)
     assert not issubclass(QueueClosedError, queue.Full)
 
 
 @pytest.mark.parametrize("kind", [MemoryLimitError, ItemLimitError])
-def test_full_message_tells_what_can_never_fit_from_what_does_not_fit_now(kind):
+def test_the_message_of_a_full_queue_says_whether_the_payload_can_ever_fit(kind):
     now, never = str(kind(90_000, 100_000, 20_000)), str(kind(0, 100_000, 200_000))
     assert all(figure in now for figure in ("90,000", "100,000", "20,000", "timeout="))
     assert all(figure in never for figure in ("100,000", "200,000", "never"))
@@ -118,11 +118,11 @@ def test_an_error_names_its_queue_also_after_pickle_and_copy(error):
         assert "queue 'orders': " in same.message == str(same)
 
 
-def test_an_error_without_a_queue_names_none():
+def test_an_error_without_a_queue_has_no_name():
     assert (QueueError("words").queue, str(QueueError("words"))) == (None, "words")
 
 
-def test_what_others_wait_for_ahead_is_told_in_a_refusal():
+def test_a_refusal_says_what_producers_ahead_wait_for():
     assert "others wait ahead in line for 2," in str(ItemLimitError(4, 5, 3, ahead=2))
     assert "can never fit" in str(ItemLimitError(4, 5, 8, ahead=2))
     assert "ahead" not in str(ItemLimitError(4, 5, 3))

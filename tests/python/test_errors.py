@@ -83,7 +83,7 @@ def test_every_error_is_a_queue_error_with_message_and_figures(make_queue, cause
 
 
 @each
-def test_the_figures_stand_in_the_message(make_queue, cause, kind, figures):
+def test_the_figures_are_in_the_message(make_queue, cause, kind, figures):
     error = raised(make_queue, cause)
     for figure in figures.values():
         assert str(figure) in error.message
@@ -109,7 +109,7 @@ def test_errors_live_in_the_package(kind):
     assert issubclass(kind, Exception)
 
 
-def test_closed_and_missed_are_told_apart():
+def test_closed_and_missed_errors_are_different_classes():
     assert not issubclass(QueueClosedError, ConsumerClosedError)
     assert not issubclass(ConsumerClosedError, QueueClosedError)
     assert issubclass(MemoryLimitError, QueueFullError)
@@ -176,7 +176,7 @@ async def awaited(call):
 
 
 @pytest.mark.parametrize("limit", [{"max_bytes": 500}, {"max_items": 3}])
-def test_a_refusal_says_when_what_fills_the_queue_has_been_read_by_everyone(make_queue, limit):
+def test_a_refusal_says_if_everyone_has_read_the_messages_held(make_queue, limit):
     queue = make_queue(**limit)
     consumers = queue.add_consumer(), queue.add_consumer()
     with pytest.raises(QueueFullError) as refused:

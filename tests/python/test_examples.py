@@ -101,7 +101,7 @@ ARGUMENTS = {"sse_fan_out.py": ["--self-test"]}
 
 
 @pytest.mark.parametrize("name", PRINTS)
-def test_example_does_what_it_says(name, tmp_path):
+def test_example_prints_what_it_says(name, tmp_path):
     command = [sys.executable, "-W", "error", EXAMPLES / name, *ARGUMENTS.get(name, [])]
     result = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")

@@ -31,7 +31,7 @@ def test_ttl_may_be_a_timedelta(make_queue, ttl, seconds):
     assert queue.ttl == seconds
 
 
-def test_ttl_none_is_for_ever(make_queue):
+def test_ttl_none_never_expires(make_queue):
     queue = make_queue(ttl=None)
     queue.enqueue("a")
     assert queue.ttl is None
@@ -41,7 +41,7 @@ def test_ttl_none_is_for_ever(make_queue):
 
 
 @pytest.mark.parametrize("ttl", [float("inf"), 1e300, 1e12, timedelta.max], ids=str)
-def test_a_ttl_too_long_to_represent_is_for_ever(make_queue, ttl):
+def test_a_ttl_too_long_to_represent_never_expires(make_queue, ttl):
     queue = make_queue(ttl=ttl)
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -52,7 +52,7 @@ def test_a_ttl_too_long_to_represent_is_for_ever(make_queue, ttl):
     assert consumer.get_nowait() == "a"
 
 
-def test_messages_leave_by_themselves_when_their_time_is_over(make_queue):
+def test_messages_leave_by_themselves_after_their_ttl(make_queue):
     queue = make_queue(ttl=0.05)
     consumer = queue.add_consumer()
     with stopwatch() as took:
@@ -118,7 +118,7 @@ def test_ttl_none_keeps_held_messages(make_queue):
     assert consumer.get_nowait() == "a"
 
 
-def test_a_longer_ttl_does_not_bring_back_what_has_left(make_queue):
+def test_a_longer_ttl_does_not_restore_messages_that_have_left(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -187,7 +187,7 @@ def test_a_message_is_never_delivered_past_its_ttl(make_queue, run_thread):
     assert read + consumer.missed_count == 3000
 
 
-def test_force_expiration_tells_how_many_it_removed(make_queue):
+def test_force_expiration_returns_how_many_it_removed(make_queue):
     queue = make_queue(ttl=600)
     queue.disable_expiration()
     queue.enqueue_batch(range(10))
@@ -211,7 +211,7 @@ def test_force_expiration_keeps_messages_within_their_ttl(make_queue):
 
 
 @pytest.mark.parametrize("count", [1, CHUNK_SIZE, 3 * CHUNK_SIZE + 5])
-def test_everything_past_its_ttl_is_removed_at_one_go(make_queue, count):
+def test_everything_past_its_ttl_is_removed_at_once(make_queue, count):
     queue = make_queue(ttl=None, max_bytes=10_000_000)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(count))
@@ -257,7 +257,7 @@ def test_enable_and_disable_may_be_repeated(make_queue):
     assert queue.expiration_enabled is True
 
 
-def test_a_ttl_set_while_disabled_counts_from_enabling_on(make_queue):
+def test_a_ttl_set_while_disabled_applies_once_enabled(make_queue):
     queue = make_queue(ttl=600)
     consumer = queue.add_consumer()
     queue.disable_expiration()
@@ -290,7 +290,7 @@ def test_many_queues_expire_in_the_order_of_their_deadlines(make_queue):
         assert time.perf_counter() - start >= consumer.queue.ttl - CLOCK_SLACK
 
 
-def test_expiration_goes_on_after_its_queue_is_gone(make_queue):
+def test_expiration_of_other_queues_continues_after_a_queue_is_gone(make_queue):
     gone = Queue("gone", ttl=0.03)
     gone.enqueue("a")
     queue = make_queue(ttl=0.06)

@@ -60,7 +60,7 @@ def stub_examples() -> list[doctest.DocTest]:
     return tests
 
 
-def test_all_names_everything_public():
+def test_all_lists_everything_public():
     public = {name for name, value in vars(mpmc_queue).items() if name[0] != "_" and not inspect.ismodule(value)}
     assert public - {"TYPE_CHECKING"} <= set(mpmc_queue.__all__)
 
@@ -74,12 +74,12 @@ def test_all_is_sorted_and_has_no_name_twice():
     assert len(mpmc_queue.__all__) == len(set(mpmc_queue.__all__))
 
 
-def test_all_is_what_the_binary_has():
+def test_all_agrees_with_the_binary():
     binary = {name for name in vars(_mpmc_queue) if name[0] != "_"}
     assert set(mpmc_queue.__all__) - NOT_FROM_THE_BINARY == binary
 
 
-def test_a_name_there_is_not_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         mpmc_queue.Nothing  # noqa: B018
 

@@ -33,7 +33,7 @@ async def line_up(*coroutines):
     return tasks
 
 
-def test_tasks_are_served_in_the_order_they_came(full):
+def test_tasks_are_served_in_the_order_of_arrival(full):
     async def main():
         queue, consumer = full(1)
         tasks = await line_up(*(queue.aenqueue(number) for number in range(20)))
@@ -44,7 +44,7 @@ def test_tasks_are_served_in_the_order_they_came(full):
     asyncio.run(main())
 
 
-def test_threads_are_served_in_the_order_they_came(full):
+def test_threads_are_served_in_the_order_of_arrival(full):
     queue, consumer = full(1)
     threads = []
     for number in range(8):
@@ -72,7 +72,7 @@ def test_threads_and_tasks_stand_in_one_line(full):
     asyncio.run(main())
 
 
-def test_room_for_several_serves_several_in_order(full):
+def test_space_for_several_serves_several_in_order(full):
     async def main():
         queue, consumer = full(5)
         tasks = await line_up(*(queue.aenqueue(number) for number in range(8)))
@@ -136,7 +136,7 @@ def test_calls_that_do_not_wait_do_not_starve_a_large_batch(full, run_thread):
     assert served
 
 
-def test_a_line_left_by_its_first_moves_up(full):
+def test_the_next_producer_is_served_when_the_first_gives_up(full):
     async def main():
         queue, consumer = full(4)
         consumer.read_batch(2)
@@ -153,7 +153,7 @@ def test_a_line_left_by_its_first_moves_up(full):
     asyncio.run(main())
 
 
-def test_a_line_left_in_the_middle_closes_up(full):
+def test_the_order_is_kept_when_a_producer_in_the_middle_gives_up(full):
     async def main():
         queue, consumer = full(1)
         tasks = await line_up(*(queue.aenqueue(number) for number in range(5)))

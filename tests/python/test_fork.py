@@ -118,7 +118,7 @@ assert consumer.get_batch(9) == [2, 3]
 """
 
 
-def test_the_child_has_a_copy_and_the_parent_does_not_notice():
+def test_the_child_has_a_copy_and_the_parent_is_not_affected():
     output_of(PRELUDE + NOTHING_SHARED)
 
 
@@ -207,7 +207,7 @@ assert sorted(map(str, results)) == ["1", "parent", "parent"]
 """
 
 
-def test_the_waiters_of_the_parent_stay_the_parents():
+def test_waiters_of_the_parent_are_not_in_the_child():
     output_of(PRELUDE + WAITERS)
 
 
@@ -274,7 +274,7 @@ assert os.waitstatus_to_exitcode(status) == 7
 """
 
 
-def test_the_child_may_exit_the_long_way():
+def test_the_child_can_exit_normally():
     output_of(PRELUDE + EXIT_OF_THE_CHILD)
 
 

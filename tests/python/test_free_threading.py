@@ -160,7 +160,7 @@ def test_a_deque_that_changes_is_sized_or_refused_as_python_would():
     assert outcomes.total() == 400
 
 
-def test_an_iterable_that_changes_is_taken_as_it_comes():
+def test_an_iterable_may_change_while_it_is_enqueued():
     """Each message is what the list held at some moment. How many there are depends on the race, but each is intact."""
     shared = [str(number) for number in range(50)]
     queue = Queue("q", overflow="drop_oldest", max_items=5000, max_bytes=1 << 28)
@@ -183,7 +183,7 @@ def test_an_iterable_that_changes_is_taken_as_it_comes():
     assert all(type(payload) is str for payload in consumer.get_batch(5000))
 
 
-def test_a_message_shared_by_threads_says_the_same_to_all():
+def test_a_message_shared_by_threads_is_the_same_for_all():
     queue = Queue("q")
     consumer = queue.add_consumer()
     for _ in range(50):

@@ -144,7 +144,7 @@ def test_a_cycle_is_collected(cycle):
     assert collected(*cycle())
 
 
-def test_a_cycle_that_someone_holds_is_not_collected():
+def test_a_cycle_with_an_outside_reference_is_not_collected():
     queue, payload = Queue("q"), Payload()
     payload.queue = queue
     queue.enqueue(payload)
@@ -174,7 +174,7 @@ def test_a_group_keeps_its_queue_alive_and_open():
     assert group.add_consumer().get() == 1
 
 
-def test_a_consumer_nobody_holds_stays_registered():
+def test_a_consumer_without_references_stays_registered():
     queue = Queue("q")
     told = []
     identity = queue.add_consumer("name", on_missed=told.append).id
@@ -189,7 +189,7 @@ def test_a_consumer_nobody_holds_stays_registered():
     assert (consumer.get(), told) == (3, [1])
 
 
-def test_a_group_nobody_holds_stays_registered():
+def test_a_group_without_references_stays_registered():
     queue = Queue("q")
     queue.add_group("g", ack_wait=60).add_consumer("m")
     queue.enqueue_batch([1, 2])
@@ -200,7 +200,7 @@ def test_a_group_nobody_holds_stays_registered():
     assert [member.name for member in group.members] == ["m"]
 
 
-def test_a_dropped_queue_takes_its_consumers_and_payloads_along():
+def test_a_freed_queue_frees_its_consumers_and_payloads():
     queue, payload = Queue("q"), Payload()
     consumer = queue.add_consumer()
     queue.add_group("g").add_consumer()
@@ -237,7 +237,7 @@ WAYS_OUT = {
 
 
 @pytest.mark.parametrize("way", WAYS_OUT)
-def test_a_payload_dies_at_once_by(way):
+def test_a_payload_is_freed_at_once_by(way):
     arguments, leave = WAYS_OUT[way]
     queue = Queue("q", **arguments)
     consumer = queue.add_consumer()
@@ -250,7 +250,7 @@ def test_a_payload_dies_at_once_by(way):
     assert seen() is None
 
 
-def test_a_payload_dies_at_once_by_removing_the_slowest_consumer():
+def test_a_payload_is_freed_at_once_by_removing_the_slowest_consumer():
     queue = Queue("q", retention="interest")
     fast, slow = queue.add_consumer(), queue.add_consumer()
     payload = Payload()
@@ -264,7 +264,7 @@ def test_a_payload_dies_at_once_by_removing_the_slowest_consumer():
 
 
 @pytest.mark.parametrize("settle", ["ack", "term"])
-def test_a_payload_dies_at_once_by_settling(settle):
+def test_a_payload_is_freed_at_once_by_settling(settle):
     queue = Queue("q", retention="interest")
     member = queue.add_group("g", ack_wait=1000).add_consumer()
     payload = Payload()
@@ -278,7 +278,7 @@ def test_a_payload_dies_at_once_by_settling(settle):
     assert seen() is None
 
 
-def test_a_payload_dies_when_its_expiry_comes_by_itself():
+def test_a_payload_is_freed_when_the_expiration_thread_removes_it():
     queue = Queue("q", ttl=0.01)
     payload = Payload()
     seen = weakref.ref(payload)
@@ -313,7 +313,7 @@ def test_a_payload_that_was_refused_is_not_kept():
     assert seen() is None
 
 
-def test_messages_of_a_dropped_queue_keep_only_their_payload():
+def test_messages_of_a_freed_queue_keep_only_their_payload():
     queue = Queue("q")
     consumer = queue.add_consumer()
     others = [Payload() for _ in range(3)]
@@ -372,7 +372,7 @@ print(json.dumps([before, footprint()]))
 @pytest.mark.thread_unsafe(reason="starts processes")
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures through /proc")
 @pytest.mark.parametrize("what", ["consumers", "groups", "queues"])
-def test_thousands_leave_no_memory_and_no_thread_behind(what):
+def test_thousands_of_objects_leave_no_memory_and_no_thread_behind(what):
     (before, threads_before), (after, threads_after) = json.loads(output_of(FOOTPRINT, what))
     assert threads_after == threads_before <= 2  # the main thread and the expiration thread
     assert after - before < 2_000_000

@@ -30,7 +30,7 @@ def labels_in(expression: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("expression", "legend"), QUERIES)
-def test_a_query_asks_for_what_there_is(expression: str, legend: str) -> None:
+def test_a_query_uses_existing_metrics(expression: str, legend: str) -> None:
     metrics = metrics_in(expression)
     assert metrics
     for metric in metrics:
@@ -50,7 +50,7 @@ def test_every_metric_is_shown() -> None:
     assert {metric for query in QUERIES for metric in metrics_in(str(query.values[0]))} == set(LABELS)
 
 
-def test_panels_lie_beside_each_other() -> None:
+def test_panels_do_not_overlap() -> None:
     cells: list[tuple[int, int]] = []
     for panel in DASHBOARD["panels"]:
         place: dict[str, Any] = panel["gridPos"]
@@ -59,6 +59,6 @@ def test_panels_lie_beside_each_other() -> None:
     assert len(cells) == len(set(cells))
 
 
-def test_the_panels_have_ids_of_their_own() -> None:
+def test_the_panels_have_distinct_ids() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))

@@ -29,7 +29,7 @@ def probes(member):
     return has_more, peeked and peeked.payload, message and message.payload
 
 
-def test_the_books_balance_whatever_becomes_of_a_message(make_queue):
+def test_the_books_balance_whatever_happens_to_a_message(make_queue):
     dead = make_queue("dead")
     group = acking_group(*"abcdef", dead_letter=dead, max_deliver=2)
     member = group.add_consumer()
@@ -48,7 +48,7 @@ def test_the_books_balance_whatever_becomes_of_a_message(make_queue):
     assert group.queue.group_stats()[0].dead_lettered_items == 2
 
 
-def test_without_a_dead_letter_queue_termed_counts_as_read_and_used_up_as_missed():
+def test_without_a_dead_letter_queue_term_counts_as_read_and_max_deliver_as_missed():
     group = acking_group("a", "b", max_deliver=1)
     member = group.add_consumer()
     termed, used_up = member.read_batch(2)
@@ -64,7 +64,7 @@ def test_without_acks_a_delivery_counts_as_read(make_queue):
     assert books(group) == (2, 0, 1, 0, 0)
 
 
-def test_what_a_member_read_are_the_deliveries_it_was_given():
+def test_a_members_read_count_is_its_deliveries():
     group = acking_group("a")
     member = group.add_consumer()
     member.read().nack()
@@ -72,7 +72,7 @@ def test_what_a_member_read_are_the_deliveries_it_was_given():
     assert (member.stats().total_items_read, group.stats().total_items_read) == (2, 1)
 
 
-def test_a_dead_letter_that_can_never_fit_is_missed_and_told_apart(make_queue):
+def test_a_dead_letter_that_can_never_fit_is_missed_and_counted_separately(make_queue):
     dead = make_queue("dead", max_bytes=100)
     group = acking_group("x" * 1000, dead_letter=dead)
     assert group.add_consumer().read().term() is True
@@ -94,7 +94,7 @@ def test_backlog_figures_include_redeliveries_that_are_ready():
     assert (of_member.unread_items, of_member.unread_bytes) == (1, one.size)
 
 
-def test_the_probes_see_what_was_given_back():
+def test_peek_and_has_more_data_see_nacked_messages():
     group = acking_group("a")
     member = group.add_consumer()
     member.read().nack()
@@ -102,7 +102,7 @@ def test_the_probes_see_what_was_given_back():
     assert probes(member) == (True, "a", "a")
 
 
-def test_the_probes_see_what_was_not_acknowledged_in_time(make_queue):
+def test_peek_and_has_more_data_see_messages_not_acked_in_time(make_queue):
     queue = make_queue("q")
     member = queue.add_group("group", ack_wait=0.01).add_consumer()
     queue.enqueue("a")
@@ -111,7 +111,7 @@ def test_the_probes_see_what_was_not_acknowledged_in_time(make_queue):
     assert probes(member) == (True, "a", "a")
 
 
-def test_the_probes_see_what_a_closed_member_held():
+def test_peek_and_has_more_data_see_pending_messages_of_a_closed_member():
     group = acking_group("a")
     holder, member = group.add_consumer(), group.add_consumer()
     holder.read()
@@ -119,7 +119,7 @@ def test_the_probes_see_what_a_closed_member_held():
     assert probes(member) == (True, "a", "a")
 
 
-def test_the_probes_heed_max_ack_pending():
+def test_peek_and_has_more_data_respect_max_ack_pending():
     group = acking_group("a", "b", max_ack_pending=1)
     member = group.add_consumer()
     held = member.read()
@@ -147,7 +147,7 @@ def test_a_batch_takes_redeliveries_and_new_messages(method):
     assert [getattr(each, "payload", each) for each in batch] == ["a", "b", "c", "d"]
 
 
-def test_what_read_where_passes_over_is_settled_as_read():
+def test_messages_that_read_where_skips_are_settled_as_read():
     group = acking_group(*"abcd", max_ack_pending=2)
     member = group.add_consumer()
     found = member.read_where(lambda message: message.payload == "d")
@@ -156,14 +156,14 @@ def test_what_read_where_passes_over_is_settled_as_read():
     assert group.queue.join(timeout=0)
 
 
-def test_what_a_predicate_raised_on_is_settled_as_read():
+def test_a_message_whose_predicate_raised_is_settled_as_read():
     group = acking_group("a")
     with pytest.raises(ZeroDivisionError):
         group.add_consumer().read_where(lambda message: 1 / 0)
     assert books(group) == (1, 0, 0, 0, 0)
 
 
-def test_the_missed_of_a_message_are_those_lost_undelivered(make_queue):
+def test_message_missed_counts_only_undelivered_messages(make_queue):
     queue = make_queue("q")
     member = queue.add_group("group", ack_wait=LONG).add_consumer()
     queue.enqueue_batch("ab")
@@ -202,7 +202,7 @@ def test_the_figures_can_be_read_by_name(make_queue):
         second.stats()
 
 
-def test_a_waiter_behind_ten_thousand_others_is_told_what_it_missed():
+def test_a_waiter_behind_ten_thousand_others_gets_its_missed_count():
     """A batch is read in slices, and an error between two of them is left to the next read."""
     for on_missed in ("raise", lambda count: 1 / 0):
         queue = Queue("q", ttl=None, max_bytes=1 << 30)

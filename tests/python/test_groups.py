@@ -43,7 +43,7 @@ def test_members_share_one_position(make_queue):
     assert (late.position, late.get()) == (2, 2)
 
 
-def test_what_a_group_says_about_itself(make_queue):
+def test_a_group_has_name_members_and_counts(make_queue):
     queue = make_queue()
     group = queue.add_group("workers")
     assert isinstance(group, ConsumerGroup)
@@ -121,7 +121,7 @@ def test_an_argument_of_another_type_is_a_type_error_and_adds_no_group(make_queu
 
 
 @pytest.mark.parametrize(("start", "expected"), [("earliest", [0, 1, 2, 3]), ("latest", [3]), (1, [1, 2, 3])])
-def test_a_group_starts_where_it_is_told(make_queue, start, expected):
+def test_a_group_starts_at_the_given_position(make_queue, start, expected):
     queue = make_queue()
     queue.enqueue_batch(range(3))
     member = queue.add_group("g", start=start).add_consumer()
@@ -194,7 +194,7 @@ def test_join_waits_for_the_group(make_queue, run_thread):
     assert waiting.result() is True
 
 
-def test_a_group_misses_as_one(make_queue):
+def test_a_group_misses_messages_as_one_reader(make_queue):
     queue = make_queue(ttl=None)
     group = queue.add_group("g")
     one, other = group.add_consumer(), group.add_consumer()

@@ -20,7 +20,7 @@ def held(queue):
 
 
 @pytest.mark.parametrize("how", READS)
-def test_the_read_that_completes_it_frees_it_before_it_returns(interest, how):
+def test_the_last_read_frees_the_message_before_it_returns(interest, how):
     queue = interest()
     one, other = queue.add_consumer(), queue.add_consumer()
     queue.enqueue("a")
@@ -32,7 +32,7 @@ def test_the_read_that_completes_it_frees_it_before_it_returns(interest, how):
     assert (stats.expired, stats.dropped, stats.first_seq, stats.next_seq) == (0, 0, 1, 1)
 
 
-def test_nothing_that_leaves_is_missed(interest):
+def test_messages_that_all_have_read_are_not_missed_when_they_leave(interest):
     queue = interest()
     one, other = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -43,7 +43,7 @@ def test_nothing_that_leaves_is_missed(interest):
         assert (message.payload, message.missed, consumer.missed_count) == (10, 0, 0)
 
 
-def test_only_what_all_have_read_leaves(interest):
+def test_only_messages_that_all_have_read_leave(interest):
     queue = interest()
     consumers = [queue.add_consumer() for _ in range(3)]
     queue.enqueue_batch(range(6))
@@ -52,7 +52,7 @@ def test_only_what_all_have_read_leaves(interest):
     assert (len(queue), queue.stats().first_seq) == (4, 2)
 
 
-def test_peeking_completes_nothing(interest):
+def test_peek_does_not_count_as_reading(interest):
     queue = interest()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -60,7 +60,7 @@ def test_peeking_completes_nothing(interest):
     assert len(queue) == 1
 
 
-def test_passing_over_completes(interest):
+def test_skipping_counts_as_reading(interest):
     queue = interest()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(4))
@@ -68,7 +68,7 @@ def test_passing_over_completes(interest):
     assert (len(queue), queue.stats().first_seq) == (1, 3)
 
 
-def test_seeking_forward_completes(interest):
+def test_seeking_forward_counts_as_reading(interest):
     queue = interest()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(4))
@@ -77,7 +77,7 @@ def test_seeking_forward_completes(interest):
     assert len(queue) == 0
 
 
-def test_what_has_left_cannot_be_sought(interest):
+def test_seek_cannot_reach_messages_that_have_left(interest):
     queue = interest()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(4))
@@ -87,7 +87,7 @@ def test_what_has_left_cannot_be_sought(interest):
     assert payloads(consumer) == [2, 3]
 
 
-def test_removing_the_slowest_consumer_completes(interest):
+def test_removing_the_slowest_consumer_frees_what_others_have_read(interest):
     queue = interest()
     fast, slow = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch(range(5))
@@ -111,7 +111,7 @@ def test_messages_are_kept_without_consumers(interest):
     assert len(queue) == 0
 
 
-def test_a_consumer_added_later_starts_at_what_is_still_held(interest):
+def test_a_consumer_added_later_starts_at_the_oldest_message_held(interest):
     queue = interest()
     early = queue.add_consumer()
     queue.enqueue_batch(range(4))
@@ -121,7 +121,7 @@ def test_a_consumer_added_later_starts_at_what_is_still_held(interest):
     assert payloads(late) == [2, 3]
 
 
-def test_a_consumer_that_starts_at_the_end_holds_up_nothing_before_it(interest):
+def test_a_consumer_that_starts_at_the_end_keeps_no_earlier_messages(interest):
     queue = interest()
     early = queue.add_consumer()
     queue.enqueue_batch(range(2))
@@ -135,7 +135,7 @@ def test_a_consumer_that_starts_at_the_end_holds_up_nothing_before_it(interest):
     assert len(queue) == 0
 
 
-def test_ttl_and_limits_still_hold(interest):
+def test_ttl_and_limits_still_apply(interest):
     queue = interest(ttl=None, max_items=3)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(3))
@@ -172,7 +172,7 @@ def test_a_group_counts_as_one_reader(interest):
     assert held(queue) == (0, False)
 
 
-def test_a_group_without_members_is_interested(interest):
+def test_a_group_without_members_still_keeps_messages(interest):
     queue = interest()
     consumer, group = queue.add_consumer(), queue.add_group("g")
     queue.enqueue("a")
@@ -182,7 +182,7 @@ def test_a_group_without_members_is_interested(interest):
     assert len(queue) == 0
 
 
-def test_with_acks_settling_completes(interest):
+def test_with_acks_a_settled_message_counts_as_read(interest):
     queue = interest()
     consumer = queue.add_consumer()
     member = queue.add_group("g", ack_wait=LONG).add_consumer()
@@ -198,7 +198,7 @@ def test_with_acks_settling_completes(interest):
     assert (len(queue), queue.stats().first_seq) == (1, 1)
 
 
-def test_settling_out_of_order_frees_each_at_once(interest):
+def test_messages_settled_out_of_order_are_freed_at_once(interest):
     size = 10_000
     queue = interest(sizer=lambda payload: size)
     member = queue.add_group("g", ack_wait=LONG).add_consumer()
@@ -212,7 +212,7 @@ def test_settling_out_of_order_frees_each_at_once(interest):
     assert queue.memory_usage == 0
 
 
-def test_what_another_has_not_read_stays_though_it_is_acked(interest):
+def test_an_acked_message_stays_until_others_have_read_it(interest):
     queue = interest()
     consumer = queue.add_consumer()
     member = queue.add_group("g", ack_wait=LONG).add_consumer()
@@ -238,7 +238,7 @@ def test_closing_an_acknowledging_group_releases_pending_messages(interest):
 # It makes room for producers.
 
 
-def test_the_last_read_gives_a_blocked_producer_its_space(interest, run_thread):
+def test_the_last_read_makes_space_for_a_blocked_producer(interest, run_thread):
     queue = interest(max_items=2)
     one, other = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch(range(2))
@@ -249,7 +249,7 @@ def test_the_last_read_gives_a_blocked_producer_its_space(interest, run_thread):
     assert producer.result() == 2
 
 
-def test_an_ack_gives_a_waiting_task_its_space(interest):
+def test_an_ack_makes_space_for_a_waiting_task(interest):
     queue = interest(max_items=1)
     member = queue.add_group("g", ack_wait=LONG).add_consumer()
     queue.enqueue(0)
@@ -264,7 +264,7 @@ def test_an_ack_gives_a_waiting_task_its_space(interest):
     asyncio.run(main())
 
 
-def test_removing_the_slowest_gives_a_blocked_producer_its_space(interest, run_thread):
+def test_removing_the_slowest_consumer_makes_space_for_a_blocked_producer(interest, run_thread):
     queue = interest(max_items=1)
     fast, slow = queue.add_consumer(), queue.add_consumer()
     queue.enqueue(0)
@@ -275,7 +275,7 @@ def test_removing_the_slowest_gives_a_blocked_producer_its_space(interest, run_t
     assert producer.result() == 1
 
 
-def test_a_tiny_queue_passes_everything_to_all(interest):
+def test_a_tiny_queue_delivers_everything_to_all(interest):
     total = 1000
     queue = interest(max_items=2)
     consumers = [queue.add_consumer() for _ in range(3)]

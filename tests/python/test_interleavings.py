@@ -372,7 +372,7 @@ def switching_often():
 @pytest.mark.timeout(2 * SECONDS + 100)
 @pytest.mark.thread_unsafe(reason="has eight threads of its own, and changes how often threads take turns")
 @pytest.mark.usefixtures("switching_often")
-def test_whatever_the_interleaving_each_message_is_handed_over_once_or_missed_once():
+def test_in_any_interleaving_each_message_is_delivered_or_missed_once():
     first = int(os.environ.get("STRESS_SEED", time.time_ns() if "STRESS_SECONDS" in os.environ else 1))
     until = time.monotonic() + SECONDS
     rounds, payloads, deliveries, missed = 0, 0, 0, 0

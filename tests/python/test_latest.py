@@ -25,7 +25,7 @@ def latest(request):
     return latest
 
 
-def test_the_newest_message_is_read_and_older_ones_are_passed_over(make_queue, latest):
+def test_the_newest_message_is_read_and_older_ones_are_skipped(make_queue, latest):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -39,7 +39,7 @@ def test_the_newest_message_is_read_and_older_ones_are_passed_over(make_queue, l
 
 
 @pytest.mark.parametrize("count", [1, 999, 1000, 4_000, 4_001, 12_345])
-def test_however_many_are_passed_over_the_books_balance(make_queue, latest, count):
+def test_the_books_balance_however_many_are_skipped(make_queue, latest, count):
     queue = make_queue(max_bytes=1 << 30)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(count))
@@ -57,7 +57,7 @@ def test_it_waits_for_a_message(make_queue, latest, run_thread):
     assert reading.result().payload == "a"
 
 
-def test_what_is_passed_over_stands_in_the_audit_trail(make_queue, latest):
+def test_skipped_messages_are_in_the_audit_trail(make_queue, latest):
     queue = make_queue()
     consumer, other = queue.add_consumer(), queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -66,7 +66,7 @@ def test_what_is_passed_over_stands_in_the_audit_trail(make_queue, latest):
     assert [event.consumer_id for event in other.peek().events] == [None, consumer.id]
 
 
-def test_what_was_missed_before_comes_with_the_newest(make_queue, latest):
+def test_the_newest_message_reports_what_was_missed(make_queue, latest):
     queue = make_queue(max_items=3, overflow="drop_oldest")
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -79,7 +79,7 @@ def test_what_was_missed_before_comes_with_the_newest(make_queue, latest):
     assert (stats.total_items_read, stats.passed_items, stats.missed_items) == (4, 2, 2)
 
 
-def test_a_gap_is_told_before_anything_is_read(make_queue, latest):
+def test_a_gap_is_reported_before_anything_is_read(make_queue, latest):
     queue = make_queue(max_items=3, overflow="drop_oldest")
     consumer = queue.add_consumer(on_missed="raise")
     queue.enqueue_batch("abc")
@@ -91,7 +91,7 @@ def test_a_gap_is_told_before_anything_is_read(make_queue, latest):
     assert latest(consumer).payload == "e"
 
 
-def test_with_interest_what_is_passed_over_is_freed(make_queue, latest):
+def test_with_interest_skipped_messages_are_freed(make_queue, latest):
     queue = make_queue(retention="interest")
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -109,7 +109,7 @@ def test_the_end_of_a_closed_queue_is_an_error(make_queue, latest):
         latest(consumer)
 
 
-def test_a_member_of_a_group_has_no_newest_message(make_queue, latest):
+def test_a_member_of_a_group_cannot_read_the_latest(make_queue, latest):
     queue = make_queue()
     queue.enqueue("a")
     for options in ({}, {"ack_wait": 60}):
@@ -119,7 +119,7 @@ def test_a_member_of_a_group_has_no_newest_message(make_queue, latest):
         assert member.unread_count == 1
 
 
-def test_read_where_and_seeking_forward_count_as_passed_too(make_queue):
+def test_read_where_and_seeking_forward_count_as_skipped_too(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -132,7 +132,7 @@ def test_read_where_and_seeking_forward_count_as_passed_too(make_queue):
     assert consumer.stats().passed_items == 7
 
 
-def test_a_member_that_passes_over_says_so(make_queue):
+def test_a_member_counts_skipped_messages(make_queue):
     queue = make_queue()
     group = queue.add_group("group", ack_wait=60)
     member = group.add_consumer()

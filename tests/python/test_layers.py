@@ -83,7 +83,7 @@ def test_imports_go_down():
     assert not up, "\n".join(up)
 
 
-def test_no_imports_go_round():
+def test_there_are_no_import_cycles():
     around = [
         f"{at}: {module or 'mpmc_queue'} imports {target or 'mpmc_queue'}"
         for module, targets in IMPORTS.items()

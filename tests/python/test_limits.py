@@ -26,7 +26,7 @@ def test_item_figures_are_messages(make_queue):
     assert (caught.value.current, caught.value.max, caught.value.needed) == (3, 3, 1)
 
 
-def test_memory_figures_say_exactly_what_is_missing(make_queue):
+def test_memory_figures_say_exactly_how_many_bytes_are_missing(make_queue):
     queue = make_queue(max_bytes=100_000, sizer=len)
     assert fill(queue, KILO) > 0
     with pytest.raises(MemoryLimitError) as caught:
@@ -62,7 +62,7 @@ def test_memory_figures_of_a_batch_say_exactly_what_it_needs(make_queue, length)
     assert queue.memory_usage == queue.max_bytes
 
 
-def test_limit_errors_tell_their_figures_in_words(make_queue):
+def test_limit_errors_have_their_figures_in_the_message(make_queue):
     queue = make_queue(max_items=2)
     fill(queue, "a")
     with pytest.raises(ItemLimitError) as caught:
@@ -104,7 +104,7 @@ def test_memory_usage_rises_with_each_message_by_more_than_its_size(make_queue):
 
 
 @pytest.mark.parametrize("count", [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE])
-def test_memory_usage_is_that_of_an_empty_queue_once_all_has_left(make_queue, count):
+def test_memory_usage_is_that_of_an_empty_queue_once_all_messages_have_left(make_queue, count):
     queue = make_queue(ttl=None, max_bytes=10_000_000)
     for _ in range(2):
         queue.enqueue_batch(range(count))
@@ -113,7 +113,7 @@ def test_memory_usage_is_that_of_an_empty_queue_once_all_has_left(make_queue, co
         assert queue.memory_usage == 0
 
 
-def test_memory_that_was_given_back_can_be_used_again(make_queue):
+def test_freed_memory_can_be_used_again(make_queue):
     queue = make_queue(ttl=None, max_bytes=100_000)
     first = fill(queue, KILO)
     for _ in range(5):
@@ -121,13 +121,13 @@ def test_memory_that_was_given_back_can_be_used_again(make_queue):
         assert fill(queue, KILO) == first
 
 
-def test_messages_of_no_size_are_limited_by_their_overhead(make_queue):
+def test_messages_of_size_zero_are_limited_by_their_overhead(make_queue):
     queue = make_queue(max_bytes=100_000, sizer=lambda payload: 0)
     assert 0 < fill(queue, None) < 100_000
     assert queue.memory_usage <= 100_000
 
 
-def test_the_size_of_one_byte_less_than_max_bytes_does_not_fit_with_overhead(make_queue):
+def test_a_size_just_below_max_bytes_does_not_fit_with_overhead(make_queue):
     queue = make_queue(max_bytes=100_000, sizer=lambda payload: 99_999)
     with pytest.raises(MemoryLimitError):
         queue.enqueue("a")
@@ -261,7 +261,7 @@ def test_raising_a_limit_by_too_little_leaves_a_batch_waiting(make_queue, run_th
     assert worker.result() == range(3, 6)
 
 
-def test_raising_a_limit_wakes_all_producers_it_has_room_for(make_queue, run_thread):
+def test_raising_a_limit_wakes_all_producers_that_now_fit(make_queue, run_thread):
     queue = make_queue(ttl=None, max_items=1)
     queue.enqueue("a")
     workers = [run_thread(queue.enqueue, i, timeout=None) for i in range(4)]
@@ -270,7 +270,7 @@ def test_raising_a_limit_wakes_all_producers_it_has_room_for(make_queue, run_thr
     assert sorted(worker.result() for worker in workers) == [1, 2, 3, 4]
 
 
-def test_threads_together_never_pass_max_items(make_queue, run_thread):
+def test_threads_together_never_exceed_max_items(make_queue, run_thread):
     queue = make_queue(max_items=100)
     workers = [run_thread(fill, queue, "a") for _ in range(4)]
     assert sum(worker.result() for worker in workers) == 100

@@ -67,7 +67,7 @@ def test_a_batch_holds_one_message_however_large(make_sized, take):
     assert take(consumer, 1, max_bytes=100) == [30]
 
 
-def test_the_limit_in_bytes_holds_over_many_slices(make_sized, take):
+def test_max_bytes_applies_over_many_slices(make_sized, take):
     sized = make_sized()
     consumer = sized.add_consumer()
     sized.enqueue_batch([3] * 30_000)
@@ -75,7 +75,7 @@ def test_the_limit_in_bytes_holds_over_many_slices(make_sized, take):
     assert consumer.position == 9_000
 
 
-def test_the_limit_in_bytes_counts_redeliveries_too(make_queue, take):
+def test_max_bytes_counts_redeliveries_too(make_queue, take):
     queue = make_queue(sizer=lambda payload: payload)
     member = queue.add_group("workers", ack_wait=LONG).add_consumer()
     queue.enqueue_batch([5, 6, 7, 8])
@@ -94,11 +94,11 @@ def test_a_batch_that_is_full_does_not_linger(make_sized, take):
     assert take(consumer, 9, linger=PATIENCE, max_bytes=40) == [30, 10]
 
 
-def test_without_a_message_nothing_lingers(make_queue, take):
+def test_without_a_message_a_batch_does_not_linger(make_queue, take):
     assert take(make_queue().add_consumer(), 2, linger=PATIENCE) == []
 
 
-def test_a_batch_that_does_not_fill_comes_when_its_time_is_over(make_queue, take):
+def test_a_batch_that_does_not_fill_returns_after_linger(make_queue, take):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -107,7 +107,7 @@ def test_a_batch_that_does_not_fill_comes_when_its_time_is_over(make_queue, take
     assert time.monotonic() - began >= SHORT
 
 
-def test_a_batch_comes_as_soon_as_it_is_full(make_queue, take, run_thread):
+def test_a_batch_returns_as_soon_as_it_is_full(make_queue, take, run_thread):
     queue = make_queue()
     consumer = queue.add_consumer()
     taking = run_thread(take, consumer, 3, timeout=PATIENCE, linger=PATIENCE)
@@ -147,7 +147,7 @@ def test_removal_ends_the_linger(make_queue, take, run_thread):
         taking.result()
 
 
-def test_a_gap_ends_the_linger_and_is_told_first(make_queue, take, run_thread):
+def test_a_gap_ends_the_linger_and_is_reported_first(make_queue, take, run_thread):
     queue = make_queue(max_items=3, overflow="drop_oldest")
     consumer = queue.add_consumer(on_missed="raise")
     queue.enqueue_batch("ab")
@@ -169,7 +169,7 @@ def test_nothing_is_taken_while_a_reader_lingers(make_queue, run_thread):
     assert taking.result() == []
 
 
-def test_what_expires_meanwhile_is_not_in_the_batch(make_queue, run_thread):
+def test_messages_that_expire_meanwhile_are_not_in_the_batch(make_queue, run_thread):
     queue = make_queue(ttl=600)
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -181,7 +181,7 @@ def test_what_expires_meanwhile_is_not_in_the_batch(make_queue, run_thread):
     assert taking.result() == list("bcd")
 
 
-def test_a_reader_that_lingers_holds_up_no_other(make_queue, run_thread):
+def test_a_reader_that_lingers_does_not_hold_up_others(make_queue, run_thread):
     queue = make_queue()
     first, second = queue.add_consumer(), queue.add_consumer()
     queue.enqueue("a")
@@ -233,7 +233,7 @@ def test_a_task_that_lingers_is_woken_once_for_its_batch(make_queue):
     assert asyncio.run(main()) == (list(range(50)), 1)
 
 
-def test_a_group_lingers_for_what_its_members_may_get(run_thread):
+def test_a_group_lingers_for_messages_that_its_members_may_get(run_thread):
     group = acking_group("a")
     member = group.add_consumer()
     taking = run_thread(member.read_batch, 3, linger=PATIENCE)
@@ -290,7 +290,7 @@ def test_a_bad_argument_is_named_and_nothing_is_read(make_queue, take, arguments
     assert consumer.unread_count == 1
 
 
-def test_aget_is_empty_when_nothing_comes_in_time(make_queue):
+def test_aget_raises_empty_after_the_timeout(make_queue):
     consumer = make_queue().add_consumer()
 
     async def main():

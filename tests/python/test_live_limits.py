@@ -9,7 +9,7 @@ from helpers import payloads
 from mpmc_queue import ItemLimitError, MemoryLimitError
 
 
-def test_a_limit_below_what_is_held_removes_nothing_and_admits_nothing(make_queue):
+def test_a_limit_below_the_messages_held_removes_nothing_and_admits_nothing(make_queue):
     queue = make_queue(retention="interest")
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(5))
@@ -26,7 +26,7 @@ def test_a_limit_below_what_is_held_removes_nothing_and_admits_nothing(make_queu
     assert payloads(consumer) == [3, 4, 5]
 
 
-def test_bytes_below_what_is_held_keep_it_and_admit_nothing(make_queue):
+def test_max_bytes_below_the_bytes_held_removes_nothing_and_admits_nothing(make_queue):
     queue = make_queue(max_bytes=10_000_000, retention="interest", sizer=lambda payload: 1_000_000)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(5))
@@ -42,7 +42,7 @@ def test_bytes_below_what_is_held_keep_it_and_admit_nothing(make_queue):
     assert queue.memory_usage <= 3_000_000
 
 
-def test_what_does_not_fit_a_lowered_limit_fails_at_once(make_queue):
+def test_a_payload_that_does_not_fit_a_lowered_limit_fails_at_once(make_queue):
     queue = make_queue(max_bytes=10_000_000, sizer=lambda payload: 1_000_000)
     queue.max_bytes = 500_000
     with pytest.raises(MemoryLimitError):
@@ -54,7 +54,7 @@ def test_what_does_not_fit_a_lowered_limit_fails_at_once(make_queue):
 
 
 @pytest.mark.parametrize("more", [3, None])
-def test_raising_max_items_wakes_as_many_as_fit(make_queue, more):
+def test_raising_max_items_wakes_as_many_producers_as_fit(make_queue, more):
     queue = make_queue(max_items=1)
     queue.enqueue(0)
 

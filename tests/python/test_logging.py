@@ -80,7 +80,7 @@ def test_levels_of_handlers_are_respected_on_request(make_log):
     assert (everything.texts, warnings.texts) == (["info", "warning"], ["warning"])
 
 
-def test_other_consumers_see_records_alone(make_log):
+def test_other_consumers_see_only_records(make_log):
     queue, logger = make_log()
     tap = queue.add_consumer("tap")
     listener = Listener(queue, Collecting())
@@ -90,7 +90,7 @@ def test_other_consumers_see_records_alone(make_log):
     assert [record.getMessage() for record in tap.get_batch(9)] == ["record"]
 
 
-def test_a_consumer_may_be_given(make_log):
+def test_a_listener_can_use_a_given_consumer(make_log):
     queue, logger = make_log()
     logger.info("old")
     missed = []
@@ -128,7 +128,7 @@ def test_the_thread_ends_with_its_consumer(make_log):
     listener.stop()
 
 
-def test_a_handler_that_is_slow_blocks_no_logger(make_log):
+def test_a_slow_handler_does_not_block_the_logger(make_log):
     queue, logger = make_log()
     gate = threading.Event()
 

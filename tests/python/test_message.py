@@ -61,7 +61,7 @@ def test_ids_sort_in_enqueue_order(make_queue):
     assert [str(i) for i in ids] == sorted(str(i) for i in ids)
 
 
-def test_ids_go_on_sorting_after_messages_have_left(make_queue):
+def test_ids_still_sort_after_messages_have_left(make_queue):
     queue = make_queue(ttl=None)
     ids = []
     for _ in range(20):
@@ -120,7 +120,7 @@ def test_the_first_event_is_the_enqueue(make_queue):
     assert event.timestamp == message.created
 
 
-def test_then_comes_the_dequeue_of_the_reader(make_queue):
+def test_the_second_event_is_the_dequeue_of_the_reader(make_queue):
     queue = make_queue("orders")
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -136,7 +136,7 @@ def test_then_comes_the_dequeue_of_the_reader(make_queue):
     assert before - WALL_SLACK <= dequeued.timestamp <= after + WALL_SLACK
 
 
-def test_the_list_of_events_is_the_callers_own(make_queue):
+def test_the_list_of_events_is_a_copy_for_the_caller(make_queue):
     message = one_message(make_queue())
     message.events.clear()
     assert len(message.events) == 2
@@ -153,7 +153,7 @@ def test_a_message_cannot_be_changed(make_queue, field):
     assert getattr(message, field) == before
 
 
-def test_a_message_takes_no_new_attributes(make_queue):
+def test_a_message_accepts_no_new_attributes(make_queue):
     message = one_message(make_queue())
     with pytest.raises(AttributeError):
         message.extra = 1
@@ -167,7 +167,7 @@ def test_an_event_cannot_be_changed(make_queue, field):
 
 
 @pytest.mark.parametrize("how", ["read", "peek", "read_batch", "read_where", "next"])
-def test_every_way_to_read_gives_the_same_message(make_queue, how):
+def test_every_way_to_read_returns_the_same_message(make_queue, how):
     queue = make_queue()
     queue.enqueue("a")
     expected = queue.add_consumer().read()

@@ -226,7 +226,7 @@ def test_opentelemetrys_exporter_makes_the_same_names_for_prometheus(busy):
     assert exported == Prometheus(busy).scrape().keys()
 
 
-def test_what_does_not_apply_has_no_sample(make_queue):
+def test_a_metric_that_does_not_apply_has_no_sample(make_queue):
     queue = make_queue(ttl=None)
     scraped = Prometheus(queue)
     assert (scraped.value("mpmc_ttl_seconds"), scraped.value("mpmc_limit_messages")) == (None, None)
@@ -236,7 +236,7 @@ def test_what_does_not_apply_has_no_sample(make_queue):
     assert scraped.value("mpmc_ttl_seconds") is None
 
 
-def test_a_closed_queue_is_told(make_queue):
+def test_a_closed_queue_is_reported(make_queue):
     queue = make_queue()
     scraped = Prometheus(queue)
     assert scraped.value("mpmc_closed") == 0
@@ -308,7 +308,7 @@ def test_otel_reads_each_queue_once_a_collection(make_queue, otel):
     assert consumer.unread_count == 3
 
 
-def test_the_kinds_and_help_are_told(busy):
+def test_each_metric_has_its_type_and_help(busy):
     families = {family.name: family for family in parse(generate_latest(Prometheus(busy).registry).decode())}
     for name in COUNTERS:
         assert families[name.removesuffix("_total")].type == "counter"
@@ -317,7 +317,7 @@ def test_the_kinds_and_help_are_told(busy):
     assert all(family.documentation for family in families.values())
 
 
-def test_openmetrics_can_be_scraped_too(busy):
+def test_openmetrics_format_can_be_scraped_too(busy):
     registry = Prometheus(busy).registry
     parsed = flat(parse_openmetrics(generate_openmetrics(registry).decode()))
     assert parsed.keys() == Prometheus(busy).scrape().keys()
@@ -335,7 +335,7 @@ def test_a_real_scrape_over_http(busy):
     assert samples["mpmc_enqueued_messages_total", (("queue", "test"),)] == 17
 
 
-def test_topics_are_no_labels_and_filtered_readers_count_what_matches(make_queue):
+def test_topics_are_not_labels_and_filtered_readers_count_matches(make_queue):
     queue = make_queue()
     queue.add_consumer("orders", topics="orders.>").read()
     queue.add_group("workers", topics="jobs.*")
@@ -368,7 +368,7 @@ def test_queues_are_held_weakly(library):
     assert watching.scrape() == {}
 
 
-def test_queues_come_and_go(make_queue, otel):
+def test_queues_can_be_added_and_removed(make_queue, otel):
     first, second = make_queue("first"), make_queue("second")
     prometheus, instruments = Prometheus(first), otel(first)
 
@@ -386,7 +386,7 @@ def test_queues_come_and_go(make_queue, otel):
 
 
 @pytest.mark.parametrize("make", [QueueCollector, instrument])
-def test_two_queues_of_one_name_are_refused(make):
+def test_two_queues_with_the_same_name_are_refused(make):
     one, other = Queue[Any]("orders"), Queue[Any]("orders")
     with pytest.raises(ValueError, match="'orders' is watched already"):
         make([one, other])
@@ -404,7 +404,7 @@ def test_a_queue_takes_the_place_of_a_closed_one(make_queue):
 
 @pytest.mark.parametrize("make", [QueueCollector, instrument])
 @pytest.mark.parametrize(("queues", "name"), [(None, "queues"), (3, "queues"), (["q"], "queue"), ("q", "queue")])
-def test_an_object_that_is_no_queue_is_refused(make, queues, name):
+def test_an_object_that_is_not_a_queue_is_refused(make, queues, name):
     with pytest.raises(TypeError, match=f"^{name} must be a Queue"):
         make(queues)
 

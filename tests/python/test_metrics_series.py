@@ -30,7 +30,7 @@ def test_counters_do_not_go_backwards_when_a_consumer_is_removed(make_queue, nam
     assert counters() == ([None, None] if named else [5, 7])
 
 
-def test_what_came_and_went_between_two_scrapes_is_counted(make_queue):
+def test_consumers_added_and_removed_between_two_scrapes_are_counted(make_queue):
     queue = make_queue()
     queue.enqueue_batch(range(5))
     scraped = Prometheus(queue)
@@ -41,7 +41,7 @@ def test_what_came_and_went_between_two_scrapes_is_counted(make_queue):
     assert scraped.value("mpmc_consumers") == 0
 
 
-def test_counters_only_grow_while_consumers_come_and_go(make_queue, run_thread):
+def test_counters_only_grow_while_consumers_are_added_and_removed(make_queue, run_thread):
     queue = make_queue(max_items=50, overflow="drop_oldest")
     group = queue.add_group("workers")
     scraped = Prometheus(queue)
@@ -93,7 +93,7 @@ def test_unnamed_consumers_share_one_series(make_queue):
     assert keys == [("mpmc_consumer_lag_messages", (("queue", "test"),))]
 
 
-def test_the_lag_in_seconds_of_the_unnamed_is_that_of_the_slowest(make_queue):
+def test_the_lag_of_unnamed_consumers_is_that_of_the_slowest(make_queue):
     queue = make_queue()
     slow, fast = queue.add_consumer(), queue.add_consumer()
     queue.enqueue("a")

@@ -21,7 +21,7 @@ def test_a_new_consumer_has_missed_nothing(make_queue):
 
 
 @pytest.mark.parametrize("read", [0, 1, CHUNK_SIZE, MANY - 1, MANY])
-def test_exactly_what_was_unread_is_missed(make_queue, read):
+def test_exactly_the_unread_messages_are_missed(make_queue, read):
     queue = make_queue(ttl=None, max_bytes=10_000_000)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(MANY))
@@ -34,7 +34,7 @@ def test_exactly_what_was_unread_is_missed(make_queue, read):
     assert consumer.take_missed() == MANY - read
 
 
-def test_each_consumer_misses_its_own(make_queue):
+def test_each_consumer_has_its_own_missed_count(make_queue):
     queue = make_queue(ttl=None)
     consumers = [queue.add_consumer(start=0) for _ in range(5)]
     queue.enqueue_batch(range(10))
@@ -58,7 +58,7 @@ def test_missed_count_adds_up_over_gaps(make_queue):
     assert_books_balance(consumer, 15)
 
 
-def test_take_missed_gives_each_loss_once(make_queue):
+def test_take_missed_returns_each_loss_once(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -73,7 +73,7 @@ def test_take_missed_gives_each_loss_once(make_queue):
     assert consumer.missed_count == 5
 
 
-def test_reading_does_not_take_what_was_missed(make_queue):
+def test_reading_does_not_reset_take_missed(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -84,7 +84,7 @@ def test_reading_does_not_take_what_was_missed(make_queue):
 
 
 @pytest.mark.parametrize("how", ["read", "read_batch", "read_where", "next"])
-def test_message_missed_is_what_was_lost_just_before_it(make_queue, how):
+def test_message_missed_counts_losses_just_before_it(make_queue, how):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
 
@@ -108,7 +108,7 @@ def test_message_missed_is_what_was_lost_just_before_it(make_queue, how):
     assert read().missed == 0
 
 
-def test_in_a_batch_only_the_first_message_tells_the_gap(make_queue):
+def test_in_a_batch_only_the_first_message_reports_the_gap(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -127,7 +127,7 @@ def test_message_missed_is_independent_of_take_missed(make_queue):
     assert consumer.read().missed == 3
 
 
-def test_losses_before_a_seek_come_with_the_next_delivery(make_queue):
+def test_losses_before_a_seek_are_reported_by_the_next_delivery(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -138,7 +138,7 @@ def test_losses_before_a_seek_come_with_the_next_delivery(make_queue):
     assert (message.payload, message.missed) == ("f", 3)
 
 
-def test_losses_before_passed_over_messages_come_with_the_next_delivery(make_queue):
+def test_losses_before_skipped_messages_are_reported_by_the_next_delivery(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -149,7 +149,7 @@ def test_losses_before_passed_over_messages_come_with_the_next_delivery(make_que
     assert consumer.missed_count == 3
 
 
-def test_a_look_does_not_use_up_what_was_missed(make_queue):
+def test_peek_does_not_clear_the_missed_count(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -170,7 +170,7 @@ def test_removing_a_consumer_does_not_change_what_others_missed(make_queue):
 
 
 @pytest.mark.parametrize("how", READS)
-def test_raise_tells_each_gap_once_and_then_goes_on(make_queue, how):
+def test_raise_reports_each_gap_once_and_then_continues(make_queue, how):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer(on_missed="raise")
     for count, payload in ((3, "a"), (1, "b")):
@@ -187,7 +187,7 @@ def test_raise_tells_each_gap_once_and_then_goes_on(make_queue, how):
 
 
 @pytest.mark.parametrize("expired", [1, CHUNK_SIZE + 3])
-def test_the_message_after_a_gap_that_was_raised_tells_of_it_too(make_queue, expired):
+def test_the_message_after_a_raised_gap_reports_it_too(make_queue, expired):
     queue = make_queue(max_bytes=10_000_000)
     consumer = queue.add_consumer(on_missed="raise")
     queue.enqueue_batch(range(expired))
@@ -212,7 +212,7 @@ def test_raise_consumes_no_message(make_queue):
     assert payloads(consumer) == ["c", "d"]
 
 
-def test_raise_tells_also_when_nothing_else_is_there(make_queue):
+def test_raise_reports_a_gap_also_when_there_is_no_message(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer(on_missed="raise")
     queue.enqueue_batch("ab")
@@ -223,7 +223,7 @@ def test_raise_tells_also_when_nothing_else_is_there(make_queue):
     assert consumer.read() is None
 
 
-def test_raise_comes_before_the_end_of_a_closed_queue(make_queue):
+def test_raise_reports_a_gap_before_the_end_of_a_closed_queue(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer(on_missed="raise")
     queue.enqueue_batch("ab")
@@ -272,7 +272,7 @@ def test_a_callback_leaves_message_missed_and_the_counts_as_they_are(make_queue)
     assert calls == [3]
 
 
-def test_an_error_of_the_callback_leaves_the_read_and_consumes_nothing(make_queue):
+def test_an_error_of_the_callback_propagates_and_consumes_nothing(make_queue):
     queue = make_queue(ttl=None)
     error = LookupError("the very one")
     calls = []
@@ -294,7 +294,7 @@ def test_an_error_of_the_callback_leaves_the_read_and_consumes_nothing(make_queu
     assert consumer.missed_count == 3
 
 
-def test_skip_goes_on_silently(make_queue):
+def test_skip_continues_silently(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer(on_missed="skip")
     queue.enqueue_batch("abc")

@@ -54,7 +54,7 @@ def test_classes_live_in_the_package(cls):
 
 
 @pytest.mark.parametrize("cls", [c for c in FINAL if c is not Queue], ids=lambda cls: cls.__name__)
-def test_only_queues_are_made_by_hand(cls):
+def test_only_queues_can_be_constructed(cls):
     with pytest.raises(TypeError):
         cls()
 
@@ -109,7 +109,7 @@ def test_attributes_not_marked_settable_are_read_only(make_queue, name, attribut
 
 
 @pytest.mark.parametrize("name", [cls.__name__ for cls in FINAL])
-def test_objects_take_no_new_attributes(make_queue, name):
+def test_objects_accept_no_new_attributes(make_queue, name):
     with pytest.raises(AttributeError):
         one_of_each(make_queue)[name].extra = 1
 
@@ -120,7 +120,7 @@ def test_repr_names_the_class(make_queue, name):
 
 
 @pytest.mark.parametrize("name", ["Queue", "Consumer", "Message"])
-def test_identity_is_equality(make_queue, name):
+def test_equality_is_identity(make_queue, name):
     one, other = one_of_each(make_queue)[name], one_of_each(make_queue)[name]
     assert one == one
     assert one != other

@@ -34,7 +34,7 @@ def expire(queue):
     return held - len(queue)
 
 
-def test_a_shorter_life_ends_before_the_queues(still):
+def test_a_shorter_ttl_ends_before_the_queues(still):
     queue = still(ttl=LONG)
     queue.enqueue("short", ttl=SHORT)
     queue.enqueue("long")
@@ -43,7 +43,7 @@ def test_a_shorter_life_ends_before_the_queues(still):
 
 
 @pytest.mark.parametrize("ttl", [None, LONG, float("inf"), 1e300, timedelta(days=1), timedelta.max])
-def test_a_longer_life_outlasts_the_queues(still, ttl):
+def test_a_longer_ttl_outlasts_the_queues(still, ttl):
     queue = still(ttl=SHORT)
     queue.enqueue("gone")
     queue.enqueue("stays", ttl=ttl)
@@ -100,7 +100,7 @@ def test_setting_the_queues_ttl_moves_only_those_without_their_own(still):
     assert payloads(queue.add_consumer()) == ["own", "own for ever"]
 
 
-def test_a_longer_queue_ttl_does_not_save_the_short_lived(still):
+def test_a_longer_queue_ttl_does_not_keep_messages_with_a_shorter_own_ttl(still):
     queue = still(ttl=SHORT)
     queue.enqueue("own", ttl=SHORT)
     queue.enqueue("queue's")
@@ -112,7 +112,7 @@ def test_a_longer_queue_ttl_does_not_save_the_short_lived(still):
 # In the middle of the queue.
 
 
-def test_what_expires_in_the_middle_is_passed_over_and_missed(still):
+def test_messages_that_expire_in_the_middle_are_skipped_and_missed(still):
     queue = still()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -143,7 +143,7 @@ def test_it_is_missed_only_by_consumers_that_had_not_read_it(still):
     assert_books_balance(behind, 3)
 
 
-def test_it_gives_its_memory_back_at_once(still):
+def test_its_memory_is_freed_at_once(still):
     size = 50_000
     queue = still(max_bytes=10_000_000, sizer=lambda payload: size)
     queue.enqueue("first")
@@ -155,7 +155,7 @@ def test_it_gives_its_memory_back_at_once(still):
     assert queue.memory_usage >= 2 * size
 
 
-def test_it_gives_its_place_to_a_blocked_producer(make_queue, run_thread):
+def test_it_makes_space_for_a_blocked_producer(make_queue, run_thread):
     queue = make_queue(ttl=None, max_items=3)
     queue.enqueue("a")
     queue.enqueue("b", ttl=0.2)
@@ -176,7 +176,7 @@ def test_it_ends_a_join_that_waited_for_it(make_queue, run_thread):
     assert consumer.missed_count == 1
 
 
-def test_the_newest_may_go_first(still):
+def test_the_newest_message_may_leave_first(still):
     queue = still()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -194,7 +194,7 @@ def test_the_newest_may_go_first(still):
     assert_books_balance(consumer, 3)
 
 
-def test_nothing_is_left_when_all_have_gone(still):
+def test_nothing_is_left_when_all_messages_have_left(still):
     queue = still()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10), ttl=SHORT)
@@ -204,7 +204,7 @@ def test_nothing_is_left_when_all_have_gone(still):
     assert (consumer.position, consumer.unread_count, consumer.missed_count) == (10, 0, 10)
 
 
-def test_when_the_head_goes_what_had_gone_behind_it_is_not_counted_again(still):
+def test_messages_that_left_from_the_middle_are_not_counted_again(still):
     queue = still()
     consumer = queue.add_consumer()
     queue.enqueue("a", ttl=None)
@@ -218,7 +218,7 @@ def test_when_the_head_goes_what_had_gone_behind_it_is_not_counted_again(still):
     assert_books_balance(consumer, 5)
 
 
-def test_what_was_gone_before_a_consumer_came_is_none_of_its_losses(still):
+def test_messages_that_left_before_a_consumer_was_added_are_not_its_losses(still):
     queue = still(max_items=4, overflow="drop_oldest")
     queue.enqueue_batch("abc")
     queue.enqueue("gone", ttl=SHORT)
@@ -248,7 +248,7 @@ def test_a_holed_log_is_read_in_order_across_chunks(still):
     assert_books_balance(consumer, total)
 
 
-def test_a_whole_chunk_in_the_middle_may_go(still):
+def test_a_whole_chunk_in_the_middle_may_leave(still):
     queue = still(max_bytes=100_000_000)
     consumer = queue.add_consumer()
     queue.enqueue("first")
@@ -261,7 +261,7 @@ def test_a_whole_chunk_in_the_middle_may_go(still):
     assert_books_balance(consumer, 3 * CHUNK_SIZE + 2)
 
 
-def test_seeking_into_a_hole_reads_what_follows_it(still):
+def test_seeking_into_a_hole_reads_the_message_after_it(still):
     queue = still()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -276,7 +276,7 @@ def test_seeking_into_a_hole_reads_what_follows_it(still):
 # With a running clock.
 
 
-def test_the_expiration_thread_keeps_each_ones_time(make_queue):
+def test_the_expiration_thread_removes_each_message_at_its_time(make_queue):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     start = time.monotonic()
@@ -292,7 +292,7 @@ def test_the_expiration_thread_keeps_each_ones_time(make_queue):
     assert payloads(consumer) == ["never"]
 
 
-def test_a_new_message_may_be_due_before_those_that_wait(make_queue, run_thread):
+def test_a_new_message_may_expire_before_older_ones(make_queue, run_thread):
     queue = make_queue(ttl=LONG)
     consumer = queue.add_consumer()
     queue.enqueue("long")
@@ -314,14 +314,14 @@ def test_messages_past_their_own_ttl_are_never_delivered(make_queue):
     assert_books_balance(consumer, 200)
 
 
-def test_a_disabled_expiration_spares_the_short_lived(still):
+def test_while_expiration_is_disabled_messages_with_own_ttl_stay(still):
     queue = still()
     queue.enqueue("a", ttl=SHORT)
     assert queue.force_expiration() == 0
     assert payloads(queue.add_consumer()) == ["a"]
 
 
-def test_a_pending_message_that_outlives_itself_is_missed(still):
+def test_a_pending_message_whose_own_ttl_is_over_is_missed(still):
     queue = still()
     group = queue.add_group("g", ack_wait=LONG)
     member = group.add_consumer()

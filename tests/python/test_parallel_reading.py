@@ -42,7 +42,7 @@ def test_counts_are_exact_while_consumers_read(make_queue, run_thread, how):
     assert [stats.total_items_read for stats in queue.consumer_stats()] == [COUNT] * 2
 
 
-def test_what_is_enqueued_meanwhile_is_read_in_order(make_queue, run_thread):
+def test_messages_enqueued_meanwhile_are_read_in_order(make_queue, run_thread):
     queue = make_queue(max_bytes=1 << 30)
     consumers = [queue.add_consumer() for _ in range(3)]
 
@@ -56,7 +56,7 @@ def test_what_is_enqueued_meanwhile_is_read_in_order(make_queue, run_thread):
 
 
 @pytest.mark.parametrize("how", READS)
-def test_a_reader_behind_a_ring_is_told_of_every_gap(make_queue, run_thread, how):
+def test_a_reader_that_falls_behind_drop_oldest_gets_every_gap(make_queue, run_thread, how):
     queue = make_queue(max_items=500, overflow="drop_oldest")
     consumer = queue.add_consumer()
 
@@ -81,7 +81,7 @@ def test_a_reader_behind_a_ring_is_told_of_every_gap(make_queue, run_thread, how
     assert stats.total_items_read + stats.missed_items == COUNT
 
 
-def test_a_payload_dies_when_it_leaves_though_its_next_reader_is_under_way(make_queue):
+def test_a_payload_is_freed_when_its_message_leaves_during_a_read(make_queue):
     class Payload:
         pass
 
@@ -101,7 +101,7 @@ def test_a_payload_dies_when_it_leaves_though_its_next_reader_is_under_way(make_
     assert consumer.read().missed == 5
 
 
-def test_a_shorter_ttl_holds_for_a_reader_under_way(make_queue):
+def test_a_shorter_ttl_applies_to_a_reader_that_is_reading(make_queue):
     queue = make_queue(ttl=600)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -112,7 +112,7 @@ def test_a_shorter_ttl_holds_for_a_reader_under_way(make_queue):
     assert consumer.missed_count == 7
 
 
-def test_two_threads_at_one_consumer_get_each_message_once(make_queue, run_thread):
+def test_two_threads_that_share_a_consumer_get_each_message_once(make_queue, run_thread):
     queue = make_queue(max_bytes=1 << 30)
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(COUNT))
@@ -142,7 +142,7 @@ def test_the_audit_trail_has_every_read(make_queue):
     assert queue.stats().audit_complete
 
 
-def test_many_more_consumers_than_may_read_by_themselves_read_everything():
+def test_more_consumers_than_there_are_leases_read_everything():
     queue = Queue("many")
     consumers = [queue.add_consumer() for _ in range(300)]
     for start in range(0, 60, 20):

@@ -35,7 +35,7 @@ def test_a_consumer_starts_at_the_oldest_message_by_default(make_queue):
 
 
 @both
-def test_earliest_is_the_oldest_held(make_queue, how):
+def test_earliest_is_the_oldest_message_held(make_queue, how):
     queue = make_queue(ttl=None)
     queue.enqueue_batch("ab")
     expire_all(queue)
@@ -46,7 +46,7 @@ def test_earliest_is_the_oldest_held(make_queue, how):
 
 
 @both
-def test_latest_is_the_next_to_come(make_queue, how):
+def test_latest_is_the_next_message_enqueued(make_queue, how):
     queue = make_queue()
     queue.enqueue_batch("ab")
     consumer = moved(queue, how, "latest")
@@ -58,7 +58,7 @@ def test_latest_is_the_next_to_come(make_queue, how):
 
 @both
 @pytest.mark.parametrize("to", ["earliest", "latest", 0])
-def test_every_start_of_an_empty_queue_is_its_beginning(make_queue, how, to):
+def test_every_start_of_an_empty_queue_is_its_next_seq(make_queue, how, to):
     queue = make_queue()
     consumer = moved(queue, how, to)
     assert consumer.position == 0
@@ -68,7 +68,7 @@ def test_every_start_of_an_empty_queue_is_its_beginning(make_queue, how, to):
 
 @both
 @pytest.mark.parametrize("seq", [0, 1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 2499])
-def test_a_seq_is_the_message_of_that_seq(make_queue, how, seq):
+def test_an_int_is_the_message_with_that_seq(make_queue, how, seq):
     queue = make_queue(max_bytes=10_000_000)
     queue.enqueue_batch(range(2500))
     consumer = moved(queue, how, seq)
@@ -89,7 +89,7 @@ def test_the_next_seq_is_a_position_too(make_queue, how):
 
 @both
 @pytest.mark.parametrize("seq", [0, 1, 4, 5])
-def test_a_seq_below_what_is_held_is_the_oldest_and_nothing_is_missed(make_queue, how, seq):
+def test_a_seq_below_the_oldest_held_is_the_oldest_and_nothing_is_missed(make_queue, how, seq):
     queue = make_queue(ttl=None)
     queue.enqueue_batch(range(5))
     expire_all(queue)
@@ -218,7 +218,7 @@ def test_seeking_back_reads_again(make_queue):
     assert payloads(consumer) == ["b", "c"]
 
 
-def test_seeking_forward_counts_what_it_skips_as_read(make_queue):
+def test_seeking_forward_counts_skipped_messages_as_read(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -232,7 +232,7 @@ def test_seeking_forward_counts_what_it_skips_as_read(make_queue):
     assert_books_balance(consumer, 10)
 
 
-def test_seeking_to_where_it_stands_changes_nothing(make_queue):
+def test_seeking_to_the_current_position_changes_nothing(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -261,7 +261,7 @@ def test_position_never_points_below_the_oldest_held(make_queue):
     assert consumer.read().seq == 3
 
 
-def test_a_seek_back_wakes_a_reader_that_waits(make_queue, run_thread):
+def test_a_seek_back_wakes_a_waiting_reader(make_queue, run_thread):
     queue = make_queue()
     queue.enqueue("a")
     consumer = queue.add_consumer(start="latest")

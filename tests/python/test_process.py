@@ -58,7 +58,7 @@ os._exit(0)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("others", ["collecting", "allocating", "arming"])
-def test_a_fork_comes_back_whatever_others_are_at(others):
+def test_a_fork_returns_whatever_other_threads_do(others):
     assert output_of(FORKS, others) == "came back\n"
 
 
@@ -81,7 +81,7 @@ print(queue.enqueue("still at work"), mpmc_queue.Queue("of the second").enqueue(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_comes_back_after_a_second_import():
+def test_a_fork_returns_after_a_second_import():
     assert output_of(IMPORTED_TWICE) == "0 0\n"
 
 
@@ -116,7 +116,7 @@ print(got)
 """
 
 
-def test_a_subinterpreter_is_refused_and_leaves_the_main_one_alone():
+def test_a_subinterpreter_is_refused_and_the_main_one_is_not_affected():
     assert output_of(SUBINTERPRETER) == "[0, 1, 2, 3, 4]\n"
 
 

@@ -32,21 +32,21 @@ def nothing(how, consumer, timeout):
 
 
 @pytest.mark.parametrize("how", TIMED)
-def test_nothing_there_is_told_at_once_with_timeout_zero(make_queue, how):
+def test_an_empty_queue_returns_at_once_with_timeout_zero(make_queue, how):
     consumer = make_queue().add_consumer()
     nothing(how, consumer, 0)
     assert consumer.position == 0
 
 
 @pytest.mark.parametrize("how", TIMED)
-def test_nothing_there_is_told_after_the_timeout(make_queue, how):
+def test_an_empty_queue_returns_after_the_timeout(make_queue, how):
     consumer = make_queue().add_consumer()
     with stopwatch() as took:
         nothing(how, consumer, 0.1)
     assert 0.1 - CLOCK_SLACK <= took.seconds < 10
 
 
-def test_an_empty_queue_gives_none_an_empty_list_or_empty(make_queue):
+def test_an_empty_queue_returns_none_or_an_empty_list_or_raises_empty(make_queue):
     consumer = make_queue().add_consumer()
     assert consumer.read() is None
     assert consumer.read_batch(10) == []
@@ -63,7 +63,7 @@ def test_an_empty_queue_gives_none_an_empty_list_or_empty(make_queue):
         consumer.get(True, 0)
 
 
-def test_payloads_that_are_none_or_false_are_messages_all_the_same(make_queue):
+def test_payloads_that_are_none_or_falsy_are_messages_too(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch([None, 0, None])
@@ -86,7 +86,7 @@ def test_batches_take_up_to_limit_in_order(make_queue, method, limit):
 
 
 @pytest.mark.parametrize("method", ["read_batch", "get_batch"])
-def test_a_huge_limit_takes_what_is_there(make_queue, method):
+def test_a_huge_limit_takes_the_available_messages(make_queue, method):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -121,7 +121,7 @@ def test_read_where_returns_the_first_match_and_skips_the_others_permanently(mak
     assert payloads(consumer) == [5, 6, 7, 8, 9]
 
 
-def test_what_read_where_passes_over_counts_as_read(make_queue):
+def test_messages_that_read_where_skips_count_as_read(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch(range(10))
@@ -142,7 +142,7 @@ def test_the_predicate_sees_each_message_once_and_in_order(make_queue):
 
 
 @pytest.mark.parametrize("answer", [1, "yes", [0], object()], ids=repr)
-def test_any_true_answer_of_a_predicate_is_a_match(make_queue, answer):
+def test_any_truthy_result_of_a_predicate_is_a_match(make_queue, answer):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("ab")
@@ -150,7 +150,7 @@ def test_any_true_answer_of_a_predicate_is_a_match(make_queue, answer):
 
 
 @pytest.mark.parametrize("answer", [0, "", None, []], ids=repr)
-def test_any_false_answer_of_a_predicate_is_none(make_queue, answer):
+def test_any_falsy_result_of_a_predicate_is_not_a_match(make_queue, answer):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -210,7 +210,7 @@ def test_read_where_finds_a_match_that_comes_later(make_queue, run_thread):
     assert payloads(consumer) == ["rest"]
 
 
-def test_peek_shows_the_next_message_and_leaves_everything_alone(make_queue):
+def test_peek_shows_the_next_message_and_changes_nothing(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("ab")
@@ -256,7 +256,7 @@ def test_consumers_are_independent(make_queue):
     assert (fast.unread_count, slow.unread_count) == (3, 8)
 
 
-def test_iterating_reads_what_is_there_and_ends_with_the_queue(make_queue):
+def test_iterating_reads_available_messages_and_ends_with_the_queue(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -277,7 +277,7 @@ def test_iterating_waits_for_the_next_message(make_queue, run_thread):
     assert worker.result() == ["a", "b"]
 
 
-def test_iteration_can_be_left_and_taken_up_again(make_queue):
+def test_iteration_can_be_left_and_continued(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abcd")

@@ -36,7 +36,7 @@ def test_there_are_snippets():
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/index.md"])
-def test_the_settings_it_recommends_are_taken(name):
+def test_the_settings_it_recommends_are_accepted(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|]+ \| (`Queue\(.*`) \|$", text, re.MULTILINE)
     assert len(rows) == 5
@@ -48,7 +48,7 @@ def test_the_settings_it_recommends_are_taken(name):
             eval(f"target.{call}", {"target": target})
 
 
-def test_the_first_commands_install_it_show_it_and_test_it():
+def test_the_first_commands_install_demonstrate_and_test_it():
     assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:3] == ["pip install mpmc-queue", "make demo", "make test"]
 
 

@@ -11,7 +11,7 @@ from helpers import PATIENCE, payloads
 from mpmc_queue import QueueError
 
 
-def test_nack_redelivers_at_once_to_whoever_reads_next_and_before_new_messages():
+def test_nack_redelivers_to_the_next_reader_before_new_messages():
     group = acking_group("a", "b")
     one, other = group.add_consumer(), group.add_consumer()
     assert one.read().nack() is True
@@ -21,7 +21,7 @@ def test_nack_redelivers_at_once_to_whoever_reads_next_and_before_new_messages()
     assert other.read().payload == "b"
 
 
-def test_the_redelivery_is_a_message_of_its_own():
+def test_the_redelivery_is_a_new_message_object():
     group = acking_group("a")
     member = group.add_consumer()
     first = member.read()
@@ -47,7 +47,7 @@ def test_deliveries_are_counted_exactly():
     assert (message.deliveries, member.read().deliveries) == (20, 1)
 
 
-def test_nack_with_a_delay_redelivers_not_before_it():
+def test_nack_with_a_delay_redelivers_after_it():
     group = acking_group("a")
     member = group.add_consumer()
     message = member.read()
@@ -60,7 +60,7 @@ def test_nack_with_a_delay_redelivers_not_before_it():
     assert (again.payload, again.deliveries) == ("a", 2)
 
 
-def test_new_messages_go_on_while_a_nacked_one_waits():
+def test_new_messages_are_delivered_while_a_nacked_one_waits():
     group = acking_group("a", "b")
     member = group.add_consumer()
     member.read().nack(LONG)
@@ -68,7 +68,7 @@ def test_new_messages_go_on_while_a_nacked_one_waits():
     assert member.read() is None
 
 
-def test_a_message_not_acked_in_time_goes_to_a_blocked_member_at_its_moment(run_thread):
+def test_a_message_not_acked_in_time_goes_to_a_blocked_member_after_ack_wait(run_thread):
     group = acking_group("a", ack_wait=0.25)
     one, other = group.add_consumer(), group.add_consumer()
     start = time.monotonic()
@@ -80,7 +80,7 @@ def test_a_message_not_acked_in_time_goes_to_a_blocked_member_at_its_moment(run_
 
 
 @pytest.mark.thread_unsafe(reason="measures time")
-def test_the_moment_of_redelivery_is_met():
+def test_a_redelivery_is_on_time():
     """There is no polling: the best of a few tries is as precise as a wake-up can be. And it is never early."""
     group = acking_group("a", ack_wait=0.05)
     member = group.add_consumer()
@@ -139,7 +139,7 @@ def test_a_cancelled_aread_leaves_nothing_pending():
     asyncio.run(main())
 
 
-def test_in_progress_starts_ack_wait_afresh():
+def test_in_progress_restarts_ack_wait():
     group = acking_group("a", ack_wait=0.5)
     member = group.add_consumer()
     message = member.read()
@@ -165,7 +165,7 @@ def test_an_ack_in_time_prevents_the_redelivery():
 
 
 @pytest.mark.parametrize("how", ["close", "remove_consumer", "with"])
-def test_what_a_closed_member_held_goes_back_at_once(run_thread, how):
+def test_pending_messages_of_a_closed_member_are_redelivered_at_once(run_thread, how):
     group = acking_group("a", "b", "c")
     gone, stays = group.add_consumer(), group.add_consumer()
     held = gone.read_batch(2)
@@ -186,7 +186,7 @@ def test_what_a_closed_member_held_goes_back_at_once(run_thread, how):
     assert [message.deliveries for message in held] == [1, 1]
 
 
-def test_what_a_closed_member_had_settled_does_not_come_back():
+def test_messages_a_closed_member_had_settled_are_not_redelivered():
     group = acking_group("a", "b")
     gone = group.add_consumer()
     gone.read().ack()
@@ -195,7 +195,7 @@ def test_what_a_closed_member_had_settled_does_not_come_back():
     assert payloads(group.add_consumer()) == ["b"]
 
 
-def test_backoff_is_how_long_each_redelivery_waits_the_last_repeated():
+def test_backoff_sets_the_wait_of_each_redelivery_and_its_last_value_repeats():
     backoff = [0.05, 0.2]
     group = acking_group("a", backoff=backoff)
     member = group.add_consumer()
@@ -218,7 +218,7 @@ def test_a_delay_longer_than_the_backoff_is_kept():
     assert time.monotonic() - start >= 0.148
 
 
-def test_backoff_holds_for_what_was_not_acked_in_time():
+def test_backoff_applies_to_messages_not_acked_in_time():
     group = acking_group("a", ack_wait=0.05, backoff=[0.3])
     member = group.add_consumer()
     start = time.monotonic()

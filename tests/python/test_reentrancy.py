@@ -58,7 +58,7 @@ def use(queue):
 
 
 @pytest.mark.parametrize("leave", ["force_expiration", "expiry", "close", "after close"])
-def test_a_dying_payload_may_use_the_queue(make_queue, leave):
+def test_a_payloads_finalizer_may_use_the_queue(make_queue, leave):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     died = []
@@ -87,7 +87,7 @@ def test_a_dying_payload_may_use_the_queue(make_queue, leave):
     assert len(died) == 10
 
 
-def test_a_dying_payload_may_close_the_queue(make_queue):
+def test_a_payloads_finalizer_may_close_the_queue(make_queue):
     queue = make_queue(ttl=None)
     queue.enqueue_batch(Dying(lambda: queue.close(immediate=True)) for _ in range(3))
     queue.ttl = 1e-9
@@ -96,7 +96,7 @@ def test_a_dying_payload_may_close_the_queue(make_queue):
     assert queue.memory_usage == 0
 
 
-def test_a_payload_that_dies_in_a_refused_call_may_use_the_queue(make_queue):
+def test_the_finalizer_of_a_refused_payload_may_use_the_queue(make_queue):
     queue = make_queue(max_items=1)
     queue.enqueue("a")
     died = []
@@ -138,7 +138,7 @@ def test_sizing_may_enqueue(make_queue, how, batch):
 
 @ways
 @pytest.mark.parametrize("batch", [False, True])
-def test_an_error_in_sizing_leaves_the_queue_as_it_was(make_queue, how, batch):
+def test_an_error_in_sizing_does_not_change_the_queue(make_queue, how, batch):
     error = ZeroDivisionError("the very one")
 
     def size():
@@ -172,7 +172,7 @@ def test_a_queue_closed_while_sizing_is_closed(make_queue, how, batch, immediate
 
 
 @ways
-def test_limits_set_while_sizing_hold(make_queue, how):
+def test_limits_set_while_sizing_apply(make_queue, how):
     def size():
         queue.max_items = 1
         return 5
@@ -184,7 +184,7 @@ def test_limits_set_while_sizing_hold(make_queue, how):
     assert len(queue) == 1
 
 
-def test_room_taken_while_sizing_is_taken(make_queue):
+def test_space_used_while_sizing_is_used(make_queue):
     def sizer(payload):
         if payload == "outer":
             queue.enqueue("inner")
@@ -248,7 +248,7 @@ def test_a_queue_closed_by_the_iterable_is_closed(make_queue, at):
     assert len(queue) == 0
 
 
-def test_a_batch_may_be_what_another_consumer_reads(make_queue):
+def test_a_batch_may_be_another_consumers_iterator(make_queue):
     source, sink = make_queue(), make_queue()
     reader, consumer = source.add_consumer(), sink.add_consumer()
     source.enqueue_batch("abc")
@@ -290,7 +290,7 @@ def test_a_predicate_that_reads_its_own_consumer_shares_with_it(make_queue):
 
 
 @pytest.mark.parametrize("end", ["close", "removal"])
-def test_a_predicate_may_end_what_it_is_called_for(make_queue, end):
+def test_a_predicate_may_close_the_queue_or_consumer(make_queue, end):
     queue = make_queue()
     consumer = queue.add_consumer()
     queue.enqueue_batch("abc")
@@ -335,7 +335,7 @@ def test_a_callback_may_use_the_queue_and_its_own_consumer(make_queue):
 
 
 @pytest.mark.parametrize("end", ["close", "removal"])
-def test_a_callback_may_end_what_it_is_called_for(make_queue, end):
+def test_a_callback_may_close_the_queue_or_consumer(make_queue, end):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer(
         on_missed=lambda n: queue.close(immediate=True) if end == "close" else consumer.close()
@@ -360,7 +360,7 @@ def test_a_callback_may_seek(make_queue):
 # --- payloads in general
 
 
-def test_no_code_of_a_payload_runs_but_its_sizing(make_queue):
+def test_no_code_of_a_payload_runs_except_its_sizing(make_queue):
     queue = make_queue(ttl=None, sizer=lambda payload: 1)
     consumer = queue.add_consumer()
     hostile = Hostile()

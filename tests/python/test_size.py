@@ -94,12 +94,12 @@ def label(payload):
     [*NUMBERS, *TEXTS, *BUFFERS, *TIMES, *SEQUENCES, *SETS, *TABLES, object(), Empty()],
     ids=label,
 )
-def test_no_payload_is_taken_for_less_than_its_own_memory(make_queue, payload):
+def test_no_payload_is_estimated_below_its_own_memory(make_queue, payload):
     assert size_of(make_queue, payload) >= payload.__sizeof__()
 
 
 @pytest.mark.parametrize("payload", COMMON, ids=label)
-def test_no_common_payload_is_taken_for_much_more(make_queue, payload):
+def test_no_common_payload_is_estimated_far_above_its_memory(make_queue, payload):
     own = sys.getsizeof(payload)
     inner = list(payload.keys()) + list(payload.values()) if type(payload) is dict else []
     inner = list(payload) if type(payload) in (tuple, list, set) else inner
@@ -143,7 +143,7 @@ def body():
         *"bytearray memoryview array ascii wide".split(),
     ],
 )
-def test_what_a_payload_holds_is_counted(make_queue, wrap):
+def test_the_contents_of_a_payload_are_counted(make_queue, wrap):
     assert 100_000 <= size_of(make_queue, wrap()) < 110_000
 
 
@@ -154,7 +154,7 @@ def test_each_object_counts_once_per_payload(make_queue):
     assert size_of(make_queue, [body() for _ in range(5)]) >= 500_000
 
 
-def test_each_payload_counts_its_own(make_queue):
+def test_shared_objects_count_for_each_payload(make_queue):
     shared = body()
     queue = make_queue()
     queue.enqueue_batch([shared, [shared]])
@@ -210,12 +210,12 @@ def test_classes_of_objects_are_not_counted(make_queue):
     assert size_of(make_queue, Heavy()) < 2000
 
 
-def test_anything_else_is_asked_by_sizeof(make_queue):
+def test_other_objects_are_sized_by_sizeof(make_queue):
     assert 54_321 <= size_of(make_queue, WithSizeof()) < 55_000
     assert 54_321 <= size_of(make_queue, [WithSizeof()]) < 55_000
 
 
-def test_an_instance_of_a_subclass_counts_what_it_holds(make_queue):
+def test_an_instance_of_a_subclass_counts_its_contents(make_queue):
     class Items(list):
         pass
 
@@ -233,11 +233,11 @@ def test_an_instance_of_a_subclass_counts_what_it_holds(make_queue):
 
 
 @pytest.mark.parametrize("view", [lambda b: memoryview(b), lambda b: memoryview(b)[::2]], ids=["whole", "strided"])
-def test_a_view_counts_its_bytes(make_queue, view):
+def test_a_memoryview_counts_its_bytes(make_queue, view):
     assert size_of(make_queue, view(bytearray(200_000))) >= 100_000
 
 
-def test_a_released_view_is_no_error(make_queue):
+def test_a_released_memoryview_is_not_an_error(make_queue):
     view = memoryview(b"abc")
     view.release()
     assert size_of(make_queue, view) >= 0

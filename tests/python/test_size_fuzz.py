@@ -195,7 +195,7 @@ def test_any_graph_weighs_at_least_its_parts_and_the_same_again(nodes):
 @seed(8)
 @quick
 @given(graphs([*HONEST, *BAD]))
-def test_any_lie_that_is_reached_is_the_callers_error_and_leaves_nothing_behind(nodes):
+def test_any_wrong_sizeof_that_is_reached_raises_and_leaves_nothing_behind(nodes):
     queue = mpmc_queue.Queue("size", max_bytes=LIMIT)
     before = queue.memory_usage
     answers = [part.answer for part in reached(nodes[0]) if type(part) is Lying]
@@ -235,7 +235,7 @@ def test_sizing_a_graph_that_changes_meanwhile_ends_and_keeps_no_reference(nodes
 @seed(8)
 @settings(max_examples=7, deadline=None)
 @given(st.sampled_from(sorted(NODES)), st.sampled_from([*HONEST[:3], *BAD]))
-def test_a_lie_at_the_bottom_of_200_000_levels_is_found(kind, answer):
+def test_a_wrong_sizeof_below_200_000_levels_is_found(kind, answer):
     payload = Lying()
     payload.answer = answer
     make, put = NODES[kind if kind != "lying" else "holder"]
@@ -255,7 +255,7 @@ def test_a_lie_at_the_bottom_of_200_000_levels_is_found(kind, answer):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, RecursionError, StopIteration])
-def test_whatever_a_sizeof_raises_reaches_the_caller(error):
+def test_any_error_of_a_sizeof_reaches_the_caller(error):
     lying, mine = Lying(), error("mine")
     lying.answer = mine
     with pytest.raises(error) as caught:
@@ -263,7 +263,7 @@ def test_whatever_a_sizeof_raises_reaches_the_caller(error):
     assert caught.value is mine
 
 
-def test_a_sizeof_that_enqueues_itself_for_ever_is_a_recursion_error():
+def test_a_sizeof_that_always_enqueues_itself_is_a_recursion_error():
     queue = mpmc_queue.Queue("size", max_bytes=LIMIT)
     lying = Lying()
     lying.answer = lambda this: queue.enqueue([this]) or 64

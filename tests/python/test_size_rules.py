@@ -394,7 +394,7 @@ def test_weak_references_are_not_followed():
     assert 10_000 < weight(referred) < 11_000
 
 
-def test_other_objects_weigh_what_they_say():
+def test_other_objects_weigh_what_their_sizeof_returns():
     stream = io.BytesIO()
     stream.write(b"x" * 10_000)
     assert weight(stream) >= 10_000
@@ -445,7 +445,7 @@ def test_bound_methods_partials_and_closures_weigh_what_they_hold():
         assert 10_000 <= weight(holder) < 11_500
 
 
-def test_iterators_weigh_what_they_go_over():
+def test_iterators_weigh_what_they_iterate_over():
     data = ["x" * 10_000]
     for holder in [
         iter(data),
@@ -540,7 +540,7 @@ def test_a_ctypes_array_weighs_its_bytes():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__ came with Python 3.12")
-def test_a_buffer_that_refuses_is_passed_over():
+def test_a_buffer_that_refuses_access_weighs_as_a_plain_object():
     class Refuses:
         __slots__ = ()
 
@@ -599,7 +599,7 @@ def test_a_numpy_array_of_objects_weighs_its_objects():
 # User code
 
 
-def test_no_user_code_runs_but_sizeof():
+def test_no_user_code_runs_except_sizeof():
     def forbidden(*_):
         raise AssertionError("user code ran")
 
@@ -650,7 +650,7 @@ class BoomError(Exception):
     ids=repr,
 )
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [1, x], lambda x: {"k": (x,)}], ids=["bare", "list", "nest"])
-def test_a_bad_sizeof_is_the_callers_error_and_leaves_the_queue_alone(answer, error, wrap):
+def test_a_bad_sizeof_raises_and_does_not_change_the_queue(answer, error, wrap):
     q = mpmc_queue.Queue("size", max_bytes=2**40)
     c = q.add_consumer()
     used = q.memory_usage
@@ -701,7 +701,7 @@ def test_a_payload_that_changes_while_it_is_sized_counts_as_it_was(container):
     assert (len(payload), len(calls)) == (0, 100)
 
 
-def test_a_payload_that_grows_while_it_is_sized_comes_to_an_end():
+def test_sizing_a_payload_that_grows_meanwhile_comes_to_an_end():
     class Grows:
         def __init__(self):
             self.box = []
@@ -816,7 +816,7 @@ def sizer():
 
 
 @pytest.mark.thread_unsafe(reason="sizers are the process's")
-def test_a_registered_sizer_says_what_exactly_that_class_weighs_wherever_it_stands(sizer, make_queue):
+def test_a_registered_sizer_is_used_for_exactly_its_class_at_any_depth(sizer, make_queue):
     class Derived(Image):
         pass
 
@@ -849,7 +849,7 @@ def test_a_sizer_may_be_for_a_plain_class_too(sizer, make_queue):
 @pytest.mark.parametrize(
     ("answer", "error"), [("a", TypeError), (1.5, TypeError), (True, TypeError), (None, TypeError), (-1, ValueError)]
 )
-def test_a_sizer_that_answers_nonsense_is_named_and_nothing_is_enqueued(sizer, make_queue, answer, error):
+def test_a_sizer_with_a_bad_result_is_named_and_nothing_is_enqueued(sizer, make_queue, answer, error):
     sizer(Image, lambda image: answer)
     queue = make_queue()
     with pytest.raises(error, match="Image"):
@@ -858,7 +858,7 @@ def test_a_sizer_that_answers_nonsense_is_named_and_nothing_is_enqueued(sizer, m
 
 
 @pytest.mark.thread_unsafe(reason="sizers are the process's")
-def test_what_a_sizer_raises_leaves_the_call(sizer, make_queue):
+def test_an_error_of_a_sizer_propagates(sizer, make_queue):
     def fail(image):
         raise BoomError
 
@@ -873,18 +873,18 @@ def test_register_sizer_names_the_argument_that_is_wrong(cls, function, name):
         register_sizer(cls, function)
 
 
-def test_a_refusal_of_a_view_tells_of_its_owner(make_queue):
+def test_a_refused_memoryview_says_that_its_owner_counts(make_queue):
     raw = bytes(100_000)
     with pytest.raises(MemoryLimitError, match=r"view \(memoryview\) of an object \(bytes\) of 100,?0.. bytes.*copy"):
         make_queue(max_bytes=50_000).enqueue(memoryview(raw)[:10])
 
 
-def test_a_refusal_names_the_class_whose_sizeof_lies(make_queue):
+def test_a_refusal_names_the_class_with_the_huge_sizeof(make_queue):
     with pytest.raises(MemoryLimitError, match=r"Sized.__sizeof__\(\) says 140000000000000 bytes"):
         make_queue().enqueue([Sized(140_000_000_000_000)])
 
 
-def test_a_refusal_by_what_a_sizer_says_tells_of_nothing_else(make_queue):
+def test_a_refusal_because_of_a_sizer_mentions_nothing_else(make_queue):
     with pytest.raises(MemoryLimitError) as refused:
         make_queue(max_bytes=50_000, sizer=lambda payload: 60_000).enqueue(memoryview(bytes(10)))
     assert "view" not in str(refused.value)

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from mpmc_queue import estimate_size
 
 COPIES = 60
-"""How often a graph is built: so that what the interpreter keeps for all of them at once does not count."""
+"""How often a graph is built. With many copies, memory that the interpreter allocates once for all of them has no effect."""
 LOWEST, HIGHEST = 0.95, 1.5
 GRAPHS = 12 if sysconfig.get_config_var("Py_GIL_DISABLED") else 4
-"""Graphs of one copy: without the GIL, a list of freed ints (5 KB) is filled while the first ones are made."""
+"""Graphs per copy: without the GIL, a free list of ints (5 KB) is filled while the first ones are made."""
 
 # Tracing records the allocations of all threads.
 pytestmark = pytest.mark.thread_unsafe
@@ -121,7 +121,7 @@ def cycle(first, second):
 
 
 def text(more=""):
-    """A str that nothing else in the program refers to."""
+    """A new str, without other references."""
     return f"{next(numbers)}-{next(numbers)}{more}"
 
 

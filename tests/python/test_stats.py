@@ -28,7 +28,7 @@ def test_stats_of_a_new_queue(make_queue):
     assert before - WALL_SLACK <= stats.created_at <= now() + WALL_SLACK
 
 
-def test_stats_follow_what_happens(make_queue):
+def test_stats_follow_every_change(make_queue):
     queue = make_queue(ttl=None, max_items=10)
     queue.add_consumer()
     queue.enqueue("a")
@@ -181,7 +181,7 @@ def test_last_read_time_is_the_time_of_the_last_read(make_queue):
     assert consumer.stats().last_read_time > first
 
 
-def test_consumer_stats_lists_all_in_the_order_they_came(make_queue):
+def test_consumer_stats_lists_all_in_the_order_they_were_added(make_queue):
     queue = make_queue()
     assert queue.consumer_stats() == []
     consumers = [queue.add_consumer(name) for name in ("a", "b", None)]

@@ -17,7 +17,7 @@ def full(queue):
         queue.put(i)
 
 
-def test_items_are_got_in_the_order_of_put(make_queue):
+def test_get_returns_items_in_the_order_of_put(make_queue):
     queue = make_queue(max_items=SIZE)
     consumer = queue.add_consumer()
     assert queue.is_empty()
@@ -99,7 +99,7 @@ def test_get_blocks_by_default(make_queue, run_thread):
     assert worker.result() == "item"
 
 
-def test_get_with_a_timeout_returns_what_comes_in_time(make_queue, run_thread):
+def test_get_with_a_timeout_returns_an_item_put_in_time(make_queue, run_thread):
     queue = make_queue()
     worker = run_thread(queue.add_consumer().get, True, 30)
     worker.assert_waiting()
@@ -122,7 +122,7 @@ def test_a_negative_timeout_is_a_value_error(make_queue, timeout):
         consumer.get(True, timeout)
 
 
-def test_the_errors_are_the_standard_librarys_too():
+def test_the_errors_are_also_those_of_the_standard_library():
     for error in (QueueFullError, MemoryLimitError, ItemLimitError):
         assert issubclass(error, stdlib_queue.Full)
         assert issubclass(error, QueueError)
@@ -130,7 +130,7 @@ def test_the_errors_are_the_standard_librarys_too():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="queue.ShutDown came with 3.13")
-def test_closed_is_the_standard_librarys_shut_down(make_queue):
+def test_queue_closed_error_is_a_shut_down(make_queue):
     assert issubclass(QueueClosedError, stdlib_queue.ShutDown)
     queue = make_queue()
     consumer = queue.add_consumer()
@@ -201,7 +201,7 @@ def test_many_threads_put_and_get_everything(make_queue, run_thread):
     assert sorted(item for getter in getters for item in getter.result()) == sorted(list(range(500)) * 3)
 
 
-def test_empty_is_the_standard_librarys_own():
+def test_empty_is_the_standard_librarys_class():
     assert not hasattr(mpmc_queue, "Empty") or mpmc_queue.Empty is stdlib_queue.Empty
 
 
@@ -234,20 +234,20 @@ def outcome(subject, reader, method, arguments, full):
 
 
 @pytest.mark.parametrize(("method", "arguments", "full"), CALLS)
-def test_block_is_taken_by_its_truth_value_and_without_it_no_timeout_is_looked_at(method, arguments, full):
+def test_block_is_used_by_its_truth_value_and_without_it_timeout_is_ignored(method, arguments, full):
     theirs, ours = stdlib_queue.Queue(maxsize=1), Queue("q", max_items=1)
     expected = outcome(theirs, theirs, method, arguments, full)
     assert outcome(ours, ours.add_consumer(), method, arguments, full) == expected
 
 
-def test_shutdown_takes_immediate_by_its_truth_value():
+def test_immediate_is_used_by_its_truth_value_in_shutdown():
     queue = Queue("q")
     queue.put("discarded")
     queue.shutdown(1)
     assert len(queue) == 0
 
 
-def test_a_truth_value_that_raises_leaves_the_call_and_the_queue_as_it_was():
+def test_a_truth_value_that_raises_propagates_and_does_not_change_the_queue():
     class Undecided:
         def __bool__(self):
             raise ZeroDivisionError

@@ -58,7 +58,7 @@ def test_every_consumer_sees_all_messages_in_seq_order(make_queue, run_thread, p
 
 
 @pytest.mark.parametrize("how", ["read", "read_batch", "read_where"])
-def test_a_shared_consumer_hands_each_message_to_exactly_one_thread(make_queue, run_thread, how):
+def test_a_shared_consumer_delivers_each_message_to_exactly_one_thread(make_queue, run_thread, how):
     queue = make_queue(ttl=None, max_bytes=50_000_000)
     consumer = queue.add_consumer()
     readers = [run_thread(consume, consumer, how) for _ in range(4)]
@@ -74,7 +74,7 @@ def test_a_shared_consumer_hands_each_message_to_exactly_one_thread(make_queue, 
     assert sorted(seq for seq, _ in consumer.history()) == list(range(2 * EACH))
 
 
-def test_a_bounded_queue_passes_everything_on_as_it_expires(make_queue, run_thread):
+def test_a_bounded_queue_delivers_everything_while_messages_expire(make_queue, run_thread):
     queue = make_queue(ttl=0.005, max_items=100)
     consumer = queue.add_consumer()
     reader = run_thread(consume, consumer, "read_batch")
@@ -108,7 +108,7 @@ def test_consumers_may_come_and_go_while_messages_pass(make_queue, run_thread):
     assert queue.stats().audit_bytes == 0
 
 
-def test_a_consumer_removed_in_mid_read_ends_all_its_readers(make_queue, run_thread):
+def test_removing_a_consumer_during_reads_ends_all_its_readers(make_queue, run_thread):
     queue = make_queue(ttl=None, max_bytes=50_000_000)
     consumer, other = queue.add_consumer(), queue.add_consumer()
     readers = [run_thread(consume, consumer, "read") for _ in range(3)]

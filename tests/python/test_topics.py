@@ -18,6 +18,7 @@ from mpmc_queue import (
     QueueClosedError,
     wait_any,
 )
+from topic_examples import MATCHES, TOPICS
 
 OVERHEAD = 40
 OF_TOPIC = 6
@@ -35,7 +36,7 @@ def make():
 # --- what is read -------------------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_reads_what_matches_in_order():
+def test_a_consumer_reads_matching_messages_in_order():
     queue = make()
     orders, everything = queue.add_consumer(topics="orders.>"), queue.add_consumer()
     queue.enqueue(0, topic="orders.eu.new")
@@ -59,29 +60,17 @@ def test_messages_keep_their_topics_however_they_are_read():
     assert [reader.peek().topic, *[message.topic for message in reader.read_batch(9)]] == [None, *topics]
 
 
-@pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ("a", ["a"]),
-        ("a.*", ["a.b", "a.c"]),
-        ("a.>", ["a.b", "a.c", "a.b.c"]),
-        (">", ["a", "a.b", "a.c", "a.b.c", "b"]),
-        ("*.b", ["a.b"]),
-        ("*", ["a", "b"]),
-        (["a.*", "a.b", "b", "*.b"], ["a.b", "a.c", "b"]),
-        ("A", []),
-    ],
-)
-def test_wildcards_stand_for_tokens(filters, expected):
+@pytest.mark.parametrize(("filters", "expected"), [*MATCHES, (["a.*", "a.b", "b", "*.b"], ["a.b", "a.c", "b"])])
+def test_wildcards_match_tokens(filters, expected):
     queue = make()
     reader = queue.add_consumer(topics=filters)
-    for topic in ["a", "a.b", "a.c", "a.b.c", "b", None]:
+    for topic in TOPICS:
         queue.enqueue(topic, topic=topic)
     assert contents(reader.read_batch(10)) == expected
     assert reader.topics == ((filters,) if isinstance(filters, str) else tuple(filters))
 
 
-def test_filters_stand_in_stats_and_with_members():
+def test_filters_are_in_stats_and_members():
     queue = make()
     group = queue.add_group("g", topics=["x", "y.*"])
     member = group.add_consumer()
@@ -136,7 +125,7 @@ def test_a_bad_filter_is_a_value_error_that_names_the_argument(filters):
 
 
 @pytest.mark.parametrize("topic", [1, b"a", ["a"], 1.5, object()])
-def test_a_topic_that_is_no_str_is_a_type_error(topic):
+def test_a_topic_that_is_not_a_str_is_a_type_error(topic):
     queue = make()
     with pytest.raises(TypeError, match="topic"):
         queue.enqueue(1, topic=topic)
@@ -144,7 +133,7 @@ def test_a_topic_that_is_no_str_is_a_type_error(topic):
 
 
 @pytest.mark.parametrize("filters", [1, b"a", [1], ["a", None], object()])
-def test_filters_that_are_no_str_are_a_type_error(filters):
+def test_filters_that_are_not_str_are_a_type_error(filters):
     queue = make()
     with pytest.raises(TypeError, match="topics"):
         queue.add_consumer(topics=filters)
@@ -167,7 +156,7 @@ def test_the_longest_topic_fits():
 # --- figures -------------------------------------------------------------------------------------------------------------
 
 
-def test_every_figure_is_about_what_matches():
+def test_every_figure_counts_matching_messages():
     queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(10):
@@ -186,7 +175,7 @@ def test_every_figure_is_about_what_matches():
     assert (stats.total_items_read, stats.passed_items, stats.filtered_items, stats.missed_items) == (4, 0, 6, 0)
 
 
-def test_the_position_moves_on_by_itself():
+def test_the_position_skips_messages_that_do_not_match():
     queue = make()
     reader = queue.add_consumer(topics="a")
     assert reader.position == 0
@@ -199,7 +188,7 @@ def test_the_position_moves_on_by_itself():
     assert again.read().payload == reader.read().payload == 5
 
 
-def test_what_leaves_before_it_was_read_is_missed_if_it_matches():
+def test_unread_messages_that_leave_are_missed_if_they_match():
     queue = Queue("q", ttl=None, max_items=4, overflow="drop_oldest")
     reader = queue.add_consumer(topics="a")
     for number in range(10):
@@ -211,7 +200,7 @@ def test_what_leaves_before_it_was_read_is_missed_if_it_matches():
     assert reader.stats().filtered_items == 2  # 6 and 8: the others had left before they were passed
 
 
-def test_a_gap_is_told_to_whom_it_concerns():
+def test_a_gap_is_reported_to_consumers_it_matches():
     queue = Queue("q", ttl=None, max_items=2, overflow="drop_oldest")
     told = []
     raising = queue.add_consumer(topics="a", on_missed="raise")
@@ -227,7 +216,7 @@ def test_a_gap_is_told_to_whom_it_concerns():
     assert other.missed_count == 0
 
 
-def test_own_ttls_leave_holes_that_count_for_whom_they_match():
+def test_messages_that_expire_in_the_middle_are_missed_if_they_match():
     queue = Queue("q", ttl=None)
     reader, other = queue.add_consumer(topics="a"), queue.add_consumer(topics="b")
     for number in range(6):
@@ -238,7 +227,7 @@ def test_own_ttls_leave_holes_that_count_for_whom_they_match():
     assert [(message.payload, message.missed) for message in other.read_batch(9)] == [(0, 0), (4, 1)]
 
 
-def test_a_filter_that_comes_later_knows_what_is_held():
+def test_a_filter_added_later_covers_the_messages_held():
     queue = Queue("q", ttl=None, max_bytes=10**9)
     for number in range(20_000):
         queue.enqueue(number, topic=f"t.{number % 10}")
@@ -249,7 +238,7 @@ def test_a_filter_that_comes_later_knows_what_is_held():
     assert (latest.unread_count, latest.position) == (0, 20_000)
 
 
-def test_seek_counts_what_matches():
+def test_seek_counts_matching_messages():
     queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(10):
@@ -265,7 +254,7 @@ def test_seek_counts_what_matches():
     assert reader.position == 1
 
 
-def test_read_where_is_asked_about_matches_alone():
+def test_the_predicate_of_read_where_gets_only_matches():
     queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(8):
@@ -291,7 +280,7 @@ def test_read_latest_is_the_newest_match():
     assert reader.read_latest() is None
 
 
-def test_what_is_passed_over_leaves_no_read_record():
+def test_filtered_out_messages_leave_no_read_record():
     queue = make()
     reader = queue.add_consumer(topics="a")
     for number in range(4):
@@ -336,7 +325,7 @@ def test_a_task_wakes_for_a_match():
     assert asyncio.run(main()) == (3, [4])
 
 
-def test_a_message_that_no_waiting_task_wants_does_not_call_the_loop(run_thread):
+def test_a_message_that_matches_no_waiting_task_does_not_call_the_loop(run_thread):
     queue = make()
     loop = CountingLoop()
 
@@ -390,7 +379,7 @@ def test_a_closed_queue_is_drained_when_no_match_is_left():
         reader.read()
 
 
-def test_join_waits_for_what_each_one_wants():
+def test_join_waits_for_the_matches_of_each_consumer():
     queue = make()
     reader = queue.add_consumer(topics="a")
     queue.enqueue(1, topic="a")
@@ -421,7 +410,7 @@ def test_a_removed_consumer_with_a_filter_ends_its_waits():
 # --- interest, groups, order -----------------------------------------------------------------------------------------------
 
 
-def test_interest_keeps_what_somebody_wants():
+def test_interest_keeps_what_any_consumer_wants():
     queue = Queue("q", ttl=None, retention="interest", sizer=lambda payload: 10)
     empty = queue.memory_usage
     a, b = queue.add_consumer(topics="a"), queue.add_consumer(topics=["b", "ab"])
@@ -433,7 +422,7 @@ def test_interest_keeps_what_somebody_wants():
     queue.enqueue(3, topic="b")
     queue.enqueue(4, topic="a")
     assert b.read().payload == 3
-    assert len(queue) == 2  # it left from the middle
+    assert len(queue) == 2  # a message left from the middle
     assert contents(a.read_batch(9)) == [2, 4]
     assert len(queue) == 0
     assert queue.memory_usage == empty
@@ -443,7 +432,7 @@ def test_interest_keeps_what_somebody_wants():
     assert a.stats().filtered_items == 0
 
 
-def test_what_nobody_wants_needs_no_room():
+def test_with_interest_a_message_without_a_match_needs_no_space():
     queue = Queue("q", ttl=None, retention="interest", max_items=2)
     reader = queue.add_consumer(topics="a")
     queue.enqueue_batch([1, 2], topic="a")
@@ -459,7 +448,7 @@ def test_what_nobody_wants_needs_no_room():
     assert (len(dropping), dropping.stats().dropped) == (2, 0)
 
 
-def test_interest_looks_again_when_consumers_come_and_go():
+def test_interest_is_updated_when_consumers_are_added_and_removed():
     queue = Queue("q", ttl=None, retention="interest")
     for number in range(3_000):
         queue.enqueue(number, topic=f"t{number % 3}")
@@ -475,7 +464,7 @@ def test_interest_looks_again_when_consumers_come_and_go():
     assert len(queue) == 0
 
 
-def test_payloads_that_nobody_wants_are_let_go_of_at_once():
+def test_with_interest_payloads_without_a_match_are_freed_at_once():
     class Payload:
         pass
 
@@ -489,7 +478,7 @@ def test_payloads_that_nobody_wants_are_let_go_of_at_once():
     assert gone() is None
 
 
-def test_a_group_reads_what_matches_and_its_books_balance():
+def test_a_group_reads_matches_and_its_books_balance():
     dead = Queue("dead", ttl=None)
     queue = Queue("q", ttl=None)
     group = queue.add_group("g", topics="jobs.*", ack_wait=30, max_deliver=1, dead_letter=dead)
@@ -509,7 +498,7 @@ def test_a_group_reads_what_matches_and_its_books_balance():
     assert queue.add_consumer(topics="news").unread_count == 3
 
 
-def test_a_dead_letter_queue_takes_what_a_filtered_group_would_miss():
+def test_a_dead_letter_queue_gets_the_matches_a_filtered_group_would_miss():
     dead = Queue("dead", ttl=None)
     queue = Queue("q", ttl=None, max_items=2, overflow="drop_oldest")
     group = queue.add_group("g", topics="a", dead_letter=dead, dead_letter_missed=True)
@@ -521,7 +510,7 @@ def test_a_dead_letter_queue_takes_what_a_filtered_group_would_miss():
     assert (stats.missed_items, stats.dead_lettered_items, stats.unread_items) == (0, 2, 1)
 
 
-def test_after_does_not_wait_for_what_the_other_does_not_want():
+def test_after_does_not_wait_for_messages_the_predecessor_filters_out():
     queue = make()
     journal = queue.add_consumer(topics="a")
     actor = queue.add_consumer(after=[journal])
@@ -533,7 +522,7 @@ def test_after_does_not_wait_for_what_the_other_does_not_want():
     assert contents(actor.read_batch(9)) == [1, 2]
 
 
-def test_a_follower_wakes_when_what_held_it_up_expires():
+def test_a_follower_wakes_when_the_message_that_held_it_up_expires():
     queue = Queue("q", ttl=None)
     journal = queue.add_consumer(topics="a")
     actor = queue.add_consumer(topics="b", after=[journal])
@@ -581,7 +570,7 @@ def test_drop_oldest_drops_no_more_than_the_topic_needs():
     assert queue.stats().dropped == 1
     queue.enqueue(4, topic="d")
     assert queue.stats().dropped == 2
-    queue.enqueue(5, topic="d")  # the room of "b" and its text was enough for two
+    queue.enqueue(5, topic="d")  # the space of "b" and its topic was enough for two
     assert queue.stats().dropped == 2
 
 
@@ -607,7 +596,7 @@ def test_unique_topics_leak_nothing():
     assert queue.memory_usage == empty
 
 
-def test_filters_of_consumers_that_went_leave_nothing():
+def test_filters_of_removed_consumers_leave_nothing():
     queue = Queue("q", ttl=None, max_bytes=10**8)
     for number in range(500):
         reader = queue.add_consumer(topics=[f"user.{number}", "all"], ephemeral=True)

@@ -1,4 +1,4 @@
-"""Topics under attack: random histories against a list, producers that wait, what user code raises, and who is held up."""
+"""Topics: random histories compared with a list, waiting producers, errors in user code, and calls that must not be delayed."""
 
 import gc
 import random
@@ -20,7 +20,7 @@ def is_match(pattern, topic):
 
 
 class Reader:
-    """What a consumer with filters is expected to say."""
+    """The expected figures of a consumer with filters."""
 
     def __init__(self, consumer, filters, position, held):
         self.consumer, self.filters, self.position = consumer, filters, position
@@ -160,7 +160,7 @@ def test_random_histories_keep_the_books(seed):
 
 
 @pytest.mark.parametrize("frees", ["read", "limit"])
-def test_a_producer_that_waits_under_a_topic_already_held_gets_in_as_soon_as_it_fits(run_thread, frees):
+def test_a_waiting_producer_with_a_topic_in_use_enqueues_as_soon_as_it_fits(run_thread, frees):
     queue = Queue("q", ttl=None, retention="interest", sizer=lambda payload: 10)
     reader = queue.add_consumer()
     queue.enqueue_batch([0, 1], topic=LONG)
@@ -175,7 +175,7 @@ def test_a_producer_that_waits_under_a_topic_already_held_gets_in_as_soon_as_it_
 
 
 @pytest.mark.parametrize("other", ["consumer", "ephemeral", "group", "everything"])
-def test_a_waiting_producer_gets_in_when_the_last_one_who_wants_its_message_goes(run_thread, other):
+def test_a_waiting_producer_enqueues_when_the_last_matching_consumer_is_removed(run_thread, other):
     queue = Queue("q", ttl=None, retention="interest", max_items=1)
     queue.add_consumer(topics="a")
     wanting = {
@@ -194,7 +194,7 @@ def test_a_waiting_producer_gets_in_when_the_last_one_who_wants_its_message_goes
     assert producer.result(PATIENCE / 4) == 1
 
 
-def test_a_waiting_producer_gets_in_when_somebody_comes_who_does_not_want_its_message(run_thread):
+def test_a_waiting_producer_enqueues_when_a_consumer_without_a_match_is_added(run_thread):
     queue = Queue("q", ttl=None, retention="interest", max_items=1)
     queue.enqueue(0, topic="a")
     producer = run_thread(queue.enqueue, 1, topic="b", timeout=PATIENCE)
@@ -214,7 +214,7 @@ def test_each_consumer_shows_its_own_filters(make_queue):
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 @pytest.mark.parametrize("call", ["topics", "after", "wait_any"])
-def test_an_error_of_an_iterable_leaves_the_call_as_it_is(make_queue, call, error):
+def test_an_error_of_an_iterable_propagates_unchanged(make_queue, call, error):
     class Raising:
         def __iter__(self):
             raise error("its own")
@@ -225,12 +225,12 @@ def test_an_error_of_an_iterable_leaves_the_call_as_it_is(make_queue, call, erro
     assert queue.consumers == ()
 
 
-def test_a_bad_topic_is_shown_with_its_mistake_wherever_that_is(make_queue):
+def test_the_error_of_a_bad_topic_shows_the_mistake_at_any_place(make_queue):
     with pytest.raises(ValueError, match="b c"):
         make_queue().enqueue(1, topic="a." * 50 + "b c")
 
 
-def test_wait_any_gives_only_whom_a_read_would_serve():
+def test_wait_any_returns_only_consumers_with_something_to_read():
     queue = Queue("q", ttl=None)
     journal = queue.add_consumer(topics="a")
     actor = queue.add_consumer(topics="a", after=[journal], on_missed="raise")
@@ -246,7 +246,7 @@ def test_wait_any_gives_only_whom_a_read_would_serve():
         actor.read()
 
 
-def test_many_filters_and_many_topics_are_matched_without_a_look_at_each_pair():
+def test_many_filters_and_topics_are_matched_without_comparing_each_pair():
     queue = Queue("q", ttl=None, max_bytes=10**8)
     for number in range(10_000):
         queue.enqueue(None, topic=f"user.{number}")
@@ -257,7 +257,7 @@ def test_many_filters_and_many_topics_are_matched_without_a_look_at_each_pair():
 
 
 @pytest.mark.thread_unsafe
-def test_others_get_their_turn_while_a_filter_takes_in_what_is_held(run_thread):
+def test_other_threads_proceed_while_a_new_filter_scans_the_messages_held(run_thread):
     queue = Queue("q", ttl=None, max_bytes=10**9, audit=False)
     for number in range(50):
         queue.enqueue_batch([None] * 10_000, topic=f"t.{number}")
@@ -280,7 +280,7 @@ def test_others_get_their_turn_while_a_filter_takes_in_what_is_held(run_thread):
 
 
 @pytest.mark.thread_unsafe
-def test_a_message_costs_nothing_for_those_in_wait_any_whom_it_does_not_concern(run_thread):
+def test_a_message_costs_nothing_for_waiters_in_wait_any_it_does_not_match(run_thread):
     def measure():
         with stopwatch() as taken:
             for _ in range(1_000):

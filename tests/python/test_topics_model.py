@@ -1,4 +1,4 @@
-"""Random operations on a queue with topics against a list of messages; every figure of every consumer after every step."""
+"""Random operations on a queue with topics, compared with a list of messages: all figures of all consumers after every step."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ FILTERS = {
     "*": {"a", "b"},
     "x": set(),
 }
-"""What each filter matches, written down rather than computed."""
+"""The topics that each filter matches, listed instead of computed."""
 
 
 @dataclass(eq=False)
@@ -41,8 +41,8 @@ class Reader:
     filtered: int = 0
     missed: int = 0
     untaken: int = 0
-    untold: int = 0  # lost since the last delivery, and passed
-    ahead: set[int] = field(default_factory=set)  # lost, from the position on
+    untold: int = 0  # lost since the last delivery, and before the position
+    ahead: set[int] = field(default_factory=set)  # lost, at or after the position
     sought_back: bool = False
 
     def wants(self, message: Held) -> bool:
@@ -98,7 +98,7 @@ class TopicMachine(RuleBasedStateMachine):
             self.held = [m for m in self.held if any(reader.needs(m) for reader in self.readers)]
 
     def take(self, reader: Reader, limit: int) -> list[tuple[int, int]]:
-        """What a read of so many delivers: seq, and what was missed before it."""
+        """What a read of up to `limit` messages delivers: each seq, and how many were missed before it."""
         taken = []
         for message in self.unread(reader)[:limit]:
             self.move(reader, message.seq)
@@ -140,7 +140,7 @@ class TopicMachine(RuleBasedStateMachine):
 
     @rule()
     def expire_all_by_the_queues_ttl(self) -> None:
-        """What has no ttl of its own."""
+        """Expires the messages without their own ttl."""
         self.queue.ttl = 1e-9
         self.queue.force_expiration()
         self.queue.ttl = None

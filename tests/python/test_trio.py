@@ -19,7 +19,7 @@ SHORT = 0.05
 pytestmark = pytest.mark.thread_unsafe
 
 
-def test_what_is_there_is_read_with_a_checkpoint(make_queue):
+def test_available_messages_are_read_with_a_checkpoint(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
 
@@ -94,7 +94,7 @@ def test_cancelling_loses_no_message(make_queue):
     assert trio.run(main) == "a"
 
 
-def test_what_is_cancelled_lets_another_have_its_wake_up(make_queue):
+def test_a_cancelled_task_passes_its_wake_up_on(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
 
@@ -119,7 +119,7 @@ def test_what_is_cancelled_lets_another_have_its_wake_up(make_queue):
     assert trio.run(main) == ["a"]
 
 
-def test_timeouts_hold(make_queue):
+def test_timeouts_are_kept(make_queue):
     queue = make_queue(max_items=1)
     consumer = queue.add_consumer()
 
@@ -140,7 +140,7 @@ def test_timeouts_hold(make_queue):
     trio.run(main)
 
 
-def test_every_ending_wakes_a_task(make_queue):
+def test_closing_the_consumer_or_the_queue_wakes_a_task(make_queue):
     queue = make_queue()
     consumer, other = queue.add_consumer(), queue.add_consumer()
 
@@ -159,7 +159,7 @@ def test_every_ending_wakes_a_task(make_queue):
     trio.run(main)
 
 
-def test_a_producer_waits_for_room(make_queue):
+def test_a_producer_waits_for_space(make_queue):
     queue = make_queue(max_items=2, retention="interest")
     consumer = queue.add_consumer()
 
@@ -176,7 +176,7 @@ def test_a_producer_waits_for_room(make_queue):
     assert trio.run(main) == list(range(50))
 
 
-def test_several_consumers_and_blocks():
+def test_await_any_and_async_with_work():
     async def main():
         async with Queue("a") as first, Queue("b") as second:
             consumers = [first.add_consumer(), second.add_consumer()]
@@ -194,7 +194,7 @@ def test_several_consumers_and_blocks():
     trio.run(main)
 
 
-def test_a_run_that_is_over_hurts_no_producer(make_queue):
+def test_a_finished_run_does_not_affect_producers(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
     calls = []
@@ -231,7 +231,7 @@ def test_asyncio_works_beside_trio(make_queue):
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_anyio_works_on_both(make_queue, backend):
+def test_anyio_works_on_asyncio_and_trio(make_queue, backend):
     queue = make_queue(max_items=10, retention="interest")
     consumer = queue.add_consumer()
 
@@ -260,7 +260,7 @@ def test_anyio_works_on_both(make_queue, backend):
     assert sorted(read) == [*range(100), *range(1000, 1100)]
 
 
-def test_outside_of_any_loop_it_is_an_error(make_queue):
+def test_a_call_outside_of_any_loop_is_an_error(make_queue):
     call = make_queue().add_consumer().aread()
     with pytest.raises(RuntimeError, match="no running event loop"):
         call.send(None)

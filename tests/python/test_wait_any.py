@@ -54,13 +54,13 @@ def test_it_returns_the_readable_ones_in_the_order_given(make_consumers, wait):
     assert (a.unread_count, c.unread_count) == (1, 1), "none are read from"
 
 
-def test_it_takes_any_iterable_once(make_consumers, wait):
+def test_it_accepts_any_iterable_and_iterates_once(make_consumers, wait):
     consumers = make_consumers()
     consumers[0].queue.enqueue(1)
     assert wait(iter(consumers)) == [consumers[0]]
 
 
-def test_without_a_readable_one_it_is_empty_in_time(make_consumers, wait):
+def test_it_returns_an_empty_list_after_the_timeout(make_consumers, wait):
     consumers = make_consumers()
     assert wait(consumers, timeout=0) == []
     began = time.monotonic()
@@ -78,7 +78,7 @@ def test_any_of_them_wakes_it(make_consumers, wait, run_thread, which):
     assert consumers[which].read().payload == "a"
 
 
-def test_several_consumers_of_one_queue(make_queue, wait):
+def test_it_waits_for_several_consumers_of_one_queue(make_queue, wait):
     queue = make_queue()
     first = queue.add_consumer()
     queue.enqueue(1)
@@ -105,7 +105,7 @@ def test_a_removed_consumer_is_readable(make_consumers, wait, run_thread):
     assert wait([consumers[1]]) == [consumers[1]]
 
 
-def test_a_gap_to_tell_is_readable(make_queue, wait):
+def test_a_consumer_with_an_unreported_gap_is_readable(make_queue, wait):
     queue = make_queue(max_items=1, overflow="drop_oldest")
     consumer = queue.add_consumer(on_missed="raise")
     queue.enqueue(1)
@@ -113,7 +113,7 @@ def test_a_gap_to_tell_is_readable(make_queue, wait):
     assert wait([consumer], timeout=0) == [consumer]
 
 
-def test_what_is_delivered_again_wakes_it(make_queue, wait, run_thread):
+def test_a_redelivery_wakes_it(make_queue, wait, run_thread):
     queue = make_queue()
     group = queue.add_group("workers", ack_wait=LONG)
     first, second = group.add_consumer(), group.add_consumer()
@@ -125,7 +125,7 @@ def test_what_is_delivered_again_wakes_it(make_queue, wait, run_thread):
     assert waiting.result() == [second]
 
 
-def test_a_closed_queue_with_something_pending_is_waited_for(make_queue, wait, run_thread):
+def test_it_waits_for_a_closed_queue_with_pending_messages(make_queue, wait, run_thread):
     queue = make_queue()
     group = queue.add_group("workers", ack_wait=LONG)
     first, second = group.add_consumer(), group.add_consumer()
@@ -163,7 +163,7 @@ def test_it_takes_no_wake_up_from_a_reader(make_queue, run_thread):
         (lambda c: "c", TypeError),
     ],
 )
-def test_a_bad_argument_is_named_before_anything_is_waited_for(make_consumers, wait, given, error):
+def test_a_bad_argument_is_named_before_it_waits(make_consumers, wait, given, error):
     consumers = make_consumers()
     with pytest.raises(error, match="consumers"):
         wait(given(consumers[0]))
@@ -176,7 +176,7 @@ def test_a_bad_timeout_is_named(make_consumers, wait):
             wait(consumers, timeout=timeout)
 
 
-def test_an_error_of_the_iterable_is_the_callers(wait):
+def test_an_error_of_the_iterable_reaches_the_caller(wait):
     def failing():
         raise KeyError("mine")
         yield
@@ -202,7 +202,7 @@ def test_a_wait_that_is_over_leaves_nothing_behind(make_queue, wait):
     assert len(gc.get_objects()) - before < 500
 
 
-def test_cancelling_leaves_it(make_consumers):
+def test_it_can_be_cancelled(make_consumers):
     consumers = make_consumers()
 
     async def main():
@@ -218,7 +218,7 @@ def test_cancelling_leaves_it(make_consumers):
     assert asyncio.run(main()) == [consumers[0]]
 
 
-def test_many_tasks_wait_for_the_same_and_all_wake(make_consumers):
+def test_many_tasks_that_wait_for_the_same_consumers_all_wake(make_consumers):
     consumers = make_consumers()
 
     async def main():
@@ -260,7 +260,7 @@ def test_a_merger_reads_everything_of_many_producers(make_queue):
 @pytest.mark.skipif(sys.platform == "win32", reason="no os.kill of oneself with SIGINT")
 def test_ctrl_c_interrupts_it(make_consumers):
     consumers = make_consumers()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever started us ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # also if the parent process ignores the signal
     try:
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
@@ -273,13 +273,13 @@ def test_ctrl_c_interrupts_it(make_consumers):
         signal.signal(signal.SIGINT, before)
 
 
-def test_it_works_on_a_queue_that_nobody_else_holds():
+def test_it_works_on_a_queue_without_other_references():
     consumer = Queue("q").add_consumer()
     assert wait_any([consumer], timeout=0) == []
 
 
 @pytest.mark.thread_unsafe(reason="it measures time")
-def test_a_wait_that_is_over_leaves_nobody_to_wake():
+def test_a_wait_that_is_over_leaves_no_waiter():
     consumer = Queue("q").add_consumer()
     fastest = PATIENCE
     for _ in range(5):

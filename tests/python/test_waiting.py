@@ -37,7 +37,7 @@ def test_a_reader_wakes_for_every_way_to_write(make_queue, run_thread, how):
 
 
 @pytest.mark.parametrize("method", ["read_batch", "get_batch"])
-def test_a_batch_reader_wakes_for_the_first_message_and_takes_what_is_there(make_queue, run_thread, method):
+def test_a_batch_reader_wakes_for_the_first_message_and_takes_available_messages(make_queue, run_thread, method):
     queue = make_queue()
     worker = run_thread(getattr(queue.add_consumer(), method), 10, timeout=None)
     worker.assert_waiting()
@@ -167,7 +167,7 @@ def test_a_message_that_had_to_wait_is_sized_once(make_queue, run_thread, how):
     assert sized == ["a", "b"]
 
 
-def test_a_message_is_created_when_it_gets_in(make_queue, run_thread):
+def test_a_message_that_waits_for_space_is_created_when_it_is_added(make_queue, run_thread):
     queue = make_queue(ttl=None, max_items=1)
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -190,7 +190,7 @@ def test_take_missed_wakes_for_a_loss(make_queue, run_thread):
     assert consumer.take_missed() == 0
 
 
-def test_take_missed_does_not_wake_for_what_was_read(make_queue, run_thread):
+def test_take_missed_does_not_wake_for_messages_that_were_read(make_queue, run_thread):
     queue = make_queue(ttl=None)
     consumer = queue.add_consumer()
     queue.enqueue("a")
@@ -202,7 +202,7 @@ def test_take_missed_does_not_wake_for_what_was_read(make_queue, run_thread):
     assert worker.result() == 0
 
 
-def test_take_missed_that_is_not_in_time_is_zero(make_queue):
+def test_take_missed_is_zero_after_the_timeout(make_queue):
     consumer = make_queue().add_consumer()
     with stopwatch() as took:
         assert consumer.take_missed(timeout=0.1) == 0
@@ -253,7 +253,7 @@ def test_join_wakes_when_nothing_is_left_to_read(make_queue, run_thread, complet
     assert worker.result() is True
 
 
-def test_join_waits_for_the_slowest(make_queue, run_thread):
+def test_join_waits_for_the_slowest_consumer(make_queue, run_thread):
     queue = make_queue()
     consumers = [queue.add_consumer() for _ in range(3)]
     queue.enqueue_batch("ab")
@@ -293,7 +293,7 @@ def test_waiting_costs_no_cpu(make_queue, wait):
 
 
 @pytest.mark.parametrize("how", READS)
-def test_other_threads_go_on_while_many_wait(make_queue, run_thread, how):
+def test_other_threads_run_while_many_wait(make_queue, run_thread, how):
     queue = make_queue()
     workers = [run_thread(READS[how], queue.add_consumer(), None) for _ in range(8)]
     with stopwatch() as took:

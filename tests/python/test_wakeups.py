@@ -34,7 +34,7 @@ class Crowd:
 
 
 @pytest.mark.parametrize("readers", [1, 4])
-def test_a_shared_consumer_hands_each_message_to_one_thread(make_queue, readers):
+def test_a_shared_consumer_delivers_each_message_to_one_thread(make_queue, readers):
     total = 4000
     queue = make_queue(max_items=100, retention="interest")
     consumer = queue.add_consumer()
@@ -91,7 +91,7 @@ def test_every_consumer_that_waits_gets_the_message(make_queue, run_thread):
 
 @pytest.mark.thread_unsafe(reason="counts how often threads wake, which others would disturb")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts context switches through /proc")
-def test_a_message_does_not_wake_a_crowd(make_queue):
+def test_a_message_does_not_wake_all_waiting_readers(make_queue):
     size, messages = 24, 40
     queue = make_queue()
     consumer = queue.add_consumer()
@@ -113,7 +113,7 @@ def test_a_message_does_not_wake_a_crowd(make_queue):
 
 @pytest.mark.thread_unsafe(reason="counts how often threads wake, which others would disturb")
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts context switches through /proc")
-def test_space_for_one_does_not_wake_a_crowd(make_queue):
+def test_space_for_one_does_not_wake_all_waiting_producers(make_queue):
     size = 40
     queue = make_queue(max_items=1, retention="interest")
     consumer = queue.add_consumer()
@@ -212,7 +212,7 @@ def test_a_producer_that_gives_up_passes_its_space_on(make_queue):
     assert received == sorted(added)
 
 
-def test_random_timeouts_closes_and_removals_leave_nobody_waiting(make_queue):
+def test_random_timeouts_closes_and_removals_leave_no_caller_waiting(make_queue):
     """Every kind of waiter at once, while their conditions are met, time out, or end with a removal or a close."""
     for seed in range(6):
         queue = make_queue(max_items=5, retention="interest", ttl=0.02)

@@ -1,1 +1,1 @@
-"""What the command line runs: `demo` and `bench`."""
+"""The commands of the command line: `demo` and `bench`."""

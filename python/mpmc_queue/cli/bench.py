@@ -1,7 +1,7 @@
-"""`python -m mpmc_queue bench`: what a message costs here, against what one would write by hand.
+"""`python -m mpmc_queue bench`: the cost of a message on this machine, compared with other queues.
 
-Both sides of a comparison run in one process, one after the other, in many short rounds. What counts is the fastest round
-of each: whatever else the machine does can only make a round slower.
+Both sides of a comparison run in one process, one after the other, in many short rounds. The fastest round of each counts,
+because other work on the machine can only make a round slower.
 """
 
 import gc
@@ -47,21 +47,21 @@ from mpmc_queue.cli.bench_rounds import (
 from mpmc_queue.cli.demo_samples import columns_of
 
 ROUNDS: Final = 200
-"""How many rounds, unless told otherwise."""
+"""Default number of rounds."""
 SCALING_ROUNDS: Final = 3
-"""How many rounds of several threads at once, at the most."""
+"""Maximum number of rounds of the benchmarks with several threads."""
 WITH_FIGURES: Final = 90
-"""Columns of a table with nanoseconds."""
+"""Width of the table with nanoseconds, in columns."""
 ONE_LINE: Final = 66
-"""Columns of a table without."""
+"""Width of the table without nanoseconds, in columns."""
 SAME: Final = 0.05
-"""How far a ratio may be from 1 to be called the same: another run may say as much the other way round."""
+"""A ratio this close to 1 is reported as "the same": such a difference can turn round in the next run."""
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, by the shell's convention."""
+"""The exit code after Ctrl-C, as shells define it."""
 
 
 def cases() -> list[Case]:
-    """What is measured, and against what."""
+    """All comparisons: what is measured, and the peer it is compared with."""
     put, get = putting(simple), getting(simple)
     return [
         Case("enqueue", putting(ours), "SimpleQueue.put", put, 2.2),
@@ -96,9 +96,9 @@ def run(
     limits: bool = False,
     out: TextIO,
 ) -> int:
-    """Measures, shows the table, writes the files that are asked for, and returns the exit code.
+    """Measures, prints the table, writes the requested files, and returns the exit code.
 
-    limits      for who works on the package: show what each figure may be at the most, and mark those that are over.
+    limits      for developers of the package: also show the limit of each ratio, and mark the ratios above it.
     """
     if problem := obstacle(plot=plot_file is not None):
         print(problem, file=sys.stderr)
@@ -144,7 +144,7 @@ def run(
 
 
 def obstacle(*, plot: bool = False) -> str | None:
-    """What keeps us from measuring, and what to do about it."""
+    """Why nothing can be measured, and what to do about it; None if it can."""
     if _mpmc_queue._IS_DEBUG_BUILD:  # pyright: ignore[reportPrivateUsage]
         return (
             "mpmc_queue is a debug build, and its figures would mean nothing.\n"
@@ -159,7 +159,7 @@ def obstacle(*, plot: bool = False) -> str | None:
 
 
 def measure(cases: Sequence[Case], rounds: Iterable[int]) -> list[Result]:
-    """Runs all cases side by side, each of their rounds in turn, and keeps the fastest of each."""
+    """Runs all cases in every round, and keeps the fastest round of each."""
     best: dict[Round, float] = {}
     every: dict[Round, int] = {}
     for case in cases:
@@ -180,7 +180,7 @@ def measure(cases: Sequence[Case], rounds: Iterable[int]) -> list[Result]:
 
 
 def for_seconds(seconds: float) -> Iterator[int]:
-    """Numbers rounds until the time is over; one at least."""
+    """Yields round numbers until the time is over, but at least one."""
     end = time.monotonic() + seconds
     for number in itertools.count():
         yield number
@@ -188,11 +188,11 @@ def for_seconds(seconds: float) -> Iterator[int]:
             return
 
 
-# What is shown.
+# Output.
 
 
 def is_installed(name: str) -> bool:
-    """Whether it can be imported."""
+    """Whether the module can be imported."""
     return importlib.util.find_spec(name) is not None
 
 
@@ -202,7 +202,7 @@ def has_gil() -> bool:
 
 
 def interpreter() -> str:
-    """What all figures depend on, in a line."""
+    """The interpreter, platform and version, in one line: all figures depend on them."""
     return (
         f"{platform.python_implementation()} {platform.python_version()}, {'with' if has_gil() else 'without'} the GIL, "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, mpmc_queue {__version__}"
@@ -210,14 +210,14 @@ def interpreter() -> str:
 
 
 def bytes_per_message() -> float:
-    """What a message of a round counts for in a queue's memory."""
+    """Bytes that the queue counts for one message of a round."""
     queue: Queue[str] = Queue("bench")
     queue.enqueue_batch(ITEMS)
     return queue.memory_usage / len(ITEMS)
 
 
 def show(results: Sequence[Result], out: TextIO, *, limits: bool) -> None:
-    """The table: nanoseconds per message, and how that compares with what one would use instead."""
+    """Prints the table: nanoseconds per message, compared with the peer."""
     if limits:
         show_limits(results, out)
         return
@@ -242,14 +242,14 @@ def show(results: Sequence[Result], out: TextIO, *, limits: bool) -> None:
 
 
 def compared(ratio: float, peer: str) -> str:
-    """Our cost against a peer's, in words."""
+    """Our cost compared with a peer's, in words."""
     if abs(ratio - 1) <= SAME:
         return f"  as fast as {peer}"
     return f"{ratio:5.1f}x slower than {peer}" if ratio > 1 else f"{1 / ratio:5.1f}x faster than {peer}"
 
 
 def show_limits(results: Sequence[Result], out: TextIO) -> None:
-    """The table for who works on the package: how many times the peer's cost it is, and what it may be at the most."""
+    """Prints the table for developers of the package: our cost divided by the peer's, and its limit."""
     print(f"\n{'ns per message':32}{'ours':>10}   {'peer':19}{'ns':>10}{'ratio':>8}{'limit':>8}", file=out)
     for result in results:
         case = result.case
@@ -264,7 +264,7 @@ def show_limits(results: Sequence[Result], out: TextIO) -> None:
 
 
 def document(results: Sequence[Result], *, limits: bool) -> dict[str, Any]:
-    """The same for machines."""
+    """The same as JSON."""
     return {
         "mpmc_queue": __version__,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The benchmark's ratios as a picture, for `bench --plot`. Needs matplotlib."""
+"""The benchmark's ratios as a chart, for `bench --plot`. Needs matplotlib."""
 
 import importlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ PALE: Final = "#dddddd"
 
 
 def new_figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure with one pair of axes, light and in readable type, that needs no display."""
+    """A figure with one pair of axes and a plain, readable style. It needs no display."""
     importlib.import_module("matplotlib").use("agg")
     pyplot: Any = importlib.import_module("matplotlib.pyplot")
     figure, axes = pyplot.subplots(figsize=(width, height), dpi=150, layout="constrained")
@@ -25,7 +25,7 @@ def new_figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def draw(results: Sequence[Result], file: str, title: str, *, limits: bool) -> None:
-    """A bar for each ratio; with our limits, each has its limit marked."""
+    """Draws a bar for each ratio and, with `limits`, marks its limit."""
     figure, axes = new_figure(10, 1.4 + 0.42 * len(results))
     rows = range(len(results))
     ratios = [result.ratio for result in results]
@@ -34,7 +34,7 @@ def draw(results: Sequence[Result], file: str, title: str, *, limits: bool) -> N
         end = result.ratio
         if limits and result.case.limit is not None:
             axes.plot([result.case.limit] * 2, [row - 0.42, row + 0.42], color=INK, linewidth=2)
-            if end <= result.case.limit < end + 0.3:  # keeps the figure off the mark
+            if end <= result.case.limit < end + 0.3:  # keep the number clear of the mark
                 end = result.case.limit
         axes.text(end + 0.03, row, f"{result.ratio:.2f}", va="center", fontsize=11, color=INK)
     axes.set_yticks(rows, [f"{result.case.name}  /  {result.case.peer}" for result in results])

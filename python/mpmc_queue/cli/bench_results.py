@@ -1,4 +1,4 @@
-"""A comparison, and what came of it."""
+"""A comparison and its result."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ class Case:
     peer: str
     peer_round: Round
     limit: float | None = None
-    """How many times the peer's cost is still good; None: it is only shown."""
+    """The highest acceptable ratio to the peer's cost; None: there is no limit."""
     every: int = 1
-    """Runs in one round out of so many: for what takes long."""
+    """Runs only in every n-th round, if it takes long."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a case, in nanoseconds per message."""
+    """The result of a case, in nanoseconds per message."""
 
     case: Case
     ns: float
@@ -29,10 +29,10 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """How many times the peer's cost: below 1 we are faster."""
+        """Our cost divided by the peer's: below 1 we are faster."""
         return self.ns / self.peer_ns
 
     @property
     def over(self) -> bool:
-        """Whether it is over its limit."""
+        """Whether the ratio is above its limit."""
         return self.case.limit is not None and self.ratio > self.case.limit

@@ -1,4 +1,4 @@
-"""The rounds of the benchmark: each runs something once, on a new queue, and returns nanoseconds per message."""
+"""The rounds of the benchmark: each runs one workload once, on a new queue, and returns nanoseconds per message."""
 
 import asyncio
 import importlib
@@ -16,7 +16,7 @@ from mpmc_queue import Queue
 ITEMS: Final = [f"s{number}" for number in range(1000)]
 """The payloads of a round."""
 STREAM: Final = ITEMS * 10
-"""The payloads of a round that has to last longer: about what a queue with its default limit holds."""
+"""The payloads of a longer round: about as many as fit into a queue with the default limit."""
 EXCHANGES: Final = 100
 """How often a round wakes each of two threads."""
 
@@ -25,7 +25,7 @@ Round = Callable[[], float]
 
 
 class Ends(NamedTuple):
-    """The two ends of a queue of any make, as bound methods."""
+    """The `put` and `get` of any kind of queue, as bound methods."""
 
     put: Callable[[Any], object]
     get: Callable[[], Any]
@@ -35,7 +35,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def own(function: _F) -> _F:
-    """A copy with code of its own: the interpreter adapts a loop to what is called in it, and so each side gets one."""
+    """A copy of the function with its own code object: the interpreter specializes bytecode for what it calls, and
+    the two sides of a comparison must not share that."""
     assert isinstance(function, FunctionType)
     copy: Any = FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__
@@ -47,7 +48,7 @@ def own(function: _F) -> _F:
 
 
 def put_all(put: Callable[[Any], object], items: Sequence[str] = ITEMS) -> float:
-    """One put of each: nanoseconds per put."""
+    """Puts each item: nanoseconds per put."""
     started = clock()
     for item in items:
         put(item)
@@ -55,7 +56,7 @@ def put_all(put: Callable[[Any], object], items: Sequence[str] = ITEMS) -> float
 
 
 def get_all(get: Callable[[], object], items: Sequence[str] = ITEMS) -> float:
-    """As many gets: nanoseconds per get."""
+    """Gets as many items: nanoseconds per get."""
     started = clock()
     for _ in items:
         get()
@@ -63,7 +64,7 @@ def get_all(get: Callable[[], object], items: Sequence[str] = ITEMS) -> float:
 
 
 def putting(make: Callable[[], Ends]) -> Round:
-    """One put after the other, into a new queue."""
+    """Single puts into a new queue."""
     loop = own(put_all)
 
     def round() -> float:
@@ -74,7 +75,7 @@ def putting(make: Callable[[], Ends]) -> Round:
 
 
 def getting(make: Callable[[], Ends]) -> Round:
-    """One get after the other, of what is there."""
+    """Single gets from a queue that has been filled."""
     fill, loop = own(put_all), own(get_all)
 
     def round() -> float:
@@ -86,7 +87,7 @@ def getting(make: Callable[[], Ends]) -> Round:
 
 
 def enqueue_batch() -> float:
-    """All in one batch."""
+    """Enqueues all items as one batch."""
     queue: Queue[str] = Queue("bench")
     queue.add_consumer()
     started = clock()
@@ -95,7 +96,7 @@ def enqueue_batch() -> float:
 
 
 def get_batch() -> float:
-    """All in one batch, as payloads."""
+    """Gets all payloads as one batch."""
     queue: Queue[str] = Queue("bench")
     consumer = queue.add_consumer()
     queue.enqueue_batch(ITEMS)
@@ -106,7 +107,7 @@ def get_batch() -> float:
 
 
 def read_batch() -> float:
-    """All in one batch, as messages."""
+    """Reads all messages as one batch."""
     queue: Queue[str] = Queue("bench")
     consumer = queue.add_consumer()
     queue.enqueue_batch(ITEMS)
@@ -134,7 +135,7 @@ def fan_out(consumers: int) -> Round:
 
 
 def simple_fan_out(consumers: int) -> Round:
-    """The same by hand: a SimpleQueue for each consumer, and a put into each of them."""
+    """Fan-out by hand: a SimpleQueue for each consumer, and a put into each of them."""
     get_loop = own(get_all)
 
     def round() -> float:
@@ -155,7 +156,7 @@ def simple_fan_out(consumers: int) -> Round:
 
 
 def streaming(make: Callable[[], Ends], items: Sequence[str] = STREAM) -> Round:
-    """This thread puts, another gets, both may block: nanoseconds per message, from the first put to the last get."""
+    """This thread puts, another gets, and both may block: nanoseconds per message, from the first put to the last get."""
     put_loop, get_loop = own(put_all), own(get_all)
 
     def round() -> float:
@@ -178,7 +179,7 @@ def streaming(make: Callable[[], Ends], items: Sequence[str] = STREAM) -> Round:
 
 
 def waking(make: Callable[[], Ends]) -> Round:
-    """Two threads wake each other in turn, each blocked until then: from the put until the get has returned."""
+    """Two blocked threads wake each other in turn: median nanoseconds from a put until the other thread's get returns."""
 
     def round() -> float:
         there, back = make(), make()
@@ -201,7 +202,7 @@ def waking(make: Callable[[], Ends]) -> Round:
 
 
 def clock_since(started: int) -> int:
-    """Nanoseconds since then."""
+    """Nanoseconds since `started`."""
     return clock() - started
 
 
@@ -209,7 +210,7 @@ def clock_since(started: int) -> int:
 
 
 async def await_all(get: Callable[[], Awaitable[object]]) -> float:
-    """As many gets, each awaited: nanoseconds per get."""
+    """Awaits a get for each item: nanoseconds per get."""
     started = clock()
     for _ in ITEMS:
         await get()
@@ -217,7 +218,7 @@ async def await_all(get: Callable[[], Awaitable[object]]) -> float:
 
 
 def awaiting(make: Callable[[], Ends]) -> Round:
-    """Awaits one message after the other, all of them there."""
+    """Awaits single messages from a queue that has been filled."""
     loop = own(await_all)
 
     async def main() -> float:
@@ -229,7 +230,7 @@ def awaiting(make: Callable[[], Ends]) -> Round:
 
 
 async def from_thread(produce: Callable[[], None], consume: Callable[[], Coroutine[Any, Any, None]]) -> float:
-    """A thread produces, this loop consumes: nanoseconds per message, until the last one has arrived."""
+    """A thread produces, and this event loop consumes: nanoseconds per message, until the last one has arrived."""
     go = threading.Event()
 
     def wait_and_produce() -> None:
@@ -247,7 +248,7 @@ async def from_thread(produce: Callable[[], None], consume: Callable[[], Corouti
 
 
 def async_for() -> float:
-    """Ours: `async for` until the queue is closed."""
+    """Our queue: `async for` until it is closed."""
     queue: Queue[str] = Queue("bench")
     consumer = queue.add_consumer()
     enqueue = queue.enqueue
@@ -265,7 +266,7 @@ def async_for() -> float:
 
 
 def to_loop(make: Callable[[], Ends]) -> Round:
-    """A peer's: as many puts there as gets here."""
+    """A peer's queue: as many puts in the thread as gets in the event loop."""
     loop = own(await_all)
 
     async def main() -> float:
@@ -283,58 +284,58 @@ def to_loop(make: Callable[[], Ends]) -> Round:
     return lambda: asyncio.run(main())
 
 
-# The queues, with all their defaults.
+# The queues, all with their defaults.
 
 
 def ours() -> Ends:
-    """Ours, one payload at a time, without waiting."""
+    """Our queue, for single payloads without waiting."""
     queue: Queue[Any] = Queue("bench")
     return Ends(queue.enqueue, queue.add_consumer().get_nowait)
 
 
 def ours_read() -> Ends:
-    """Ours, one message at a time."""
+    """Our queue, for single messages."""
     queue: Queue[Any] = Queue("bench")
     return Ends(queue.enqueue, queue.add_consumer().read)
 
 
 def ours_blocking() -> Ends:
-    """Ours, for threads that wait."""
+    """Our queue, for threads that may block."""
     queue: Queue[Any] = Queue("bench")
     return Ends(queue.put, queue.add_consumer().get)
 
 
 def ours_async() -> Ends:
-    """Ours, for tasks."""
+    """Our queue, for asyncio tasks."""
     queue: Queue[Any] = Queue("bench")
     return Ends(queue.enqueue, queue.add_consumer().aread)
 
 
 def simple() -> Ends:
-    """The standard library's fastest."""
+    """The standard library's fastest queue."""
     peer: SimpleQueue[Any] = SimpleQueue()
     return Ends(peer.put, peer.get)
 
 
 def standard_queue() -> Ends:
-    """The standard library's, in Python: the one most people reach for."""
+    """The standard library's most common queue, written in Python."""
     peer: StandardQueue[Any] = StandardQueue()
     return Ends(peer.put, peer.get)
 
 
 def asyncio_queue() -> Ends:
-    """The one for tasks."""
+    """The standard library's queue for asyncio tasks."""
     peer: asyncio.Queue[Any] = asyncio.Queue()
     return Ends(peer.put_nowait, peer.get)
 
 
 def janus() -> Ends:
-    """Its ends for a thread that puts and a task that gets."""
+    """For a thread that puts and a task that gets."""
     peer = importlib.import_module("janus").Queue()
     return Ends(peer.sync_q.put, peer.async_q.get)
 
 
 def culsans() -> Ends:
-    """Its ends for a thread that puts and a task that gets."""
+    """For a thread that puts and a task that gets."""
     peer = importlib.import_module("culsans").Queue()
     return Ends(peer.sync_q.put, peer.async_q.get)

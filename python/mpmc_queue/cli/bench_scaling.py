@@ -1,4 +1,4 @@
-"""What several threads get done at the same time: consumers of one queue, and producers beside them."""
+"""How throughput scales with threads: consumers of one queue alone, and together with producers."""
 
 import gc
 import math
@@ -13,31 +13,31 @@ from mpmc_queue import Consumer, Queue
 from mpmc_queue.cli.demo_samples import columns_of
 
 COUNT: Final = 200_000
-"""Messages of a round."""
+"""Messages per round."""
 ROOM: Final = 1 << 40
-"""A limit that is not reached."""
+"""A value for `max_bytes` that is never reached."""
 BATCH: Final = 100
-"""Messages of a batch."""
+"""Messages per batch."""
 NAMES: Final = 66
 FIGURES: Final = 6
-"""Columns of the table."""
+"""Width of the table, in columns."""
 
 Work = Callable[[], None]
 """What one thread does."""
 
 
 class Scale(NamedTuple):
-    """One line of the table: a ratio, and its limit."""
+    """One line of the table: a ratio and its limit."""
 
     name: str
     value: float
     limit: float
     at_least: bool
-    """The limit is from below."""
+    """True: the limit is a minimum. False: a maximum."""
 
 
 def seconds(works: Sequence[Work]) -> float:
-    """How long threads take, one for each work: from the first start to the last end."""
+    """Runs each work in its own thread: seconds from the first start to the last end."""
     starts, ends = [0] * len(works), [0] * len(works)
     line = threading.Barrier(len(works))
 
@@ -62,7 +62,7 @@ def seconds(works: Sequence[Work]) -> float:
 
 
 def calling(call: Callable[[], object], times: int) -> Work:
-    """So many calls."""
+    """Work that makes the call so many times."""
 
     def work() -> None:
         for _ in range(times):
@@ -76,11 +76,11 @@ READS: Final[dict[str, Callable[[Consumer[Any]], Work]]] = {
     "read": lambda consumer: calling(consumer.read, COUNT),
     f"get_batch({BATCH})": lambda consumer: calling(lambda: consumer.get_batch(BATCH), COUNT // BATCH),
 }
-"""Each reads everything."""
+"""The ways to read; each reads all messages."""
 
 
 def filled(payloads: Sequence[Any], consumers: int) -> list[Consumer[Any]]:
-    """Consumers of a new queue that holds these payloads."""
+    """Makes a queue with these payloads, and returns its consumers."""
     queue: Queue[Any] = Queue("scaling", max_bytes=ROOM)
     readers = [queue.add_consumer() for _ in range(consumers)]
     queue.enqueue_batch(payloads)
@@ -88,7 +88,7 @@ def filled(payloads: Sequence[Any], consumers: int) -> list[Consumer[Any]]:
 
 
 def reading(rounds: int) -> list[Scale]:
-    """Two consumers on two threads: against one, and against one each of two queues."""
+    """Two consumers of one queue in two threads, compared with one consumer, and with two queues that have one each."""
     small = [number % 200 for number in range(COUNT)]
     strings = [f"item {number}" for number in range(COUNT)]
     result: list[Scale] = []
@@ -106,13 +106,13 @@ def reading(rounds: int) -> list[Scale]:
 
 
 def ours(consumers: int) -> tuple[Callable[[Any], object], list[Callable[[], Any]]]:
-    """One queue."""
+    """`put` of one queue, and `get` of each of its consumers."""
     queue: Queue[Any] = Queue("scaling", max_bytes=ROOM)
     return queue.put, [queue.add_consumer().get for _ in range(consumers)]
 
 
 def simple(consumers: int) -> tuple[Callable[[Any], object], list[Callable[[], Any]]]:
-    """A SimpleQueue for each consumer, and a put into each of them."""
+    """A SimpleQueue for each consumer: a `put` into all of them, and the `get` of each."""
     queues: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(consumers)]
     puts = [queue.put for queue in queues]
     if len(puts) == 1:
@@ -126,7 +126,7 @@ def simple(consumers: int) -> tuple[Callable[[Any], object], list[Callable[[], A
 
 
 def streaming(producers: int, put: Callable[[Any], object], gets: Sequence[Callable[[], Any]]) -> float:
-    """Producers and consumers at the same time, all of which may block: seconds."""
+    """Runs producers and consumers at the same time, all of which may block: seconds."""
     share = COUNT // producers
 
     def produce() -> None:
@@ -137,7 +137,7 @@ def streaming(producers: int, put: Callable[[Any], object], gets: Sequence[Calla
 
 
 def streams(rounds: int) -> list[Scale]:
-    """So many producers and consumers, against SimpleQueues."""
+    """Several numbers of producers and consumers, compared with SimpleQueues."""
     result: list[Scale] = []
     for producers, consumers, limit in ((1, 1, 0.8), (2, 1, 0.75), (1, 2, 0.55), (2, 2, 0.6), (1, 4, 0.45)):
         mine = theirs = math.inf
@@ -149,12 +149,12 @@ def streams(rounds: int) -> list[Scale]:
 
 
 def measure(rounds: int) -> list[Scale]:
-    """All of it, the fastest of so many rounds."""
+    """All ratios, from the fastest of so many rounds."""
     return [*reading(rounds), *streams(rounds)]
 
 
 def show(scales: Sequence[Scale], out: TextIO) -> None:
-    """The table, for users: without our limits."""
+    """Prints the table for users, without our limits."""
     print("\nSeveral threads, on this machine:", file=out)
     width = columns_of(out)
     for scale in scales:
@@ -166,5 +166,5 @@ def show(scales: Sequence[Scale], out: TextIO) -> None:
 
 
 def document(scale: Scale, *, limits: bool) -> dict[str, Any]:
-    """A line for machines."""
+    """One line of the table as JSON."""
     return scale._asdict() if limits else {"name": scale.name, "value": scale.value}

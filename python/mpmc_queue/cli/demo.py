@@ -1,4 +1,4 @@
-"""`python -m mpmc_queue demo`: producers and consumers at work over one queue, watched live, and their books."""
+"""`python -m mpmc_queue demo`: producers and consumers of one queue, shown live, and their accounting at the end."""
 
 import errno
 import math
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from mpmc_queue.dashboard import Server
 
 RATE: Final = 4000.0
-"""Messages per second, all producers together, on average; it swells and ebbs around that."""
+"""Average messages per second of all producers together; the actual rate rises and falls around it."""
 SWELL: Final = 3.0
-"""Seconds from one high tide to the next."""
+"""Seconds from one peak of the rate to the next."""
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, by the shell's convention."""
+"""The exit code after Ctrl-C, as shells define it."""
 WIDE_BOOKS: Final = 76
-"""Columns that the books take; with less, only what was missed is shown."""
+"""Columns that the whole accounting takes; in a narrower terminal only missed messages are shown."""
 UNAVAILABLE: Final = 2
-"""The exit code when something that the demo needs is not to be had."""
+"""The exit code when the demo cannot start."""
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> int:
-    """Runs the demo, for ever if `seconds` is infinite, and returns its exit code; 2 when the dashboard cannot listen."""
+    """Runs the demo, without end if `seconds` is infinite, and returns its exit code; 2 when the dashboard cannot listen."""
     demo = Demo(producers, consumers)
     try:
         dashboard = _dashboard(demo, host, port, out) if web else None
@@ -61,7 +61,7 @@ def run(
     finally:
         elapsed = time.monotonic() - started
         demo.finish()
-        # One sample for what stays on the screen and for the books: messages go on expiring.
+        # The screen and the accounting use the same sample: in two of them, different messages would have expired.
         last = demo.sample()
         view.close(last)
         if dashboard is not None:
@@ -70,7 +70,7 @@ def run(
 
 
 def view_for(out: TextIO, seconds: float, producers: int, consumers: int, between: str) -> View:
-    """The best that the output and what is installed allow."""
+    """The best view for this output and the installed packages."""
     title = f"{_many(producers, 'producer')}, {between}, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
     if not is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS):
         return Lines(out, title, seconds)
@@ -84,14 +84,14 @@ def view_for(out: TextIO, seconds: float, producers: int, consumers: int, betwee
 
 
 def close_books(sample: Sample, counted: "Counted", elapsed: float, interrupted: bool, out: TextIO) -> int:
-    """Prints the books of every consumer, and returns the exit code."""
+    """Prints the accounting of every consumer, and returns the exit code."""
     balanced = _summary(sample, counted, elapsed, interrupted, Ink(out), out)
     out.flush()
     return INTERRUPTED if interrupted and balanced else 0 if balanced else 1
 
 
 class Counted(Protocol):
-    """What producers and consumers counted for themselves."""
+    """The producers' and consumers' own counts, which the queue's figures are checked against."""
 
     errors: list[BaseException]
 
@@ -102,7 +102,7 @@ class Counted(Protocol):
 
 
 class Demo:
-    """The queue, its threads, and what each of them counted for itself."""
+    """The queue, its threads, and the count of each thread."""
 
     def __init__(self, producers: int, consumers: int) -> None:
         self.queue: Queue[str] = Queue("demo", ttl=TTL)
@@ -130,7 +130,7 @@ class Demo:
             thread.start()
 
     def finish(self) -> None:
-        """Ends producers first, then lets the consumers that keep up read what is left."""
+        """Ends the producers, then lets the consumers that keep up read the rest."""
         self._stop.set()
         for thread in self._producers:
             _join(thread)
@@ -167,7 +167,7 @@ class Demo:
                 else:
                     self._enqueued[index] += len(self.queue.enqueue_batch(messages, timeout=0.5))
             except QueueFullError:
-                pass  # the queue counts what it refused; what is left of this round is let go
+                pass  # the queue counts what it refused; the rest of this round is skipped
 
     def _read_at_once(self, index: int, consumer: Consumer[str]) -> None:
         for _message in consumer:
@@ -187,7 +187,7 @@ class Demo:
                 self._received[index] += 1
 
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
-        """A thread that does this work; an error in it ends the demo, and stands in the summary."""
+        """A thread that does this work; an error in it ends the demo and is shown in the summary."""
 
         def guarded() -> None:
             try:
@@ -199,7 +199,7 @@ class Demo:
 
 
 def _one_line(error: OSError) -> str:
-    """What went wrong, and what to do about it."""
+    """The error and its remedy, in one line."""
     text = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         text += ": take another --port, or leave it out for one that is free"
@@ -207,14 +207,14 @@ def _one_line(error: OSError) -> str:
 
 
 def _dashboard(demo: Demo, host: str, port: int, out: TextIO) -> "Server":
-    """Serves the dashboard, and opens it where there is a browser to open it in."""
+    """Serves the dashboard, and opens it in a browser if there is one."""
     import webbrowser
 
     from mpmc_queue.dashboard import serve
 
     server = serve(demo.queue, host, port, show_payloads=True)
     print(f"The dashboard is at {server.login_url}\n", file=out, flush=True)
-    # Without a desktop this might be a browser for the terminal, which would take over this one.
+    # Without a desktop, `webbrowser` might start a text browser in this terminal.
     has_desktop = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
     if has_desktop:
         webbrowser.open(server.login_url)
@@ -222,13 +222,13 @@ def _dashboard(demo: Demo, host: str, port: int, out: TextIO) -> "Server":
 
 
 def tide(rate: float, elapsed: float) -> int:
-    """How many messages are due after so many seconds, at a rate that swells and ebbs."""
+    """How many messages are due after so many seconds, at a rate that rises and falls."""
     turn = 2 * math.pi / SWELL
     return int(rate * (elapsed + 0.5 / turn * (1 - math.cos(turn * elapsed))))
 
 
 def _join(thread: threading.Thread) -> None:
-    """Waits for a thread, and goes on waiting when Ctrl-C is pressed again: it ends in an instant."""
+    """Waits for a thread, even if Ctrl-C is pressed again: the thread ends within moments."""
     while thread.is_alive():
         try:
             thread.join()
@@ -237,7 +237,7 @@ def _join(thread: threading.Thread) -> None:
 
 
 def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, ink: "Ink", out: TextIO) -> bool:
-    """Prints the books of every consumer, and tells whether they balance."""
+    """Prints the accounting of every consumer, and returns whether it balances."""
     queue = sample.queue
     how = "Interrupted" if interrupted else "Finished"
     told = (

@@ -1,4 +1,4 @@
-"""`python -m mpmc_queue demo --nats URL`: the same demo over a JetStream stream, which it makes and deletes again."""
+"""`python -m mpmc_queue demo --nats URL`: the same demo over a temporary JetStream stream."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,12 @@ from mpmc_queue.cli.demo import close_books, tide, view_for
 from mpmc_queue.cli.demo_samples import TTL, Sample
 
 RATE: Final = 1000.0
-"""Messages per second, all producers together, on average: one event loop does the work of all, and of the client."""
+"""Average messages per second of all producers together. Lower than in `demo`: one event loop does all the work,
+including the NATS client's."""
 
 
 class Figures(NamedTuple):
-    """A queue's figures, with those that only this process knows."""
+    """A queue's figures; `rejected` is known only to this process."""
 
     total_items: int
     memory_usage: int
@@ -40,7 +41,7 @@ async def _run(url: str, seconds: float, producers: int, consumers: int, out: Te
         queue = await jetstream.connect(
             url, f"demo-{uuid4().hex[:8]}", ttl=TTL, connection={"max_reconnect_attempts": 1, "connect_timeout": 2}
         )
-    except Exception as error:  # whatever the client makes of a wrong address
+    except Exception as error:  # the client raises many kinds of errors for a wrong address
         print(f"There is no JetStream at {url}: {error}", file=sys.stderr)
         return 2
     demo = Demo(queue, producers, consumers)
@@ -75,7 +76,7 @@ async def _run(url: str, seconds: float, producers: int, consumers: int, out: Te
 
 
 class Demo:
-    """The queue, its tasks, and what each of them counted for itself."""
+    """The queue, its tasks, and the count of each task."""
 
     def __init__(self, queue: jetstream.Queue[str], producers: int, consumers: int) -> None:
         self.queue = queue
@@ -97,7 +98,7 @@ class Demo:
         self._producing = [self._task(partial(self._produce, index)) for index in range(len(self._enqueued))]
 
     async def finish(self) -> None:
-        """Ends producers first, then lets the consumers that keep up read what is left."""
+        """Ends the producers, then lets the consumers that keep up read the rest."""
         self.stop.set()
         if self._producing:
             await asyncio.wait(self._producing)
@@ -151,7 +152,7 @@ class Demo:
             messages = [f"producer {index + 1}, message {offered + n}" for n in range(due)]
             offered += due
             try:
-                # One by one, but not one after the other: each waits for its own confirmation.
+                # With atomic=False messages are published one by one, but concurrently: each waits for its own confirmation.
                 for start in range(0, due, 1000):
                     some = messages[start : start + 1000]
                     await self.queue.aenqueue_batch(some, timeout=5.0, atomic=not one_by_one)
@@ -168,7 +169,7 @@ class Demo:
         await self._read(index, consumer, 1000, 0.05)
 
     async def _read(self, index: int, consumer: jetstream.Consumer[str], limit: int, pause: float) -> None:
-        """Until there is nothing left after the producers have ended."""
+        """Reads until the producers have ended and nothing is left."""
         while True:
             ending = self.stop.is_set() and all(task.done() for task in self._producing)
             found = await consumer.aread_batch(limit, timeout=0 if ending else 0.1)
@@ -184,7 +185,7 @@ class Demo:
                 self._received[index] += 1
 
     def _task(self, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """A task that does this work; an error in it ends the demo, and stands in the summary."""
+        """A task that does this work; an error in it ends the demo and is shown in the summary."""
 
         async def guarded() -> None:
             try:

@@ -1,4 +1,4 @@
-"""The demo's view for a terminal where rich is installed: `pip install mpmc-queue[cli]`."""
+"""The demo's view for a terminal if rich is installed: `pip install mpmc-queue[cli]`."""
 
 import math
 from collections import deque
@@ -17,13 +17,13 @@ from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, kibibytes, rate_of, ra
 from mpmc_queue.cli.demo_views import columns_for
 
 WINDOW: Final = 0.6
-"""Seconds that a rate is the average of."""
+"""Seconds over which a rate is averaged."""
 BAR: Final = 32
-"""Columns of the memory bar and of the rate's history, at the most."""
+"""Maximum columns of the memory bar and of the rate's history."""
 WIDE: Final = 88
-"""Columns that are room enough for everything."""
+"""Columns that are enough to show everything."""
 EDGES: Final = 4
-"""Columns of the panel's own."""
+"""Columns of the panel's border and padding."""
 
 
 class Rich:
@@ -51,7 +51,7 @@ class Rich:
 
     def close(self, sample: Sample | None) -> None:
         if sample is not None:
-            # Of a demo that is over, the averages of all of it instead of rates.
+            # When the demo is over, show averages of the whole run instead of current rates.
             self._live.update(self._panel(sample, None, is_over=True), refresh=True)
         self._live.stop()
 
@@ -105,6 +105,6 @@ def _consumers(sample: Sample, before: Sample | None, width: int) -> Table:
 
 
 def _bar(share: float, width: int, steps: tuple[float, float]) -> ProgressBar:
-    """How full something is: green, from the first step on yellow, from the second red."""
+    """A bar that shows how full something is: green, then yellow from the first threshold on, red from the second."""
     colour = "green" if share < steps[0] else "yellow" if share < steps[1] else "red"
     return ProgressBar(1.0, min(share, 1.0), width, complete_style=colour, finished_style="red")

@@ -1,4 +1,4 @@
-"""What the demo shows: the figures of one moment, and how they are written."""
+"""Samples: the figures that the demo shows, and how they are formatted."""
 
 import os
 import shutil
@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol, TextIO
 
 TTL: Final = 1.0
-"""Seconds a message lives: short, so that a slow consumer misses some."""
+"""The ttl of messages in seconds: short, so that a slow consumer misses some."""
 WIDE: Final = 100
-"""Columns that are room enough for everything."""
+"""Columns that are enough to show everything."""
 
 
 class QueueFigures(Protocol):
-    """What the demo shows of a queue, wherever it is."""
+    """The figures of a queue, in this process or on a server."""
 
     @property
     def total_items(self) -> int: ...
@@ -32,7 +32,7 @@ class QueueFigures(Protocol):
 
 
 class ConsumerFigures(Protocol):
-    """What the demo shows of a consumer, wherever its queue is."""
+    """The figures of a consumer, in this process or on a server."""
 
     @property
     def name(self) -> str | None: ...
@@ -47,7 +47,7 @@ class ConsumerFigures(Protocol):
 
 
 class Sample(NamedTuple):
-    """What the views show: the figures of one moment."""
+    """All figures at one moment."""
 
     elapsed: float
     queue: QueueFigures
@@ -60,7 +60,7 @@ class Sample(NamedTuple):
 
 
 class Ink:
-    """Colours and drawing characters, where the output can show them."""
+    """Colours and drawing characters, if the output can show them."""
 
     def __init__(self, out: TextIO) -> None:
         self._colour = is_terminal(out) and "NO_COLOR" not in os.environ
@@ -93,12 +93,12 @@ class Ink:
         return self._paint(36, text)
 
     def bar(self, share: float, width: int) -> str:
-        """How full something is."""
+        """A bar that shows how full something is."""
         full = round(min(max(share, 0.0), 1.0) * width)
         return self._full * full + self._empty * (width - full)
 
     def spark(self, values: "deque[float]", width: int) -> str:
-        """A history, newest to the right."""
+        """A sparkline of the history, newest to the right."""
         top = max(values, default=0.0) or 1.0
         last = len(self._levels) - 1
         return "".join(self._levels[round(value / top * last)] for value in values).rjust(width)
@@ -111,12 +111,12 @@ def is_terminal(out: TextIO, rows: int = 0) -> bool:
 
 
 def columns_of(out: TextIO) -> int:
-    """How many columns there is room for; in a file or a pipe, for all that there are."""
+    """How many columns the output has; a file or a pipe has room for everything."""
     return shutil.get_terminal_size((WIDE, 24)).columns if out.isatty() else WIDE
 
 
 def rate_of(before: Sample | None, now: Sample, count: Callable[[Sample], int]) -> float:
-    """What a count grew by, per second, since an earlier sample (or the start)."""
+    """How much a count grew per second since an earlier sample (or the start)."""
     seconds = now.elapsed - (before.elapsed if before else 0.0)
     return (count(now) - (count(before) if before else 0)) / seconds if seconds > 0 else 0.0
 

@@ -1,4 +1,4 @@
-"""The demo's views that need nothing installed: lines, and a few rows redrawn in place."""
+"""The demo's views that need no other package: plain lines, and a few rows redrawn in place."""
 
 import math
 from collections import deque
@@ -9,20 +9,20 @@ from mpmc_queue.cli.demo_samples import TTL, Ink, Sample, columns_of, kibibytes,
 
 
 class View(Protocol):
-    """Shows samples while the demo runs."""
+    """Shows samples during the demo."""
 
     interval: float
 
     def show(self, sample: Sample) -> None: ...
     def close(self, sample: Sample | None) -> None:
-        """Ends it with the last sample, which stays on the screen; None: with what is there."""
+        """Ends the view with the last sample, which stays on the screen; None: with what is shown already."""
 
 
 class Lines:
-    """One line now and then, for a file, a pipe, or a terminal too small for more."""
+    """One line per interval, for a file, a pipe, or a small terminal."""
 
     NARROW: Final = 78
-    """Columns below which those that matter less are left out."""
+    """With fewer columns than this, less important figures are left out."""
 
     def __init__(self, out: TextIO, title: str, seconds: float) -> None:
         self.interval = min(1.0, seconds / 5)
@@ -58,11 +58,11 @@ class Live:
     """A few lines redrawn in place, for a terminal."""
 
     ROWS_BESIDES_CONSUMERS: Final = 12
-    """Rows the view and the summary's first lines take apart from one for each consumer."""
+    """Rows that the view and the start of the summary take, besides one for each consumer."""
     WINDOW: Final = 0.6
-    """Seconds that a rate is the average of."""
+    """Seconds over which a rate is averaged."""
     BAR: Final = 32
-    """Columns of the memory bar and of the rate's history, at the most."""
+    """Maximum columns of the memory bar and of the rate's history."""
 
     interval = 0.1
 
@@ -74,7 +74,7 @@ class Live:
         self._recent: deque[Sample] = deque()
         self._history: deque[float] = deque(maxlen=self.BAR)
         self._drawn = 0
-        out.write("\x1b[?25l\x1b[?7l")  # no cursor; cut long lines instead of wrapping them
+        out.write("\x1b[?25l\x1b[?7l")  # hide the cursor; cut long lines instead of wrapping them
 
     def show(self, sample: Sample) -> None:
         while len(self._recent) > 1 and sample.elapsed - self._recent[0].elapsed > self.WINDOW:
@@ -94,7 +94,7 @@ class Live:
         self._drawn = len(lines)
 
     def _lines(self, sample: Sample, before: Sample | None, *, is_over: bool) -> list[str]:
-        """What is drawn; of a demo that is over, the averages of all of it instead of rates."""
+        """The rows to draw; when the demo is over, with averages of the whole run instead of current rates."""
         ink, queue = self._ink, sample.queue
         width = columns_of(self._out)
         bar = max(8, min(self.BAR, width - 24))
@@ -143,7 +143,7 @@ class Column(NamedTuple):
     heading: str
     width: int
     room: int
-    """Columns that the terminal must have for it: the more it matters, the fewer."""
+    """Width of the terminal from which on it is shown: lower for more important columns."""
 
 
 COLUMNS: Final = (
@@ -156,5 +156,5 @@ COLUMNS: Final = (
 
 
 def columns_for(width: int) -> list[Column]:
-    """Those that there is room for."""
+    """The columns that there is room for."""
     return [column for column in COLUMNS if width >= column.room]

@@ -1,4 +1,4 @@
-"""The same interface over NATS JetStream: for when one process, or one machine, is not enough any more.
+"""The same interface over NATS JetStream, for applications that need several processes or machines.
 
     from mpmc_queue import jetstream
 
@@ -7,9 +7,9 @@
     await queue.aenqueue({"order": 1})
     print(await billing.aget())
 
-It is the asynchronous half of `mpmc_queue.Queue`, and `connect_sync` has the synchronous one; both satisfy the types in
-`mpmc_queue.protocols`. `local` starts a server of one's own. It needs nats-py: `pip install "mpmc-queue[jetstream]"`.
-"From one process to many" in the documentation tells what is the same and what cannot be.
+`connect` returns the asynchronous half of `mpmc_queue.Queue`, `connect_sync` the synchronous half; both satisfy the types
+in `mpmc_queue.protocols`. `local` starts a server of your own. Needs nats-py: `pip install "mpmc-queue[jetstream]"`.
+"From one process to many" in the documentation lists what is the same and what cannot be.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""Word of a consumer's position: to the server now and then, or at once where the lives of messages depend on it."""
+"""Acknowledges a consumer's position: in intervals, or at once if the stream keeps messages until they are acknowledged."""
 
 import asyncio
 from typing import Final
@@ -7,13 +7,13 @@ from mpmc_queue.jetstream.message import Delivery
 from mpmc_queue.jetstream.server import Server
 
 PAUSE: Final = 0.05
-"""Seconds after a read at which the server hears of it, at the latest."""
+"""Maximum seconds between a read and its acknowledgement."""
 MOST: Final = 100
-"""Messages read, after which it hears of them at once."""
+"""After this many reads the acknowledgement is sent at once."""
 
 
 class Acks:
-    """Acknowledges the last message that has been read, and with it all before."""
+    """Acknowledges the last message that has been read, which includes all messages before it."""
 
     def __init__(self, server: Server, *, at_once: bool) -> None:
         self._server = server
@@ -23,7 +23,7 @@ class Acks:
         self._timer: asyncio.TimerHandle | None = None
 
     def read(self, delivery: Delivery, count: int) -> None:
-        """So many messages have been read, this one last."""
+        """Notes that so many messages have been read, and that this was the last."""
         self._last = delivery
         self._count += count
         if self._at_once or self._count >= MOST:
@@ -32,13 +32,13 @@ class Acks:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self.flush)
 
     def flush(self) -> None:
-        """Sends word of what has been read."""
+        """Acknowledges what has been read."""
         if self._last is not None:
             self._server.send(self._last.reply, b"+ACK")
         self.forget()
 
     def forget(self) -> None:
-        """What has been read and not acknowledged will not be."""
+        """Drops the acknowledgement that has not been sent yet."""
         self._last = None
         self._count = 0
         if self._timer is not None:

@@ -1,4 +1,4 @@
-"""Arguments, checked: what is wrong with one is said here, by name, before the server hears of it."""
+"""Checks of arguments: errors name the argument, and are raised before the server is asked."""
 
 import math
 import re
@@ -9,20 +9,20 @@ from mpmc_queue._types import Start
 from mpmc_queue.jetstream.errors import OptionError
 
 MIN_TTL: Final = 0.1
-"""Seconds: the shortest `ttl` of a queue that the server takes."""
+"""The shortest `ttl` of a queue that the server accepts, in seconds."""
 MIN_OWN_TTL: Final = 1.0
-"""Seconds: the shortest `ttl` of a message that the server takes; it counts in whole seconds."""
+"""The shortest `ttl` of a message that the server accepts, in seconds; only whole seconds are possible."""
 LONGEST: Final = 2.0**63 / 1e9
-"""Seconds: what does not fit into the server's nanoseconds lasts for ever."""
+"""Durations from here on do not fit into the server's 64 bits of nanoseconds, and count as infinite; in seconds."""
 
 API: Final = "$JS.API"
-"""What the subjects of the JetStream API begin with, unless told otherwise."""
+"""The default prefix of the JetStream API's subjects."""
 
 _NAME: Final = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]{1,255}")
 
 
 def name_of(value: object, argument: str) -> str:
-    """A name that a stream or a consumer can have."""
+    """The name of a stream or consumer, checked."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
     if not _NAME.fullmatch(value):
@@ -33,7 +33,7 @@ def name_of(value: object, argument: str) -> str:
 
 
 def api_of(domain: object, api: object) -> str:
-    """What the subjects of the JetStream API begin with."""
+    """The prefix of the JetStream API's subjects, from the arguments `domain` and `api`."""
     if domain is None and api is None:
         return API
     argument, value = ("api", api) if domain is None else ("domain", domain)
@@ -48,7 +48,7 @@ def api_of(domain: object, api: object) -> str:
 
 
 def seconds(value: object, argument: str) -> float | None:
-    """A duration in seconds, not negative; None: for ever."""
+    """A duration in seconds, not negative; None: infinite."""
     if value is None:
         return None
     if isinstance(value, timedelta):
@@ -62,7 +62,7 @@ def seconds(value: object, argument: str) -> float | None:
 
 
 def count_of(value: object, argument: str, least: int = 1) -> int:
-    """A whole number."""
+    """An int of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{argument} must be an int, not {type(value).__name__}")
     if value < least:
@@ -81,7 +81,7 @@ def linger_of(value: object) -> float:
 
 
 def bytes_of(value: object) -> int | None:
-    """How many bytes a batch may have; None: as many as come."""
+    """How many bytes a batch may have; None: no limit."""
     return None if value is None else count_of(value, "max_bytes")
 
 
@@ -96,7 +96,7 @@ def queue_ttl(value: object) -> float | None:
 
 
 def own_ttl(value: object, queue_ttl: float | None) -> str:
-    """A message's own time to live, in the server's words."""
+    """A message's own time to live, as the server's header has it."""
     ttl = seconds(value, "ttl")
     if ttl is None:
         return "never"
@@ -113,7 +113,7 @@ def own_ttl(value: object, queue_ttl: float | None) -> str:
 
 
 def start_of(value: object, argument: str = "start") -> Start:
-    """Where a consumer begins."""
+    """The start of a consumer, checked."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"{argument} must be an aware datetime: this one has no time zone")
@@ -126,7 +126,7 @@ def start_of(value: object, argument: str = "start") -> Start:
 
 
 def one_of(value: object, argument: str, *choices: str) -> str:
-    """One of a few words."""
+    """One of the choices."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a str, not {type(value).__name__}")
     if value not in choices:

@@ -1,21 +1,21 @@
-"""Who waits until so many messages have arrived."""
+"""Tasks that wait until a number of messages have arrived."""
 
 import asyncio
 
 
 class Arrivals:
-    """Tasks that wait, each for a number of messages, or for word that there are no more for now."""
+    """Wakes each waiting task when its number of messages has arrived, or the server has no more for now."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def most(self) -> int:
-        """The greatest number that somebody waits for; 0: nobody does."""
+        """The highest number that a task waits for; 0: no task waits."""
         return max((count for count, _ in self._waiting), default=0)
 
     async def wait(self, count: int, timeout: float) -> None:
-        """Waits until so many have arrived, or all that there is for now, or somebody says `stir`, or the time is up."""
+        """Waits until so many messages or all present ones have arrived, `stir` is called, or the timeout is over."""
         waiting = count, asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
@@ -24,11 +24,11 @@ class Arrivals:
             self._waiting.remove(waiting)
 
     def arrived(self, count: int, *, last: bool) -> None:
-        """So many are there; last: there are no more for now."""
+        """Wakes the tasks for which `count` messages are enough. last: there are no more for now, so wake all."""
         for wanted, future in self._waiting:
             if (last or count >= wanted) and not future.done():
                 future.set_result(None)
 
     def stir(self) -> None:
-        """Has everybody look for themselves."""
+        """Wakes all tasks, which then check again what they wait for."""
         self.arrived(0, last=True)

@@ -1,4 +1,4 @@
-"""Streams and consumers that others have made, as they are: what `create=False` goes by."""
+"""`create=False`: streams and consumers that were made elsewhere are used as they are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from mpmc_queue.jetstream.starts import NO_CONSUMER
 from mpmc_queue.jetstream.topics import covers, overlap
 
 WORK_QUEUE: Final = "workqueue"
-"""The retention of a stream from which a message leaves when it has been settled; it has groups only."""
+"""The retention of a stream that removes a message once it is settled; such a stream has groups only."""
 
 
 async def look(server: Server, options: Options, *, patient: bool = True, **body: Any) -> dict[str, Any]:
-    """What the server says of the stream; its limits are those of the queue from here on. patient: asks until it answers."""
+    """Asks the server about the stream, and updates the queue's limits. patient: retries until there is an answer."""
     ask = server.insist if patient else server.ask
     info = await ask(f"STREAM.INFO.{options.name}", **body)
     options.see(info["config"])
@@ -23,7 +23,7 @@ async def look(server: Server, options: Options, *, patient: bool = True, **body
 
 
 def bound(asked: Options, subject: str | None, config: Mapping[str, Any]) -> Options:
-    """The options of a queue over a stream that is there. subject: the one that was asked for."""
+    """The options of a queue over an existing stream. subject: the argument of `connect`."""
     subjects: list[str] = list(config.get("subjects") or ())
     filters: tuple[str, ...] = ()
     if subject is None:
@@ -50,7 +50,7 @@ def bound(asked: Options, subject: str | None, config: Mapping[str, Any]) -> Opt
 
 
 def _base(subjects: Sequence[str]) -> str:
-    """The subject that those of a stream are below; "" when there are several, or wildcards."""
+    """The queue's subject, from the subjects of the stream; "" if there are several, or wildcards."""
     if len(subjects) == 1 and not {"*", ">"} & set(subjects[0].split(".")):
         return subjects[0]
     first = min(subjects, key=len, default="")
@@ -58,7 +58,7 @@ def _base(subjects: Sequence[str]) -> str:
 
 
 async def existing(server: Server, stream: str, name: str, policy: str) -> dict[str, Any]:
-    """The consumer of that name, made by whomever; raises when there is none, or one that cannot be read like this."""
+    """Information about an existing consumer, whoever made it. Raises if there is none, or it is of another kind."""
     try:
         info = await server.ask(f"CONSUMER.INFO.{stream}.{name}")
     except ServerError as error:

@@ -1,4 +1,4 @@
-"""From payloads to the bytes of a message, and back."""
+"""Codecs: how payloads become the bytes of a message, and back."""
 
 import json
 import pickle
@@ -12,10 +12,10 @@ _T = TypeVar("_T")
 
 
 class Codec(Protocol[_T]):
-    """How payloads travel. Any object with these two methods will do.
+    """How payloads are serialized. Any object with these two methods is a codec.
 
-    `encode` returns the bytes, and the content type that tells `decode` what they are (None: nothing to tell).
-    Errors of either reach the caller as a CodecError with the original as its cause.
+    `encode` returns the bytes and a content type, which `decode` gets too (None: without one).
+    Errors in either reach the caller as a CodecError whose cause is the original error.
     """
 
     def encode(self, payload: _T) -> tuple[bytes, str | None]: ...
@@ -27,12 +27,12 @@ JSON: Final = "application/json"
 
 
 def media_type(content_type: str | None) -> str | None:
-    """The content type without its parameters, which other clients write as they like."""
+    """The content type without its parameters, which differ between clients."""
     return None if content_type is None else content_type.partition(";")[0].strip().lower()
 
 
 class BytesCodec:
-    """Bytes as they are; bytearray and memoryview arrive as bytes."""
+    """Bytes, unchanged; bytearray and memoryview arrive as bytes."""
 
     def encode(self, payload: bytes | bytearray | memoryview) -> tuple[bytes, str | None]:
         if type(payload) is bytes:
@@ -58,10 +58,10 @@ class StrCodec:
 
 
 class JsonCodec:
-    """JSON in UTF-8, by msgspec or orjson where one is installed, else by the standard library.
+    """JSON in UTF-8, by msgspec or orjson if one is installed, else by the standard library.
 
-    What JSON has no word for arrives as what it was written as: a tuple as a list, a key that is a number as a str.
-    `library` picks one by name.
+    Types that JSON does not have arrive as the type they were written as: a tuple as a list, a number as a key as a str.
+    `library` selects one by name.
     """
 
     def __init__(self, library: Literal["msgspec", "orjson", "json"] | None = None) -> None:
@@ -75,7 +75,7 @@ class JsonCodec:
 
 
 class AutoCodec:
-    """Bytes, str and what JSON can say: each message tells in its content type which of them it is."""
+    """Bytes, str and all that JSON can express: the content type of each message says which of them it is."""
 
     def __init__(self) -> None:
         self._dump, self._load = _json(None)
@@ -86,7 +86,7 @@ class AutoCodec:
         if isinstance(payload, str):
             return payload.encode(), TEXT
         if isinstance(payload, bytearray | memoryview):
-            return bytes(payload), None  # pyright: ignore[reportUnknownArgumentType]: of whatever
+            return bytes(payload), None  # pyright: ignore[reportUnknownArgumentType]: a memoryview of any type
         return self._dump(payload), JSON
 
     def decode(self, data: bytes, content_type: str | None) -> Any:
@@ -105,9 +105,9 @@ class AutoCodec:
 class PickleCodec:
     """Any Python object, by pickle.
 
-    Unpickling runs whatever code the bytes ask for: whoever can publish to the subject, or write to the server's
-    store, takes over every process that reads the queue. So this is never chosen for you, and has to be asked for by
-    name:
+    Unpickling can run any code that the bytes contain: anyone who can publish to the subject, or write to the server's
+    store, can take over every process that reads the queue. So it is never the default, and you have to confirm that you
+    want it:
 
     >>> PickleCodec(i_trust_everyone_who_can_publish=True).encode([1, 2])[1]
     'application/x-python-pickle'
@@ -133,7 +133,7 @@ class PickleCodec:
 
 
 def codec_from(value: object) -> Codec[Any]:
-    """What `connect(codec=...)` was given, as a codec."""
+    """The codec for the argument `codec` of `connect`."""
     match value:
         case "auto":
             return AutoCodec()
@@ -144,7 +144,7 @@ def codec_from(value: object) -> Codec[Any]:
         case "json":
             return JsonCodec()
         case "pickle":
-            return PickleCodec()  # raises, and says what to write instead
+            return PickleCodec()  # raises an error that says what to write instead
         case str():
             raise ValueError(f"codec must be 'auto', 'bytes', 'str', 'json' or a codec object, not {value!r}")
         case _:
@@ -155,7 +155,7 @@ def codec_from(value: object) -> Codec[Any]:
 
 
 def encoded(codec: Codec[Any], payload: object) -> tuple[bytes, str | None]:
-    """The payload's bytes and content type; a CodecError when it has none."""
+    """The payload's bytes and content type; a CodecError if it cannot be encoded."""
     try:
         return codec.encode(payload)
     except Exception as error:
@@ -163,7 +163,7 @@ def encoded(codec: Codec[Any], payload: object) -> tuple[bytes, str | None]:
 
 
 def decoded(codec: Codec[Any], data: bytes, content_type: str | None, seq: int) -> Any:
-    """The payload that these bytes are; a CodecError when they are none."""
+    """The payload; a CodecError if the bytes cannot be decoded."""
     try:
         return codec.decode(data, content_type)
     except Exception as error:
@@ -171,7 +171,7 @@ def decoded(codec: Codec[Any], data: bytes, content_type: str | None, seq: int) 
 
 
 def _charset(content_type: str) -> str:
-    """The encoding of a text."""
+    """The charset in a content type."""
     from email.message import Message
 
     message = Message()
@@ -180,7 +180,7 @@ def _charset(content_type: str) -> str:
 
 
 def _json(library: str | None) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-    """The functions that write and read JSON."""
+    """The functions that encode and decode JSON."""
     for name in ("msgspec", "orjson") if library is None else (library,):
         try:
             if name == "msgspec":

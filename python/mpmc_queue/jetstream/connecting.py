@@ -1,4 +1,4 @@
-"""`connect`: the one line that differs from a queue in this process."""
+"""`connect`: the only line that differs from a queue in this process."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -103,32 +103,32 @@ async def connect(
     name        of the queue, and of the stream.
     ttl, max_bytes, max_items, retention, overflow
                 as `mpmc_queue.Queue` has them; the server keeps them, and counts bytes as it stores them. A ttl of at least
-                0.1 s. max_bytes=None: no limit but the server's. An operator may change the first three at any time.
-    codec       how payloads travel: "auto" (bytes, str, and what JSON can say), "bytes", "str", "json", or an object
+                0.1 s. max_bytes=None: only the server's own limit. An operator may change the first three at any time.
+    codec       how payloads are serialized: "auto" (bytes, str and JSON), "bytes", "str", "json", or an object
                 with `encode` and `decode`.
-    subject     what messages are published under; "mpmc_queue.NAME" unless given. Those with a topic are below it, and no
+    subject     the subject of messages; "mpmc_queue.NAME" by default. Messages with a topic have subjects below it, and no
                 other stream may have subjects there.
-    dedupe      seconds that the server remembers ids, so that a repeated publish is stored once; 120, or the ttl if
-                that is shorter, unless given.
-    replicas    servers of a cluster that each have a copy.
-    storage     "file", or "memory" which a restart empties.
+    dedupe      seconds that the server remembers ids, so that a repeated publish is stored once; by default 120, or the
+                ttl if that is shorter.
+    replicas    number of servers in a cluster that have a copy.
+    storage     "file", or "memory", which is empty after a restart.
     max_msg_size, compression, placement, description
-                of the stream: the largest message in bytes, headers included; "s2" for compressed files; {"cluster": name}
-                or {"tags": [...]}; a text for operators. As the server has them unless given.
+                of the stream: the largest message in bytes, including headers; "s2" for compressed files; {"cluster": name}
+                or {"tags": [...]}; a text for operators. By default the server decides.
     prefetch    messages that each consumer fetches ahead.
-    patience    seconds to wait for one answer of the server; for the connection, too.
-    domain      the JetStream domain that has the stream, when it is not that of the server connected to: the hub, seen
-                from a leaf node.
-    api         the prefix of the JetStream API, where an account's differs; instead of domain. "$JS.API" unless given.
-    connection  more arguments for `nats.connect`, such as user_credentials or tls. Its callbacks are called, too.
-    create      False: the stream is there, made by whatever tool, and taken as it is; with limits, subjects and a retention
-                of its own, also "workqueue". Without `subject`, its own is that of the queue where it has one; a stream
-                with several subjects or wildcards has none, and topics are then whole subjects.
+    patience    seconds to wait for each answer of the server, and for the connection.
+    domain      the JetStream domain of the stream, if it differs from that of the connected server: the hub's, when
+                connected to a leaf node.
+    api         the prefix of the JetStream API, if the account has its own; instead of domain. Default: "$JS.API".
+    connection  more arguments for `nats.connect`, such as user_credentials or tls. Callbacks given here are called, too.
+    create      False: the stream exists, made by any tool, and is used as it is, with its own limits, subjects and
+                retention, which may be "workqueue". Without `subject`, the queue takes the stream's subject. If the stream
+                has several subjects or wildcards, the queue has no subject, and topics are whole subjects.
 
-    Raises OptionError for what a stream cannot have (`sizer`, `audit`, a ttl that is too short), or has otherwise
-    already; ServerError when the server refuses. When there is no connection within `patience`: what the client said
-    last, such as `nats.errors.Error` for a wrong password, `ssl.SSLError` for a certificate and `OSError` when nobody
-    listens; NotConfirmedError when it said nothing. A server that refuses is not tried again.
+    Raises OptionError for options that a stream cannot have (`sizer`, `audit`, a ttl that is too short), or that differ
+    from the existing stream's; ServerError when the server refuses. When there is no connection within `patience`, raises
+    the client's last error, such as `nats.errors.Error` for a wrong password, `ssl.SSLError` for a certificate or
+    `OSError` when no server listens; NotConfirmedError when there is none. A server that refuses is not tried again.
     """
     if not create:
         _check_left_out(
@@ -196,7 +196,7 @@ async def connect(
 
 
 def _check_left_out(**given: tuple[object, object]) -> None:
-    """Raises when one of the options that make a stream has been given: each with what it is otherwise."""
+    """Raises if an option that is only for making a stream was given. Each comes as (value, default)."""
     for argument, (value, default) in given.items():
         if value != default:
             raise OptionError(
@@ -205,7 +205,7 @@ def _check_left_out(**given: tuple[object, object]) -> None:
 
 
 async def _existing(server: Server, name: str) -> dict[str, Any]:
-    """What the server says of a stream that is there."""
+    """The server's information about an existing stream."""
     try:
         return await server.insist(f"STREAM.INFO.{name}")
     except DeletedError as error:
@@ -214,7 +214,7 @@ async def _existing(server: Server, name: str) -> dict[str, Any]:
 
 
 async def _stream(server: Server, asked: Options) -> dict[str, Any]:
-    """What the server says of the stream, which is made unless it is there."""
+    """The server's information about the stream, which is made if it does not exist."""
     config = asked.stream(msg_ttl=server.version >= (2, 11), atomic=server.version >= (2, 12))
     try:
         return await server.insist(f"STREAM.CREATE.{asked.name}", **config)
@@ -224,7 +224,8 @@ async def _stream(server: Server, asked: Options) -> dict[str, Any]:
     info = await server.insist(f"STREAM.INFO.{asked.name}")
     basic = asked.stream(msg_ttl=False, atomic=False)
     if asked.subject in info["config"].get("subjects", ()):
-        del basic["subjects"]  # one that was made without subjects for topics has messages without one
+        # A stream that was made without subjects for topics can still store messages without a topic.
+        del basic["subjects"]
     if different := differences(basic, info["config"]):
         raise OptionError(f"queue {asked.name!r} exists with other options: {'; '.join(different)}")
     return info

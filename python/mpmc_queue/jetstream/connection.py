@@ -1,4 +1,4 @@
-"""The connection itself: made in time, found again when it is cut, and given up when it is gone for good."""
+"""The connection: made within a time limit, restored after an interruption, and reported when it is lost for good."""
 
 import asyncio
 import logging
@@ -21,48 +21,48 @@ _Callback: TypeAlias = Callable[..., Awaitable[None]]
 log = logging.getLogger("mpmc_queue.jetstream")
 
 PENDING: Final = 2 * 1024 * 1024
-"""Bytes that the client may hold before they are sent; more than that waits."""
+"""Bytes that the client may buffer; a call that would exceed this waits."""
 UNBOUNDED: Final = 2**62
-"""The client's own limits, switched off: a call that waits for one of them cannot be cancelled."""
+"""A value that switches the client's own limits off, because a call that waits for one of them cannot be cancelled."""
 END: Final = 1.0
-"""Seconds to wait for a connection to end by itself, before it is cut off."""
+"""Seconds to wait for a connection to close normally, before it is aborted."""
 
 _DENIED: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE)
 
 
 class NoAnswer(Exception):
-    """Nobody answered this time: the question may be put again. Never leaves this package."""
+    """There was no answer, and the request may be repeated. Internal: users never see it."""
 
 
 class Connection:
-    """One connection to a server or a cluster, which it finds again when it is lost."""
+    """One connection to a server or a cluster, which reconnects when it is interrupted."""
 
     def __init__(self, patience: float) -> None:
         self.patience = patience
-        """Seconds to wait for one answer."""
+        """Seconds to wait for an answer."""
         self.client = Client()
         self.on_cut: list[Callable[[], None]] = []
-        """Called when the connection is lost, for now or, then `lost` is set, for good."""
+        """Called when the connection is interrupted, or lost for good: then `lost` is set."""
         self.on_back: list[Callable[[], None]] = []
-        """Called when there is a connection again, perhaps to another server."""
+        """Called after a reconnect, which may be to another server."""
         self.on_denied: list[Callable[[NotPermittedError], None]] = []
-        """Called when the server does not let this side publish or subscribe; its subject is in small letters."""
+        """Called when the server does not permit to publish or subscribe; the error's subject is in lower case."""
         self.lost: ConnectionLostError | None = None
-        """Why there is no connection any more, and will not be."""
+        """Why the connection is lost for good; None while it is not."""
         self._closing = False
         self._ending: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[bool] | None = None
         self._limit = PENDING
         self._connected = asyncio.Event()
-        """Set when there has been a connection for the first time."""
+        """Set once the first connection has been made."""
         self._hopeless = asyncio.Event()
-        """Set when every server has refused who connects, or is not the one it should be."""
+        """Set when every server has refused the credentials, or failed the TLS check."""
         self._refusals = 0
         self._known: Exception | None = None
-        """What the client said was wrong: the last refusal or, where there has been none, the last thing."""
+        """The client's last refusal or, if there was none, its last error."""
 
     async def connect(self, url: str | Sequence[str], options: Mapping[str, Any]) -> None:
-        """Connects for the first time, within `patience`; raises what the client knows when it cannot."""
+        """Connects for the first time, within `patience`; raises the client's error if it cannot."""
         settings: dict[str, Any] = {
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
@@ -95,22 +95,22 @@ class Connection:
     async def _connect(self, url: str | list[str], settings: Mapping[str, Any]) -> None:
         await self.client.connect(url, **settings)
         if not self.client.is_connected:
-            await self._connected.wait()  # it ended while it was being made, and the client tries again
+            await self._connected.wait()  # the new connection was lost at once, and the client tries again
         self._connected.set()
         self._known = None
         self._refusals = 0
 
     def _why_not(self, url: str | Sequence[str]) -> Exception:
-        """The error of a connection that could not be made."""
+        """The error for a connection that could not be made."""
         where = url if isinstance(url, str) else ", ".join(url)
         if self._known is None or (isinstance(self._known, TimeoutError) and not str(self._known)):
             return NotConfirmedError(f"no answer from {_without_password(where)} in {self.patience:g} s")
         return self._known
 
     async def close(self, deadline: float | None = None) -> None:
-        """Sends what is to be sent, until the loop's time is `deadline` or for as long as patience allows; then ends.
+        """Sends what is buffered, until `deadline` (the loop's time) or for at most `patience`, then closes the connection.
 
-        Never raises: there may be no connection any more.
+        Never raises, because the connection may be lost already.
         """
         self._closing = True
         if deadline is None:
@@ -130,33 +130,33 @@ class Connection:
             self._cut_off()
 
     def _cut_off(self) -> None:
-        """Ends the socket without a word: the other side takes none. (The client has no name for that.)"""
+        """Aborts the socket, because the other side does not read any more. The client has no public way to do it."""
         writer = getattr(getattr(self.client, "_transport", None), "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
 
     @property
     def version(self) -> tuple[int, int]:
-        """The major and minor version of the server that it is connected to."""
+        """The major and minor version of the connected server."""
         version = self.client.connected_server_version
         return version.major, version.minor
 
     async def subscribe(self, subject: str, call: Callable[[Msg], Awaitable[None]], **limits: Any) -> Subscription:
-        """Has what is published to the subject handed to `call`."""
+        """Subscribes to the subject; `call` gets each message."""
         try:
             return await self.client.subscribe(subject, cb=call, **limits)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
         except nats.errors.ConnectionClosedError:
             raise self._gone() from None
 
     def _gone(self) -> QueueError:
-        """The error of a call without a connection."""
-        self._lose()  # the client says so after it is so
+        """The error for a call without a connection."""
+        self._lose()  # the client calls closed_cb only later
         return QueueClosedError("the connection to the server is closed") if self.lost is None else self.lost.again()
 
     async def hand_over(
         self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Publishes by the client. NoAnswer: there is no connection, and no more room to wait for one."""
+        """Publishes a message. NoAnswer: there is no connection, and the buffer is full."""
         self.check()
         if self.client.pending_data_size > self._limit:
             await self._make_room()
@@ -168,7 +168,7 @@ class Connection:
             raise NoAnswer(str(error)) from None
 
     async def _make_room(self) -> None:
-        """Waits until the client has sent most of what it holds. NoAnswer: it has not in time."""
+        """Waits until the client has sent most of its buffer. NoAnswer: it could not in time."""
         loop = asyncio.get_running_loop()
         while self.client.pending_data_size > self._limit:
             if not self.client.is_connected:
@@ -194,7 +194,7 @@ class Connection:
             for call in list(self.on_denied):
                 call(refusal)
             return
-        if not _final(self._known) or _final(error):  # (After a refusal the client finds the connection reset.)
+        if not _final(self._known) or _final(error):  # after a refusal the client also reports a reset connection
             self._known = error
         if not _final(error) or self.client.is_connected:
             return
@@ -202,7 +202,7 @@ class Connection:
         if not self._connected.is_set() and self._refusals >= len(self.client.servers):
             self._hopeless.set()
         elif self._refusals >= 2 * len(self.client.servers) and self._ending is None:
-            # It was let in once, and is not any more, wherever it asks: as other clients do, it takes two for an answer.
+            # After a first connection, every server refuses now: give up after two refusals each, as other clients do.
             self._ending = asyncio.get_running_loop().create_task(self.client.close())
 
     async def _on_cut(self) -> None:
@@ -215,7 +215,7 @@ class Connection:
         self._lose()
 
     def _lose(self) -> None:
-        """The client has ended the connection: unless this side wanted it, it is gone for good."""
+        """The client has closed the connection: unless `close` was called here, it is lost for good."""
         if self._closing or self.lost is not None:
             return
         last = self.client.last_error
@@ -230,7 +230,7 @@ class Connection:
             call()
 
     def check(self) -> None:
-        """Raises when the connection is gone for good."""
+        """Raises if the connection is lost for good."""
         if self.lost is not None:
             raise self.lost.again()
 
@@ -244,7 +244,7 @@ class Connection:
 
 
 def _both(ours: _Callback, theirs: _Callback | None) -> _Callback:
-    """Calls both; an error of the application's is logged, and changes nothing."""
+    """Calls both; an error in the application's callback is only logged."""
     if theirs is None:
         return ours
     if not iscoroutinefunction(theirs):
@@ -261,10 +261,10 @@ def _both(ours: _Callback, theirs: _Callback | None) -> _Callback:
 
 
 def _final(error: Exception | None) -> bool:
-    """Whether a server that said so once will say so again: it does not let in who connects, or is somebody else."""
+    """Whether the error would be the same in every attempt: wrong credentials, or a failed TLS check."""
     return isinstance(error, ssl.SSLError) or "authorization violation" in str(error).lower()
 
 
 def _without_password(url: str) -> str:
-    """The address without who connects to it."""
+    """The address without user and password."""
     return re.sub(r"//[^/,\s]*@", "//", url)

@@ -26,18 +26,19 @@ from mpmc_queue.protocols import AsyncQueue
 _T = TypeVar("_T")
 OnMissed: TypeAlias = Literal["skip", "raise"] | Callable[[int], None]
 
-FILL: float = 0.5  # seconds between two looks whether there is still reason to wait for a batch to fill
+FILL: float = 0.5  # seconds between checks whether a batch still has reason to wait for more
 
 
 @final
 class Consumer(Reader[_T]):
-    """An independent reader with a position of its own, as `mpmc_queue.Consumer`; `Queue.add_consumer` makes one.
+    """An independent reader with its own position, as `mpmc_queue.Consumer`; `Queue.add_consumer` makes one.
 
-    With a name it is a durable consumer of the stream, and goes on where it was in the next process that asks for it.
-    Only one process at a time may read under one name: two would take each other's messages, and the second one's log has
-    a warning. A group is for several. Without a name it is this process's own.
+    With a name it is a durable consumer of the stream: another process that adds it later continues at its position.
+    Only one process at a time may use a name: two would take each other's messages, and the second one logs a warning.
+    Use a group for several readers. Without a name the consumer belongs to this process only.
 
-    Awaiting it is not needed, but tells at once what reading would tell: that the server has it, or why not.
+    You need not await it. If you do, it waits until the server has the consumer, and raises at once what the first read
+    would raise.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Consumer(Reader[_T]):
 
     @property
     def topics(self) -> tuple[str, ...] | None:
-        """Its filters; None: everything. (Of one that others have made, as far as the server has told.)"""
+        """Its filters; None: everything. With create=False they are known once the server has answered."""
         placing = self._feed._placing
         if placing.bound and placing.filters:
             return tuple(str(topic_in(self._queue._options.subject, each)) for each in placing.filters)
@@ -94,7 +95,7 @@ class Consumer(Reader[_T]):
     # messages
 
     def _look(self) -> Delivery | None:
-        """The next message to deliver, left where it is; raises what there is to tell before it."""
+        """The next message to deliver, which stays in the buffer; raises any error that is due before it."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         queue, feed = self._queue, self._feed
@@ -112,18 +113,18 @@ class Consumer(Reader[_T]):
             self._tell_missed()
         end = queue._end
         if delivery is not None and end is not None and delivery.stream_seq > end:
-            return None  # enqueued by others after this handle was closed
+            return None  # enqueued by another handle after this one was closed
         return delivery
 
     def _take(self) -> Message[_T] | None:
-        """The next message that has arrived."""
+        """Takes the next message from the buffer, and marks it as read."""
         message = self._next()
         if message is not None:
             self._feed.read(message._delivery)
         return message
 
     def _next(self) -> Message[_T] | None:
-        """The same, not yet counted as read."""
+        """Takes the next message from the buffer, without telling the server."""
         delivery = self._look()
         if delivery is None:
             return None
@@ -137,7 +138,7 @@ class Consumer(Reader[_T]):
         return Message(options, delivery, payload, self._pass())
 
     def _pass(self) -> int:
-        """The next message has been read, be it that it cannot be; returns how many were missed before it."""
+        """Counts the next message as read, even if it cannot be decoded; returns how many were missed before it."""
         feed = self._feed
         feed.take()
         self._count += 1
@@ -161,7 +162,7 @@ class Consumer(Reader[_T]):
         max_bytes: int | None = None,
         receipt: Receipt | None = None,
     ) -> list[Message[_T]]:
-        # Nothing is taken while something is waited for: whenever the call ends, what has arrived is still there.
+        # No message is taken before the waiting is over: a call that is cancelled leaves all messages in the buffer.
         deadline = deadline_in(self._queue._server.patience if timeout == 0 else timeout)
         while True:
             over = await self._wait(self._gather(limit, max_bytes, now=timeout == 0), deadline)
@@ -174,7 +175,7 @@ class Consumer(Reader[_T]):
                 return found
 
     async def _wait(self, work: Coroutine[Any, Any, None], deadline: float | None) -> bool:
-        """Does it, no longer than until then; whether that was over first."""
+        """Awaits the work until the deadline; returns whether the deadline came first."""
         scope = asyncio.timeout_at(deadline)
         try:
             async with scope:
@@ -183,12 +184,12 @@ class Consumer(Reader[_T]):
             if not scope.expired():
                 raise
         except BaseException:
-            self._waiters.wake_all()  # what has arrived is for others
+            self._waiters.wake_all()  # other readers can take what has arrived
             raise
         return scope.expired()
 
     async def _gather(self, limit: int, max_bytes: int | None = None, *, now: bool) -> None:
-        """Waits for the first message, then fetches what there is, up to limit. now: what there is, be it none."""
+        """Waits for the first message, then fetches all present ones, up to limit. now: does not wait for the first."""
         while True:
             while self._look() is None:
                 if self._queue.closed:
@@ -202,11 +203,11 @@ class Consumer(Reader[_T]):
                 else:
                     await self._waiters.wait(None)
             await self._gather_more(limit, max_bytes)
-            if self._look() is not None:  # else others have taken it meanwhile
+            if self._look() is not None:  # else another reader has taken it meanwhile
                 return
 
     async def _gather_more(self, limit: int, max_bytes: int | None = None) -> None:
-        """Fetches what there is besides what has arrived, a piece at a time."""
+        """Fetches present messages that have not arrived yet, in pieces of `prefetch`."""
         feed, ahead = self._feed, self._queue._options.prefetch
         while (here := len(feed.buffer)) and here < limit and feed.more() and not self._is_full(max_bytes):
             try:
@@ -218,20 +219,20 @@ class Consumer(Reader[_T]):
                 return
 
     def _is_full(self, max_bytes: int | None) -> bool:
-        """Whether what has arrived is as many bytes as a batch may have."""
+        """Whether the arrived messages have as many bytes as a batch may have."""
         return max_bytes is not None and sum(len(delivery.data) for delivery in self._feed.buffer) >= max_bytes
 
     async def _fill(self, limit: int, max_bytes: int | None) -> None:
-        """Waits until a batch is full, or has to end before it is."""
+        """Waits until a batch is full, or has to end early."""
         feed, ahead = self._feed, self._queue._options.prefetch
         while 0 < (here := len(feed.buffer)) < limit and not self._queue.closed and not self._is_full(max_bytes):
             if self._on_missed != "skip" and feed.buffer[-1].stream_seq - feed.buffer[0].stream_seq >= here:
-                return  # there is a gap, which is told before what comes after it
+                return  # there is a gap, which has to be reported before the messages after it
             await feed.arrive(min(limit, here + ahead), FILL)
             self._look()
 
     def _take_all(self, limit: int, max_bytes: int | None = None, receipt: Receipt | None = None) -> list[Message[_T]]:
-        """Takes what has arrived, up to limit and max_bytes."""
+        """Takes the arrived messages, up to limit and max_bytes."""
         found: list[Message[_T]] = []
         lost, told, size = self._feed.lost, self._told_in_message, 0
         try:
@@ -246,7 +247,7 @@ class Consumer(Reader[_T]):
         except Exception as error:
             if not found:
                 raise
-            self._owed = error  # what has been read is delivered; the next read tells what was wrong after it
+            self._owed = error  # deliver what has been read; the next read raises the error
         except BaseException:
             if found:
                 self._feed.put_back([message._delivery for message in found], lost)
@@ -273,7 +274,7 @@ class Consumer(Reader[_T]):
                 return message
 
     async def _gather_latest(self, now: bool) -> None:
-        """Waits for a message, then for the newest there is; passes over what need not be sent here at all."""
+        """Waits for a message, then for the newest one; skips messages that the server need not send at all."""
         feed = self._feed
         await self._gather(1, now=now)
         if not feed.buffer:
@@ -290,7 +291,7 @@ class Consumer(Reader[_T]):
                 return
 
     def _take_latest(self, receipt: Receipt | None) -> Message[_T] | None:
-        """Takes all that has arrived, and returns the last."""
+        """Takes all arrived messages, and returns the last."""
         feed, lost, told = self._feed, self._feed.lost, self._told_in_message
         passed: list[Delivery] = []
         while self._look() is not None:
@@ -309,9 +310,9 @@ class Consumer(Reader[_T]):
         return payload
 
     def _taken_now(self, taken: list[Delivery], count: int, lost: int, told: int, receipt: Receipt | None) -> None:
-        """These have been taken: the server hears of it, now or when they have reached who reads them.
+        """Tells the server that messages have been taken: now or, with a receipt, once they have reached the caller.
 
-        lost, told      what was known of losses before.
+        lost, told      the counts of losses before they were taken.
         """
         if receipt is None:
             self._feed.read(taken[-1], count)
@@ -322,20 +323,20 @@ class Consumer(Reader[_T]):
         receipt.give_back = lambda: self._untake(taken, lost, told, moves)
 
     def _untake(self, taken: list[Delivery], lost: int, told: int, moves: int) -> None:
-        """They are the next to be read, as if they had not been taken."""
+        """Undoes a take: the messages are the next to be read."""
         feed = self._feed
         self._count -= len(taken)
         if self._closed or self._over or feed.moves != moves:
-            return  # what is read next has been decided since
+            return  # the reader has been closed or moved since
         if feed.position == taken[-1].stream_seq + 1:
             feed.put_back(taken, lost)
             self._told_in_message = told
             self._waiters.wake_all()
         else:
-            self.seek(taken[0].stream_seq - 1)  # others have read on: they have that again, rather than lose this
+            self.seek(taken[0].stream_seq - 1)  # others have read on: they read again, so that this is not lost
 
     async def _drain(self) -> None:
-        """Fetches what there was when the queue was closed, and tells the queue when it has been read."""
+        """Fetches what was in the queue when it was closed, and tells the queue once all of it has been read."""
         await self._queue._ended.wait()
         await self._feed.sure()
         if not self._queue._discarded and not self._feed.buffer:
@@ -347,7 +348,7 @@ class Consumer(Reader[_T]):
             self._queue._changed.set()
 
     async def peek(self) -> Message[_T] | None:
-        """The message that `aread` would return now, left where it is; None when there is none."""
+        """The message that `aread` would return now, without taking it; None if there is none."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         self._queue._server.check()
@@ -363,36 +364,36 @@ class Consumer(Reader[_T]):
 
     @property
     def position(self) -> int:
-        """The seq of the next message to read, as far as it is known here; 0 before the server has told."""
+        """The seq of the next message to read; 0 while the server has not told the position yet."""
         return max(0, self._feed.position - 1)
 
     @property
     async def unread_count(self) -> int:
-        """Messages that reading on would deliver now. Awaited: the server knows."""
+        """Messages that can be read now. Await it: the server is asked."""
         return await self._feed.unread()
 
     def seek(self, to: Start) -> None:
-        """Moves the position, as `mpmc_queue.Consumer.seek`; a seq beyond the next is a ValueError of the next read."""
+        """Moves the position, as `mpmc_queue.Consumer.seek`; if the seq is beyond the next, the next read raises ValueError."""
         if self._closed:
             raise ConsumerClosedError(f"consumer {self.name or self.id} has been closed", queue=self.queue.name)
         self._feed.seek(arguments.start_of(to, "to"))
         self._queue._settling.add(self._feed)
 
-    # what left before this consumer read it
+    # missed messages
 
     @property
     def missed_count(self) -> int:
-        """Messages that left before this consumer read them, as far as it has got.
+        """Messages that left before this consumer read them, counted up to its position.
 
-        With `topics`: those of them that had been fetched ahead, and expired. What leaves the stream before that has a
-        gap in its seqs for a sign, and nobody can tell what of it would have matched.
+        With `topics` only messages that were fetched ahead and then expired are counted. For messages that leave the
+        stream earlier, only a gap in the seqs is visible, and nobody knows which of them would have matched.
         """
         return self._feed.lost
 
     async def atake_missed(self, *, timeout: float | None = None) -> int:
-        """How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
+        """How many were missed since the last call; waits for the first one, and returns 0 if there was none in time.
 
-        While it waits it looks at the stream now and then: the server sends no word when messages leave.
+        The wait polls the stream, because the server does not report when messages leave.
         """
         wait = arguments.seconds(timeout, "timeout")
         deadline = deadline_in(wait)
@@ -413,8 +414,8 @@ class Consumer(Reader[_T]):
         return not self._queue.closed
 
     async def stats(self) -> ConsumerStats:
-        """The consumer's figures, all of the same moment. total_items_read + missed_items + unread_items is what has
-        been enqueued since its start, until it seeks, and but for what has been deleted in the middle of the stream."""
+        """The consumer's figures, all at the same moment. total_items_read + missed_items + unread_items is the number
+        of messages enqueued since its start, unless it seeks, or messages are deleted in the middle of the stream."""
         unread, missed = await self._feed.figures()
         waiting = self._feed.buffer[0] if self._feed.buffer else None
         lag = 0.0 if waiting is None else (self._queue._server.now_ns() - waiting.created_ns) / 1e9
@@ -423,11 +424,11 @@ class Consumer(Reader[_T]):
     # ending
 
     def close(self) -> None:
-        """Ends reading. A named consumer keeps its position on the server; `Queue.remove_consumer` ends that too."""
+        """Ends reading. The server keeps the position of a named consumer until `Queue.remove_consumer` is called."""
         self._close(remove=False)
 
     def _close(self, *, remove: bool, over: bool = False) -> None:
-        """over: its queue has ended, and it with it."""
+        """over: closed because its queue has ended."""
         if self._closed:
             return
         if self._over:

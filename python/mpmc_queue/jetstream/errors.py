@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a server, besides what can go wrong with any queue."""
+"""The exceptions that only queues on a server raise."""
 
 from uuid import UUID
 
@@ -6,10 +6,10 @@ from mpmc_queue._errors import QueueError
 
 
 class ServerError(QueueError):
-    """The server refused, for a reason that no other error here names.
+    """The server refused a request, for a reason that has no exception of its own here.
 
-    `code` is its error code (https://github.com/nats-io/nats-server/blob/main/server/errors.json), `description` its
-    words.
+    `code` is the server's error code (https://github.com/nats-io/nats-server/blob/main/server/errors.json),
+    `description` its text.
     """
 
     def __init__(self, code: int, description: str, *, queue: str | None = None) -> None:
@@ -19,18 +19,18 @@ class ServerError(QueueError):
 
 
 class DeletedError(ServerError):
-    """The stream or the group has been deleted on the server, by whomever.
+    """The stream or the group has been deleted on the server.
 
-    When the stream is made again, consumers and groups of this handle go on with its first message. A group that was
-    deleted alone stays so until it is added again.
+    If the stream is made again, consumers and groups of this handle continue with its first message. If only the group was
+    deleted, it has to be added again.
     """
 
 
 class NotConfirmedError(QueueError, TimeoutError):
-    """The server did not confirm in time. It may have stored the message, or not, and may yet.
+    """The server did not confirm in time. It may have stored the message, may still store it, or may never have got it.
 
-    Enqueue the payload again with `id=error.id`: within the dedupe window it then appears once. A batch has no such id,
-    nor has a question.
+    Enqueue the payload again with `id=error.id`: within the dedupe window it is then stored once. `id` is None for
+    batches, and for requests other than enqueuing.
     """
 
     def __init__(self, message: str, id: UUID | None = None, *, queue: str | None = None) -> None:
@@ -39,25 +39,25 @@ class NotConfirmedError(QueueError, TimeoutError):
 
 
 class ConnectionLostError(QueueError, ConnectionError):
-    """The connection is gone for good: the client does not try any more.
+    """The connection is lost for good: the client does not reconnect any more.
 
-    So it is when credentials have expired, when the server ends the connection because of something this side did, or
-    when the attempts are used up that `connect(connection={"max_reconnect_attempts": ...})` allows. Every call that waits
-    raises it, and every later one. `__cause__` is the client's last error. Nothing is lost on the server: connect again.
+    This happens when credentials have expired, when the server closes the connection because of a client error, or after
+    as many attempts as `connect(connection={"max_reconnect_attempts": ...})` allows. All calls that wait and all later
+    calls raise it. `__cause__` is the client's last error. Nothing is lost on the server: connect again.
     """
 
     def again(self) -> "ConnectionLostError":
-        """The same error for one more call: each has a traceback of its own."""
+        """A copy of the error for another call, so that each call has its own traceback."""
         error = ConnectionLostError(self.message)
         error.__cause__ = self.__cause__
         return error
 
 
 class NotPermittedError(QueueError, PermissionError):
-    """The server does not let this user do what it takes.
+    """The user has no permission on the server for what the call needs.
 
-    `subject` is what it is about, and `operation` "publish" or "subscribe": that is what an operator has to allow. In the
-    rare case that this side has not kept the subject as it was sent, it is in small letters, as the client reports it.
+    `subject` and `operation` ("publish" or "subscribe") say what an operator has to allow. In rare cases the subject is in
+    lower case: the client reports it so, and this package no longer has the original.
     """
 
     def __init__(self, subject: str, operation: str, *, queue: str | None = None) -> None:
@@ -67,31 +67,31 @@ class NotPermittedError(QueueError, PermissionError):
         self.operation = operation
 
     def again(self) -> "NotPermittedError":
-        """The same error for one more call: each has a traceback of its own."""
+        """A copy of the error for another call, so that each call has its own traceback."""
         return NotPermittedError(self.subject, self.operation, queue=self.queue)
 
 
 class LocalServerError(QueueError, RuntimeError):
-    """`local` cannot start a server, or finds one that does not answer. It says why, and what to do."""
+    """`local` cannot start a server, or the running one does not answer. The message says why, and what to do."""
 
 
 class OptionError(QueueError, ValueError):
-    """An option that a JetStream stream cannot have, or has otherwise already."""
+    """An option that a JetStream stream cannot have, or that differs from the existing stream's."""
 
 
 class NotAtomicError(QueueError):
-    """The batch cannot be stored all or nothing: the server is older than 2.12, or the batch is above its limit.
+    """The batch cannot be stored atomically: the server is older than 2.12, or the batch is above its limit.
 
-    `aenqueue_batch(..., atomic=False)` does without: an error may then leave some of the messages in the queue.
+    `aenqueue_batch(..., atomic=False)` works without: an error may then leave some of the messages in the queue.
     """
 
 
 class CodecError(QueueError, ValueError):
-    """A payload that the codec cannot encode, or a message that it cannot decode: `seq` tells which, else it is None.
+    """The codec cannot encode a payload (`seq` is None), or cannot decode the message `seq`.
 
-    It is told once for each delivery, and reading goes on with the next message. In an acknowledging group the message is
-    delivered again when `ack_wait` is over, up to `max_deliver` times, and its bytes then go to the dead letter queue as
-    they are; in a group without `ack_wait` it is not delivered again.
+    It is raised once for each delivery, and the next read continues with the next message. In an acknowledging group the
+    message is redelivered after `ack_wait`, up to `max_deliver` times, and then goes to the dead letter queue with its bytes
+    unchanged; in a group without `ack_wait` it is not redelivered.
     """
 
     def __init__(self, message: str, seq: int | None = None, *, queue: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Whether what has been fetched ahead has expired since, by a ttl that an operator may have changed meanwhile."""
+"""Whether messages that were fetched ahead have expired, by a ttl that an operator may have changed meanwhile."""
 
 import asyncio
 import time
@@ -12,21 +12,21 @@ from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import Server, log
 
 SURE: Final = 1.0
-"""Seconds for which the limits of the stream are taken for what they were."""
+"""Seconds that the limits of the stream are relied on before the server is asked again."""
 
 
 class Expiry:
-    """Tells what has expired; asks the server before that of the queue's ttl, when it has not been asked for a while."""
+    """Says which messages have expired. Before it relies on the queue's ttl, it asks the server, unless it did recently."""
 
     def __init__(self, server: Server, options: Options, done: Callable[[], None]) -> None:
-        """done: called when there is an answer."""
+        """done: called when the server has answered."""
         self._server = server
         self._options = options
         self._done = done
         self._asking: asyncio.Task[None] | None = None
 
     def over(self, delivery: Delivery) -> bool:
-        """Whether it has expired, as far as is known."""
+        """Whether the message has expired, by the ttl that is known here."""
         ttl = self._options.ttl
         if ttl is None and delivery.headers is None:
             return False
@@ -36,7 +36,7 @@ class Expiry:
         return ttl is not None and self._server.now_ns() - delivery.created_ns >= ttl * 1e9
 
     def sure(self, delivery: Delivery) -> bool:
-        """Whether that is certain. When it is not, the server is asked."""
+        """Whether the answer of `over` is certain. If it is not, the server is asked."""
         if (delivery.headers and OWN_TTL in delivery.headers) or time.monotonic() - self._options.seen < SURE:
             return True
         if self._asking is None:
@@ -44,12 +44,12 @@ class Expiry:
         return False
 
     async def known(self) -> None:
-        """Waits for the answer, where the server has been asked."""
+        """Waits for the answer, if the server has been asked."""
         if self._asking is not None:
             await asyncio.wait([self._asking])
 
     def close(self) -> None:
-        """Ends asking."""
+        """Cancels a request."""
         if self._asking is not None:
             self._asking.cancel()
 

@@ -1,8 +1,8 @@
-"""A stream, read in order from a position: fetched ahead, resumed after a cut, and every loss counted.
+"""Reads a stream in order from a position: fetches ahead, resumes after an interruption, and counts every loss.
 
-The position is kept here, and the server's consumer is a means to it: whenever there is doubt about what it has
-delivered (a reconnect, a gap in its own numbers, a seek), it is set to the position anew. A gap in the stream's numbers
-without one in the consumer's is then exactly what had left the stream before it was read.
+The position is kept here. Whenever it is uncertain what the server's consumer has delivered (a reconnect, a gap in the
+consumer's sequence, a seek), that consumer is reset to this position. So a gap in the stream's sequence without a gap in the
+consumer's sequence is exactly what had left the stream before it was read.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ EXPIRES: Final = 30.0
 ALONE: Final = 5.0
 """Seconds that a request for one large message waits."""
 UNDER_WAY: Final = 0.1
-"""Seconds to wait for what the stream holds and has not arrived, before looking again whether it still holds it."""
+"""Seconds to wait for messages that the stream holds, before checking again whether it still holds them."""
 
 
 class Feed:
@@ -49,20 +49,21 @@ class Feed:
         heard: Callable[[], Awaitable[None]],
         after: asyncio.Task[Any] | None,
     ) -> None:
-        """changed: called when something has arrived. failed: when nothing will. stored: what the stream holds at least.
-        heard: waits until the server counts that. after: who has the name yet."""
+        """changed: called when a message has arrived. failed: called when none will. stored: returns a sequence that the
+        stream has reached at least. heard: waits until the server's counts include it. after: the task that is still
+        closing the previous consumer of this name."""
         self.buffer: deque[Delivery] = deque()
-        """What has arrived, in order, without a gap that is not a loss."""
+        """The arrived messages, in order; every gap is a loss."""
         self.position = 0
         """The stream's sequence of the next message to read; 0: not known yet."""
         self.lost = 0
-        """Messages that had left the stream before they were read; with filters, those of them that had come here."""
+        """Messages that left the stream before they were read; with filters, only those of them that had arrived here."""
         self.error: Exception | None = None
-        """What keeps the server from making the consumer, or from delivering; a new start clears it."""
+        """Why the server does not make the consumer, or does not deliver; a new start clears it."""
         self.denied: NotPermittedError | None = None
-        """What keeps the server from taking word of the position, until it is told."""
+        """Why the server does not accept acknowledgements; cleared once it has been raised."""
         self.settled = asyncio.Event()
-        """Set while the server knows where the consumer starts, or has refused it."""
+        """Set while the start of the consumer is known to the server, or has been refused."""
 
         self._server = server
         self._options = options
@@ -79,16 +80,16 @@ class Feed:
         self._inbox: Inbox | None = None
         self._expected = 1
         self._held = 0
-        """Bytes in the buffer, about."""
+        """Approximate bytes in the buffer."""
         self._pulls = Pulls(server.room, options.prefetch)
         server.room.readers += 1
         self._stale = True
-        self._live = asyncio.Event()  # set while it is not stale, or has failed
+        self._live = asyncio.Event()  # set while the server delivers from the position, or has refused
         self._ask = asyncio.Event()
         self.moves = 0
-        """How often it has been told to start somewhere else."""
+        """How many seeks there were."""
         self.arrivals = Arrivals()
-        """Who waits for what arrives."""
+        """Tasks that wait for arriving messages."""
         self._last: Delivery | None = None
         self._told = Acks(server, at_once=options.retention == "interest")
         self._ask.set()
@@ -96,11 +97,11 @@ class Feed:
         server.on_back.append(self._on_cut)
         server.on_denied.append(self._on_denied)
         self._created: str | None = None
-        """When the stream was made that the position is of."""
+        """When the stream of this position was made."""
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def seek(self, to: Start) -> None:
-        """Starts again somewhere else."""
+        """Moves the position."""
         if not self._stale:
             self._told.flush()
         self._start = to
@@ -113,19 +114,19 @@ class Feed:
             self.position = to + 1
 
     def pop(self) -> Delivery | None:
-        """The next message to deliver, left where it is; None when none has arrived.
+        """The next message to deliver, which stays in the buffer; None if none has arrived.
 
-        Counts as lost what left the stream before it, and what has expired here since it arrived.
+        Counts as lost the messages that left the stream before it, and those that expired in the buffer.
         """
         while self.buffer:
             delivery = self.buffer[0]
             if delivery.stream_seq < self.position:
-                self._held -= len(self.buffer.popleft().data) + BESIDES  # counted as lost while it was under way
+                self._held -= len(self.buffer.popleft().data) + BESIDES  # was counted as lost before it arrived
                 continue
             expired = self._expiry.over(delivery)
             if expired and not self._expiry.sure(delivery):
                 return None
-            if not self._placing.filters:  # else nobody can tell what of it had a topic that matches
+            if not self._placing.filters:  # with filters nobody knows which of the lost ones match
                 self.lost += delivery.stream_seq - self.position
             if expired:
                 self.lost += 1
@@ -136,7 +137,7 @@ class Feed:
         return None
 
     def take(self) -> Delivery:
-        """Takes the message that `pop` returned. Nothing may be waited for between this and `read` or `put_back`."""
+        """Takes the message that `pop` returned. There must be no `await` between this and `read` or `put_back`."""
         delivery = self.buffer.popleft()
         self._held -= len(delivery.data) + BESIDES
         self.position = delivery.stream_seq + 1
@@ -146,30 +147,30 @@ class Feed:
         return delivery
 
     def read(self, delivery: Delivery, count: int = 1) -> None:
-        """So many messages that have been taken have been read, this one last: the server will hear of it."""
+        """Notes that so many taken messages have been read, and that this was the last: the server will be told."""
         if self._last is None or delivery.stream_seq > self._last.stream_seq:
             self._last = delivery
         if self._placing.acks:
             self._told.read(self._last, count)
 
     def put_back(self, deliveries: Sequence[Delivery], lost: int) -> None:
-        """Undoes `take`. lost: what `lost` was before the first of them."""
+        """Undoes `take`. lost: the value of `self.lost` before the first of them."""
         self.buffer.extendleft(reversed(deliveries))
         self._held += sum(len(delivery.data) + BESIDES for delivery in deliveries)
         self.position, self.lost = deliveries[0].stream_seq, lost
 
     def more(self) -> bool:
-        """Whether there is more to come, as far as is known here without asking.
+        """Whether more messages will arrive, as far as is known without asking the server.
 
-        The server said how many there were when it sent the last one; what this handle has enqueued since is there too.
+        The last delivery said how many were pending; what this handle has enqueued since counts, too.
         """
         last = self.buffer[-1] if self.buffer else self._last
         return last is None or last.pending > 0 or last.stream_seq < self._stored()
 
     async def fetch(self, count: int = 1, *, coming: bool = False) -> None:
-        """Returns when so many have arrived, or all that there is to deliver.
+        """Waits until so many messages have arrived, or all there are.
 
-        coming      the server has said that there are more: no need to ask.
+        coming      the server has said that there are more, and need not be asked.
         """
         await self.sure()
         while len(self.buffer) < count:
@@ -181,29 +182,29 @@ class Feed:
                 return
 
     async def sure(self) -> None:
-        """Returns when it is known of the next message whether it has expired."""
+        """Waits until it is certain whether the next message has expired."""
         self.pop()
         await self._expiry.known()
         self.pop()
 
     async def arrive(self, count: int, timeout: float) -> None:
-        """Sends for so many, and waits until they are there or there is a reason to look again."""
+        """Requests so many messages, and waits until they have arrived or it has to be checked again."""
         self._ask.set()
         await self.arrivals.wait(count, timeout)
 
     async def state(self) -> dict[str, Any]:
-        """The stream's state now, what it has lost in the middle included."""
+        """The stream's state now, with the messages that were deleted in its middle."""
         state: dict[str, Any] = (await look(self._server, self._options))["state"]
         if state.get("num_deleted"):
             state = (await look(self._server, self._options, deleted_details=True))["state"]
         return state
 
     async def unread(self) -> int:
-        """Messages that there are to deliver from the position on."""
+        """Messages to deliver from the position on."""
         return (await self.figures())[0]
 
     async def figures(self) -> tuple[int, int]:
-        """What is unread, and what has been lost, at one moment: messages that have not arrived yet are one or other."""
+        """Unread and lost messages at the same moment. Messages that have not arrived yet count as one or the other."""
         await self.known()
         if self._placing.filters:
             return await self._matching(), self.lost
@@ -212,12 +213,12 @@ class Feed:
         held, end = int(state["first_seq"]), int(state["last_seq"]) + 1
         first = max(self.position, held)
         gone = sum(1 for seq in state.get("deleted") or () if seq >= first)
-        kept = sum(1 for delivery in self.buffer if delivery.stream_seq < held)  # left since it was sent here
+        kept = sum(1 for delivery in self.buffer if delivery.stream_seq < held)  # left after they were sent here
         after = self.buffer[-1].stream_seq + 1 if self.buffer else self.position
         return max(0, end - first - gone) + kept, self.lost + max(0, held - after)
 
     async def _matching(self) -> int:
-        """What is unread and matches: what the server has still to send, what is on its way, and what is here."""
+        """Unread messages that match: still to be sent by the server, in transit, and arrived."""
         await self._heard()
         while True:
             await self._begun()
@@ -239,7 +240,7 @@ class Feed:
         self.check()
 
     async def count_lost(self) -> None:
-        """Counts what has left the stream at its beginning since the last read."""
+        """Counts messages that have left at the start of the stream since the last read."""
         await self.known()
         if self._placing.filters:
             return
@@ -258,7 +259,7 @@ class Feed:
         self.check()
 
     def check(self) -> None:
-        """Raises what keeps it from delivering, and has it try again: it may have been mended."""
+        """Raises the error that prevents delivery, and tries again: an operator may have removed its cause."""
         if self.denied is not None:
             denied, self.denied = self.denied, None
             raise denied
@@ -269,7 +270,7 @@ class Feed:
             raise error
 
     async def close(self, *, remove: bool) -> None:
-        """Ends it. remove: the server forgets the consumer and its position."""
+        """Ends reading. remove: the server deletes the consumer and its position."""
         last = None if self._stale or not self._placing.acks or remove else self._last
         self._told.forget()
         self._server.room.readers -= 1
@@ -283,7 +284,7 @@ class Feed:
             await self._inbox.close()
         if last is not None:
             try:
-                await self._server.request(last.reply, b"+ACK")  # the last word on the position: answered
+                await self._server.request(last.reply, b"+ACK")  # the final position; wait until the server has it
             except (NoAnswer, QueueError) as error:
                 log.debug("consumer %s may come back to what it has read: %s", self._name, error)
         if self._placing.made and (remove or not self._placing.named):
@@ -299,7 +300,7 @@ class Feed:
         if pulls.messages <= 0 or pulls.too_large:
             pulls.came()
         if delivery.consumer_seq != self._expected:
-            self._restart()  # one was lost on its way
+            self._restart()  # a message was lost in transit
             return
         self._expected += 1
         self.buffer.append(delivery)
@@ -326,7 +327,7 @@ class Feed:
             self._failed()
 
     def _restart(self) -> None:
-        """Nothing that is under way counts any more: the server's consumer has to be set to the position."""
+        """Discards everything in transit: the server's consumer has to be reset to the position."""
         self._stale = True
         self._live.clear()
         self._clear()
@@ -338,7 +339,7 @@ class Feed:
         self._held = 0
         self._pulls.forget()
 
-    # asking
+    # requesting
 
     async def _run(self) -> None:
         if self._after is not None:
@@ -370,7 +371,7 @@ class Feed:
                 self._fail(error)
 
     async def _top_up(self) -> None:
-        """Sends for more when half of what is to be fetched ahead has been read, or when somebody waits for more."""
+        """Requests more messages when half of the prefetched ones have been read, or when a task waits for more."""
         inbox = self._inbox
         if inbox is None:
             return
@@ -384,7 +385,7 @@ class Feed:
             await inbox.pull(number, messages, EXPIRES, size)
 
     async def _pull_alone(self, inbox: Inbox) -> None:
-        """Sends for one message that is larger than a share of the connection: one consumer after the other does."""
+        """Requests one message that is larger than this consumer's share; only one consumer at a time does so."""
         async with self._server.room.large:
             if inbox is not self._inbox or self._stale:
                 return
@@ -398,7 +399,7 @@ class Feed:
         self._ask.set()
 
     def _warn(self, waiting: int) -> None:
-        """Says once that another process reads under the name: requests wait, and this side has sent none yet."""
+        """Warns once if another process uses the name: requests are waiting, and this process has sent none yet."""
         if waiting and not self._placing.made:
             log.warning(
                 "consumer %s of queue %s is being read by another process, it seems, and they take each other's messages: "
@@ -407,14 +408,14 @@ class Feed:
             )
 
     def _fail(self, error: Exception) -> None:
-        """The server refuses: every read says so."""
+        """Has every read raise the server's refusal."""
         self.error = error
         self._live.set()
         self.settled.set()
         self._failed()
 
     async def _begin(self) -> None:
-        """Has the server's consumer deliver from the position, or from where it is to start."""
+        """Has the server's consumer deliver from the position, or from its start."""
         if self._inbox is not None:
             await self._inbox.close()
         inbox = self._inbox = Inbox(self._server, self._on_message, self._on_end, self._fail)
@@ -423,7 +424,7 @@ class Feed:
         self._clear()
         created: str = (await look(self._server, self._options, patient=False))["created"]
         if self._created not in (None, created) and wanted is None:
-            # It has been deleted and made again: what it holds now is all new.
+            # The stream has been deleted and made again: all its messages are new.
             self._start = wanted = "earliest"
             self._resuming = self._placing.named
         self._created = created
@@ -437,7 +438,7 @@ class Feed:
             position = self.position
         info = await self._placing.place(position, found=found is not None)
         if self.moves != moves:
-            raise NoAnswer  # moved again meanwhile
+            raise NoAnswer  # there was a seek meanwhile
         self._resuming = False
         self._start = None
         self._last = None

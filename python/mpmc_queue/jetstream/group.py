@@ -1,4 +1,4 @@
-"""Readers that share a position, in one process or many: each message goes to one of them, until it is settled."""
+"""Groups: readers in one or more processes that share a position. Each message goes to one of them until it is settled."""
 
 import asyncio
 from collections.abc import Generator, Sequence
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 @final
 @dataclass(frozen=True, slots=True)
 class GroupStats:
-    """A group's figures, of all processes that share it. `Group.stats` asks for them."""
+    """A group's figures, for all processes that share it. `Group.stats` returns them."""
 
     name: str
     member_count: int
@@ -42,21 +42,21 @@ class GroupStats:
     unread_items: int
     """Messages that have not been delivered to any member."""
     pending_items: int
-    """Messages delivered, not settled."""
+    """Messages delivered but not settled."""
     redelivered_items: int
     """Of those, how many have been delivered more than once."""
 
 
 UNTIL_READ: Final = 30.0
-"""Seconds after which a message is delivered again that a group without `ack_wait` has sent for but not read."""
+"""In a group without `ack_wait`: seconds until a message that was requested but not read is redelivered."""
 
 
 @final
 class Group(Generic[_T]):
     """Members share one position, as `mpmc_queue.ConsumerGroup`; `Queue.add_group` makes one, or joins it.
 
-    It is a durable consumer of the stream. Processes that ask for the same name share it, and have to ask for it with
-    the same options. Awaiting it is not needed, but tells at once that the server has it, or why not.
+    It is a durable consumer of the stream. All processes that use the name share it, and must use the same options. You
+    need not await it. If you do, it waits until the server has the group, and raises if the server refuses it.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Group(Generic[_T]):
         self._members: list[Member[_T]] = []
         self._closed = False
         self.settled = asyncio.Event()
-        """Set when the server has it, or has refused it."""
+        """Set when the server has the group, or has refused it."""
         self.error: Exception | None = None
         self.denied: NotPermittedError | None = None
-        """What keeps the server from taking acknowledgements, until it is told."""
+        """Why the server does not accept acknowledgements; cleared once it has been raised."""
         self._created: str | None = None
-        """When the stream was made that has it."""
+        """When the stream of this group was made."""
         wait = round(min(UNTIL_READ if self._ack_wait is None else self._ack_wait, arguments.LONGEST / 2) * 1e9)
         self._settings: dict[str, Any] = {
             "durable_name": self._name,
@@ -118,7 +118,7 @@ class Group(Generic[_T]):
             **making.settings,
         }
         if self._backoff:
-            # The server's wait before the nth redelivery is all there is between: our ack_wait, then our backoff.
+            # The server's backoff is the whole time until the nth redelivery: our ack_wait plus our backoff.
             self._settings["backoff"] = [wait + round(pause * 1e9) for pause in self._backoff]
             self._settings["ack_wait"] = self._settings["backoff"][0]
         queue._server.on_denied.append(self._on_denied)
@@ -146,17 +146,17 @@ class Group(Generic[_T]):
 
     @property
     async def pending_count(self) -> int:
-        """Messages delivered, not yet settled, in all processes. Awaited: the server knows."""
+        """Messages delivered but not settled, in all processes. Await it: the server is asked."""
         return int((await self._info())["num_ack_pending"])
 
     @property
     async def unread_count(self) -> int:
-        """Messages that have not been delivered to any member, and match its topics. Awaited: the server knows."""
+        """Messages that match its topics and have not been delivered to any member. Await it: the server is asked."""
         await self._queue._publisher.heard()
         return int((await self._info())["num_pending"])
 
     async def stats(self) -> GroupStats:
-        """The group's figures, all of the same moment."""
+        """The group's figures, all at the same moment."""
         info = await self._info()
         return GroupStats(
             name=self._name,
@@ -167,7 +167,7 @@ class Group(Generic[_T]):
         )
 
     def add_consumer(self, name: str | None = None) -> Member[_T]:
-        """A new member, in this process."""
+        """Adds a member in this process."""
         if self._closed:
             raise QueueError(f"group {self._name!r} has been closed", queue=self.queue.name)
         member = Member(self, None if name is None else arguments.name_of(name, "name"))
@@ -178,8 +178,8 @@ class Group(Generic[_T]):
         self._members.remove(member)
 
     def close(self) -> None:
-        """Closes the members in this process: what they hold is delivered again, to others. The server keeps the
-        group and its position; `Queue.remove_group` ends that too."""
+        """Closes the members in this process; their pending messages are redelivered to others. The server keeps the
+        group and its position until `Queue.remove_group` is called."""
         self._close()
 
     def _close(self, *, over: bool = False) -> None:
@@ -197,7 +197,7 @@ class Group(Generic[_T]):
         return self
 
     async def known(self) -> None:
-        """Waits until the server has it; raises why not."""
+        """Waits until the server has the group; raises if it refuses."""
         try:
             async with asyncio.timeout(self._queue._server.patience):
                 await self.settled.wait()
@@ -206,7 +206,7 @@ class Group(Generic[_T]):
         self.check()
 
     def check(self) -> None:
-        """Raises what keeps the server from making it or taking acknowledgements; it is tried again after that."""
+        """Raises if the server refuses the group or its acknowledgements, and tries again."""
         if self.denied is not None:
             denied, self.denied = self.denied, None
             raise denied
@@ -217,7 +217,7 @@ class Group(Generic[_T]):
             raise error
 
     async def confirm(self) -> None:
-        """Raises when the server has it no more. In a stream that has been made again it is made again, too."""
+        """Raises if the group has been deleted. If the stream has been made again, makes the group again, too."""
         server, stream = self._queue._server, self._queue._options.name
         try:
             await server.ask(f"CONSUMER.INFO.{stream}.{self._name}")
@@ -233,7 +233,7 @@ class Group(Generic[_T]):
         if (denied := denied_ack(error, self._queue._options.name, self._name)) is not None:
             self.denied = denied
             for member in self._members:
-                member._end(NoAnswer("an acknowledgement was refused"))  # whoever reads is told
+                member._end(NoAnswer("an acknowledgement was refused"))  # the reading member then raises it
 
     async def _open(self) -> None:
         tries = 0
@@ -250,7 +250,7 @@ class Group(Generic[_T]):
             return
 
     async def _make(self) -> None:
-        """Has the server make it, unless it is there."""
+        """Makes the group on the server, unless it exists."""
         server, stream = self._queue._server, self._queue._options.name
         self._created = (await look(server, self._queue._options, patient=False))["created"]
         if not self._making.create:
@@ -267,14 +267,14 @@ class Group(Generic[_T]):
             self._compare(found["config"])
 
     def _adopt(self, config: dict[str, Any]) -> None:
-        """Goes by the options of the consumer that is there."""
+        """Takes over the options of the existing consumer."""
         most = int(config.get("max_deliver", -1))
         self._max_deliver = most if most > 0 else None
         filters = sorted(filters_in(config))
         self._topics = tuple(str(topic_in(self._queue._options.subject, each)) for each in filters) or None
 
     def _compare(self, found: dict[str, Any]) -> None:
-        """Raises when the group that is there has other options."""
+        """Raises if the existing group has other options."""
         self._making.compare(self._name, found)
         for key in ("ack_wait", "max_ack_pending", "backoff"):
             asked, there = self._settings.get(key), found.get(key)
@@ -291,7 +291,7 @@ class Group(Generic[_T]):
     # settling
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
-        """Tells the server what became of a message; what must not come again goes to the dead letter queue first."""
+        """Settles a message on the server. One that must not be redelivered goes to the dead letter queue first."""
         send = self._queue._server.send
         if how == "-NAK":
             if self._max_deliver is not None and delivery.deliveries >= self._max_deliver:
@@ -306,7 +306,7 @@ class Group(Generic[_T]):
             send(delivery.reply, how.encode())
 
     async def acknowledge(self, delivery: Delivery) -> None:
-        """Sends an acknowledgement until it has been answered. NotConfirmedError: not in time."""
+        """Sends an acknowledgement until the server answers. NotConfirmedError: it did not in time."""
         server = self._queue._server
         tries = 0
         scope = asyncio.timeout(server.patience)
@@ -329,24 +329,24 @@ class Group(Generic[_T]):
         )
 
     def spent(self, delivery: Delivery) -> bool:
-        """Whether it has been delivered as often as it may: this time is one too many."""
+        """Whether this delivery is beyond `max_deliver`."""
         return self._max_deliver is not None and delivery.deliveries > self._max_deliver
 
     def reject(self, delivery: Delivery) -> None:
-        """It cannot be decoded. Without acknowledgements it never comes again; with them, when `ack_wait` is over: to a
-        reader, perhaps, that can decode it; after the last time it is buried."""
+        """Handles a message that cannot be decoded. Without acknowledgements it is not redelivered. With them it is
+        redelivered after `ack_wait`, perhaps to a reader that can decode it; the last delivery makes it a dead letter."""
         if not self._acking or (self._max_deliver is not None and delivery.deliveries >= self._max_deliver):
             self.bury(delivery)
 
     def bury(self, delivery: Delivery) -> None:
-        """Never to be delivered again: to the dead letter queue, where there is one."""
+        """Ends the deliveries of a message; it goes to the dead letter queue, if there is one."""
         if self._dead_letter is None:
             self._queue._server.send(delivery.reply, b"+TERM")
         else:
             self._queue._later(self._bury(self._dead_letter, delivery))
 
     async def _bury(self, grave: Whole[Any], delivery: Delivery) -> None:
-        # The same id each time, so that it is stored once even if this process dies before the server confirms.
+        # The id depends only on the message: so it is stored once, even if this process dies before the server confirms.
         place = f"mpmc_queue:{self._queue._options.name}:{self._name}:{delivery.stream_seq}:{delivery.created_ns}"
         headers = {**own_headers(delivery.headers), MSG_ID: str(uuid5(NAMESPACE_URL, place))}
         if delivery.headers and CONTENT_TYPE in delivery.headers:

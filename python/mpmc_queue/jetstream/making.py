@@ -1,4 +1,4 @@
-"""How consumers and groups are made on the server, beyond what they are for."""
+"""Options of consumers and groups that configure the server's consumer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from mpmc_queue.jetstream.errors import OptionError
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """The options of `add_consumer` and `add_group` that are about the server's side."""
+    """The options of `add_consumer` and `add_group` that configure the server's consumer."""
 
     create: bool
-    """Whether it may be made; False: it is there."""
+    """Whether it may be made; False: it exists."""
     settings: Mapping[str, Any]
-    """The part of its configuration."""
+    """Their part of the consumer's configuration."""
 
     def compare(self, name: str, found: Mapping[str, Any]) -> None:
-        """Raises when one that is there has other options than were asked for."""
+        """Raises if the existing one has other options than were asked for."""
         for key, asked in self.settings.items():
             if (there := found.get(key) or type(asked)()) != asked:
                 raise OptionError(f"{name!r} exists with other options: its {key} is {there}, not {asked}")

@@ -1,4 +1,4 @@
-"""A member of a group: sends for what is read, no more, so that nobody else waits for what it holds."""
+"""A member of a group. It requests only what is being read, so that it does not hold messages back from other members."""
 
 import asyncio
 from collections import deque
@@ -21,17 +21,17 @@ from mpmc_queue.protocols import AsyncGroup
 _T = TypeVar("_T")
 
 EXPIRES: Final = 5.0
-"""Seconds that one pull request waits: one that was given up for lost takes a message with it no longer than this."""
+"""Seconds that one pull request waits. This limits how long an abandoned request can hold a message back."""
 
 
 LATE: Final = 0.1
-"""Seconds after a timeout in which the server may still say that nothing has come: what does come then is not lost."""
+"""Extra seconds after a timeout for the server's answer, so that a message that arrives at that moment is not lost."""
 
 
 @final
 class Member(Reader[_T]):
-    """A member of a group; `Group.add_consumer` makes one. Messages that it has read and not settled are delivered
-    again, to others, when it closes."""
+    """A member of a group; `Group.add_consumer` makes one. When it closes, messages that it has read but not settled are
+    redelivered to other members."""
 
     def __init__(self, group: WholeGroup[_T], name: str | None) -> None:
         super().__init__(name)
@@ -39,26 +39,26 @@ class Member(Reader[_T]):
         self._queue: Whole[_T] = group._queue
         self._inbox: Inbox | None = None
         self._sent = 0
-        """Requests sent."""
+        """Number of requests sent."""
         self._number = 0
-        """The request that is waited for."""
+        """The number of the request that a read waits for."""
         self._wanted = 0
-        """Messages that it may bring."""
+        """Messages that this request may still bring."""
         self._waits: int | None = None
-        """The request that the server keeps until a message comes. A read that is given up leaves it to the next: a
-        server that is told to forget a request may have a message for it in its hands, which then is held back."""
+        """The number of the request that waits on the server for a message. The next read takes it over from a cancelled
+        read: if the request were cancelled, a message that the server is just sending for it would be held back."""
         self._too_large = False
-        """Whether the next message is larger than what a request may bring."""
+        """Whether the next message is larger than the request's byte limit."""
         self._until = 0.0
-        """The loop's time when it ends by itself."""
+        """The loop's time when the waiting request expires."""
         self._arrived: deque[Delivery] = deque()
         self._held: dict[str, Delivery] = {}
         self._owed: deque[CodecError] = deque()
-        """What the next reads have to tell."""
+        """Errors for the next reads to raise."""
         self._turn = asyncio.Lock()
         self._pulled: asyncio.Future[None] | None = None
         self.settling: Settling = self
-        """Who takes the word of its messages: itself, or who hands that on from another thread."""
+        """Settles its messages: itself, or an object that calls it from another thread."""
         self._closed = False
         self._over = False
         self._queue._server.room.readers += 1
@@ -92,14 +92,14 @@ class Member(Reader[_T]):
         patience = self._queue._server.patience
         deadline = deadline_in(patience if now else timeout)
         try:
-            # Readers take turns in the order in which they came, and wait no longer than their timeout.
+            # Only one task reads at a time, in the order in which they came; the wait counts towards the timeout.
             async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()
         except TimeoutError:
             return []
         try:
             while True:
-                # Nothing is taken while something is waited for: whenever the call ends, what has come can go back.
+                # No message is taken before the waiting is over: if the call is cancelled, all of them can be given back.
                 scope = asyncio.timeout_at(None if deadline is None else deadline + (0.0 if now else LATE))
                 try:
                     async with scope:
@@ -113,7 +113,7 @@ class Member(Reader[_T]):
                 if not found and now and scope.expired():
                     raise NotConfirmedError(f"no answer from the server in {patience:g} s")
                 if found or now or _over(deadline):
-                    self._give_back()  # what has come above the limit
+                    self._give_back()  # messages beyond the limit
                     return found
         except BaseException:
             self._give_back()
@@ -125,7 +125,7 @@ class Member(Reader[_T]):
         self._no("newest message: its group has a position")
 
     async def _gather(self, limit: int, now: bool, deadline: float | None, max_bytes: int | None) -> None:
-        """Waits for the first message, then sends for what there is, up to limit. now: what there is, be it none."""
+        """Waits for the first message, then requests all present ones, up to limit. now: does not wait for the first."""
         tries = 0
         while not self._arrived:
             self._check()
@@ -153,7 +153,7 @@ class Member(Reader[_T]):
                 return
 
     async def _fill(self, limit: int, linger: float, max_bytes: int | None) -> None:
-        """Waits until a batch is full, or has to end before it is."""
+        """Waits until a batch is full, or has to end early."""
         loop = asyncio.get_running_loop()
         end = loop.time() + linger
         self._too_large = False
@@ -170,11 +170,11 @@ class Member(Reader[_T]):
                 return
 
     def _room(self, max_bytes: int | None) -> int | None:
-        """Bytes that a batch may have yet; None: as many as come."""
+        """Bytes that may still be added to a batch; None: no limit."""
         return None if max_bytes is None else max(0, max_bytes - sum(len(delivery.data) for delivery in self._arrived))
 
     async def _fetch(self, limit: int, now: bool, deadline: float | None, max_bytes: int | None) -> None:
-        """One round: what is there now or, when that is nothing, the next that comes."""
+        """One round: the present messages or, if there are none, the next one."""
         await self._group.settled.wait()
         self._group.check()
         if limit > 1 or now or self._queue.closed:
@@ -194,9 +194,9 @@ class Member(Reader[_T]):
             await self._pull(1, left)
 
     async def _pull(self, batch: int, expires: float | None, room: int | None = None) -> None:
-        """Sends for messages; returns when they have come, or the request has ended.
+        """Requests messages; returns when they have arrived, or the request has ended.
 
-        expires     seconds to wait for one; None: what is there now.
+        expires     seconds to wait for one; None: only messages that are present now.
         room        bytes that they may have; None: as many as the connection allows.
         """
         if self._inbox is None:
@@ -208,7 +208,8 @@ class Member(Reader[_T]):
         self._pulled = loop.create_future()
         try:
             if expires is not None and self._waits is not None:
-                self._number, expires = self._waits, self._until - loop.time()  # one of a read that was given up
+                # Take over the request of a cancelled read.
+                self._number, expires = self._waits, self._until - loop.time()
                 self._wanted = 1
             else:
                 self._sent += 1
@@ -220,7 +221,7 @@ class Member(Reader[_T]):
                 if room is not None:
                     size = min(size or room, room)
                 await self._inbox.pull(self._number, batch, expires, size)
-            # (Waiting itself does not end a future that is waited for, as a timeout would.)
+            # `asyncio.wait` does not cancel the future when it times out.
             wait = (expires or 0.0) + min(DEAF, self._queue._server.patience)
             await asyncio.wait([self._pulled], timeout=wait)
             if not self._pulled.done():
@@ -229,13 +230,13 @@ class Member(Reader[_T]):
             self._pulled.result()
         finally:
             if self._pulled.done():
-                self._pulled.exception()  # known here, also to a read that is cancelled at this moment
+                self._pulled.exception()  # mark the exception as retrieved, also for a read that is cancelled now
             self._pulled = None
 
     def _on_message(self, delivery: Delivery) -> None:
-        self._waits = None  # the server serves the one that has waited longest first
+        self._waits = None  # the server serves the oldest request first
         if self._pulled is None or self._closed or self._over:
-            self._queue._server.send(delivery.reply, b"-NAK")  # nobody waits for it here any more
+            self._queue._server.send(delivery.reply, b"-NAK")  # no read waits for it any more
             return
         self._arrived.append(delivery)
         self._wanted -= 1
@@ -268,9 +269,9 @@ class Member(Reader[_T]):
                 self._pulled.set_exception(error)
 
     def _deliver(self, limit: int, receipt: Receipt | None) -> list[Message[_T]]:
-        """What has arrived, as messages; what has been delivered too often is buried instead.
+        """Takes what has arrived, as messages; those delivered too often become dead letters instead.
 
-        A message that cannot be decoded is told once: now, or by the next read when there are others to deliver.
+        An undecodable message raises an error once: now or, if there are others to deliver, in the next read.
         """
         found: list[Message[_T]] = []
         group = self._group
@@ -293,7 +294,7 @@ class Member(Reader[_T]):
         except BaseException:
             self._arrived.extendleft(message._delivery for message in reversed(found))
             raise
-        # From here on nothing is waited for: what is acknowledged is returned.
+        # There is no `await` from here to the return, so every message that is acknowledged is also returned.
         taken = [message._delivery for message in found]
         if group._acking:
             self._held.update((delivery.reply, delivery) for delivery in taken)
@@ -308,32 +309,32 @@ class Member(Reader[_T]):
         return found
 
     def _keep(self, taken: Sequence[Delivery]) -> None:
-        """They have reached who reads them."""
+        """The messages have reached the caller."""
         if not self._group._acking:
             for delivery in taken:
                 self._queue._server.send(delivery.reply, b"+ACK")
 
     def _untake(self, taken: Sequence[Delivery]) -> None:
-        """They have not, and are for others."""
+        """The messages have not reached the caller, and are given back."""
         for delivery in taken:
             if not self._group._acking or self._held.pop(delivery.reply, None) is not None:
                 self._queue._server.send(delivery.reply, b"-NAK")
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None:
-        """Takes the word of one of its messages."""
+        """Settles one of its messages."""
         self._queue._server.check()
         if how != "+WPI":
             self._held.pop(delivery.reply, None)
         self._group.settle(delivery, how, delay)
 
     def confirm(self, delivery: Delivery) -> Awaitable[None]:
-        """Acknowledges one of its messages, until the server has said that it has the word."""
+        """Acknowledges one of its messages, and waits for the server's confirmation."""
         self._queue._server.check()
         self._held.pop(delivery.reply, None)
         return self._queue._later(self._group.acknowledge(delivery))
 
     def _give_back(self) -> None:
-        """A read was given up: what has come for it is for others."""
+        """Gives back what has arrived and is not returned."""
         while self._arrived:
             self._queue._server.send(self._arrived.popleft().reply, b"-NAK")
 
@@ -344,33 +345,33 @@ class Member(Reader[_T]):
         if self._queue._discarded or self._over:
             raise self._queue._nothing_left()
 
-    # what a member has not
+    # what a member cannot do
 
     async def peek(self) -> Message[_T] | None:
-        """Not over JetStream: to look at a message is to have it delivered. Raises QueueError."""
+        """Raises QueueError: over JetStream a message cannot be seen without being delivered."""
         self._no("peek")
 
     def seek(self, to: Start) -> None:
-        """Members have no position of their own. Raises QueueError."""
+        """Raises QueueError: a member has no position of its own."""
         self._no("seek")
 
     @property
     def position(self) -> int:
-        """Members have no position of their own. Raises QueueError."""
+        """Raises QueueError: a member has no position of its own."""
         self._no("position")
 
     @property
     async def unread_count(self) -> int:
-        """Messages that have not been delivered to any member of its group. Awaited: the server knows."""
+        """Messages that have not been delivered to any member of its group. Await it: the server is asked."""
         return await self._group.unread_count
 
     @property
     def missed_count(self) -> int:
-        """Members cannot tell. Raises QueueError."""
+        """Raises QueueError: a member does not know."""
         self._no("missed_count")
 
     async def atake_missed(self, *, timeout: float | None = None) -> int:
-        """Members cannot tell. Raises QueueError."""
+        """Raises QueueError: a member does not know."""
         self._no("atake_missed")
 
     def _no(self, what: str) -> NoReturn:
@@ -379,11 +380,11 @@ class Member(Reader[_T]):
     # ending
 
     def close(self) -> None:
-        """Ends reading; what it holds is delivered again, to others."""
+        """Ends reading; its pending messages are redelivered to others."""
         self._close()
 
     def _close(self, *, over: bool = False) -> None:
-        """over: its queue has ended, and it with it."""
+        """over: closed because its queue has ended."""
         if self._closed:
             return
         if self._over:

@@ -1,4 +1,4 @@
-"""A delivery, as the server's headers and its reply subject tell it."""
+"""Deliveries and messages; their metadata comes from the server's headers and reply subject."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 
 class Delivery(NamedTuple):
-    """A message as it came from the server, not looked into yet. Sequences are the stream's own: they start at 1."""
+    """A message as the server sent it, not decoded yet. Sequences are the stream's own, which start at 1."""
 
     stream_seq: int
     consumer_seq: int
@@ -28,12 +28,12 @@ class Delivery(NamedTuple):
     subject: str
 
 
-# The constructor of a named tuple costs three times as much.
+# The constructor of a named tuple is three times as slow.
 _new = cast("Callable[[type[Delivery], tuple[object, ...]], Delivery]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes, subject: str) -> Delivery:
-    """What the reply subject says: $JS.ACK.[domain.account.]stream.consumer.deliveries.seq.seq.time.pending[.token]."""
+    """Parses the reply subject: $JS.ACK.[domain.account.]stream.consumer.deliveries.seq.seq.time.pending[.token]."""
     words = reply.split(".")
     if len(words) == 9:
         _, _, _, _, deliveries, stream_seq, consumer_seq, created_ns, pending = words
@@ -44,14 +44,14 @@ def delivery(reply: str, headers: Mapping[str, str] | None, data: bytes, subject
 
 
 def denied_ack(error: NotPermittedError, stream: str, consumer: str) -> NotPermittedError | None:
-    """What to say of it when it is about an acknowledgement of this consumer's messages."""
+    """The error to raise if the server denies acknowledgements of this consumer; None if it is about something else."""
     if not error.subject.startswith("$js.ack.") or f".{stream}.{consumer}.".lower() not in error.subject:
         return None
     return NotPermittedError(f"$JS.ACK.{stream}.{consumer}.>", "publish")
 
 
 class Settling(Protocol):
-    """Who takes the word that a message is settled: a member of an acknowledging group."""
+    """Settles messages: a member of an acknowledging group."""
 
     def settle(self, delivery: Delivery, how: str, delay: float = 0.0) -> None: ...
     def confirm(self, delivery: Delivery) -> Awaitable[None]: ...
@@ -59,10 +59,10 @@ class Settling(Protocol):
 
 @final
 class Message(Generic[_T_co]):
-    """One delivery: a payload and what is known about it, as `mpmc_queue.Message`, without the audit trail.
+    """One delivery: a payload and its metadata, as `mpmc_queue.Message`, without the audit trail.
 
-    `id` is the id it was published under, or made from its batch's and its place in that; for what other clients have
-    published under no UUID, from its stream and seq. It is the same for every consumer. `size` is the payload's bytes.
+    `id` is the id it was published under. In a batch it is made from the batch's id and the place in the batch; if another
+    client published the message without a UUID, from stream and seq. It is the same for every consumer.
     """
 
     __slots__ = ("__weakref__", "_delivery", "_missed", "_options", "_payload", "_settled", "_settling")
@@ -79,7 +79,7 @@ class Message(Generic[_T_co]):
 
     @property
     def id(self) -> UUID:
-        """The same for every consumer."""
+        """The id of the message, the same for every consumer."""
         headers = self._delivery.headers or {}
         try:
             if (given := headers.get(MSG_ID)) is not None:
@@ -95,23 +95,23 @@ class Message(Generic[_T_co]):
 
     @property
     def payload(self) -> _T_co:
-        """What was enqueued, as the codec reads it: every consumer has a copy of its own."""
+        """What was enqueued, as the codec decodes it: every consumer has its own copy."""
         return self._payload
 
     @property
     def topic(self) -> str | None:
-        """What it was enqueued under: its subject below the queue's own."""
+        """The topic it was enqueued with: the part of its subject after the queue's subject."""
         return topic_in(self._options.subject, self._delivery.subject)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What `aenqueue(headers=)` was given, and the trace context: what other clients have sent as headers. Those of
-        the server (Nats-...) and the Content-Type are left out."""
+        """The headers from `aenqueue(headers=)` or another client, and the trace context. The server's headers (Nats-...)
+        and the Content-Type are left out."""
         return own_headers(self._delivery.headers)
 
     @property
     def size(self) -> int:
-        """The payload's bytes on the wire."""
+        """The payload's size on the wire, in bytes."""
         return len(self._delivery.data)
 
     @property
@@ -122,12 +122,12 @@ class Message(Generic[_T_co]):
 
     @property
     def created_ns(self) -> int:
-        """The same in nanoseconds since the epoch."""
+        """When the server stored it, in nanoseconds since the epoch."""
         return self._delivery.created_ns
 
     @property
     def missed(self) -> int:
-        """Messages this consumer lost just before this one. 0 in groups, whose members cannot tell."""
+        """Messages this consumer missed just before this one. 0 in groups, whose members do not know."""
         return self._missed
 
     @property
@@ -140,10 +140,10 @@ class Message(Generic[_T_co]):
     @overload
     def ack(self, *, confirm: Literal[True]) -> Awaitable[None]: ...
     def ack(self, *, confirm: bool = False) -> Awaitable[None] | None:
-        """Settles the message: done. The word is sent at once, and not waited for.
+        """Acknowledges the message: it is done. Does not wait for the server.
 
-        confirm     True: awaiting what this returns waits for the server's word that it has it. NotConfirmedError: there
-                    was none within `patience`, and the message may be delivered again.
+        confirm     True: returns an awaitable that waits for the server's confirmation. It raises NotConfirmedError if there
+                    is none within `patience`; the message may then be redelivered.
         """
         if not confirm:
             self._settle("+ACK")
@@ -154,7 +154,7 @@ class Message(Generic[_T_co]):
         return self._settling.confirm(self._delivery)
 
     def nack(self, delay: float = 0.0) -> None:
-        """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds."""
+        """Gives the message back: it is redelivered to the next member that reads, after at least `delay` seconds."""
         from mpmc_queue.jetstream.arguments import seconds
 
         wait = seconds(delay, "delay")
@@ -163,11 +163,11 @@ class Message(Generic[_T_co]):
         self._settle("-NAK", wait)
 
     def term(self) -> None:
-        """Never redeliver: straight to the dead letter queue, where there is one."""
+        """Prevents redelivery: the message goes to the dead letter queue, if there is one."""
         self._settle("+TERM")
 
     def in_progress(self) -> None:
-        """Still at work on it: `ack_wait` starts afresh."""
+        """Says that the work goes on: `ack_wait` starts again."""
         self._settle("+WPI")
 
     def _settle(self, how: str, delay: float = 0.0) -> None:

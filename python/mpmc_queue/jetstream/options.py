@@ -10,7 +10,7 @@ from mpmc_queue.jetstream.codec import Codec, codec_from
 from mpmc_queue.jetstream.errors import OptionError
 
 DEDUPE: Final = 120.0
-"""Seconds that the server remembers the ids of messages, unless told otherwise: its own default."""
+"""Seconds that the server remembers the ids of messages: the server's default."""
 
 _NOT_HERE: Final = {
     "sizer": "the server counts bytes as they are stored: payloads are sized by the codec, not by a sizer",
@@ -20,7 +20,7 @@ _NOT_HERE: Final = {
 
 @dataclass(slots=True, kw_only=True)
 class Options:
-    """What `connect` was asked for, and the limits that the stream had when the server was last asked."""
+    """The options given to `connect`, and the limits of the stream when the server was last asked."""
 
     name: str
     subject: str
@@ -36,23 +36,23 @@ class Options:
     prefetch: int
     patience: float
     more: Mapping[str, Any]
-    """What else the stream's configuration has."""
+    """Other parts of the stream's configuration."""
     bound: bool = False
-    """Whether the stream is others', and taken as it is."""
+    """Whether the stream was made elsewhere, and is used as it is."""
     filters: tuple[str, ...] = ()
-    """What is read of a stream that has more than this queue's messages; none: everything."""
+    """The subjects to read from a stream that also has other subjects than this queue's; empty: everything."""
     seen: float = 0.0
-    """The monotonic time at which the limits were seen."""
+    """The monotonic time at which the limits were updated."""
 
     def see(self, config: Mapping[str, Any]) -> None:
-        """Takes the limits from the stream's configuration: an operator may have changed them."""
+        """Updates the limits from the stream's configuration, because an operator may have changed them."""
         self.ttl = config["max_age"] / 1e9 if config.get("max_age") else None
         self.max_bytes = config["max_bytes"] if config.get("max_bytes", -1) >= 0 else None
         self.max_items = config["max_msgs"] if config.get("max_msgs", -1) >= 0 else None
         self.seen = time.monotonic()
 
     def stream(self, *, msg_ttl: bool, atomic: bool) -> dict[str, Any]:
-        """The stream's configuration; what only newer servers know is asked for only there."""
+        """The stream's configuration; the flags are for features that only newer servers have."""
         config: dict[str, Any] = {
             "name": self.name,
             "subjects": [self.subject, f"{self.subject}.>"],
@@ -134,7 +134,7 @@ def options(
 
 
 def _more(max_msg_size: object, compression: object, placement: object, description: object) -> dict[str, Any]:
-    """The part of the stream's configuration that is asked for only where it is given."""
+    """The part of the stream's configuration from arguments that may be left out."""
     more: dict[str, Any] = {}
     if max_msg_size is not None:
         more["max_msg_size"] = arguments.count_of(max_msg_size, "max_msg_size")
@@ -161,5 +161,5 @@ def _more(max_msg_size: object, compression: object, placement: object, descript
 
 
 def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """What a stream that exists has otherwise than asked for."""
+    """How an existing stream differs from what was asked for."""
     return [f"{key} is {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value]

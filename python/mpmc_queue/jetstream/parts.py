@@ -1,6 +1,6 @@
-"""What the parts of a queue ask of the whole: consumers and groups of their queue, members of their group.
+"""What the parts of a queue use of the whole: consumers and groups use their queue, members use their group.
 
-Types alone. The parts are made by the whole, which knows their classes; so they know it by what it does.
+Only types. The queue imports the classes of its parts, so the parts refer to it by protocols, to avoid an import cycle.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The server's consumer that a feed reads by: found, made, and set to a position."""
+"""The server's consumer behind a feed: finds it, makes it, and sets its position."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,38 +14,38 @@ from mpmc_queue.jetstream.starts import KIND, create, find
 from mpmc_queue.jetstream.topics import filter_settings, filter_subjects, filters_in
 
 IDLE: Final = 300.0
-"""Seconds after which the server forgets a consumer without a name that nobody reads any more."""
+"""Seconds without reads after which the server deletes a consumer without a name."""
 RESET_SINCE: Final = (2, 14)
-"""The first server that can set a consumer to a position; before it, one is deleted and made again."""
+"""The first server that can reset a consumer's position; on older ones the consumer is deleted and made again."""
 
 
 class Placing:
-    """The consumer on the server. It is a means: its position is set anew whenever there is doubt about it."""
+    """The consumer on the server. Its position is set again whenever it is uncertain."""
 
     def __init__(
         self, server: Server, options: Options, name: str | None, topics: Sequence[str] | None, making: Making
     ) -> None:
         self.named = name is not None
         self.name = name if name is not None else uuid4().hex
-        # Unless messages leave by what is read, the server need not know what an unnamed consumer has read.
+        # The server need not know the position of an unnamed consumer, unless messages leave once they are read.
         self.acks = self.named or options.retention == "interest"
-        """Whether the server hears of what is read."""
+        """Whether reads are acknowledged to the server."""
         self.made = False
-        """Whether the server has it, as far as is known here."""
+        """Whether the server has the consumer, as far as is known here."""
         self._making = making
         self.bound = not making.create
-        """Whether it is one that is there, and never made here."""
+        """Whether it was made elsewhere (create=False), and is never made here."""
         self.filters = filter_subjects(options.subject, topics, options.filters)
-        """The subjects that it delivers; none: everything."""
+        """The subjects that it delivers; empty: everything."""
         self._server = server
         self._options = options
 
     async def info(self) -> dict[str, Any]:
-        """What the server says of it."""
+        """The server's information about the consumer."""
         return await self._server.insist(f"CONSUMER.INFO.{self._options.name}.{self.name}")
 
     async def find(self) -> dict[str, Any] | None:
-        """What the server has under its name; raises when that is something else."""
+        """The server's information about an existing consumer of this name; raises if that is of another kind."""
         if self.bound:
             if self._server.version < RESET_SINCE:
                 raise OptionError("reading a consumer of others takes nats-server {}.{}".format(*RESET_SINCE))
@@ -61,7 +61,7 @@ class Placing:
         return info
 
     async def place(self, position: int, *, found: bool) -> dict[str, Any]:
-        """Makes the consumer unless it is there, and sets it to the position."""
+        """Makes the consumer unless it exists, and sets its position."""
         if not self.acks:
             if self.made:
                 await self.delete()
@@ -79,11 +79,11 @@ class Placing:
         if self.named:
             settings["durable_name"] = self.name
         if self._server.version >= RESET_SINCE:
-            # (The server does not answer about a consumer that does not exist.)
+            # The server does not answer a reset of a consumer that does not exist.
             if not found:
                 await self._create(self.name, deliver_policy="all", **settings)
             return await self._server.ask(f"CONSUMER.RESET.{self._options.name}.{self.name}", seq=position)
-        # With an older server another consumer keeps unread messages from leaving while this one is made again.
+        # Older servers: a temporary consumer keeps unread messages in the stream while this one is made again.
         keeper = uuid4().hex
         await self._create(keeper, deliver_policy="by_start_sequence", opt_start_seq=position, ack_policy="all")
         await self.delete()
@@ -104,8 +104,8 @@ class Placing:
         )
 
     async def delete(self) -> None:
-        """Has the server forget it."""
+        """Deletes the consumer on the server."""
         try:
             await self._server.ask(f"CONSUMER.DELETE.{self._options.name}.{self.name}")
         except (NoAnswer, QueueError):
-            pass  # gone already, or forgotten by the server in time
+            pass  # it is gone already, or the server will delete it when it is idle

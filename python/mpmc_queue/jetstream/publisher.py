@@ -1,4 +1,4 @@
-"""Producing: one message, or a batch as a whole; repeated under the same id until the server has confirmed it."""
+"""Publishing: a message or an atomic batch is sent again with the same id until the server has confirmed it."""
 
 import asyncio
 import json
@@ -30,32 +30,32 @@ from mpmc_queue.jetstream.topics import covers, subject_of
 _R = TypeVar("_R")
 
 MAX_BATCH: Final = 1000
-"""Messages that the server takes as one batch."""
+"""Maximum messages of an atomic batch on the server."""
 WINDOW: Final = 256
-"""Messages of a batch that is not atomic under way at once."""
+"""Messages of a batch with atomic=False that are published concurrently."""
 MOMENT: Final = 0.001
-"""Seconds: a timeout of which no more than this is left. (One of 0 is another thing: it is not waited for space at all.)"""
+"""The least remaining timeout in seconds. (It must not become 0, which means: do not wait for space at all.)"""
 LAST_TRY: Final = 0.05
-"""Seconds before a timeout ends at which there is a last try."""
+"""Seconds before the end of a timeout at which there is a last attempt."""
 FIGURES: Final = 0.2
-"""Seconds that a call whose time is up waits for the figures of its error."""
+"""Seconds that a call waits after its timeout for the figures of its error."""
 HEARD: Final = 0.05
-"""Seconds after which the server's consumers have heard of a message that is stored, with much to spare."""
+"""Seconds after which the server's consumers surely count a stored message."""
 OVERHEAD: Final = 30
 """Bytes that the server's store adds to a message."""
 
 STORE_FAILED: Final = 10077
 BATCH_DISABLED: Final = 10174
 AGAIN: Final = (10158, 10175, 10176, 10210, 10211)
-"""Error codes of a message that is on its way already, or of a batch that did not arrive whole, or has to wait."""
+"""Error codes of a message that is being stored already, and of a batch that arrived incomplete or has to wait."""
 BATCH_HEADER: Final = 10177
-"""The error code of the first servers with batches, which take no id in one: a repeated batch could be stored twice."""
+"""The error code of the first servers with batches. They accept no ids in a batch, so a repeated one could be stored twice."""
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
 
 
 class Outgoing(NamedTuple):
-    """A message on its way to the server."""
+    """A message to be published."""
 
     subject: str
     data: bytes
@@ -63,18 +63,18 @@ class Outgoing(NamedTuple):
 
     @property
     def size(self) -> int:
-        """About what the server counts for it."""
+        """Approximate bytes that the server counts for it."""
         return len(self.subject.encode()) + len(self.data) + header_bytes(self.headers) + OVERHEAD
 
 
 def batch_headers(batch: str, number: int, *, last: bool = False) -> dict[str, str]:
-    """The headers that make a message one of an atomic batch."""
+    """The headers of one message in an atomic batch."""
     headers = {BATCH_ID: batch, BATCH_SEQUENCE: str(number)}
     return headers | {BATCH_COMMIT: "1"} if last else headers
 
 
 class Publisher:
-    """Sends messages to the queue's subject."""
+    """Publishes messages to the queue's subject."""
 
     def __init__(self, server: Server, options: Options, atomic: bool, closed: Callable[[], bool]) -> None:
         self._server = server
@@ -94,7 +94,7 @@ class Publisher:
         own_headers: Mapping[str, str],
         id: str | None = None,
     ) -> Outgoing:
-        """The message that an encoded payload becomes."""
+        """The message for an encoded payload."""
         if topic is None and not self._options.subject:
             raise OptionError(
                 "the stream has no one subject: topic= says which to publish to", queue=self._options.name
@@ -106,33 +106,33 @@ class Publisher:
         if own_ttl is not None:
             headers[OWN_TTL] = own_ttl
         if self._options.bound:
-            headers[EXPECTED_STREAM] = self._options.name  # the subject may be another stream's
+            headers[EXPECTED_STREAM] = self._options.name  # the subject may belong to another stream
         return Outgoing(subject_of(self._options.subject, topic), data, headers)
 
     def id(self) -> str:
-        """An id for a message."""
+        """A new id for a message."""
         return self._ids.next()
 
     async def one(self, message: Outgoing, timeout: float | None) -> int:
-        """Publishes it and returns its sequence in the stream."""
+        """Publishes a message and returns its sequence in the stream."""
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
         await self.sure(lambda: self._check_payload(message))
         if timeout is not None:
             return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
-            # The usual case: stored and confirmed at the first attempt.
+            # The usual case: the first attempt is confirmed.
             return self._stored(await self._server.request(*message))
         except (NoAnswer, QueueFullError, ServerError) as error:
             return await self._persist(lambda: self._try_one(message), None, [message], error)
 
     async def many(self, messages: Sequence[Outgoing], timeout: float | None) -> range:
-        """Publishes all of them next to each other, or none; returns their sequences in the stream."""
+        """Publishes all messages next to each other, or none; returns their sequences in the stream."""
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
         if not messages:
             return range(0)
-        # One id is enough: a batch is stored as a whole, and refused as a whole when any of its ids is known.
+        # One id is enough: the server refuses the whole batch if it knows any of its ids.
         messages[-1].headers[MSG_ID] = self._ids.next()
         if len(messages) == 1:
             seq = await self.one(messages[0], timeout)
@@ -153,7 +153,7 @@ class Publisher:
         return await self._persist(lambda: self._try_many(messages), timeout, messages)
 
     async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
-        """Publishes them one by one, many under way at once; the first error ends it, some may be stored then."""
+        """Publishes single messages, many concurrently. The first error ends it; some may be stored then."""
         sequences: list[int] = []
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (timeout or 0)
@@ -171,7 +171,7 @@ class Publisher:
         return self._stored(await self._server.request(*message))
 
     async def _try_many(self, messages: Sequence[Outgoing]) -> range:
-        """One attempt. It has an id of its own, so that the server never takes two attempts for one batch."""
+        """One attempt. It has its own batch id, so that the server never mixes two attempts."""
         batch, publish = self._ids.next(), self._server.publish
         *before, (subject, data, headers) = messages
         for number, (its_subject, each, its) in enumerate(before, 1):
@@ -186,9 +186,9 @@ class Publisher:
         return range(stored - len(messages) + 1, stored + 1)
 
     async def _stored_before(self, message: Outgoing) -> int:
-        """The sequence of a message that an earlier attempt has stored after all, its confirmation lost.
+        """The sequence of a message that an earlier attempt has stored, although its confirmation was lost.
 
-        The server tells when it is sent that id once more, as long as it remembers it; which it did a moment ago.
+        The server returns it when the same id is published again, as long as it remembers the id; a moment ago it did.
         """
         answer = await self._server.request(*message)
         stored = self._stored(answer)
@@ -204,9 +204,9 @@ class Publisher:
         messages: Sequence[Outgoing],
         error: NoAnswer | QueueFullError | ServerError | None = None,
     ) -> _R:
-        """Tries until it is stored, the time is up, or it is clear that it never will be.
+        """Tries until the messages are stored, the timeout is over, or another attempt is pointless.
 
-        error       what the first attempt has met, where there has been one.
+        error       the error of the first attempt, if there was one.
         """
         loop = asyncio.get_running_loop()
         limit = self._server.patience if timeout == 0 else timeout
@@ -217,7 +217,7 @@ class Publisher:
             async with scope:
                 while True:
                     if error is None or tries:
-                        error = None  # while it is under way, it may have been stored
+                        error = None  # an attempt that the timeout interrupts may have been stored
                         try:
                             return await attempt()
                         except (NoAnswer, QueueFullError, ServerError) as met:
@@ -242,7 +242,7 @@ class Publisher:
         ) from None
 
     async def _check_hope(self, error: NoAnswer | QueueFullError | ServerError, messages: Sequence[Outgoing]) -> None:
-        """Raises when there is no point in another try."""
+        """Raises if another attempt is pointless."""
         if isinstance(error, ServerError) and error.code not in AGAIN:
             if error.code in (BATCH_DISABLED, BATCH_HEADER, BATCH_TOO_LARGE):
                 raise NotAtomicError(error.message)
@@ -255,7 +255,7 @@ class Publisher:
             raise QueueClosedError("it is closed", queue=self._options.name)
 
     def _stored(self, answer: bytes) -> int:
-        """The sequence in the server's answer, or its refusal as an error."""
+        """The sequence in the server's answer; raises if it is a refusal."""
         result = json.loads(answer)
         error = result.get("error")
         if error is None:
@@ -273,7 +273,7 @@ class Publisher:
         raise ServerError(code, description, queue=self._options.name)
 
     async def sure(self, check: Callable[[], _R]) -> _R:
-        """Runs a check of limits; when it fails, again by those that the stream has now: an operator may raise them."""
+        """Runs a check of limits. If it fails, updates the limits, which an operator may have raised, and runs it again."""
         try:
             return check()
         except (QueueFullError, OptionError):
@@ -281,12 +281,12 @@ class Publisher:
             return check()
 
     async def heard(self) -> None:
-        """Returns when the server's consumers count what this handle has stored: they hear of it a moment later."""
+        """Waits until the server's consumers count what this handle has stored, which takes them a moment."""
         if (wait := self._last_at + HEARD - time.monotonic()) > 0:
             await asyncio.sleep(wait)
 
     def check_fit(self, items: int, size: int) -> None:
-        """Raises when so many messages of this size together could never fit."""
+        """Raises if so many messages with this total size could never fit."""
         limit = self._options.max_items
         if limit is not None and items > limit:
             raise ItemLimitError(0, limit, items)
@@ -297,9 +297,10 @@ class Publisher:
         self.check_fit(len(messages), self._size(messages))
 
     def _check_payload(self, message: Outgoing, more: int = 0) -> None:
-        """Raises for a message that the queue, or the server, never takes. more: bytes of headers that it will have yet.
+        """Raises for a message that is too large for the queue or the server. more: bytes of headers that will be added.
 
-        The server ends the connection over a message above max_payload, and counts its headers; the client does not.
+        The server counts headers towards max_payload and closes the connection if a message is larger; the client does
+        not count them.
         """
         size = len(message.data)
         if (most := self._options.max_bytes) is not None and size > most:
@@ -313,7 +314,7 @@ class Publisher:
             )
 
     async def _check_stream(self, messages: Sequence[Outgoing]) -> None:
-        """Raises when nobody is there because the stream has been deleted, or does not take what has this subject."""
+        """Raises if there was no responder because the stream has been deleted, or does not have the subject."""
         try:
             config = (await look(self._server, self._options, patient=False))["config"]
         except NoAnswer:
@@ -327,7 +328,7 @@ class Publisher:
                 )
 
     async def _full(self, error: QueueFullError, messages: Sequence[Outgoing], patience: float) -> QueueFullError:
-        """The same error, with the figures; without an answer in time, it is taken for full to the brim."""
+        """The same error with its figures. Without an answer in time, they are those of a queue at its limit."""
         state = {"messages": error.max, "bytes": error.max}
         try:
             async with asyncio.timeout(patience):

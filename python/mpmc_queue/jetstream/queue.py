@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 class Queue(Generic[_T]):
     """A queue on a NATS JetStream stream: the asynchronous half of `mpmc_queue.Queue`. `connect` makes one.
 
-    It belongs to the event loop that it was made in. `async with` closes it, and its connection, on exit.
+    It belongs to the event loop that it was made in. `async with` closes it and its connection on exit.
     """
 
     def __init__(self, server: Server, options: Options, created_at: datetime, *, own_ttls: bool, atomic: bool) -> None:
@@ -44,10 +44,10 @@ class Queue(Generic[_T]):
         self._consumers: list[Consumer[_T]] = []
         self._groups: list[Group[_T]] = []
         self._settling: set[Feed | Group[_T]] = set()
-        """Consumers and groups that the server may not know of yet: what is enqueued next is for them too."""
+        """Consumers and groups that the server may not have yet. Enqueuing waits for them: they have to get the message."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._leaving: dict[str, asyncio.Task[Any]] = {}
-        """Named consumers that have closed, and may have the last word on their position to say."""
+        """Tasks of named consumers that have closed and may still be sending their final position."""
         self._closed = False
         self._discarded = False
         self._end: int | None = None
@@ -62,8 +62,8 @@ class Queue(Generic[_T]):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called here. (Other processes have handles of their own, and a connection that is gone
-        for good is a ConnectionLostError.)"""
+        """Whether `close` has been called on this handle. (Other processes have their own handles. A lost connection is
+        reported by ConnectionLostError instead.)"""
         return self._closed
 
     @property
@@ -90,17 +90,17 @@ class Queue(Generic[_T]):
     ) -> int:
         """Adds a message and returns its seq, once the server has stored it.
 
-        topic       what it is about, "orders.eu.new": its subject is the queue's own, ".", and the topic.
-        headers     text that goes with it, such as {"tenant": "acme"}: see `Message.headers`. The trace context that
-                    OpenTelemetry has at this moment goes with it too.
+        topic       what it is about, "orders.eu.new": its subject is the queue's subject, ".", and the topic.
+        headers     text to send with it, such as {"tenant": "acme"}: see `Message.headers`. The current trace context of
+                    OpenTelemetry is sent, too.
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl: a whole number, not
-                    longer than the queue's; None: for ever.
-        timeout     seconds to wait for space, or for a server that does not answer; None: for ever (the default).
-                    0: not for space; one answer of the server is waited for as long as `connect(patience=)` says.
-        id          the id to publish it under. Within the dedupe window the server stores one message of an id; when it
-                    has one, this returns its seq.
+                    longer than the queue's; None: forever.
+        timeout     seconds to wait for space, or for a server that does not answer; None: no limit (the default).
+                    0: do not wait for space; the server still has `connect(patience=)` to answer.
+        id          the id to publish it under. Within the dedupe window the server stores only one message with an id;
+                    for a second one this returns the seq of the first.
 
-        Raises what `mpmc_queue.Queue.aenqueue` raises, and NotConfirmedError when the server did not answer in time.
+        Raises what `mpmc_queue.Queue.aenqueue` raises, and NotConfirmedError if the server does not answer in time.
         """
         wait = arguments.seconds(timeout, "timeout")
         topic, given = topic_of(topic), headers_of(headers)
@@ -122,14 +122,14 @@ class Queue(Generic[_T]):
         timeout: float | None = None,
         atomic: bool = True,
     ) -> Sequence[int]:
-        """Adds all of the payloads, next to each other, or none; returns their seqs.
+        """Adds all payloads next to each other, or none; returns their seqs.
 
         topic, headers
-                    those of every message in it.
-        atomic      False: one by one, many under way at once. They may then lie apart, and an error may leave some of
-                    them in the queue. For batches above 1,000, and servers before 2.12.
+                    for every message of the batch.
+        atomic      False: single messages, published concurrently. Other messages may come between them, and an error may
+                    leave some of them in the queue. For batches above 1,000 messages, and servers before 2.12.
 
-        Raises what `aenqueue` raises, and NotAtomicError when the server cannot do it all or nothing.
+        Raises what `aenqueue` raises, and NotAtomicError if the server cannot store the batch atomically.
         """
         wait = arguments.seconds(timeout, "timeout")
         topic, given = topic_of(topic), headers_of(headers)
@@ -170,7 +170,7 @@ class Queue(Generic[_T]):
         return own
 
     async def _settled(self, timeout: float | None) -> float | None:
-        """Waits until the server knows of every consumer that was added before; returns what is left of the time."""
+        """Waits until the server has every consumer that was added before; returns the remaining timeout."""
         loop = asyncio.get_running_loop()
         limit = self._server.patience if timeout == 0 else timeout
         deadline = None if limit is None else loop.time() + limit
@@ -184,7 +184,7 @@ class Queue(Generic[_T]):
         return timeout if not timeout or deadline is None else max(MOMENT, deadline - loop.time())
 
     async def _settle(self, unsettled: "Feed | Group[_T]") -> None:
-        """Waits until the server knows of it or refuses it, but no longer than patience while the server is there."""
+        """Waits until the server has it or refuses it; at most for `patience` while there is a connection."""
         while not unsettled.settled.is_set():
             try:
                 async with asyncio.timeout(self._server.patience):
@@ -195,7 +195,7 @@ class Queue(Generic[_T]):
                     return
 
     async def _bury(self, topic: str | None, data: bytes, headers: dict[str, str]) -> None:
-        """Takes a dead letter, however long that takes; with its topic, unless the stream takes none."""
+        """Stores a dead letter, without a time limit; with its topic, unless the stream does not accept topics."""
         subject = self._options.subject
         try:
             await self._publisher.one(Outgoing(subject_of(subject, topic), data, headers), None)
@@ -220,22 +220,22 @@ class Queue(Generic[_T]):
     ) -> Consumer[_T]:
         """An independent reader.
 
-        name        makes it durable: the next one of the same name goes on where this one was. None: only for now.
-        start       "earliest", "latest", a seq or an aware datetime; a durable one that exists goes on instead.
+        name        makes it durable: a later consumer of the same name continues at its position. None: it is temporary.
+        start       "earliest", "latest", a seq or an aware datetime; an existing durable one continues instead.
         on_missed   what happens when messages have left unread, as `mpmc_queue.Queue.add_consumer`.
-        topics      filters, "orders.eu.*" or "orders.>": what matches one of them is read; None: everything. The server
-                    takes no two that overlap in part, such as "a.*" and "*.b". What is missed is told as far as it is
-                    known: see `Consumer.missed_count`.
-        create      False: one of this name that is there, made by whatever tool as a durable pull consumer with the ack
-                    policy "all", with its own filters. It takes nats-server 2.14.
+        topics      filters, "orders.eu.*" or "orders.>": messages that match one of them are read; None: everything. The
+                    server accepts no filters that overlap partly, such as "a.*" and "*.b". Only some of the missed messages
+                    are counted: see `Consumer.missed_count`.
+        create      False: use the existing consumer of this name, with its own filters. Any tool may have made it, as a
+                    durable pull consumer with the ack policy "all". Needs nats-server 2.14.
         inactive_threshold
-                    seconds after which the server forgets it, position and all, when no process reads it: None: never,
-                    or 300 without a name.
+                    seconds without reads after which the server deletes it with its position; None: never, or 300 without
+                    a name.
         replicas, storage
-                    servers that have its position, and where: as the stream unless given.
+                    the number of servers that have its position, and where; by default as the stream.
 
-        What the server has against it (a seq beyond the next, a name that a group has) is raised when it is awaited,
-        or by its first read.
+        If the server refuses it (a seq beyond the next, a name that a group has), awaiting it raises the error, or the
+        first read does.
         """
         if name is not None:
             name = arguments.name_of(name, "name")
@@ -269,16 +269,16 @@ class Queue(Generic[_T]):
         replicas: int | None = None,
         storage: Literal["file", "memory"] | None = None,
     ) -> Group[_T]:
-        """Makes a group, or joins the one that other processes have under this name.
+        """Makes a group, or joins the existing one of this name.
 
-        The options are those of `mpmc_queue.Queue.add_group`; dead_letter is a queue that `connect` has made.
+        The options are those of `mpmc_queue.Queue.add_group`; dead_letter is a queue from `connect`.
 
-        create      False: a consumer of this name that is there, made by whatever tool as a durable pull consumer with the
-                    ack policy "explicit", with its own options. Its messages have to be settled. What the server gives up
-                    after its own max_deliver does not reach dead_letter, unless the last delivery is settled by nack or
-                    term.
+        create      False: use the existing consumer of this name, with its own options. Any tool may have made it, as a
+                    durable pull consumer with the ack policy "explicit". Its messages have to be settled. A message that the
+                    server gives up after its own max_deliver reaches dead_letter only if the last delivery is settled by
+                    nack or term.
         inactive_threshold, replicas, storage
-                    as `add_consumer` has them.
+                    as in `add_consumer`.
         """
         if any(group.name == name for group in self._groups):
             raise ValueError(f"name {name!r} is in use")
@@ -299,14 +299,14 @@ class Queue(Generic[_T]):
         return group
 
     def remove_consumer(self, consumer: Consumer[_T]) -> bool:
-        """Closes a consumer of this handle and has the server forget it and its position; False: it is none."""
+        """Closes a consumer and deletes it with its position on the server; False: it is not of this handle."""
         if consumer not in self._consumers:
             return False
         consumer._close(remove=True)
         return True
 
     async def remove_group(self, group: Group[_T]) -> bool:
-        """Closes a group of this handle and has the server forget it, for all processes; False: it is none."""
+        """Closes a group and deletes it on the server, for all processes; False: it is not of this handle."""
         if group not in self._groups:
             return False
         await group.known()
@@ -314,10 +314,10 @@ class Queue(Generic[_T]):
         await self._server.insist(f"CONSUMER.DELETE.{self.name}.{group.name}")
         return True
 
-    # looking
+    # figures
 
     async def stats(self) -> QueueStats:
-        """The queue's figures, as the server has them."""
+        """The queue's figures, from the server."""
         options = self._options
         state = (await look(self._server, options))["state"]
         last = int(state["last_seq"])
@@ -339,11 +339,11 @@ class Queue(Generic[_T]):
     # ending
 
     def close(self, *, immediate: bool = False) -> Awaitable[None]:
-        """Ends this handle: its producers fail from here on, and everyone who waits in it wakes. Once is enough.
+        """Closes this handle: from now on producers fail, and all waiting calls wake up. May be called again.
 
-        Its consumers may read what the stream holds by now, unless `immediate`. The connection ends when they have, or
-        are closed: awaiting what this returns, or `wait_closed`, waits for that. The stream stays, and other processes
-        go on.
+        Its consumers can still read what the stream holds now, unless `immediate`. When they have done so, or are closed,
+        the connection is closed: await the result of this call, or `wait_closed`, to wait for that. The stream stays, and
+        other processes are not affected.
         """
         self._discarded = self._discarded or immediate
         if not self._closed:
@@ -358,22 +358,22 @@ class Queue(Generic[_T]):
         return asyncio.shield(self._closing)
 
     async def wait_closed(self) -> None:
-        """Waits, after `close`, until the connection is closed: every consumer has drained, or is closed."""
+        """Waits, after `close`, until every consumer has drained or is closed, and the connection is closed."""
         if self._closing is None:
             raise QueueClosedError(f"queue {self.name!r} has not been closed")
         await asyncio.shield(self._closing)
 
     async def aclose(self) -> None:
-        """`close(immediate=True)`, and waits until the connection is closed. Nothing is lost: the stream has it.
+        """Calls `close(immediate=True)`, and waits until the connection is closed. All messages stay in the stream.
 
-        Raises nothing when the connection is dead. The last acknowledgements are then lost, and what they were for
-        comes again.
+        Does not raise if the connection is lost. The last acknowledgements are then lost, and their messages are
+        redelivered.
         """
         self.close(immediate=True)
         await self.wait_closed()
 
     async def delete(self) -> None:
-        """Deletes the stream, for all processes, with all that it holds; then closes this handle."""
+        """Deletes the stream with all its messages, for all processes, then closes this handle."""
         await self._server.insist(f"STREAM.DELETE.{self.name}")
         await self.aclose()
 
@@ -384,7 +384,7 @@ class Queue(Generic[_T]):
         await self.aclose()
 
     async def _finish(self) -> None:
-        """Ends everything. Never raises: there may be no connection any more."""
+        """Closes consumers, groups and the connection. Never raises, because the connection may be lost already."""
         while not self._ended.is_set():
             try:
                 info = await self._server.ask(f"STREAM.INFO.{self.name}")
@@ -431,7 +431,7 @@ class Queue(Generic[_T]):
         self._changed.set()
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Work that nobody waits for, but closing does."""
+        """Runs work in a task that only closing waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)

@@ -1,4 +1,4 @@
-"""What consumers and members of groups have in common: the ways to read."""
+"""The ways to read, which consumers and members of groups have in common."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -16,34 +16,34 @@ _T = TypeVar("_T")
 
 
 class Receipt:
-    """Whether messages have reached who reads them: another thread can tell only after they have been taken.
+    """Tracks whether taken messages reach their caller, if that is in another thread and is known only later.
 
-    The reader says what is to be done then, and whoever waits in that thread's name does one of the two, soon.
+    The reader sets `keep` and `give_back`; the call that waits for the other thread runs one of them soon.
     """
 
     __slots__ = ("give_back", "keep", "reader")
 
     def __init__(self) -> None:
         self.reader: object = None
-        """Who has read them."""
+        """The reader that has taken them."""
         self.keep: Callable[[], None] | None = None
-        """They have: the server may hear of it."""
+        """To run if the messages have reached the caller: tells the server."""
         self.give_back: Callable[[], None] | None = None
-        """They have not, and are the next to be read."""
+        """To run if they have not: they are the next to be read."""
 
 
 class Reader(ABC, Generic[_T]):
-    """The ways to read, by means of one."""
+    """The ways to read, all based on `_read` and `_read_latest`."""
 
     def __init__(self, name: str | None) -> None:
         self._id = uuid4()
         self._name = name
         self._drained = False
-        """Whether it has read all that there was when its queue was closed."""
+        """Whether it has read everything that was in the queue when it was closed."""
 
     @property
     def id(self) -> UUID:
-        """An id of its own, in this process."""
+        """Its id, unique in this process."""
         return self._id
 
     @property
@@ -60,24 +60,24 @@ class Reader(ABC, Generic[_T]):
         max_bytes: int | None = None,
         receipt: Receipt | None = None,
     ) -> list[Message[_T]]:
-        """Waits for the first, then takes what is there, or comes within linger, up to limit and max_bytes.
+        """Waits for the first message, then takes more that are present or arrive within linger, up to limit and max_bytes.
 
-        receipt     where it is not certain that they reach who reads them.
+        receipt     given if it is not certain that they reach the caller.
         """
 
     @abstractmethod
     async def _read_latest(self, timeout: float | None, receipt: Receipt | None = None) -> Message[_T] | None:
-        """The newest, once there is one."""
+        """Waits for a message, and returns the newest."""
 
     def _take(self) -> Message[_T] | None:
-        """What is here already; None when that takes more than a look."""
+        """Takes a message that is in the buffer; None if that takes more."""
         return None
 
     async def aread(self, *, timeout: float | timedelta | None = None) -> Message[_T] | None:
-        """The next message, or None when there is none in time.
+        """The next message, or None if there is none in time.
 
-        timeout     seconds (or a timedelta) to wait for one; 0: what is there now, which takes a question to the server when nothing
-                    has been fetched ahead; None: for ever (the default).
+        timeout     seconds (or a timedelta) to wait for one; 0: only a message that is present, and the server is asked
+                    if none has been prefetched; None: no limit (the default).
 
         Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is closed.
         Cancelling it never loses a message.
@@ -97,12 +97,12 @@ class Reader(ABC, Generic[_T]):
         linger: float | timedelta = 0.0,
         max_bytes: int | None = None,
     ) -> list[Message[_T]]:
-        """Waits for the first message as `aread` does, then takes what is there, up to `limit`; [] when there is none.
+        """Waits for the first message as `aread` does, then takes all present ones, up to `limit`; [] if there is none.
 
-        linger      seconds that the batch may wait to fill once its first message is there. A full batch, a closed queue,
-                    and a gap that has to be told first end it.
-        max_bytes   payload bytes (their `size`) of the batch at the most, but always one message; None: no limit. In a
-                    group the server counts, and counts headers, too.
+        linger      seconds that the batch may wait for more messages after its first one. The wait ends early if the batch
+                    is full, the queue is closed, or a gap has to be reported first.
+        max_bytes   maximum payload bytes (`size`) of the batch, which always has at least one message; None: no limit. In
+                    a group the server counts, and includes headers.
         """
         return await self._read(
             arguments.count_of(limit, "limit"),
@@ -112,14 +112,14 @@ class Reader(ABC, Generic[_T]):
         )
 
     async def aread_latest(self, *, timeout: float | timedelta | None = None) -> Message[_T] | None:
-        """The newest message there is, or None when there is none in time; what is older is passed over.
+        """The newest message, or None if there is none in time; older ones are skipped.
 
-        What was missed before it comes with this message. QueueError for a member of a group, which has no position.
+        Its `missed` counts the messages missed before it. QueueError for a member of a group, which has no position.
         """
         return await self._read_latest(arguments.seconds(timeout, "timeout"))
 
     async def aget(self, *, timeout: float | timedelta | None = None) -> _T:
-        """The next payload: waits for it. Raises `queue.Empty` when there is none in time."""
+        """Waits for the next payload. Raises `queue.Empty` if there is none in time."""
         wait = arguments.seconds(timeout, "timeout")
         message = self._take()
         if message is None:
@@ -156,7 +156,7 @@ class Reader(ABC, Generic[_T]):
 
     @abstractmethod
     def _wake(self) -> None:
-        """Whoever waits looks for themselves."""
+        """Wakes all waiting calls, which then check again."""
 
     @abstractmethod
     def close(self) -> None:
@@ -170,5 +170,5 @@ class Reader(ABC, Generic[_T]):
 
 
 def deadline_in(timeout: float | None) -> float | None:
-    """The loop's time when it is over."""
+    """The loop's time at the end of a timeout."""
     return None if timeout is None else asyncio.get_running_loop().time() + timeout

@@ -1,4 +1,4 @@
-"""Questions to the JetStream API, and publishing with an answer."""
+"""Requests to the JetStream API, and publishing with a reply."""
 
 import asyncio
 import json
@@ -17,55 +17,55 @@ from mpmc_queue.jetstream.pulls import Room
 __all__ = ["PAUSES", "NoAnswer", "NobodyThere", "Server", "log", "pause"]
 
 NOT_NOW: Final = (10008, 10009)
-"""Error codes of a cluster that has no leader at the moment."""
+"""Error codes of a cluster without a leader at the moment."""
 NO_STREAM: Final = 10059
-"""The error code of a stream that is not there."""
+"""The error code for a stream that does not exist."""
 ASK: Final = 2.0
-"""Seconds to wait for one answer of the API: a question that came before a leader was elected never gets one."""
+"""Seconds to wait for one answer of the API: a request that arrives before a leader is elected never gets one."""
 PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
-"""Seconds between tries while a server cannot answer; the last one repeated."""
+"""Seconds between attempts while a server cannot answer; the last value is repeated."""
 
 
 class NobodyThere(NoAnswer):
-    """No server serves the subject now: no stream has it, or the one that does has no leader at the moment."""
+    """The subject has no responders: no stream has it, or the stream has no leader at the moment."""
 
 
 def pause(attempt: int) -> float:
-    """Seconds to wait before the next try."""
+    """Seconds to wait before the next attempt."""
     return PAUSES[min(attempt, len(PAUSES) - 1)]
 
 
 class Server(Connection):
-    """A connection, with questions and answers."""
+    """A connection with requests and replies."""
 
     def __init__(self, patience: float, api: str) -> None:
         super().__init__(patience)
         self.room = Room()
-        """What its consumers may have under way together."""
+        """The limit of bytes that its consumers may have requested together."""
         self.clock_offset_ns = 0
-        """What to add to this machine's clock to get the server's."""
+        """Nanoseconds to add to this machine's clock to get the server's."""
         self.api = api
-        """What the subjects of questions begin with."""
+        """The prefix of the API's subjects."""
         self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
-        """What has been asked, and who waits for the answer."""
+        """Open requests by token: the subject, and the future for the reply."""
         self._prefix = ""
         self._deaf: NotPermittedError | None = None
-        """Why no answer can come."""
+        """Why no reply can arrive; None if it can."""
         self._asked = 0
         self._outbox: deque[tuple[str, bytes]] = deque()
         self._sending: asyncio.Task[None] | None = None
         self.on_cut.append(self._on_lost)
-        self.on_back.append(self._forget)  # answers to what was asked before do not come any more
+        self.on_back.append(self._forget)  # replies to earlier requests do not arrive any more
         self.on_denied.append(self._on_denied)
 
     async def connect(self, url: str | Sequence[str], options: Mapping[str, Any]) -> None:
-        """Connects for the first time, and listens for answers."""
+        """Connects for the first time, and subscribes to replies."""
         await super().connect(url, options)
         self._prefix = f"{self.client.new_inbox()}."
         await self.subscribe(f"{self._prefix}*", self._on_answer)
 
     async def close(self, deadline: float | None = None) -> None:
-        """Sends what is to be sent, and ends; in time, and without an error."""
+        """Sends what is buffered, and closes; within the deadline, and without raising."""
         self._closing = True
         loop = asyncio.get_running_loop()
         if deadline is None:
@@ -76,11 +76,11 @@ class Server(Connection):
         self._forget()
 
     def now_ns(self) -> int:
-        """The server's clock, as well as this side can tell."""
+        """The server's time, as estimated here."""
         return time.time_ns() + self.clock_offset_ns
 
     async def ask(self, question: str, /, **body: Any) -> dict[str, Any]:
-        """One question to the JetStream API. ServerError: it says no. NoAnswer: nobody said anything."""
+        """One request to the JetStream API. ServerError: it was refused. NoAnswer: there was no reply."""
         sent = time.time_ns()
         reply = await self.request(f"{self.api}.{question}", json.dumps(body).encode() if body else b"", None, ASK)
         result: dict[str, Any] = json.loads(reply)
@@ -94,7 +94,7 @@ class Server(Connection):
         return result
 
     async def insist(self, question: str, /, **body: Any) -> dict[str, Any]:
-        """Asks until there is an answer, for as long as patience allows. NotConfirmedError: there was none."""
+        """Repeats a request until there is a reply, for at most `patience`. NotConfirmedError: there was none."""
         attempt = 0
         said = ""
         scope = asyncio.timeout(self.patience)
@@ -115,7 +115,7 @@ class Server(Connection):
     async def request(
         self, subject: str, data: bytes, headers: dict[str, str] | None = None, timeout: float | None = None
     ) -> bytes:
-        """Publishes and returns what comes back. NoAnswer: nothing in time, nobody there, or the connection was lost."""
+        """Publishes and returns the reply. NoAnswer: none in time, no responders, or the connection was lost."""
         if self._deaf is not None:
             raise self._deaf.again()
         loop = asyncio.get_running_loop()
@@ -130,7 +130,7 @@ class Server(Connection):
             msg = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                future.exception()  # known here, and not to be reported
+                future.exception()  # mark the exception as retrieved
             raise
         finally:
             timer.cancel()
@@ -140,13 +140,13 @@ class Server(Connection):
         return msg.data
 
     async def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
-        """Publishes without an answer. NoAnswer: there is no connection, and no more room to wait for one."""
+        """Publishes without a reply. NoAnswer: there is no connection, and the buffer is full."""
         if self._outbox:
-            await self._send()  # acknowledgements go before what is published after them
+            await self._send()  # keep the order: earlier acknowledgements go first
         await self.hand_over(subject, data, reply, headers)
 
     def send(self, subject: str, data: bytes) -> None:
-        """Publishes soon, in order, before whatever is published next, and without word of it: for acknowledgements."""
+        """Publishes soon, in order and before any later publish. Errors are only logged: it is for acknowledgements."""
         self._outbox.append((subject, data))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())

@@ -1,4 +1,4 @@
-"""Consumers on the server: found, made, and where they start."""
+"""Finds and makes consumers on the server, and resolves where they start."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from mpmc_queue.jetstream.errors import OptionError, ServerError
 from mpmc_queue.jetstream.server import PAUSES, Server
 
 KIND: Final = "mpmc_queue"
-"""The metadata that tells consumers from groups."""
+"""The metadata that distinguishes consumers from groups."""
 NO_CONSUMER: Final = 10014
-"""The error code of a consumer that is not there."""
+"""The error code for a consumer that does not exist."""
 FILTERS_SINCE: Final = (2, 10)
-"""The first server that takes several filters; one before it would deliver everything."""
+"""The first server with several filters; an older one would deliver everything."""
 NOT_CREATED: Final = 10012
-"""The error code of whatever went wrong while the server made a consumer."""
+"""The error code for any failure while the server makes a consumer."""
 
 
 async def create(server: Server, stream: str, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes a consumer, unless it is there like this already.
+    """Makes a consumer, unless it exists with this configuration.
 
-    A server that is still removing the files of another one of that name fails, and a moment later does not.
+    It is tried several times, because a server that is still removing the files of another consumer of that name fails.
     """
     if "filter_subjects" in settings and server.version < FILTERS_SINCE:
         raise OptionError(
@@ -41,7 +41,7 @@ async def create(server: Server, stream: str, name: str, settings: Mapping[str, 
 
 
 async def find(server: Server, stream: str, name: str, kind: str) -> dict[str, Any] | None:
-    """What the server has under a name; an OptionError when that is something else."""
+    """The server's information about a consumer; None if there is none, an OptionError if it is of another kind."""
     try:
         info = await server.ask(f"CONSUMER.INFO.{stream}.{name}")
     except ServerError as error:
@@ -57,7 +57,7 @@ async def find(server: Server, stream: str, name: str, kind: str) -> dict[str, A
 
 
 async def resolve(server: Server, stream: str, start: Start) -> int:
-    """The stream's sequence of a start."""
+    """The sequence in the stream for a start."""
     state = (await server.ask(f"STREAM.INFO.{stream}"))["state"]
     first, end = max(1, int(state["first_seq"])), int(state["last_seq"]) + 1
     if start == "earliest":
@@ -73,7 +73,7 @@ async def resolve(server: Server, stream: str, start: Start) -> int:
 
 
 async def _at(server: Server, stream: str, moment: datetime) -> int:
-    """The sequence of the first message created at or after it, which a consumer made for the purpose finds."""
+    """The sequence of the first message created at or after a time, found by a temporary consumer."""
     name = uuid4().hex
     settings = {
         "deliver_policy": "by_start_time",

@@ -1,4 +1,4 @@
-"""`connect_sync`: the one line that differs from a queue in this process, for programs of threads."""
+"""`connect_sync`: the only line that differs from a queue in this process, for programs with threads."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 class ConnectOptions(TypedDict, total=False):
-    """The options of `connect`, but for its codec."""
+    """The options of `connect`, except its codec."""
 
     ttl: float | timedelta | None
     max_bytes: int | None
@@ -53,8 +53,8 @@ def connect_sync(
 ) -> SyncQueue[Any]:
     """Connects to a server (or a cluster) and returns a queue over one of its streams, for threads.
 
-    The arguments are those of `connect`, and so are the errors. Callbacks in `connection` run in the loop's thread, and must
-    not use the queue. The queue is closed when the program ends, at the latest.
+    Arguments and errors are those of `connect`. Callbacks in `connection` run in the thread of the event loop, and must not
+    use the queue. If the queue is still open when the program ends, it is closed then.
     """
     loop = shared()
     return loop.run(lambda _: _connect(loop, url, name, {"codec": codec, **options}))

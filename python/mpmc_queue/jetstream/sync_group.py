@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 @final
 class SyncGroup(Generic[_T]):
-    """Members share one position, in one process or many, for threads; `SyncQueue.add_group` makes it, or joins it."""
+    """A group, for threads: members in one or more processes share a position. `SyncQueue.add_group` makes or joins one."""
 
     def __init__(self, loop: Loop, queue: SyncQueue[_T], group: Group[_T]) -> None:
         self._loop = loop
@@ -42,7 +42,7 @@ class SyncGroup(Generic[_T]):
 
     @property
     def pending_count(self) -> int:
-        """Messages delivered, not yet settled, in all processes. Asks the server."""
+        """Messages delivered but not settled, in all processes. Asks the server."""
         return self.stats().pending_items
 
     @property
@@ -51,11 +51,11 @@ class SyncGroup(Generic[_T]):
         return self.stats().unread_items
 
     def stats(self) -> GroupStats:
-        """The group's figures, all of the same moment."""
+        """The group's figures, all at the same moment."""
         return self._loop.run(lambda _: self._group.stats())
 
     def add_consumer(self, name: str | None = None) -> SyncMember[_T]:
-        """A new member, in this process."""
+        """Adds a member in this process."""
         return self._loop.do(lambda: self._add(name))
 
     def _add(self, name: str | None) -> SyncMember[_T]:
@@ -66,7 +66,7 @@ class SyncGroup(Generic[_T]):
         return added
 
     def close(self) -> None:
-        """Closes the members in this process: what they hold is delivered again, to others. The server keeps the group."""
+        """Closes the members in this process; their pending messages are redelivered to others. The server keeps the group."""
         self._loop.do(self._close)
 
     def _close(self) -> None:

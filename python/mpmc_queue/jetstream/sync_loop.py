@@ -1,8 +1,8 @@
-"""The event loop of all synchronous queues of a process, in a daemon thread, and calls into it from other threads.
+"""The event loop that all synchronous queues of a process share, in a daemon thread, and calls into it from other threads.
 
-A call waits for the lock of its own, which a signal interrupts. Whether what it has read reaches its caller is known only in
-the caller's thread: it leaves word of that in the call, and the loop looks a moment later. Until then the server has not heard
-that anything has been read. So an interrupt at any moment either leaves a message unread, or comes after the call.
+Each call waits for its own lock, and a signal can interrupt that. Only the caller's thread knows whether it got the messages:
+it sets a flag in the call, which the loop checks a moment later. Until then nothing is acknowledged to the server. So an
+interrupt either leaves the messages unread, or comes after the call has returned.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from mpmc_queue.jetstream.reading import Receipt
 _T = TypeVar("_T")
 
 MOMENT: Final = 0.005
-"""Seconds after which the loop looks whether callers have what was read for them."""
+"""Seconds after which the loop checks whether callers have got what was read for them."""
 LOOK: Final = 0.05
-"""Seconds between two looks for a signal of a main thread that waits."""
+"""Seconds between checks for signals while the main thread waits."""
 END: Final = 2.0
-"""Seconds that the loop has to end when the interpreter does, once all queues are closed."""
+"""Seconds that the loop has to end at exit of the interpreter, once all queues are closed."""
 
 
 class Call(Generic[_T]):
-    """One call: made in one thread, done by the loop in another."""
+    """One call, made in the caller's thread and executed in the loop's thread."""
 
     __slots__ = ("_done", "_loop", "_receipt", "_work", "abandoned", "at_once", "error", "kept", "result", "task")
 
@@ -42,31 +42,31 @@ class Call(Generic[_T]):
         self._done = threading.Lock()
         self._done.acquire()
         self.at_once = at_once
-        """Does without waiting what can be done without waiting; None: work has to be done."""
+        """Tries to get the result without waiting; if this is None or returns None, `work` is run."""
         self.task: asyncio.Task[None] | None = None
         self.result: _T
         self.error: BaseException | None = None
         self.kept = False
-        """Said by the caller: it has the result."""
+        """Set by the caller: it has the result."""
         self.abandoned = False
-        """Said by the caller: it has not, and does not wait any more."""
+        """Set by the caller: it does not wait any more, and has no result."""
 
     def wait(self) -> None:
-        """In the caller's thread: waits until it is done."""
+        """In the caller's thread: waits until the call is done."""
         if threading.current_thread() is not threading.main_thread():
             self._done.acquire()
             return
-        # Signals: none interrupts this on Windows, nor, elsewhere, when it comes in the moment before this thread sleeps.
+        # Polls for signals: on Windows they do not interrupt the wait, and elsewhere one just before the wait would not.
         while not self._done.acquire(timeout=LOOK):
             pass
 
     def abandon(self) -> None:
-        """In the caller's thread: nobody waits for it any more."""
+        """In the caller's thread: gives the call up."""
         self.abandoned = True
         self._loop.soon(self._abandon)
 
     def start(self) -> None:
-        """In the loop."""
+        """In the loop: executes the call."""
         if self.abandoned:
             return
         try:
@@ -87,14 +87,14 @@ class Call(Generic[_T]):
         except BaseException as error:
             self._fail(error)
         else:
-            self._finish(result)  # nothing is waited for since it was read: nobody has read on
+            self._finish(result)  # there was no `await` since the read, so no other call has read in between
         finally:
-            # It ends in this thread: in the caller's, what the interpreter calls then would swallow Ctrl-C.
+            # Free the task in this thread: its finalizer in the caller's thread could swallow a KeyboardInterrupt.
             self.task = None
 
     def _fail(self, error: BaseException) -> None:
         if self._receipt.keep is not None:
-            self._receipt.keep()  # what has been read cannot be had, and is passed over
+            self._receipt.keep()  # the messages that were read cannot be returned, and are skipped
         self.error = error
         self._tell()
 
@@ -105,7 +105,7 @@ class Call(Generic[_T]):
         self._tell()
 
     def _tell(self) -> None:
-        """Wakes the caller; but not at the end of the program: a daemon thread that waits then ends as it is."""
+        """Wakes the caller. Not at the end of the program, where a waiting daemon thread just ends."""
         if self._loop.ending in (None, self):
             self._done.release()
 
@@ -116,13 +116,13 @@ class Call(Generic[_T]):
 
     @property
     def reader(self) -> object:
-        """Who has read."""
+        """The reader of the messages."""
         return self._receipt.reader
 
     def settle(self, *, keep: bool = True) -> bool:
-        """In the loop: does what is to be done now that it is known whether the caller has the result; False: it is not.
+        """In the loop: keeps or gives back the messages, if it is known whether the caller has got them; False: it is not.
 
-        keep    whether the server may hear of it; it hears in order.
+        keep    whether they may be acknowledged now; acknowledgements are sent in order.
         """
         if self.abandoned:
             assert self._receipt.give_back is not None
@@ -141,11 +141,11 @@ class Loop:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.unsettled: list[Call[Any]] = []
-        """Calls that have read, and whose callers have not said whether they have it."""
+        """Calls that have read messages, and do not know yet whether the caller has got them."""
         self.closers: set[Callable[[], Coroutine[Any, Any, None]]] = set()
-        """What closes the queues that are open."""
+        """Functions that close the open queues."""
         self.ending: Call[None] | None = None
-        """The call that closes everything, when the program ends."""
+        """The call that closes everything at the end of the program."""
         self._process = os.getpid()
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
@@ -158,11 +158,11 @@ class Loop:
         work: Callable[[Receipt], Coroutine[Any, Any, _T]] | None,
         at_once: Callable[[Receipt], _T | None] | None = None,
     ) -> _T:
-        """Has the loop do it, and waits for the result. An exception in this thread, such as KeyboardInterrupt, cancels it."""
+        """Runs work in the loop and waits for its result. An exception in this thread, such as KeyboardInterrupt, cancels it."""
         if self._ended or self._process != os.getpid():
             raise self._gone()
         if self.ending is not None and threading.current_thread().daemon:
-            threading.Event().wait()  # the program ends, and this thread with it
+            threading.Event().wait()  # the program is ending, and this thread with it
         if threading.get_ident() == self._thread.ident:
             raise QueueError(
                 "a synchronous queue cannot be used in a callback of its connection: it would wait for itself"
@@ -171,7 +171,7 @@ class Loop:
         try:
             self.soon(call.start)
             call.wait()
-            # Between here and the caller's own code no signal is looked for: nothing is called.
+            # No function is called from here to the return, so no signal handler can run in between.
             if call.error is None:
                 call.kept = True
                 return call.result
@@ -181,21 +181,21 @@ class Loop:
         try:
             raise call.error
         finally:
-            del call  # the error knows this frame
+            del call  # break the cycle: the error's traceback refers to this frame
 
     def do(self, work: Callable[[], _T]) -> _T:
-        """Has the loop do what need not wait for anything."""
+        """Runs a function in the loop and returns its result; it must not wait."""
         return self.run(None, lambda _: (work(),))[0]
 
     def soon(self, work: Callable[[], object]) -> None:
-        """Has the loop do it soon, without waiting."""
+        """Schedules a function in the loop, without waiting for it."""
         try:
             self.loop.call_soon_threadsafe(work)
-        except RuntimeError:  # it is closed
+        except RuntimeError:  # the loop is closed
             raise self._gone() from None
 
     def wait_for(self, call: Call[Any]) -> None:
-        """In the loop: looks again whether the caller has what was read for it."""
+        """In the loop: checks later whether the caller has got what was read for it."""
         self.unsettled.append(call)
         if self._timer is None:
             self._timer = self.loop.call_later(MOMENT, self._look)
@@ -207,7 +207,7 @@ class Loop:
             self._timer = self.loop.call_later(MOMENT, self._look)
 
     def settle(self) -> None:
-        """In the loop: tells the server what has been read, as far as that is known."""
+        """In the loop: settles the calls whose outcome is known."""
         undecided: list[Call[Any]] = []
         for call in self.unsettled:
             if not call.settle(keep=all(earlier.reader is not call.reader for earlier in undecided)):
@@ -224,7 +224,7 @@ class Loop:
         self.loop.run_forever()
 
     def end(self) -> None:
-        """Closes all queues, and ends the thread: the last acknowledgements reach the server."""
+        """Closes all queues, which sends the last acknowledgements, and ends the thread."""
         if self._ended or self._process != os.getpid():
             return
         self.ending = Call(self, lambda _: self._close_all(), None)
@@ -253,7 +253,7 @@ _making = threading.Lock()
 
 
 def shared() -> Loop:
-    """The one of this process."""
+    """The loop of this process."""
     global _shared
     with _making:
         if _shared is None:
@@ -262,7 +262,7 @@ def shared() -> Loop:
 
 
 def _after_fork() -> None:
-    """The child has no such thread."""
+    """A forked child does not have the thread, and makes a new loop."""
     global _shared, _making
     _shared, _making = None, threading.Lock()
 

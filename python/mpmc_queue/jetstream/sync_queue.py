@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class ReaderOptions(TypedDict, total=False):
-    """What the server keeps of a consumer or group, as for `Queue.add_consumer` and `Queue.add_group`."""
+    """Options of the server's consumer, as for `Queue.add_consumer` and `Queue.add_group`."""
 
     create: bool
     inactive_threshold: float | timedelta | None
@@ -35,12 +35,12 @@ class ReaderOptions(TypedDict, total=False):
 class SyncQueue(Generic[_T]):
     """A queue on a NATS JetStream stream: the synchronous half of `mpmc_queue.Queue`. `connect_sync` makes one.
 
-    Safe to share between threads; not with a child by fork, which connects anew. All of a process's share one event loop in a
-    daemon thread. `with` closes it, and its connection, on exit; so does the end of the program.
+    Safe to share between threads, but not with a forked child, which has to connect again. All synchronous queues of a process
+    share one event loop in a daemon thread. `with` closes the queue and its connection on exit; so does the end of the program.
     """
 
     def __init__(self, loop: Loop, queue: Queue[_T]) -> None:
-        """In the loop."""
+        """Must run in the loop's thread."""
         self._loop = loop
         self._queue = queue
         self._consumers: list[SyncConsumer[_T]] = []
@@ -53,7 +53,7 @@ class SyncQueue(Generic[_T]):
 
     @property
     def closed(self) -> bool:
-        """Whether `close` has been called here."""
+        """Whether `close` has been called on this handle."""
         return self._queue.closed
 
     @property
@@ -77,11 +77,11 @@ class SyncQueue(Generic[_T]):
 
         topic, headers, ttl
                     as for `Queue.aenqueue`.
-        timeout     seconds (or a timedelta) to wait for space, or for a server that does not answer; None: for ever. 0: not
-                    for space (the default); one answer of the server is waited for as long as `connect_sync(patience=)` says.
+        timeout     seconds (or a timedelta) to wait for space, or for a server that does not answer; None: no limit. 0: do not
+                    wait for space (the default); the server still has `connect_sync(patience=)` to answer.
         id          the id to publish it under.
 
-        Ctrl-C while it waits may come after the server has stored the message. Raises what `Queue.aenqueue` raises.
+        If Ctrl-C interrupts it, the server may have stored the message already. Raises what `Queue.aenqueue` raises.
         """
         wait: Any = arguments.seconds(timeout, "timeout")
         return self._loop.run(
@@ -98,7 +98,7 @@ class SyncQueue(Generic[_T]):
         timeout: float | timedelta | None = 0.0,
         atomic: bool = True,
     ) -> Sequence[int]:
-        """Adds all of the payloads, next to each other, or none; returns their seqs. Otherwise as `Queue.aenqueue_batch`."""
+        """Adds all payloads next to each other, or none; returns their seqs. Otherwise as `Queue.aenqueue_batch`."""
         wait: Any = arguments.seconds(timeout, "timeout")
         listed = payloads if isinstance(payloads, list | tuple) else self._listed(payloads)
         return self._loop.run(
@@ -108,7 +108,7 @@ class SyncQueue(Generic[_T]):
         )
 
     def _listed(self, payloads: Iterable[_T]) -> list[_T]:
-        """The payloads of an iterable, which runs in this thread: it is the application's, and may be endless."""
+        """Lists the payloads in this thread: the iterable is the application's code, and may be endless."""
         listed: list[_T] = []
         size = 0
         for payload in payloads:
@@ -118,7 +118,7 @@ class SyncQueue(Generic[_T]):
         return listed
 
     def put(self, item: _T, block: bool = True, timeout: float | timedelta | None = None) -> None:
-        """`enqueue` with the signature of `queue.Queue.put`: waits for space unless told not to.
+        """`enqueue` with the signature of `queue.Queue.put`: waits for space by default.
 
         Its errors for a full queue are also `queue.Full`.
         """
@@ -139,12 +139,12 @@ class SyncQueue(Generic[_T]):
         topics: str | Iterable[str] | None = None,
         **options: Unpack[ReaderOptions],
     ) -> SyncConsumer[_T]:
-        """An independent reader, as `Queue.add_consumer`, with its options. When this returns, the server has it.
+        """Adds an independent reader, with the options of `Queue.add_consumer`. When this returns, the server has it.
 
         on_missed   a callable is called in the thread that reads.
         """
         tell = on_missed if callable(on_missed) else None
-        chosen = filters_of(topics)  # an iterable runs in this thread
+        chosen = filters_of(topics)  # run the application's iterable in this thread
 
         def make() -> Consumer[_T]:
             told = on_missed if tell is None else tell_reader
@@ -178,9 +178,9 @@ class SyncQueue(Generic[_T]):
         topics: str | Iterable[str] | None = None,
         **options: Unpack[ReaderOptions],
     ) -> SyncGroup[_T]:
-        """Makes a group, or joins the one that other processes have under this name. When this returns, the server has it.
+        """Makes a group, or joins the existing one of this name. When this returns, the server has it.
 
-        The options are those of `Queue.add_group`; dead_letter is a queue that `connect_sync` has made.
+        The options are those of `Queue.add_group`; dead_letter is a queue from `connect_sync`.
         """
         if dead_letter is not None and not isinstance(dead_letter, SyncQueue):
             raise OptionError("dead_letter must be a queue that jetstream.connect_sync has made, or None")
@@ -219,26 +219,26 @@ class SyncQueue(Generic[_T]):
         return tuple(self._consumers)
 
     def remove_consumer(self, consumer: SyncConsumer[_T]) -> bool:
-        """Closes a consumer of this handle and has the server forget it and its position; False: it is none."""
+        """Closes a consumer and deletes it with its position on the server; False: it is not of this handle."""
         return self._loop.do(lambda: self._queue.remove_consumer(consumer._reader))
 
     def remove_group(self, group: SyncGroup[_T]) -> bool:
-        """Closes a group of this handle and has the server forget it, for all processes; False: it is none."""
+        """Closes a group and deletes it on the server, for all processes; False: it is not of this handle."""
         return self._loop.run(lambda _: self._queue.remove_group(group._group))
 
-    # looking
+    # figures
 
     def stats(self) -> QueueStats:
-        """The queue's figures, as the server has them."""
+        """The queue's figures, from the server."""
         return self._loop.run(lambda _: self._queue.stats())
 
     # ending
 
     def close(self, *, immediate: bool = False) -> None:
-        """Ends this handle: its producers fail from here on, and everyone who waits in it wakes. Once is enough.
+        """Closes this handle: from now on producers fail, and all waiting calls wake up. May be called again.
 
-        Its consumers may read what the stream holds by now, unless `immediate`; then this waits until the connection is
-        closed. The stream stays, and other processes go on.
+        Its consumers can still read what the stream holds now. With `immediate` they cannot, and this waits until the
+        connection is closed. The stream stays, and other processes are not affected.
         """
         self._loop.run(lambda _: self._close(immediate))
 
@@ -257,18 +257,18 @@ class SyncQueue(Generic[_T]):
             async with asyncio.timeout(self._queue._server.patience):
                 await self._queue._ended.wait()
         except TimeoutError:
-            pass  # without a server, its last seq is asked for when there is one again
+            pass  # without a connection, the last seq is requested after the reconnect
 
     def shutdown(self, immediate: bool = False) -> None:
         """The standard library's name for `close`."""
         self.close(immediate=bool(immediate))
 
     def wait_closed(self) -> None:
-        """Waits, after `close`, until the connection is closed: every consumer has drained, or is closed."""
+        """Waits, after `close`, until every consumer has drained or is closed, and the connection is closed."""
         self._loop.run(lambda _: self._queue.wait_closed())
 
     def delete(self) -> None:
-        """Deletes the stream, for all processes, with all that it holds; then closes this handle."""
+        """Deletes the stream with all its messages, for all processes, then closes this handle."""
         self._loop.run(lambda _: self._queue.delete())
 
     def __enter__(self) -> Self:

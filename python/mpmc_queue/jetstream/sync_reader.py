@@ -23,19 +23,19 @@ _T = TypeVar("_T")
 
 
 class Missed(Exception):
-    """What an `on_missed` of the application's is to be told, in the thread that reads. Never leaves this package."""
+    """Carries a count to the reading thread, which calls the application's `on_missed`. Internal: users never see it."""
 
     def __init__(self, count: int) -> None:
         self.count = count
 
 
 def tell_reader(count: int) -> None:
-    """The loop's `on_missed`, where the application has one."""
+    """The `on_missed` inside the loop, if the application has set one."""
     raise Missed(count)
 
 
 class Handing(Settling):
-    """Hands on to the loop what a thread says of a message."""
+    """Settles a thread's messages in the loop."""
 
     def __init__(self, loop: Loop, member: Member[Any]) -> None:
         self._loop = loop
@@ -45,7 +45,7 @@ class Handing(Settling):
         self._loop.do(lambda: self._member.settle(delivery, how, delay))
 
     def confirm(self, delivery: Delivery) -> Awaitable[None]:
-        """Returns once the server has the word; what it returns need not be awaited."""
+        """Returns once the server has confirmed; the result need not be awaited."""
 
         async def confirmed() -> None:
             await self._member.confirm(delivery)
@@ -55,16 +55,16 @@ class Handing(Settling):
 
 
 class Done:
-    """Something awaitable that is over."""
+    """An awaitable that is done."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
 
 
 class SyncReader(Generic[_T]):
-    """The ways to read in a thread, as `mpmc_queue.Consumer` has them. Safe to share between threads.
+    """The synchronous ways to read, as in `mpmc_queue.Consumer`. Safe to share between threads.
 
-    Ctrl-C interrupts a call that waits; what had come for it is the next to be read.
+    Ctrl-C interrupts a waiting call; messages that had arrived for it are the next to be read.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class SyncReader(Generic[_T]):
 
     @property
     def id(self) -> UUID:
-        """An id of its own, in this process."""
+        """Its id, unique in this process."""
         return self._reader.id
 
     @property
@@ -97,13 +97,13 @@ class SyncReader(Generic[_T]):
     # messages
 
     def read(self, *, timeout: float | timedelta | None = 0.0) -> Message[_T] | None:
-        """The next message, or None when there is none in time.
+        """The next message, or None if there is none in time.
 
-        timeout     seconds (or a timedelta) to wait for one; 0: what is there now (the default), which takes a question to
-                    the server when nothing has been fetched ahead; None: for ever.
+        timeout     seconds (or a timedelta) to wait for one; 0: only a message that is present (the default), and the server
+                    is asked if none has been prefetched; None: no limit.
 
-        Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is closed, and,
-        as `on_missed` says, MessagesMissedError or what the callback raised.
+        Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is closed and,
+        depending on `on_missed`, MessagesMissedError or what the callback raised.
         """
         found = self._read(1, arguments.seconds(timeout, "timeout"))
         return found[0] if found else None
@@ -116,10 +116,10 @@ class SyncReader(Generic[_T]):
         linger: float | timedelta = 0.0,
         max_bytes: int | None = None,
     ) -> list[Message[_T]]:
-        """Waits for the first message as `read` does, then takes what is there, up to `limit`; [] when there is none.
+        """Waits for the first message as `read` does, then takes all present ones, up to `limit`; [] if there is none.
 
-        linger      seconds that the batch may wait to fill once its first message is there.
-        max_bytes   payload bytes of the batch at the most, but always one message; None: no limit.
+        linger      seconds that the batch may wait for more messages after its first one.
+        max_bytes   maximum payload bytes of the batch, which always has at least one message; None: no limit.
         """
         return self._read(
             arguments.count_of(limit, "limit"),
@@ -129,14 +129,14 @@ class SyncReader(Generic[_T]):
         )
 
     def read_latest(self, *, timeout: float | timedelta | None = 0.0) -> Message[_T] | None:
-        """The newest message there is, or None when there is none in time; what is older is passed over."""
+        """The newest message, or None if there is none in time; older ones are skipped."""
         wait = arguments.seconds(timeout, "timeout")
         return self._telling(
             wait, lambda left: self._loop.run(lambda receipt: self._reader._read_latest(left, receipt))
         )
 
     def get(self, block: bool = True, timeout: float | timedelta | None = None) -> _T:
-        """The next payload, with the signature of `queue.Queue.get`: waits unless told not to. Raises `queue.Empty`."""
+        """The next payload, with the signature of `queue.Queue.get`: waits by default. Raises `queue.Empty`."""
         message = self.read(timeout=timeout if block else 0)
         if message is None:
             raise Empty
@@ -184,7 +184,7 @@ class SyncReader(Generic[_T]):
         )
 
     def _telling(self, timeout: float | None, read: "Callable[[float | None], _R]") -> "_R":
-        """Reads; what was missed before is told to the application in this thread, and then it reads on."""
+        """Reads. If messages were missed, calls the application's `on_missed` in this thread, then reads on."""
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             try:
@@ -197,13 +197,13 @@ class SyncReader(Generic[_T]):
 
     @property
     def unread_count(self) -> int:
-        """Messages that reading on would deliver now. Asks the server."""
+        """Messages that can be read now. Asks the server."""
         reader = self._reader
         assert isinstance(reader, Consumer | Member)
         return self._loop.run(lambda _: _count(reader))
 
     def close(self) -> None:
-        """Ends reading. What waits for it in other threads raises ConsumerClosedError."""
+        """Ends reading. Calls that wait in other threads raise ConsumerClosedError."""
         self._loop.do(self._close)
 
     def _close(self) -> None:
@@ -230,12 +230,12 @@ async def _count(reader: Consumer[Any] | Member[Any]) -> int:
 
 @final
 class SyncConsumer(SyncReader[_T]):
-    """An independent reader with a position of its own, for threads; `SyncQueue.add_consumer` makes one."""
+    """An independent reader with its own position, for threads; `SyncQueue.add_consumer` makes one."""
 
     _reader: Consumer[_T]
 
     def peek(self) -> Message[_T] | None:
-        """The message that `read` would return now, left where it is; None when there is none. May ask the server."""
+        """The message that `read` would return now, without taking it; None if there is none. May ask the server."""
         return self._loop.run(lambda _: self._reader.peek())
 
     @property
@@ -248,8 +248,8 @@ class SyncConsumer(SyncReader[_T]):
         return self._reader.position
 
     def seek(self, to: Start) -> None:
-        """Moves the position, as `mpmc_queue.Consumer.seek`. The server has the say: a seq beyond the next is a ValueError,
-        and the position stays."""
+        """Moves the position, as `mpmc_queue.Consumer.seek`. The server checks it: a seq beyond the next raises ValueError,
+        and the position does not change."""
         self._loop.run(lambda _: self._seek(to))
 
     async def _seek(self, to: Start) -> None:
@@ -264,16 +264,16 @@ class SyncConsumer(SyncReader[_T]):
 
     @property
     def missed_count(self) -> int:
-        """Messages that left before this consumer read them, as far as it has got."""
+        """Messages that left before this consumer read them, counted up to its position."""
         return self._reader.missed_count
 
     def take_missed(self, *, timeout: float | timedelta | None = 0.0) -> int:
-        """How many were missed since the last take; waits for the first one, and returns 0 when there was none in time."""
+        """How many were missed since the last call; waits for the first one, and returns 0 if there was none in time."""
         wait = arguments.seconds(timeout, "timeout")
         return self._loop.run(lambda _: self._reader.atake_missed(timeout=wait))
 
     def stats(self) -> ConsumerStats:
-        """The consumer's figures, all of the same moment."""
+        """The consumer's figures, all at the same moment."""
         return self._loop.run(lambda _: self._reader.stats())
 
 
@@ -284,34 +284,34 @@ class SyncMember(SyncReader[_T]):
     _reader: Member[_T]
 
     def peek(self) -> Message[_T] | None:
-        """Not over JetStream: to look at a message is to have it delivered. Raises QueueError."""
+        """Raises QueueError: over JetStream a message cannot be seen without being delivered."""
         return self._loop.run(lambda _: self._reader.peek())
 
     @property
     def position(self) -> int:
-        """Members have no position of their own. Raises QueueError."""
+        """Raises QueueError: a member has no position of its own."""
         return self._reader.position
 
     def seek(self, to: Start) -> None:
-        """Members have no position of their own. Raises QueueError."""
+        """Raises QueueError: a member has no position of its own."""
         self._reader.seek(to)
 
     @property
     def missed_count(self) -> int:
-        """Members cannot tell. Raises QueueError."""
+        """Raises QueueError: a member does not know."""
         return self._reader.missed_count
 
     def take_missed(self, *, timeout: float | timedelta | None = 0.0) -> int:
-        """Members cannot tell. Raises QueueError."""
+        """Raises QueueError: a member does not know."""
         return self._loop.run(lambda _: self._reader.atake_missed())
 
 
 def wait_any(
     consumers: Iterable[SyncConsumer[_T]], *, timeout: float | timedelta | None = None
 ) -> list[SyncConsumer[_T]]:
-    """`await_any` for threads: waits until at least one of several consumers is readable; those that are, in the order given.
+    """`await_any` for threads: waits until at least one consumer is readable; returns the readable ones, in the order given.
 
-    Nothing is read. [] when the timeout is over first. Ctrl-C interrupts it.
+    Nothing is read. Returns [] if the timeout is over first. Ctrl-C interrupts it.
     """
     given = list(consumers)
     wait = arguments.seconds(timeout, "timeout")

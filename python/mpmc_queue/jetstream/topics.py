@@ -1,4 +1,4 @@
-"""Topics and filters: the rules of the queue in the process, and the subjects that they are on the server."""
+"""Topics and filters: the same rules as for a queue in this process, and their subjects on the server."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
@@ -6,15 +6,15 @@ from typing import Final, cast
 from mpmc_queue.jetstream.errors import OptionError
 
 LONGEST: Final = 255
-"""Bytes of a topic or filter at the most."""
+"""Maximum bytes of a topic or filter."""
 SHOWN: Final = LONGEST + 2
-"""Characters of one that an error shows."""
+"""Maximum characters of it that an error shows."""
 
 _FILTERS: Final = "a str, an iterable of str, or None"
 
 
 def topic_of(value: object) -> str | None:
-    """The argument `topic`, checked; None: without one."""
+    """The argument `topic`, checked; None: without a topic."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -25,7 +25,7 @@ def topic_of(value: object) -> str | None:
 
 
 def filters_of(value: object) -> tuple[str, ...] | None:
-    """The argument `topics`, checked: the filters as they were given; None: everything."""
+    """The argument `topics`, checked; None: everything."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -45,23 +45,23 @@ def filters_of(value: object) -> tuple[str, ...] | None:
 
 
 def subject_of(base: str, topic: str | None) -> str:
-    """The subject of a message: the topic is below the queue's own subject, or all of it where the queue has none."""
+    """The subject of a message: the queue's subject and the topic, or only the topic if the queue has no subject."""
     if topic is None:
         return base
     return f"{base}.{topic}" if base else topic
 
 
 def topic_in(base: str, subject: str) -> str | None:
-    """The topic of a message that has been published to this subject."""
+    """The topic of a message with this subject."""
     if subject == base:
         return None
     return subject[len(base) + 1 :] if base and subject.startswith(f"{base}.") else subject
 
 
 def filter_subjects(base: str, filters: Sequence[str] | None, otherwise: Sequence[str]) -> list[str]:
-    """The filters as the server takes them, none where it is to deliver everything; those of the queue where it is None.
+    """The filters as subjects for the server; empty: everything. `otherwise` is the result if there are no filters.
 
-    The server takes no two that have a subject in common; one that holds all of another's stands for both.
+    The server accepts no two filters that overlap. A filter that another one covers is left out.
     """
     if filters is None:
         return list(otherwise)
@@ -77,21 +77,21 @@ def filter_subjects(base: str, filters: Sequence[str] | None, otherwise: Sequenc
 
 
 def filter_settings(subjects: Sequence[str]) -> dict[str, object]:
-    """The part of a consumer's configuration. (Servers before 2.10 know one filter alone.)"""
+    """The filters' part of a consumer's configuration. (Servers before 2.10 have only the single form.)"""
     if not subjects:
         return {}
     return {"filter_subject": subjects[0]} if len(subjects) == 1 else {"filter_subjects": list(subjects)}
 
 
 def filters_in(config: dict[str, object]) -> set[str]:
-    """The filters in the configuration of a consumer that exists."""
+    """The filters in the configuration of an existing consumer."""
     several = cast("list[str]", config.get("filter_subjects") or [])
     one = cast("str", config.get("filter_subject") or "")
     return {*several, *([one] if one else [])}
 
 
 def covers(wider: str, narrower: str) -> bool:
-    """Whether every subject that the second stands for matches the first."""
+    """Whether every subject that `narrower` matches, `wider` matches, too."""
     wide, narrow = wider.split("."), narrower.split(".")
     for index, token in enumerate(wide):
         if index == len(narrow):
@@ -104,7 +104,7 @@ def covers(wider: str, narrower: str) -> bool:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether a subject can match both."""
+    """Whether one subject can match both."""
     left, right = one.split("."), other.split(".")
     for mine, theirs in zip(left, right, strict=False):
         if ">" in (mine, theirs):
@@ -129,7 +129,7 @@ def _utf8(text: str, argument: str) -> str:
 
 
 def _fault(text: str, *, wildcards: bool) -> str | None:
-    """What is wrong with a topic or, with wildcards, a filter; None: nothing."""
+    """What is wrong with a topic or, with wildcards, a filter; None if it is valid."""
     if not text:
         return "it is empty"
     if (size := len(text.encode())) > LONGEST:
@@ -153,7 +153,7 @@ def _fault(text: str, *, wildcards: bool) -> str | None:
 
 
 def _bad(expected: str, value: object, why: str) -> ValueError:
-    # That of its text: the `repr` of a subclass may be anything.
+    # str's own repr, because a subclass may return anything.
     shown = str.__repr__(value) if isinstance(value, str) else repr(value)
     return ValueError(f"{expected}, not {shown[:SHOWN]}{'...' if len(shown) > SHOWN else ''}: {why}")
 

@@ -1,17 +1,17 @@
-"""Tasks that wait for the same thing, each woken for one of it, in the order in which they came."""
+"""Tasks that wait for messages; each message wakes one of them, in the order in which they came."""
 
 import asyncio
 from collections import deque
 
 
 class Waiters:
-    """Like the waiting half of asyncio.Queue, with deadlines."""
+    """The waiting part of `asyncio.Queue`, with deadlines."""
 
     def __init__(self) -> None:
         self._futures: deque[asyncio.Future[bool]] = deque()
 
     def wake_one(self) -> None:
-        """Wakes the one that has waited longest."""
+        """Wakes the task that has waited longest."""
         while self._futures:
             future = self._futures.popleft()
             if not future.done():
@@ -19,13 +19,13 @@ class Waiters:
                 return
 
     def wake_all(self) -> None:
-        """Wakes all of them, to look for themselves."""
+        """Wakes all tasks, which then check again what they wait for."""
         futures, self._futures = self._futures, deque()
         for future in futures:
             _resolve(future, True)
 
     async def wait(self, deadline: float | None) -> bool:
-        """Waits to be woken; False: not before the deadline. Whoever is cancelled hands the wake-up on."""
+        """Waits for a wake-up; False: the deadline came first. A cancelled task passes its wake-up on to the next."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
         self._futures.append(future)

@@ -17,12 +17,13 @@ _T = TypeVar("_T")
 async def await_any(
     consumers: Iterable[Consumer[_T]], *, timeout: float | timedelta | None = None
 ) -> list[Consumer[_T]]:
-    """Waits until at least one of several consumers, of any queues, is readable; those that are, in the order given.
+    """Waits until at least one consumer (of any queues) is readable; returns the readable ones, in the order given.
 
-    Readable means that `aread(timeout=0)` would return a message or raise. Nothing is read. [] when the timeout is over first.
-    One that is given twice is returned twice. timeout=0 asks the server for those that have nothing fetched ahead.
+    Readable means that `aread(timeout=0)` would return a message or raise. Nothing is read. Returns [] if the timeout is over
+    first. A consumer given twice is returned twice. With timeout=0 the server is asked for consumers with nothing prefetched.
 
-    ValueError when there are no consumers; QueueError for a member of a group: what it could read is known when it has it.
+    ValueError if there are no consumers; QueueError for a member of a group, which knows only after a delivery whether there
+    is a message.
     """
     given = list(consumers)
     wait = arguments.seconds(timeout, "timeout")
@@ -49,7 +50,7 @@ async def await_any(
 
 
 def check(consumer: object) -> None:
-    """Raises for what cannot be waited for."""
+    """Raises if this cannot be waited for."""
     if isinstance(consumer, Member):
         raise QueueError("a member of a group over JetStream cannot be waited for with others: read from it")
     if not isinstance(consumer, Consumer):
@@ -57,7 +58,7 @@ def check(consumer: object) -> None:
 
 
 def is_readable(consumer: Consumer[Any]) -> bool:
-    """Whether reading would return or raise at once. Tells nothing of what there is to tell."""
+    """Whether reading would return or raise at once. Raises nothing itself, and consumes no error."""
     queue, feed = consumer._queue, consumer._feed
     return (
         consumer._closed
@@ -73,7 +74,7 @@ def is_readable(consumer: Consumer[Any]) -> bool:
 
 
 async def _readable(consumer: Consumer[Any], *, now: bool) -> None:
-    """Waits until it is; or, now, until the server has said whether it is."""
+    """Waits until it is readable or, with `now`, until the server has said whether it is."""
     while not is_readable(consumer):
         if consumer._queue.closed:
             await consumer._drain()
@@ -82,4 +83,4 @@ async def _readable(consumer: Consumer[Any], *, now: bool) -> None:
             return
         else:
             await consumer._waiters.wait(None)
-    consumer._waiters.wake_one()  # what woke this is for those who read
+    consumer._waiters.wake_one()  # this wake-up was meant for a reading task

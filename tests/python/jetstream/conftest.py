@@ -1,4 +1,4 @@
-"""A real server for the tests of this folder, and queues in this process and over it for those that compare."""
+"""A real server for the tests of this folder, and queues in this process and on that server."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.NatsServer]:
-    """The server that tests share which do not harm it."""
+    """The server shared by all tests that do not stop it or change its configuration."""
     if REASON is not None:
         if os.environ.get("CI"):
             pytest.fail(REASON)
@@ -43,7 +43,7 @@ def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.NatsServe
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """For servers of the test's own."""
+    """A directory for servers that the test starts itself."""
     if REASON is not None:
         if os.environ.get("CI"):
             pytest.fail(REASON)
@@ -52,7 +52,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 class Place:
-    """Somewhere that queues can be."""
+    """Where a test makes its queues: in this process, or on a server."""
 
     remote: bool
 
@@ -62,7 +62,7 @@ class Place:
         self._open = AsyncExitStack()
 
     async def queue(self, name: str | None = None, **options: Any) -> Any:
-        """A queue that nobody else has, closed at the end of the test."""
+        """A new queue, closed at the end of the test."""
         name = name or f"test-{next(_numbers)}"
         if self.url is None:
             queue = mpmc_queue.Queue(name, **options)
@@ -88,11 +88,11 @@ def _runner(url: str | None) -> Callable[[Callable[[Place], Coroutine[Any, Any, 
 
 @pytest.fixture(params=["here", "over JetStream"])
 def run(request: pytest.FixtureRequest) -> Callable[[Callable[[Place], Coroutine[Any, Any, None]]], None]:
-    """run(test) runs `async def test(place)` in this process, and over a server."""
+    """run(test) runs `async def test(place)`, once in this process and once over a server."""
     return _runner(None if request.param == "here" else request.getfixturevalue("nats").url)
 
 
 @pytest.fixture
 def run_remote(nats: servers.NatsServer) -> Callable[[Callable[[Place], Coroutine[Any, Any, None]]], None]:
-    """run_remote(test) runs `async def test(place)` over a server alone."""
+    """run_remote(test) runs `async def test(place)` only over a server."""
     return _runner(nats.url)

@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can cut: as a switch that is unplugged, or a firewall that forgets a connection."""
+"""A TCP proxy that a test can interrupt, like an unplugged switch or a firewall that forgets a connection."""
 
 import asyncio
 from contextlib import suppress
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards connections on loopback to a port of it, while it is not cut."""
+    """Forwards connections to a port on loopback, unless it is cut."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -31,11 +31,11 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self) -> None:
-        """Nothing goes through any more, and nobody is told."""
+        """Stops forwarding, and leaves all connections open."""
         self._flows.clear()
 
     def mend(self) -> None:
-        """What goes through from now on goes through; what was held back comes first."""
+        """Forwards again, starting with what was held back."""
         self._flows.set()
 
     def drop(self) -> None:
@@ -55,7 +55,7 @@ class Proxy:
                 both.create_task(self._forward(reader, there_writer))
                 both.create_task(self._forward(there_reader, writer))
         except (OSError, ExceptionGroup, asyncio.CancelledError):
-            pass  # (Ends as if by itself: the streams of Python 3.11 report a handler that was cancelled.)
+            pass  # returns normally, because the streams of Python 3.11 report a cancelled handler
         finally:
             self._tasks.discard(task)
             writer.close()

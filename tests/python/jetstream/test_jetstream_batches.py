@@ -1,4 +1,4 @@
-"""Batches that fill, the newest message, payloads with a timeout, and waiting for several: the same here and over a server."""
+"""Batches with linger, the latest message, payloads with a timeout, `await_any`: the same in this process and over a server."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ def payloads(messages):
 
 
 async def until_it_waits(task):
-    """Gives the task the time to begin to wait. (That it waits cannot be seen from outside; it can only end too early.)"""
+    """Gives the task time to start waiting. (A wait cannot be observed from outside; only a task that ends too early can.)"""
     await asyncio.sleep(0.2)
     assert not task.done()
 
@@ -32,108 +32,84 @@ def reader_of(kind, queue):
     return queue.add_group("workers", ack_wait=30 if kind == "acking member" else None).add_consumer()
 
 
-KINDS = pytest.mark.parametrize("kind", ["consumer", "member", "acking member"])
+def with_every_reader(test):
+    """Runs `async def test(queue, reader)` with each kind of reader, in this process and over a server."""
+
+    @pytest.mark.parametrize("kind", ["consumer", "member", "acking member"])
+    def run_test(run, kind):
+        async def main(place):
+            queue = await place.queue()
+            await test(queue, reader_of(kind, queue))
+
+        run(main)
+
+    return run_test
 
 
-@KINDS
-def test_a_batch_waits_until_it_is_full(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue("a")
-        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
-        await until_it_waits(batch)
-        await queue.aenqueue("b")
-        await until_it_waits(batch)
-        await queue.aenqueue("c")
-        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a", "b", "c"]
-
-    run(test)
+@with_every_reader
+async def test_a_batch_waits_until_it_is_full(queue, reader):
+    await queue.aenqueue("a")
+    batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+    await until_it_waits(batch)
+    await queue.aenqueue("b")
+    await until_it_waits(batch)
+    await queue.aenqueue("c")
+    assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a", "b", "c"]
 
 
-@KINDS
-def test_a_batch_that_does_not_fill_ends_with_linger(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue_batch(["a", "b"])
-        before = time.monotonic()
-        assert await reader.aget_batch(3, linger=0.3) == ["a", "b"]
-        assert 0.3 <= time.monotonic() - before < PATIENCE / 2
-
-    run(test)
+@with_every_reader
+async def test_a_batch_that_does_not_fill_ends_with_linger(queue, reader):
+    await queue.aenqueue_batch(["a", "b"])
+    before = time.monotonic()
+    assert await reader.aget_batch(3, linger=0.3) == ["a", "b"]
+    assert 0.3 <= time.monotonic() - before < PATIENCE / 2
 
 
-@KINDS
-def test_linger_begins_with_the_first_message(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        assert await reader.aread_batch(3, timeout=0.1, linger=PATIENCE) == []
-
-    run(test)
+@with_every_reader
+async def test_linger_begins_with_the_first_message(queue, reader):
+    assert await reader.aread_batch(3, timeout=0.1, linger=PATIENCE) == []
 
 
-@KINDS
-def test_closing_ends_linger(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue("a")
-        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
-        await until_it_waits(batch)
-        queue.close()
-        assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a"]
-
-    run(test)
+@with_every_reader
+async def test_closing_ends_linger(queue, reader):
+    await queue.aenqueue("a")
+    batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+    await until_it_waits(batch)
+    queue.close()
+    assert payloads(await asyncio.wait_for(batch, PATIENCE / 2)) == ["a"]
 
 
-@KINDS
-def test_a_batch_has_no_more_bytes_than_max_bytes(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        size = 1000 if place.remote else mpmc_queue.estimate_size(b"x" * 1000)
-        await queue.aenqueue_batch([bytes([number]) * 1000 for number in range(5)])
-        sizes = []
-        while sum(sizes) < 5:
-            batch = await reader.aget_batch(10, timeout=PATIENCE, max_bytes=2 * size + size // 2)
-            sizes.append(len(batch))
-        assert max(sizes) == 2
-        assert sum(sizes) == 5
-
-    run(test)
+@with_every_reader
+async def test_a_batch_has_no_more_bytes_than_max_bytes(queue, reader):
+    size = mpmc_queue.estimate_size(b"x" * 1000) if isinstance(queue, mpmc_queue.Queue) else 1000
+    await queue.aenqueue_batch([bytes([number]) * 1000 for number in range(5)])
+    sizes = []
+    while sum(sizes) < 5:
+        batch = await reader.aget_batch(10, timeout=PATIENCE, max_bytes=2 * size + size // 2)
+        sizes.append(len(batch))
+    assert max(sizes) == 2
+    assert sum(sizes) == 5
 
 
-@KINDS
-def test_a_batch_has_one_message_at_least(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue_batch(["x" * 1000, "y"])
-        assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["x" * 1000]
-        assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["y"]
-
-    run(test)
+@with_every_reader
+async def test_a_batch_has_at_least_one_message(queue, reader):
+    await queue.aenqueue_batch(["x" * 1000, "y"])
+    assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["x" * 1000]
+    assert await reader.aget_batch(10, timeout=PATIENCE, max_bytes=1) == ["y"]
 
 
-@KINDS
-def test_a_batch_that_is_cancelled_while_it_fills_takes_nothing(run, kind):
-    async def test(place):
-        queue = await place.queue()
-        reader = reader_of(kind, queue)
-        await queue.aenqueue("a")
-        batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
-        await until_it_waits(batch)
-        batch.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await batch
-        assert await reader.aget(timeout=PATIENCE) == "a"
-
-    run(test)
+@with_every_reader
+async def test_cancelling_a_batch_that_waits_to_fill_takes_nothing(queue, reader):
+    await queue.aenqueue("a")
+    batch = asyncio.create_task(reader.aread_batch(3, linger=PATIENCE))
+    await until_it_waits(batch)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    assert await reader.aget(timeout=PATIENCE) == "a"
 
 
-def test_a_batch_above_what_is_fetched_ahead_fills_too(run_remote):
+def test_a_batch_larger_than_prefetch_fills_too(run_remote):
     async def test(place):
         queue = await place.queue(prefetch=2)
         reader = queue.add_consumer()
@@ -158,7 +134,7 @@ def test_a_bad_argument_is_named(run, options, error):
     run(test)
 
 
-def test_aget_raises_empty_when_there_is_nothing_in_time(run):
+def test_aget_raises_empty_after_the_timeout(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -190,7 +166,7 @@ def test_a_timeout_may_be_a_timedelta(run_remote):
 
 
 @pytest.mark.parametrize("count", [1, 3, 900])
-def test_the_newest_message_passes_over_what_is_older(run, count):
+def test_reading_the_latest_skips_older_messages(run, count):
     async def test(place):
         queue = await place.queue(max_bytes=10_000_000)
         reader = queue.add_consumer()
@@ -204,7 +180,7 @@ def test_the_newest_message_passes_over_what_is_older(run, count):
     run(test)
 
 
-def test_the_newest_message_is_waited_for(run):
+def test_reading_the_latest_waits_for_a_message(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -217,7 +193,7 @@ def test_the_newest_message_is_waited_for(run):
     run(test)
 
 
-def test_what_was_missed_comes_with_the_newest_message(run):
+def test_the_latest_message_reports_what_was_missed(run):
     async def test(place):
         queue = await place.queue(max_items=2, overflow="drop_oldest")
         reader = queue.add_consumer()
@@ -230,7 +206,7 @@ def test_what_was_missed_comes_with_the_newest_message(run):
     run(test)
 
 
-def test_a_member_has_no_newest_message(run):
+def test_a_member_cannot_read_the_latest(run):
     async def test(place):
         member = (await place.queue()).add_group("workers").add_consumer()
         with pytest.raises(QueueError):
@@ -243,7 +219,7 @@ def any_of(place):
     return jetstream.await_any if place.remote else mpmc_queue.await_any
 
 
-def test_await_any_names_those_that_are_readable(run):
+def test_await_any_returns_the_readable_consumers(run):
     async def test(place):
         orders, alarms = await place.queue(), await place.queue()
         first, second = orders.add_consumer(), alarms.add_consumer()
@@ -259,7 +235,7 @@ def test_await_any_names_those_that_are_readable(run):
     run(test)
 
 
-def test_await_any_leaves_what_wakes_it_to_those_who_read(run):
+def test_await_any_takes_no_wake_up_from_a_reader(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -273,7 +249,7 @@ def test_await_any_leaves_what_wakes_it_to_those_who_read(run):
     run(test)
 
 
-def test_await_any_leaves_a_gap_to_be_told_by_the_read(run):
+def test_await_any_leaves_a_gap_to_be_reported_by_the_read(run):
     async def test(place):
         options = {"prefetch": 1} if place.remote else {}
         queue = await place.queue(max_items=2, overflow="drop_oldest", **options)
@@ -295,7 +271,7 @@ def test_await_any_leaves_a_gap_to_be_told_by_the_read(run):
     run(test)
 
 
-def test_await_any_returns_what_is_closed_and_drained(run):
+def test_await_any_returns_the_consumer_of_a_closed_drained_queue(run):
     async def test(place):
         queue = await place.queue()
         reader = queue.add_consumer()
@@ -310,7 +286,7 @@ def test_await_any_returns_what_is_closed_and_drained(run):
     run(test)
 
 
-def test_await_any_returns_what_is_closed(run):
+def test_await_any_returns_a_closed_consumer(run):
     async def test(place):
         queue = await place.queue()
         reader, other = queue.add_consumer(), queue.add_consumer()
@@ -322,7 +298,7 @@ def test_await_any_returns_what_is_closed(run):
     run(test)
 
 
-def test_await_any_refuses_what_cannot_be_waited_for(run):
+def test_await_any_refuses_objects_it_cannot_wait_for(run):
     async def test(place):
         queue = await place.queue()
         with pytest.raises(ValueError, match="consumers"):

@@ -1,4 +1,4 @@
-"""What a queue does, in this process and over JetStream: the same tests for both."""
+"""The behaviour of queues: the same tests in this process and over JetStream."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ async def payloads(consumer, limit=10_000):
 
 
 async def still_waiting(*tasks):
-    """The tasks do not end by themselves."""
+    """Checks that the tasks keep waiting."""
     done, _ = await asyncio.wait(tasks, timeout=0.05)
     assert not done
 
@@ -59,7 +59,7 @@ def test_a_message_is_the_same_for_every_consumer(run):
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-def test_aread_returns_none_when_there_is_none_in_time(run, timeout):
+def test_aread_returns_none_after_the_timeout(run, timeout):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()
@@ -157,7 +157,7 @@ def test_a_timeout_that_races_with_a_message_loses_nothing(run):
     run(main)
 
 
-def test_peek_leaves_the_message_where_it_is(run):
+def test_peek_does_not_take_the_message(run):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()
@@ -174,7 +174,7 @@ def test_peek_leaves_the_message_where_it_is(run):
 # positions
 
 
-def test_unread_count_is_what_reading_on_would_deliver(run):
+def test_unread_count_is_what_can_be_read(run):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()
@@ -190,11 +190,11 @@ def test_unread_count_is_what_reading_on_would_deliver(run):
     run(main)
 
 
-def test_consumers_start_where_they_are_told(run):
+def test_consumers_start_at_the_given_position(run):
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue_batch(range(3))
-        await asyncio.sleep(0.01)  # so that the clock tells the batches apart
+        await asyncio.sleep(0.01)  # so that the batches have different times
         message = None
         await queue.aenqueue_batch(range(3, 6))
         for start, expected in (("earliest", [0, 1, 2, 3, 4, 5]), (4, [4, 5]), (6, []), ("latest", [])):
@@ -205,7 +205,7 @@ def test_consumers_start_where_they_are_told(run):
     run(main)
 
 
-def test_the_latest_is_what_it_is_when_the_consumer_is_added(run):
+def test_latest_is_resolved_when_the_consumer_is_added(run):
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue("before")
@@ -236,7 +236,7 @@ def test_seek_moves_back_and_forth(run):
     run(main)
 
 
-def test_a_seek_wakes_nobody_but_serves_who_waits(run):
+def test_a_reader_that_waits_during_a_seek_gets_a_message(run):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()
@@ -270,7 +270,7 @@ def test_a_start_beyond_the_next_seq_is_a_value_error(run):
 # limits and losses
 
 
-def test_a_batch_lies_together_or_not_at_all(run):
+def test_a_batch_is_stored_together_or_not_at_all(run):
     async def main(place):
         queue = await place.queue(max_items=5)
         assert list(await queue.aenqueue_batch("abc")) == [0, 1, 2]
@@ -296,7 +296,7 @@ def test_batches_of_many_producers_do_not_mix(run):
     run(main)
 
 
-def test_what_could_never_fit_fails_at_once(run):
+def test_a_payload_that_could_never_fit_fails_at_once(run):
     async def main(place):
         queue = await place.queue(max_items=5, max_bytes=20_000)
         with pytest.raises(ItemLimitError):
@@ -325,7 +325,7 @@ def test_an_endless_batch_fails(run, overflow):
     run(main)
 
 
-def test_a_full_queue_refuses_in_time(run):
+def test_a_full_queue_refuses_after_the_timeout(run):
     async def main(place):
         queue = await place.queue(max_items=2)
         await queue.aenqueue_batch("ab")
@@ -367,19 +367,19 @@ def test_a_producer_waits_for_the_space_that_a_reader_makes(run):
     run(main)
 
 
-def test_what_the_oldest_made_room_for_is_missed_exactly(run):
+def test_dropped_messages_are_counted_exactly_as_missed(run):
     async def main(place):
         queue = await place.queue(max_items=10, overflow="drop_oldest")
         consumer = queue.add_consumer(start="latest")
         for number in range(25):
             await queue.aenqueue(number)
         late = queue.add_consumer()
-        assert (await late.aread()).missed == 0  # it starts with the oldest there is
+        assert (await late.aread()).missed == 0  # it starts with the oldest message held
         late.seek(0)
         messages = await late.aread_batch(100)
         assert [m.payload for m in messages] == list(range(15, 25))
         assert (late.missed_count, messages[0].missed) == (0, 0)
-        # The first one may have fetched some ahead: what it has not got, it has missed.
+        # The first consumer may have prefetched some messages, and has missed the others.
         messages = await consumer.aread_batch(100)
         assert [m.payload for m in messages][-10:] == list(range(15, 25))
         assert len(messages) + consumer.missed_count == 25
@@ -389,7 +389,7 @@ def test_what_the_oldest_made_room_for_is_missed_exactly(run):
     run(main)
 
 
-def test_interest_lets_go_what_all_have_read(run):
+def test_interest_removes_what_all_have_read(run):
     async def main(place):
         queue = await place.queue(retention="interest")
         one, two = queue.add_consumer("one"), queue.add_consumer("two")
@@ -398,14 +398,14 @@ def test_interest_lets_go_what_all_have_read(run):
         assert (await answer(queue.stats())).total_items == 4
         assert await payloads(two, 3) == [0, 1, 2]
         async with asyncio.timeout(PATIENCE):
-            while (await answer(queue.stats())).total_items != 1:  # there is no event for it
+            while (await answer(queue.stats())).total_items != 1:  # there is no event to wait for
                 await asyncio.sleep(0.01)
         assert await payloads(two) == [3]
 
     run(main)
 
 
-def test_what_expires_unread_is_missed(run):
+def test_messages_that_expire_unread_are_missed(run):
     async def main(place):
         queue = await place.queue(ttl=0.3)
         consumer = queue.add_consumer()
@@ -429,14 +429,14 @@ def test_expired_messages_are_not_delivered(run):
         queue = await place.queue(ttl=0.2)
         consumer = queue.add_consumer()
         await queue.aenqueue("old")
-        assert (await answer(consumer.peek())).payload == "old"  # so it is here by now, wherever it comes from
+        assert (await answer(consumer.peek())).payload == "old"  # so it has arrived here, even from a server
         await asyncio.sleep(0.25)
         assert await consumer.aread(timeout=0) is None
 
     run(main)
 
 
-def test_a_message_can_have_a_ttl_of_its_own(run):
+def test_a_message_can_have_its_own_ttl(run):
     async def main(place):
         queue = await place.queue(ttl=60)
         consumer = queue.add_consumer()
@@ -449,7 +449,7 @@ def test_a_message_can_have_a_ttl_of_its_own(run):
     run(main)
 
 
-def test_on_missed_raises_once_and_the_next_read_goes_on(run):
+def test_on_missed_raises_once_and_the_next_read_continues(run):
     async def main(place):
         queue = await place.queue(ttl=0.2)
         told = []
@@ -485,7 +485,7 @@ def test_a_group_gives_each_message_to_one_member(run):
         assert seen == list(range(30))
         assert await answer(group.unread_count) == 0
         async with asyncio.timeout(PATIENCE):
-            while await answer(group.pending_count):  # acks are sent, not waited for
+            while await answer(group.pending_count):  # acks are sent without waiting for the server
                 await asyncio.sleep(0.01)
         assert await members[0].aread(timeout=0) is None
         assert len(group.members) == 3
@@ -507,7 +507,7 @@ def test_an_unacked_message_is_redelivered(run):
     run(main)
 
 
-def test_in_progress_starts_ack_wait_afresh(run):
+def test_in_progress_restarts_ack_wait(run):
     async def main(place):
         queue = await place.queue()
         member = queue.add_group("workers", ack_wait=0.5).add_consumer()
@@ -523,7 +523,7 @@ def test_in_progress_starts_ack_wait_afresh(run):
     run(main)
 
 
-def test_nack_gives_back_not_before_its_delay(run):
+def test_nack_redelivers_after_its_delay(run):
     async def main(place):
         queue = await place.queue()
         group = queue.add_group("workers", ack_wait=30)
@@ -539,7 +539,7 @@ def test_nack_gives_back_not_before_its_delay(run):
     run(main)
 
 
-def test_a_message_is_buried_after_max_deliver(run):
+def test_a_message_is_dead_lettered_after_max_deliver(run):
     async def main(place):
         queue, dead = await place.queue(), await place.queue()
         member = queue.add_group("workers", ack_wait=30, max_deliver=2, dead_letter=dead).add_consumer()
@@ -571,7 +571,7 @@ def test_an_unsettled_message_is_dead_lettered_too(run):
     run(main)
 
 
-def test_term_goes_straight_to_the_dead_letters(run):
+def test_term_dead_letters_at_once(run):
     async def main(place):
         queue, dead = await place.queue(), await place.queue()
         member = queue.add_group("workers", ack_wait=30, dead_letter=dead).add_consumer()
@@ -584,7 +584,7 @@ def test_term_goes_straight_to_the_dead_letters(run):
     run(main)
 
 
-def test_backoff_says_when_a_message_comes_again(run):
+def test_backoff_sets_the_time_of_each_redelivery(run):
     async def main(place):
         queue = await place.queue()
         member = queue.add_group("workers", ack_wait=30, backoff=[0.1, 0.5]).add_consumer()
@@ -622,7 +622,7 @@ def test_max_ack_pending_holds_new_messages_back(run):
     run(main)
 
 
-def test_a_member_that_closes_leaves_its_messages_to_others(run):
+def test_messages_of_a_closed_member_go_to_others(run):
     async def main(place):
         queue = await place.queue()
         group = queue.add_group("workers", ack_wait=30)
@@ -656,7 +656,7 @@ def test_a_cancelled_read_of_a_member_loses_nothing(run):
     run(main)
 
 
-def test_a_group_without_ack_wait_reads_once(run):
+def test_a_group_without_ack_wait_delivers_once(run):
     async def main(place):
         queue = await place.queue()
         group = queue.add_group("workers")
@@ -721,7 +721,7 @@ def test_closing_wakes_every_waiting_reader(run):
     run(main)
 
 
-def test_closing_at_once_leaves_nothing_to_read(run):
+def test_an_immediate_close_leaves_nothing_to_read(run):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()
@@ -798,7 +798,7 @@ def test_a_bad_timeout_is_a_value_error(run, bad):
     run(main)
 
 
-def test_a_bool_is_no_number(run):
+def test_a_bool_is_not_a_number(run):
     async def main(place):
         queue = await place.queue()
         consumer = queue.add_consumer()

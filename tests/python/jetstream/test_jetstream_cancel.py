@@ -1,4 +1,4 @@
-"""A read that is given up loses nothing: what had come for it is read next, by whoever reads next."""
+"""A cancelled read loses nothing: messages that had arrived for it are returned by the next read."""
 
 import asyncio
 import gc
@@ -58,8 +58,8 @@ def test_a_consumer_whose_reads_are_cancelled_reads_each_message_once(run_remote
 
 
 @pytest.mark.parametrize("retention", ["limits", "interest"])
-def test_what_a_cancelled_read_had_not_returned_is_for_the_next_process(run_remote, retention):
-    """The position that the server keeps is that of what was returned."""
+def test_messages_of_a_cancelled_read_are_read_by_the_next_process(run_remote, retention):
+    """The position on the server counts only messages that were returned."""
 
     async def main(place):
         queue = await place.queue(prefetch=4, retention=retention)
@@ -90,7 +90,7 @@ def test_what_a_cancelled_read_had_not_returned_is_for_the_next_process(run_remo
 
 @pytest.mark.parametrize("ack_wait", [None, 30])
 def test_a_group_whose_reads_are_cancelled_reads_each_message_once(run_remote, ack_wait):
-    """None is held back either: that would take thirty seconds to come again."""
+    """No message is held back either: it would be redelivered only after thirty seconds."""
 
     async def main(place):
         queue = await place.queue()
@@ -110,8 +110,8 @@ def test_a_group_whose_reads_are_cancelled_reads_each_message_once(run_remote, a
 
 
 @pytest.mark.parametrize("ack_wait", [None, 30])
-def test_what_a_cancelled_read_of_a_member_had_taken_is_for_the_others(run_remote, ack_wait):
-    """It is cancelled while it asks whether there is more, with a message in its hands."""
+def test_messages_of_a_members_cancelled_read_go_to_others(run_remote, ack_wait):
+    """The read has taken one message, and is cancelled while it requests more."""
 
     async def main(place):
         queue = await place.queue()
@@ -143,7 +143,7 @@ def test_what_a_cancelled_read_of_a_member_had_taken_is_for_the_others(run_remot
     run_remote(main)
 
 
-def test_what_a_group_without_ack_wait_returns_is_acknowledged(run_remote):
+def test_a_group_without_ack_wait_acknowledges_what_it_returns(run_remote):
     async def main(place):
         queue = await place.queue()
         group = await queue.add_group("workers")
@@ -153,14 +153,14 @@ def test_what_a_group_without_ack_wait_returns_is_acknowledged(run_remote):
         while len(found) < 10:
             found += await member.aread_batch(3)
             async with asyncio.timeout(PATIENCE):
-                while await group.pending_count:  # on its way
+                while await group.pending_count:  # the acknowledgement is in transit
                     pass
         assert [message.payload for message in found] == list(range(10))
 
     run_remote(main)
 
 
-def test_a_read_that_is_cancelled_when_the_connection_is_cut_leaves_no_complaint(run_remote):
+def test_a_read_cancelled_at_a_disconnect_leaves_no_unretrieved_exception(run_remote):
     async def main(place):
         queue = await place.queue()
         member = (await queue.add_group("workers")).add_consumer()
@@ -178,7 +178,7 @@ def test_a_read_that_is_cancelled_when_the_connection_is_cut_leaves_no_complaint
         await asyncio.wait(tasks)
         assert [task.cancelled() for task in tasks] == [True, False, True]
         del task, tasks
-        for _ in range(3):  # what is scheduled yet has hold of them
+        for _ in range(3):  # scheduled callbacks still refer to the tasks
             await asyncio.sleep(0)
         gc.collect()
         assert complaints == []
@@ -189,11 +189,11 @@ def test_a_read_that_is_cancelled_when_the_connection_is_cut_leaves_no_complaint
 
 
 class Interrupted(BaseException):
-    """As KeyboardInterrupt, which a test had better not raise."""
+    """Like KeyboardInterrupt, which would end the test run."""
 
 
 class Interrupting(jetstream.JsonCodec):
-    """Is interrupted once, while it reads a 5."""
+    """Raises once, while it decodes a 5."""
 
     interrupted = False
 
@@ -205,7 +205,7 @@ class Interrupting(jetstream.JsonCodec):
 
 
 @pytest.mark.parametrize("kind", ["consumer", "group", "acknowledging group"])
-def test_what_had_been_taken_goes_back_whatever_ends_the_read(run_remote, kind):
+def test_taken_messages_are_given_back_when_an_exception_ends_the_read(run_remote, kind):
     async def main(place):
         queue = await place.queue(codec=Interrupting())
         if kind == "consumer":

@@ -1,4 +1,4 @@
-"""A stream or a group that is deleted underneath is an error of who reads; what is made again is read again."""
+"""Reading from a deleted stream or group raises; once it is made again, reading continues."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ async def reader_of(queue, kind):
 
 @pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "later"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stream_that_is_deleted_is_told_and_one_that_is_made_again_is_read(run_remote, kind, waiting):
+def test_a_deleted_stream_is_reported_and_a_new_one_is_read(run_remote, kind, waiting):
     async def main(place):
         queue, operator = await place.queue(), await place.queue()
         reader = await reader_of(queue, kind)
@@ -50,7 +50,7 @@ def test_a_stream_that_is_deleted_is_told_and_one_that_is_made_again_is_read(run
                 try:
                     seen += await reader.aread_batch(4 - len(seen))
                 except jetstream.DeletedError:
-                    assert not seen  # from before
+                    assert not seen  # nothing of the old stream
         assert [message.payload for message in seen] == list("abcd")
         assert [message.seq for message in seen] == list(range(4))
         if kind == "named":
@@ -62,8 +62,8 @@ def test_a_stream_that_is_deleted_is_told_and_one_that_is_made_again_is_read(run
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stream_that_is_made_again_before_anybody_has_looked_is_read_from_its_start(run_remote, kind):
-    """There is no moment at which the readers could have seen that it was gone."""
+def test_a_stream_made_again_unnoticed_is_read_from_its_start(run_remote, kind):
+    """The readers have no chance to notice that it was gone."""
 
     async def main(place):
         queue, operator = await place.queue(), await place.queue()
@@ -92,7 +92,7 @@ def test_a_stream_that_is_made_again_before_anybody_has_looked_is_read_from_its_
 
 
 @pytest.mark.parametrize("ack_wait", [None, 30])
-def test_a_group_that_is_deleted_alone_is_told_until_it_is_added_again(run_remote, ack_wait):
+def test_a_deleted_group_is_reported_until_it_is_added_again(run_remote, ack_wait):
     async def main(place):
         queue, operator = await place.queue("groups"), await place.queue("groups")
         group = await queue.add_group("workers", ack_wait=ack_wait)

@@ -1,4 +1,4 @@
-"""`python -m mpmc_queue demo --nats URL`, as a person runs it."""
+"""`python -m mpmc_queue demo --nats URL`, run as a command."""
 
 import re
 import signal
@@ -28,7 +28,7 @@ def test_the_books_balance(nats, producers, consumers):
         assert read > 0
 
 
-def test_ctrl_c_ends_it_with_the_books_closed(nats):
+def test_ctrl_c_ends_it_with_the_summary(nats):
     process = subprocess.Popen(
         [*COMMAND, nats.url, "--seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -43,7 +43,7 @@ def test_ctrl_c_ends_it_with_the_books_closed(nats):
     assert "The books balance" in out
 
 
-def test_a_server_that_is_not_there_is_said():
+def test_a_missing_server_is_reported():
     result = subprocess.run([*COMMAND, "nats://127.0.0.1:1"], capture_output=True, text=True, timeout=3 * PATIENCE)
     assert result.returncode == 2
     assert "There is no JetStream at nats://127.0.0.1:1" in result.stderr

@@ -1,4 +1,4 @@
-"""The migration in the documentation: each step runs, and prints the same."""
+"""The migration guide in the documentation: the program of each step runs and prints the same."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ DIFFS = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def patched(text: str, diff: str) -> str:
-    """The text with each hunk of the diff applied, where its context and its old lines stand."""
+    """Applies each hunk of the diff at the place of its context and old lines."""
     for hunk in re.split(r"^@@\n", diff, flags=re.MULTILINE)[1:]:
         lines = hunk.splitlines(keepends=True)
         old = "".join(line[1:] for line in lines if line[0] in " -")
@@ -45,14 +45,14 @@ def test_the_program_runs_before_and_after(nats, tmp_path):
     assert output(after.replace('"orders", ttl', f'"orders-{uuid4().hex}", ttl'), tmp_path) == "tea\n0\n"
 
 
-def test_the_program_of_threads_runs_before_and_after(nats, tmp_path):
+def test_the_threaded_program_runs_before_and_after(nats, tmp_path):
     _, _, diff, _ = DIFFS
     assert output(THREADS, tmp_path) == "tea\n0\n"
     after = patched(THREADS, diff).replace("nats://localhost:4222", nats.url)
     assert output(after.replace('"orders", ttl', f'"orders-{uuid4().hex}", ttl'), tmp_path) == "tea\n0\n"
 
 
-def test_the_program_runs_with_a_server_of_its_own(directory, tmp_path):
+def test_the_program_runs_with_its_own_server(directory, tmp_path):
     first, second, _, own = DIFFS
     program = patched(patched(patched(PROGRAM, first), second), own)
     assert output(program, tmp_path) == "tea\n0\n"

@@ -1,4 +1,4 @@
-"""Streams of another JetStream domain: questions, pulls and acknowledgements all go there."""
+"""Streams of another JetStream domain: API requests, pulls and acknowledgements all go there."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 
 def hub_and_leaf(directory):
-    """A server with a domain, and a leaf node of it with a domain of its own."""
+    """A server with a domain, and its leaf node with another domain."""
     port = servers.free_port()
     hub = servers.NatsServer(directory / "hub", leafnodes={"host": "127.0.0.1", "port": port})
     leaf = servers.NatsServer(directory / "leaf", leafnodes={"remotes": [{"url": f"nats-leaf://127.0.0.1:{port}"}]})
@@ -24,7 +24,7 @@ def hub_and_leaf(directory):
 
 
 @pytest.mark.parametrize("argument", [{"domain": "hub"}, {"api": "$JS.hub.API"}], ids=["domain", "api"])
-def test_a_queue_of_the_hub_is_read_through_a_leaf(directory, argument):
+def test_a_queue_on_the_hub_is_read_through_a_leaf_node(directory, argument):
     async def main():
         hub, leaf = hub_and_leaf(directory)
         with hub, leaf:
@@ -43,7 +43,7 @@ def test_a_queue_of_the_hub_is_read_through_a_leaf(directory, argument):
                         message = await member.aread()
                         assert message.payload == number
                         message.ack()
-                    while await group.pending_count:  # on their way
+                    while await group.pending_count:  # the acknowledgements are in transit
                         pass
                     await there.aenqueue("later")
                     assert await consumer.aget() == "later"

@@ -1,4 +1,4 @@
-"""`create=False`: streams and consumers that other tools have made are taken as they are."""
+"""`create=False`: streams and consumers made by other tools are used as they are."""
 
 import asyncio
 from itertools import count
@@ -16,7 +16,7 @@ numbers = count(1)
 
 
 async def stream(place, *subjects, **config):
-    """Makes a stream as an operator would, by the client alone; returns its name and the client's context."""
+    """Makes a stream as an operator would, with the NATS client; returns its name and the client's context."""
     import nats
 
     client = await nats.connect(place.url)
@@ -30,7 +30,7 @@ async def contents(consumer, limit=100):
     return [message.payload for message in await consumer.aread_batch(limit, timeout=0)]
 
 
-def test_a_stream_is_taken_as_it_is(run_remote):
+def test_an_existing_stream_is_used_as_it_is(run_remote):
     async def main(place):
         name, context = await stream(place, "{}", max_age=1234, max_msgs=3, max_bytes=5000, discard="new")
         queue = await place.queue(name, create=False)
@@ -62,7 +62,7 @@ def test_a_stream_without_limits_has_none(run_remote):
     run_remote(main)
 
 
-def test_a_stream_with_several_subjects_has_whole_subjects_for_topics(run_remote):
+def test_topics_of_a_stream_with_several_subjects_are_whole_subjects(run_remote):
     async def main(place):
         name, context = await stream(place, "{}.orders.>", "{}.returns", "{}.audit.*")
         queue = await place.queue(name, create=False)
@@ -86,7 +86,7 @@ def test_a_stream_with_several_subjects_has_whole_subjects_for_topics(run_remote
     run_remote(main)
 
 
-def test_one_subject_of_many_can_be_the_queues_own(run_remote):
+def test_a_queue_can_use_one_of_several_subjects(run_remote):
     async def main(place):
         name, context = await stream(place, "{}.>")
         queue = await place.queue(name, subject=f"{name}.orders", create=False)
@@ -104,7 +104,7 @@ def test_one_subject_of_many_can_be_the_queues_own(run_remote):
     run_remote(main)
 
 
-def test_what_another_stream_would_take_is_refused(run_remote):
+def test_a_topic_that_belongs_to_another_stream_is_refused(run_remote):
     async def main(place):
         name, _ = await stream(place, "{}.a", "{}.b")
         other, _ = await stream(place, "{}.c")
@@ -124,7 +124,7 @@ def test_what_another_stream_would_take_is_refused(run_remote):
     run_remote(main)
 
 
-def test_a_mirror_is_read_and_takes_nothing(run_remote):
+def test_a_mirror_can_be_read_but_not_written(run_remote):
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue("tea", topic="eu")
@@ -139,7 +139,7 @@ def test_a_mirror_is_read_and_takes_nothing(run_remote):
     run_remote(main)
 
 
-def test_what_is_not_there_is_not_made(run_remote):
+def test_a_missing_stream_or_consumer_is_not_made(run_remote):
     async def main(place):
         with pytest.raises(jetstream.ServerError, match=r"no stream 'nowhere'.*none is made") as caught:
             await place.queue("nowhere", create=False)
@@ -169,7 +169,7 @@ def test_what_is_not_there_is_not_made(run_remote):
         {"storage": "memory"},
     ],
 )
-def test_options_of_a_stream_that_is_there_are_left_out(nats, options):
+def test_options_for_an_existing_stream_are_refused(nats, options):
     async def main():
         [argument] = options
         with pytest.raises(jetstream.OptionError, match=f"its own {argument}: leave it out"):
@@ -181,7 +181,7 @@ def test_options_of_a_stream_that_is_there_are_left_out(nats, options):
 # --- work queues ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_work_queue_stream_is_worked_off(run_remote):
+def test_groups_of_a_work_queue_stream_remove_what_they_settle(run_remote):
     async def main(place):
         name, _ = await stream(place, "{}.>", retention="workqueue")
         queue = await place.queue(name, create=False, subject=name)
@@ -224,7 +224,7 @@ def test_a_consumer_with_explicit_acks_is_a_group(run_remote):
         first, second = await member.aread_batch(2)
         assert [first.payload, second.payload] == [0, 2]
         first.ack()
-        again = await asyncio.wait_for(member.aread(), PATIENCE)  # nobody has settled it within their ack_wait
+        again = await asyncio.wait_for(member.aread(), PATIENCE)  # nobody settled it within their ack_wait
         assert (again.payload, again.deliveries) == (2, 2)
         again.nack()
         letter = await asyncio.wait_for(graves.add_consumer().aread(), PATIENCE)
@@ -239,7 +239,7 @@ def test_a_consumer_with_explicit_acks_is_a_group(run_remote):
     run_remote(main)
 
 
-def test_a_consumer_that_acknowledges_all_goes_on_where_it_was(run_remote):
+def test_a_consumer_with_ack_policy_all_continues_at_its_position(run_remote):
     async def main(place):
         name, context = await stream(place, "{}", "{}.>")
         await context.add_consumer(name, durable_name="billing", ack_policy="all", filter_subject=f"{name}.a")
@@ -260,7 +260,7 @@ def test_a_consumer_that_acknowledges_all_goes_on_where_it_was(run_remote):
     run_remote(main)
 
 
-def test_a_name_that_others_have_is_not_taken_over(run_remote):
+def test_a_name_used_by_others_is_not_taken_over(run_remote):
     async def main(place):
         name, context = await stream(place, "{}")
         await context.add_consumer(name, durable_name="theirs", ack_policy="explicit")
@@ -272,7 +272,7 @@ def test_a_name_that_others_have_is_not_taken_over(run_remote):
     run_remote(main)
 
 
-def test_a_consumer_that_is_pushed_to_is_refused(run_remote):
+def test_a_push_consumer_is_refused(run_remote):
     async def main(place):
         name, context = await stream(place, "{}")
         await context.add_consumer(name, durable_name="pushed", deliver_subject="x", ack_policy="explicit")
@@ -283,7 +283,7 @@ def test_a_consumer_that_is_pushed_to_is_refused(run_remote):
     run_remote(main)
 
 
-def test_options_of_a_consumer_that_is_there_are_left_out(run_remote):
+def test_options_for_an_existing_consumer_are_refused(run_remote):
     async def main(place):
         queue = await place.queue()
         for options in ({"start": 0}, {"topics": "a"}):
@@ -299,7 +299,7 @@ def test_options_of_a_consumer_that_is_there_are_left_out(run_remote):
     run_remote(main)
 
 
-def test_a_consumer_that_was_deleted_is_told_and_not_made_again(run_remote):
+def test_a_deleted_consumer_is_reported_and_not_made_again(run_remote):
     async def main(place):
         name, context = await stream(place, "{}")
         await context.add_consumer(name, durable_name="billing", ack_policy="all")

@@ -1,4 +1,4 @@
-"""Servers that die, networks that are cut, consumers that are slow: what was confirmed is delivered, once, in order."""
+"""Servers die, networks are cut, consumers are slow: confirmed messages are delivered once, in order."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ from proxies import Proxy
 
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
-# nats-py leaves the socket of an attempt to connect that failed to the garbage collector, which complains.
+# nats-py does not close the socket of a failed attempt to connect, so the garbage collector warns.
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
     pytest.mark.filterwarnings(
@@ -25,7 +25,7 @@ PRODUCERS = CONSUMERS = 4
 
 
 class Books:
-    """What producers had confirmed, and what consumers were given."""
+    """Records what was confirmed to producers, and what was delivered to consumers."""
 
     def __init__(self, queue):
         self.queue = queue
@@ -50,7 +50,7 @@ class Books:
             assert message.missed == 0
 
     async def grow(self, by):
-        """Returns when so many more messages have been confirmed, and read by all."""
+        """Waits until so many more messages have been confirmed, and read by all consumers."""
         wanted = len(self.confirmed) + by
         read = [len(read) + by for read in self.read]
         while len(self.confirmed) < wanted or any(len(r) < w for r, w in zip(self.read, read, strict=True)):
@@ -74,7 +74,7 @@ class Books:
             assert [payload for payload, times in payloads.items() if times > 1] == []
             assert [seq for seq, _ in read] == sorted(seq for seq, _ in read)
             assert dict(read) == self.confirmed
-            for number in range(PRODUCERS):  # each producer's own order is kept
+            for number in range(PRODUCERS):  # the order of each producer is kept
                 own = [int(payload.split("-")[1]) for _, payload in read if payload.startswith(f"{number}-")]
                 assert own == list(range(len(own)))
 
@@ -107,7 +107,7 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(directory):
 
 
 def test_a_durable_consumer_loses_nothing_when_both_sides_die(directory):
-    """What it had read last may come again: the server writes positions down a moment after it hears of them."""
+    """The last messages may be redelivered: the server stores a position some time after it was acknowledged."""
 
     async def main():
         server = servers.NatsServer(directory / "server").start()
@@ -151,7 +151,7 @@ def test_a_group_survives_the_server(directory):
                 await asyncio.to_thread(server.start)
                 await queue.aenqueue_batch(range(150, 300))
                 await asyncio.wait_for(every.wait(), 3 * PATIENCE)
-                # At least once: an ack that died with the server has its message delivered again.
+                # At least once: if an ack was lost with the server, its message is redelivered.
                 assert set(done) == set(range(300))
                 for worker in workers:
                     worker.cancel()
@@ -218,7 +218,7 @@ def test_a_cut_network_delays_and_loses_nothing(nats, how):
                     with pytest.raises(jetstream.NotConfirmedError) as caught:
                         await queue.aenqueue("x", timeout=0.1)
                     assert caught.value.id is not None
-                    # Once the client has given the old connection up, the new one is let through.
+                    # After the client has closed the old connection, let the new one through.
                     proxy.drop()
                     proxy.mend()
                     seq = await queue.aenqueue("x", id=caught.value.id)
@@ -237,7 +237,7 @@ def test_a_cut_network_delays_and_loses_nothing(nats, how):
 
 
 @pytest.mark.parametrize("victim", ["leader", "connected"])
-def test_a_cluster_of_three_goes_on_with_two(directory, victim):
+def test_a_cluster_of_three_continues_with_two(directory, victim):
     async def main():
         nodes = servers.cluster(directory)
         try:

@@ -1,4 +1,4 @@
-"""Headers of the application's, and the trace that goes with a message."""
+"""Headers of the application, and the trace context that is sent with a message."""
 
 import asyncio
 import subprocess
@@ -13,7 +13,7 @@ jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not i
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 
-def test_headers_arrive_as_they_were(run_remote):
+def test_headers_arrive_unchanged(run_remote):
     async def main(place):
         queue = await place.queue()
         reader, member = queue.add_consumer(), queue.add_group("g", ack_wait=30).add_consumer()
@@ -63,7 +63,7 @@ def test_headers_of_other_clients_are_read(run_remote):
         ([("a", "b")], TypeError, "not list"),
     ],
 )
-def test_what_cannot_be_a_header_is_refused_and_nothing_is_sent(run_remote, headers, error, words):
+def test_an_invalid_header_is_refused_and_nothing_is_sent(run_remote, headers, error, words):
     async def main(place):
         queue = await place.queue()
         for call in (queue.aenqueue(1, headers=headers), queue.aenqueue_batch([1, 2], headers=headers)):
@@ -99,7 +99,7 @@ def test_a_dead_letter_keeps_its_headers(run_remote):
     run_remote(main)
 
 
-def test_the_trace_goes_with_the_message(run_remote):
+def test_the_trace_context_is_sent_with_the_message(run_remote):
     baggage = pytest.importorskip("opentelemetry.baggage")
     context = pytest.importorskip("opentelemetry.context")
     propagate = pytest.importorskip("opentelemetry.propagate")

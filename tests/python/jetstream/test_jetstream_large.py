@@ -1,4 +1,4 @@
-"""Large messages: what is fetched ahead is limited in bytes too, for all consumers of a connection together."""
+"""Large messages: prefetching is also limited in bytes, for all consumers of a connection together."""
 
 import asyncio
 
@@ -16,13 +16,13 @@ OPTIONS = {"ttl": None, "max_bytes": 1_000 * MB, "codec": "bytes"}
 
 
 def held(consumer):
-    """Bytes that have arrived for a consumer and have not been read."""
+    """Bytes that have arrived for a consumer and are unread."""
     return sum(len(delivery.data) for delivery in consumer._feed.buffer)
 
 
-def test_idle_consumers_behind_large_messages_do_not_end_the_connection(directory):
+def test_idle_consumers_of_large_messages_do_not_break_the_connection(directory):
     async def main():
-        # Half of what servers keep by default for a client that is slow, so that the store of the test need not be large.
+        # Half of a server's default buffer for a slow client, so that the test needs less disk space.
         with servers.NatsServer(directory / "server", max_pending=32 * 1024 * 1024 + 4 * MB) as server:
             async with await jetstream.connect(server.url, "x", **OPTIONS) as queue:
                 cuts = []
@@ -44,7 +44,7 @@ def test_idle_consumers_behind_large_messages_do_not_end_the_connection(director
                     seen += len(found)
                 assert cuts == []
                 assert sum(map(held, idle)) <= 32 * 1024 * 1024 + 5 * MB
-                # The idle ones still read everything, in order.
+                # The idle consumers can still read everything, in order.
                 for consumer in idle[1:3]:
                     got = []
                     while len(got) < 60:
@@ -56,8 +56,8 @@ def test_idle_consumers_behind_large_messages_do_not_end_the_connection(director
 
 
 @pytest.mark.parametrize("kind", ["consumer", "group"])
-def test_a_message_above_a_share_is_sent_for_alone(run_remote, kind):
-    """With so many consumers a share is 16 KB, and there are messages of all sizes."""
+def test_a_message_larger_than_a_share_is_requested_alone(run_remote, kind):
+    """With so many consumers a share is 16 KB, and messages are smaller and larger than that."""
 
     async def main(place):
         queue = await place.queue(**OPTIONS)
@@ -77,7 +77,7 @@ def test_a_message_above_a_share_is_sent_for_alone(run_remote, kind):
                 got += [(m.payload[0], len(m.payload)) for m in found]
             assert got == list(enumerate(sizes))
             assert await reader.aread(timeout=0) is None
-        # One at a time, too, and those that come later.
+        # Also as single reads, and with messages enqueued later.
         task = asyncio.create_task(readers[0].aread())
         await queue.aenqueue(b"x" * 500_000)
         assert len((await asyncio.wait_for(task, PATIENCE)).payload) == 500_000

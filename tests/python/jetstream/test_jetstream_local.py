@@ -1,4 +1,4 @@
-"""A server of one's own: shared by the processes that name its directory, and none of their deaths ends it for the others."""
+"""`local`: a server shared by all processes that use its directory. It survives the death of any of them."""
 
 import asyncio
 import fcntl
@@ -22,7 +22,7 @@ from mpmc_queue import jetstream
 
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
-# Says what it does, and does what it is told, a line each.
+# Stores each line of stdin as a message, and prints a line when it is ready and after each message.
 USER = """
 import asyncio, sys
 from mpmc_queue import jetstream
@@ -75,13 +75,13 @@ def parent_of(pid):
 
 
 def wait_until_there_is_none(directory):
-    """Returns when no server has the directory any more."""
+    """Waits until no server runs in the directory."""
     with (directory / "server").open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def wait_for_another(directory, pid):
-    """Returns when another server answers than the one of that pid."""
+    """Waits until a server with another pid answers."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -94,7 +94,7 @@ def wait_for_another(directory, pid):
 
 
 def stored(url):
-    """What is in the queue "orders"."""
+    """The payloads in the queue "orders"."""
 
     async def main():
         async with await jetstream.connect(url, "orders") as queue:
@@ -122,7 +122,7 @@ def user(directory):
         other.kill()
 
 
-def test_what_is_stored_is_there_the_next_time(directory):
+def test_stored_messages_are_there_at_the_next_start(directory):
     place = directory / "made" / "too"
     with jetstream.local(place) as server:
         enqueue(server.url, "a", "b")
@@ -130,13 +130,13 @@ def test_what_is_stored_is_there_the_next_time(directory):
         assert stored(server.url) == ["a", "b"]
 
 
-def test_it_lets_in_who_has_the_token_and_listens_on_loopback_alone(directory):
+def test_it_requires_the_token_and_listens_only_on_loopback(directory):
     with jetstream.local(directory) as server:
         port = int(server.url.rpartition(":")[2])
         with pytest.raises(nats.errors.Error, match=r"(?i)authorization"):
             asyncio.run(jetstream.connect(f"nats://127.0.0.1:{port}", "orders"))
         with socket.socket() as other:
-            assert other.connect_ex(("127.0.0.2", port)) != 0  # loopback too, and not ours
+            assert other.connect_ex(("127.0.0.2", port)) != 0  # another loopback address
         config = json.loads((directory / "server.json").read_text())
         assert config["authorization"]["token"] in server.url
         assert config["jetstream"]["sync_interval"] == "always"
@@ -144,7 +144,7 @@ def test_it_lets_in_who_has_the_token_and_listens_on_loopback_alone(directory):
         assert config["authorization"]["token"] not in repr(server)
 
 
-def test_a_new_directory_is_for_this_user_alone(directory):
+def test_a_new_directory_is_accessible_only_to_this_user(directory):
     with jetstream.local(directory / "new"):
         assert (directory / "new").stat().st_mode & 0o777 == 0o700
 
@@ -159,7 +159,7 @@ def test_a_second_process_joins_the_server_of_the_first(directory):
         assert pid_of(directory) == pid
 
 
-def test_many_that_start_at_once_have_one_server(directory):
+def test_processes_that_start_at_once_share_one_server(directory):
     servers = []
     threads = [threading.Thread(target=lambda: servers.append(jetstream.local(directory))) for _ in range(6)]
     for thread in threads:
@@ -194,7 +194,7 @@ def test_it_ends_when_the_last_user_is_killed(directory):
         assert stored(server.url) == ["a"]
 
 
-def test_it_goes_on_when_the_process_is_killed_that_started_it(directory):
+def test_it_survives_the_death_of_the_process_that_started_it(directory):
     first = User(directory)
     with jetstream.local(directory) as server:
         pid = pid_of(directory)
@@ -224,12 +224,12 @@ def test_a_server_that_is_killed_is_started_again(directory, who):
     wait_until_there_is_none(directory)
 
 
-def test_another_takes_over_when_server_and_starter_are_killed_at_once(directory):
+def test_another_process_takes_over_when_server_and_starter_are_killed_at_once(directory):
     first = User(directory)
     second = User(directory)
     first.enqueue("a")
     pid = pid_of(directory)
-    os.kill(pid, signal.SIGSTOP)  # so that nobody can start another one before both are dead
+    os.kill(pid, signal.SIGSTOP)  # so that no process can start another server before both are dead
     first.kill()
     os.kill(pid, signal.SIGKILL)
     wait_for_another(directory, pid)
@@ -240,7 +240,7 @@ def test_another_takes_over_when_server_and_starter_are_killed_at_once(directory
     wait_until_there_is_none(directory)
 
 
-def test_a_server_whose_port_is_taken_meanwhile_has_another(directory):
+def test_a_server_whose_port_is_taken_gets_another(directory):
     with jetstream.local(directory) as server:
         first = server.url
         enqueue(first, "a")
@@ -252,7 +252,7 @@ def test_a_server_whose_port_is_taken_meanwhile_has_another(directory):
             assert stored(server.url) == ["a"]
 
 
-def test_close_waits_for_the_end_unless_others_use_it(directory):
+def test_close_waits_for_the_servers_end_unless_others_use_it(directory):
     first, second = jetstream.local(directory), jetstream.local(directory)
     pid = pid_of(directory)
     first.close()
@@ -262,7 +262,7 @@ def test_close_waits_for_the_end_unless_others_use_it(directory):
     second.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    shutil.rmtree(directory)  # nobody writes there any more
+    shutil.rmtree(directory)  # no process writes there any more
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -1,4 +1,4 @@
-"""A connection that is gone for good is an error of every call: never the end of the queue."""
+"""When the connection is lost for good, every call raises. It never looks like the end of the queue."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from helpers import PATIENCE
 
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
-# nats-py leaves the socket of an attempt to connect that failed to the garbage collector, which complains.
+# nats-py does not close the socket of a failed attempt to connect, so the garbage collector warns.
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
     pytest.mark.filterwarnings(
@@ -37,7 +37,7 @@ async def too_many_subscriptions(server, queue):
 
 
 async def fatal_error(server, queue):
-    # Headers count, which the client does not know.
+    # The server counts headers towards max_payload, the client does not.
     await queue._server.client.publish("elsewhere", b"x" * 1_048_570, headers={"a": "b" * 100})
 
 
@@ -56,7 +56,7 @@ async def iterate(consumer):
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_every_call_says_that_the_connection_is_gone_for_good(directory, way):
+def test_every_call_raises_when_the_connection_is_lost_for_good(directory, way):
     async def main():
         server = servers.NatsServer(directory / "server", max_subscriptions=15, authorization={"token": "one"})
         with server:
@@ -115,8 +115,8 @@ def test_every_call_says_that_the_connection_is_gone_for_good(directory, way):
     run(main())
 
 
-def test_a_consumer_that_drains_is_told_too(directory):
-    """It had more to read: the end of the iteration would be a lie."""
+def test_a_consumer_that_drains_raises_too(directory):
+    """There was more to read, so the iteration must not just end."""
 
     async def main():
         with servers.NatsServer(directory / "server") as server:
@@ -143,7 +143,7 @@ def test_the_callbacks_of_the_application_are_called_too(directory):
         def callback(name):
             async def call(*args):
                 called[name].set()
-                raise ZeroDivisionError  # which changes nothing
+                raise ZeroDivisionError  # has no effect on the queue
 
             return call
 
@@ -164,7 +164,7 @@ def test_the_callbacks_of_the_application_are_called_too(directory):
     run(main())
 
 
-def test_a_connection_that_comes_back_is_not_gone(directory):
+def test_a_connection_that_comes_back_is_not_lost(directory):
     async def main():
         with servers.NatsServer(directory / "server") as server:
             async with await jetstream.connect(server.url, "x") as queue:
@@ -179,7 +179,7 @@ def test_a_connection_that_comes_back_is_not_gone(directory):
     run(main())
 
 
-def test_who_is_not_let_in_again_after_a_restart_stops_trying(directory):
+def test_a_client_that_is_refused_after_a_restart_stops_trying(directory):
     async def main():
         with servers.NatsServer(directory / "server", authorization={"token": "one"}) as server:
             queue = await jetstream.connect(server.url, "x", connection={"token": "one"})

@@ -1,4 +1,4 @@
-"""What there is only over JetStream: a server's limits, ids, codecs, and other clients of the same stream."""
+"""What exists only over JetStream: a server's limits, ids, codecs, and other clients of the same stream."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
         ({"codec": "pickle"}, "can take that process over"),
     ],
 )
-def test_what_a_stream_cannot_have_is_refused_before_there_is_one(nats, options, words):
+def test_options_that_a_stream_cannot_have_are_refused_before_it_is_made(nats, options, words):
     async def main():
         with pytest.raises(jetstream.OptionError, match=words):
             await jetstream.connect(nats.url, "refused", **options)
@@ -70,7 +70,7 @@ def test_a_bad_argument_of_connect_is_named(nats, options, error):
     asyncio.run(main())
 
 
-def test_a_queue_that_exists_is_joined_or_refused(run_remote):
+def test_an_existing_queue_is_joined_or_refused(run_remote):
     async def main(place):
         one = await place.queue("shared", ttl=60, max_items=10)
         two = await place.queue("shared", ttl=60, max_items=10)
@@ -96,7 +96,7 @@ def test_a_ttl_the_server_cannot_keep_is_refused(run_remote):
     run_remote(main)
 
 
-def test_no_server_is_an_error_in_time():
+def test_a_missing_server_is_an_error_in_time():
     async def main():
         with pytest.raises(Exception, match=r"no servers|Connect call failed"):
             await jetstream.connect(
@@ -142,7 +142,7 @@ def test_ids_are_unique_versioned_and_the_same_for_all(run_remote):
 
 
 def test_a_batch_whose_confirmation_was_lost_is_stored_once(run_remote):
-    """The same batch is sent again, as it is when the connection is cut before its confirmation comes."""
+    """The same batch is sent again, as after a disconnect before its confirmation."""
 
     async def main(place):
         queue = await place.queue()
@@ -160,7 +160,7 @@ def test_a_batch_whose_confirmation_was_lost_is_stored_once(run_remote):
 # batches
 
 
-def test_a_batch_above_the_servers_limit_is_refused_unless_it_may_be_sent_one_by_one(run_remote):
+def test_a_batch_above_the_servers_limit_is_refused_unless_atomic_is_false(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000)
         with pytest.raises(jetstream.NotAtomicError, match="1,000"):
@@ -173,7 +173,7 @@ def test_a_batch_above_the_servers_limit_is_refused_unless_it_may_be_sent_one_by
 
 
 def test_a_stream_without_atomic_batches_says_so(run_remote):
-    """As one has been made by an older server, or by other means."""
+    """Like a stream made by an older server or another tool."""
 
     async def main(place):
         maker = await place.queue()
@@ -189,7 +189,7 @@ def test_a_stream_without_atomic_batches_says_so(run_remote):
     run_remote(main)
 
 
-def test_a_payload_above_what_the_server_takes_is_refused(run_remote):
+def test_a_payload_above_the_servers_limit_is_refused(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000)
         with pytest.raises(jetstream.ServerError, match="max_payload"):
@@ -229,7 +229,7 @@ class MoneyCodec:
         ("pickle", [{1, 2}, (1, "a"), 3 + 4j]),
     ],
 )
-def test_payloads_arrive_as_they_were(run_remote, codec, payloads):
+def test_payloads_arrive_unchanged(run_remote, codec, payloads):
     async def main(place):
         given = {
             "pickle": lambda: jetstream.PickleCodec(i_trust_everyone_who_can_publish=True),
@@ -259,7 +259,7 @@ def test_every_json_library_reads_what_the_others_write(library):
     assert jetstream.JsonCodec(library).decode(jetstream.JsonCodec("json").encode(payload)[0], None) == payload
 
 
-def test_a_codec_of_ones_own(run_remote):
+def test_a_custom_codec_is_used(run_remote):
     async def main(place):
         queue = await place.queue(codec=MoneyCodec())
         await queue.aenqueue(Money(250))
@@ -268,7 +268,7 @@ def test_a_codec_of_ones_own(run_remote):
     run_remote(main)
 
 
-def test_what_cannot_be_encoded_is_refused_and_nothing_is_sent(run_remote):
+def test_a_payload_that_cannot_be_encoded_is_refused_and_nothing_is_sent(run_remote):
     async def main(place):
         for codec, payload in (("auto", object()), ("bytes", "text"), ("str", b"bytes"), ("json", {1, 2, object()})):
             queue = await place.queue(codec=codec)
@@ -283,13 +283,13 @@ def test_what_cannot_be_encoded_is_refused_and_nothing_is_sent(run_remote):
     run_remote(main)
 
 
-def test_pickle_takes_an_explicit_word():
+def test_pickle_needs_explicit_consent():
     for arguments in ({}, {"i_trust_everyone_who_can_publish": False}, {"i_trust_everyone_who_can_publish": 1}):
         with pytest.raises(jetstream.OptionError, match="run any code"):
             jetstream.PickleCodec(**arguments)
 
 
-def test_a_pickle_codec_reads_nothing_that_is_not_marked_as_its_own(run_remote):
+def test_a_pickle_codec_reads_only_messages_marked_as_pickled(run_remote):
     async def main(place):
         queue = await place.queue(codec=jetstream.PickleCodec(i_trust_everyone_who_can_publish=True))
         await queue._server.publish(queue._options.subject, b"cos\nsystem\n(S'false'\ntR.")
@@ -300,7 +300,7 @@ def test_a_pickle_codec_reads_nothing_that_is_not_marked_as_its_own(run_remote):
     run_remote(main)
 
 
-def test_one_message_that_cannot_be_read_is_told_and_passed_over(run_remote):
+def test_a_message_that_cannot_be_decoded_is_reported_and_skipped(run_remote):
     async def main(place):
         queue = await place.queue(codec="json")
         consumer = queue.add_consumer()
@@ -332,7 +332,7 @@ def test_messages_of_other_clients_are_read_too(run_remote):
 
 
 def test_gaps_in_the_stream_are_missed_exactly(run_remote):
-    """Messages deleted in the middle, by an operator: in front of the consumer, and of what it has not fetched."""
+    """An operator deletes messages in the middle: some before the consumer's position, and some it has not fetched yet."""
 
     async def main(place):
         queue = await place.queue(prefetch=4)
@@ -369,11 +369,11 @@ def test_a_purged_stream_is_missed(run_remote):
 
 
 @pytest.mark.parametrize("for_good", [False, True])
-def test_a_consumer_that_cannot_be_made_at_the_moment_is_tried_again(run_remote, nats, for_good):
+def test_making_a_consumer_is_retried_after_a_temporary_failure(run_remote, nats, for_good):
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue("tea")
-        # Where its consumers are to be is a file: what the server meets in the middle of removing one is as short.
+        # A file in place of the directory of consumers causes a failure as short as one while the server removes a consumer.
         in_the_way = nats.directory / "store" / "jetstream" / "$G" / "streams" / queue.name / "obs"
         if in_the_way.exists():
             in_the_way.rmdir()
@@ -390,7 +390,7 @@ def test_a_consumer_that_cannot_be_made_at_the_moment_is_tried_again(run_remote,
     run_remote(main)
 
 
-def test_a_consumer_that_an_operator_deletes_goes_on(run_remote):
+def test_a_consumer_that_an_operator_deletes_continues(run_remote):
     async def main(place):
         queue = await place.queue()
         consumer = await queue.add_consumer("reader")
@@ -404,7 +404,7 @@ def test_a_consumer_that_an_operator_deletes_goes_on(run_remote):
     run_remote(main)
 
 
-def test_a_stream_that_is_deleted_is_told_to_producers(run_remote):
+def test_producers_raise_when_the_stream_is_deleted(run_remote):
     async def main(place):
         queue = await place.queue()
         await queue.aenqueue(1)
@@ -418,7 +418,7 @@ def test_a_stream_that_is_deleted_is_told_to_producers(run_remote):
 # durable consumers and groups
 
 
-def test_a_named_consumer_goes_on_where_it_was(run_remote):
+def test_a_named_consumer_continues_at_its_position(run_remote):
     async def main(place):
         queue = await place.queue("durable")
         consumer = queue.add_consumer("reader")
@@ -426,7 +426,7 @@ def test_a_named_consumer_goes_on_where_it_was(run_remote):
         assert [await consumer.aget() for _ in range(4)] == [0, 1, 2, 3]
         await queue.aclose()
         queue = await place.queue("durable")
-        consumer = queue.add_consumer("reader", start="latest")  # where it starts is settled already
+        consumer = queue.add_consumer("reader", start="latest")  # the start is ignored, because the consumer exists
         assert [m.payload for m in await consumer.aread_batch(3)] == [4, 5, 6]
         consumer.close()
         consumer = queue.add_consumer("reader")
@@ -502,7 +502,7 @@ def test_a_bad_argument_of_a_group_is_named(run_remote, options, error, word):
     run_remote(main)
 
 
-def test_what_members_have_not_is_said(run_remote):
+def test_methods_that_a_member_does_not_have_raise(run_remote):
     async def main(place):
         member = (await place.queue()).add_group("workers", ack_wait=1).add_consumer()
         for call in (lambda: member.seek(0), lambda: member.position, lambda: member.missed_count):
@@ -539,7 +539,7 @@ def test_closing_ends_the_connection_when_all_have_drained(run_remote):
     run_remote(main)
 
 
-def test_a_closed_handle_reads_what_there_was_and_not_what_others_add(run_remote):
+def test_a_closed_handle_does_not_read_what_others_add_later(run_remote):
     async def main(place):
         mine, others = await place.queue("ends"), await place.queue("ends")
         consumer = mine.add_consumer()
@@ -576,7 +576,7 @@ def test_members_drain_too(run_remote):
     run_remote(main)
 
 
-def test_delete_takes_the_stream_along(run_remote):
+def test_delete_removes_the_stream(run_remote):
     async def main(place):
         queue = await place.queue("doomed")
         await queue.aenqueue(1)

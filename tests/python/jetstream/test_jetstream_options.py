@@ -1,4 +1,4 @@
-"""What operators set: options of streams and consumers, limits that change, two readers of one name."""
+"""What operators configure: options of streams and consumers, changing limits, and two readers of one name."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ async def consumer_configuration(queue, name):
 
 
 async def update(queue, **changes):
-    """What an operator does."""
+    """Updates the stream's configuration, as an operator does."""
     await queue._server.insist(f"STREAM.UPDATE.{queue.name}", **await configuration(queue) | changes)
 
 
@@ -42,14 +42,14 @@ def test_options_of_the_stream_reach_the_server(directory):
                 "description": "what was ordered",
                 "max_bytes": None,
             }
-            for _ in range(2):  # made, and joined
+            for _ in range(2):  # first made, then joined
                 async with await jetstream.connect(server.url, "Orders", **options) as queue:
                     config = await configuration(queue)
                     assert {key: config[key] for key in options if key != "max_bytes"} == {
                         key: value for key, value in options.items() if key != "max_bytes"
                     }
                     assert (config["max_bytes"], (await queue.stats()).max_bytes) == (-1, None)
-            # Who does not ask for them takes what there is; who asks for others is refused.
+            # A handle that does not ask for them uses the existing ones; one that asks for others is refused.
             async with await jetstream.connect(server.url, "Orders", max_bytes=None):
                 pass
             for other in ({"max_msg_size": 6000}, {"compression": "none"}, {"description": "x"}):
@@ -124,7 +124,7 @@ def test_options_of_consumers_reach_the_server(run_remote):
     run_remote(main)
 
 
-def test_a_consumer_that_nobody_reads_is_forgotten_in_time(run_remote):
+def test_an_idle_consumer_is_deleted_after_its_threshold(run_remote):
     async def main(place):
         queue = await place.queue("forgotten")
         reader = await queue.add_consumer("reader", inactive_threshold=0.5)
@@ -178,7 +178,7 @@ def test_an_acknowledgement_can_be_confirmed(run_remote):
             with pytest.raises(QueueError, match="settled before"):
                 message.ack(confirm=True)
         message = await member.aread()
-        message.ack(confirm=True)  # sent, also when nobody waits for the word
+        message.ack(confirm=True)  # it is sent even if the result is not awaited
         async with asyncio.timeout(PATIENCE):
             while await group.pending_count:
                 await asyncio.sleep(0.02)
@@ -213,7 +213,7 @@ def test_a_confirmation_waits_for_the_server(directory, how):
 # --- limits that an operator changes --------------------------------------------------------------------------------------
 
 
-def test_open_handles_see_limits_that_are_raised(run_remote):
+def test_open_handles_see_raised_limits(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=5000, max_items=2, ttl=60)
         with pytest.raises(MemoryLimitError):
@@ -236,7 +236,7 @@ def test_open_handles_see_limits_that_are_raised(run_remote):
     run_remote(main)
 
 
-def test_a_producer_that_waits_goes_on_when_a_limit_is_raised(run_remote):
+def test_a_raised_limit_wakes_a_waiting_producer(run_remote):
     async def main(place):
         queue = await place.queue(max_items=1)
         await queue.aenqueue(1)
@@ -248,7 +248,7 @@ def test_a_producer_that_waits_goes_on_when_a_limit_is_raised(run_remote):
 
 
 @pytest.mark.parametrize("read", ["aread", "aread now", "peek", "closed"])
-def test_what_was_fetched_lives_as_long_as_the_ttl_that_was_raised(run_remote, read):
+def test_a_raised_ttl_applies_to_prefetched_messages(run_remote, read):
     async def main(place):
         queue, operator = await place.queue("raised", ttl=1.5), await place.queue("raised", ttl=1.5)
         reader = queue.add_consumer(on_missed="raise")
@@ -272,7 +272,7 @@ def test_what_was_fetched_lives_as_long_as_the_ttl_that_was_raised(run_remote, r
     run_remote(main)
 
 
-def test_what_was_fetched_and_has_expired_is_missed(run_remote):
+def test_prefetched_messages_that_expire_are_missed(run_remote):
     async def main(place):
         queue = await place.queue(ttl=1.2)
         reader = queue.add_consumer()

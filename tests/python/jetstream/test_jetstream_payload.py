@@ -1,4 +1,4 @@
-"""The largest message that the server takes: its headers count, and one byte more ends the connection for ever."""
+"""The largest message that the server accepts: headers count, and with one byte more it closes the connection."""
 
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from mpmc_queue.jetstream.server import NoAnswer  # noqa: E402  # importing it t
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 MAX_PAYLOAD = 1_048_576
-"""The server's own default."""
+"""The server's default."""
 
 
 async def enqueue(queue, how, size):
@@ -34,7 +34,7 @@ async def takes(queue, how, size):
 
 
 async def largest(queue, how):
-    """The size of the largest payload that is not refused."""
+    """The size of the largest payload that is accepted."""
     fits, does_not = MAX_PAYLOAD - 1000, MAX_PAYLOAD
     while does_not - fits > 1:
         size = (fits + does_not) // 2
@@ -43,7 +43,7 @@ async def largest(queue, how):
 
 
 @pytest.mark.parametrize("how", ["one", "own ttl", "batch", "one by one"])
-def test_headers_count_for_what_the_server_takes(run_remote, how):
+def test_headers_count_towards_max_payload(run_remote, how):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000, codec="str", ttl=None)
         size = await largest(queue, how)
@@ -51,12 +51,12 @@ def test_headers_count_for_what_the_server_takes(run_remote, how):
         with pytest.raises(jetstream.ServerError, match=r"headers of \d+ is above 1,048,576") as caught:
             await enqueue(queue, how, size + 1)
         assert caught.value.queue == queue.name
-        await enqueue(queue, how, size)  # the connection is as it was
+        await enqueue(queue, how, size)  # the connection still works
 
     run_remote(main)
 
 
-def test_one_byte_more_would_have_ended_the_connection(run_remote):
+def test_one_byte_more_would_close_the_connection(run_remote):
     async def main(place):
         queue = await place.queue(max_bytes=10_000_000, codec="str")
         size = await largest(queue, "one")

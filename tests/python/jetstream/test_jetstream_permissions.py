@@ -1,4 +1,4 @@
-"""What the server does not permit is an error that names the subject; it never looks like an empty queue."""
+"""A missing permission is an error that names the subject; it never looks like an empty queue."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -17,14 +17,14 @@ LIMITED = {"user": "limited", "password": "b"}
 
 
 def users(**denied):
-    """Two users: one who may do all, and one to whom these subjects are denied."""
+    """Two users: one with all permissions, and one to whom these subjects are denied."""
     permissions = {operation: {"deny": subjects} for operation, subjects in denied.items()}
     return {"users": [ADMIN, {**LIMITED, "permissions": permissions}]}
 
 
 @asynccontextmanager
 async def limited(directory, **denied):
-    """A queue of the one who may do all, one of the other, and their server."""
+    """A queue of the user with all permissions, one of the other user, and their server."""
     with servers.NatsServer(directory / "server", authorization=users(**denied)) as server:
         queue = await jetstream.connect(server.url, "Orders", connection=ADMIN)
         own = await jetstream.connect(server.url, "Orders", connection=LIMITED, patience=2)
@@ -36,7 +36,7 @@ def run(main):
     asyncio.run(asyncio.wait_for(main, 3 * PATIENCE))
 
 
-def test_publishing(directory):
+def test_publishing_without_permission_raises(directory):
     async def main():
         async with limited(directory, publish=["mpmc_queue.Orders"]) as (_, own, _server):
             for call in (
@@ -54,7 +54,7 @@ def test_publishing(directory):
     run(main())
 
 
-def test_a_consumer_that_cannot_be_made_holds_up_no_producer(directory):
+def test_a_consumer_that_is_refused_does_not_hold_up_producers(directory):
     async def main():
         async with limited(directory, publish=["$JS.API.CONSUMER.CREATE.>"]) as (_, own, _server):
             consumer, group = own.add_consumer("reader"), own.add_group("workers")
@@ -73,9 +73,9 @@ def test_a_consumer_that_cannot_be_made_holds_up_no_producer(directory):
     run(main())
 
 
-def test_a_consumer_whose_question_nobody_answers_holds_up_producers_no_longer_than_patience(directory):
+def test_a_consumer_without_an_answer_holds_up_producers_at_most_for_patience(directory):
     async def main():
-        # Such questions go where nobody is, as they do when an operator has left them out of what an account imports.
+        # These requests have no responder, as when an operator has not imported their subjects into an account.
         with servers.NatsServer(directory / "server", mappings={"$JS.API.CONSUMER.CREATE.>": "nowhere.>"}) as server:
             async with await jetstream.connect(server.url, "x", patience=0.5) as queue:
                 consumer = queue.add_consumer("reader")
@@ -88,7 +88,7 @@ def test_a_consumer_whose_question_nobody_answers_holds_up_producers_no_longer_t
     run(main())
 
 
-def test_sending_for_messages(directory):
+def test_requesting_messages_without_permission_raises(directory):
     async def main():
         async with limited(directory, publish=["$JS.API.CONSUMER.MSG.NEXT.>"]) as (queue, own, server):
             named = own.add_consumer("reader")
@@ -102,7 +102,7 @@ def test_sending_for_messages(directory):
             for reader in (named, member):
                 with pytest.raises(jetstream.NotPermittedError):
                     await reader.aread_batch(10, timeout=PATIENCE)
-            # Once it is permitted, the next read goes on.
+            # Once it is permitted, the next read continues.
             server.reload(authorization=users())
             for reader in (named, member):
                 async with asyncio.timeout(PATIENCE):
@@ -118,7 +118,7 @@ def test_sending_for_messages(directory):
 
 
 @pytest.mark.parametrize("kind", ["consumer", "group", "acknowledging group"])
-def test_acknowledging(directory, kind):
+def test_acknowledging_without_permission_raises(directory, kind):
     async def main():
         async with limited(directory, publish=["$JS.ACK.>"]) as (queue, own, _server):
             if kind == "consumer":
@@ -137,7 +137,7 @@ def test_acknowledging(directory, kind):
     run(main())
 
 
-def test_listening_for_answers(directory):
+def test_subscribing_to_replies_without_permission_raises(directory):
     async def main():
         authorization = users(subscribe=["_INBOX.>"])
         with servers.NatsServer(directory / "server", authorization=authorization) as server:
@@ -149,7 +149,7 @@ def test_listening_for_answers(directory):
     run(main())
 
 
-def test_making_the_queue(directory):
+def test_making_the_queue_without_permission_raises(directory):
     async def main():
         authorization = users(publish=["$JS.API.STREAM.CREATE.*"])
         with servers.NatsServer(directory / "server", authorization=authorization) as server:

@@ -1,4 +1,4 @@
-"""A message that cannot be decoded is told once for each delivery, and delays nobody."""
+"""A message that cannot be decoded raises once for each delivery, and does not hold up other messages."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ async def poison(queue):
     await queue._server.request(queue._options.subject, POISON)
 
 
-def test_it_comes_again_when_ack_wait_is_over_and_not_before(run_remote):
+def test_it_is_redelivered_after_ack_wait_and_not_before(run_remote):
     async def main(place):
         queue = await place.queue(codec="json")
         member = (await queue.add_group("workers", ack_wait=0.5)).add_consumer()
@@ -34,7 +34,7 @@ def test_it_comes_again_when_ack_wait_is_over_and_not_before(run_remote):
     run_remote(main)
 
 
-def test_without_ack_wait_it_never_comes_again(run_remote):
+def test_without_ack_wait_it_is_not_redelivered(run_remote):
     async def main(place):
         queue = await place.queue(codec="json")
         group = await queue.add_group("workers")
@@ -43,7 +43,7 @@ def test_without_ack_wait_it_never_comes_again(run_remote):
         with pytest.raises(jetstream.CodecError):
             await members[0].aread()
         async with asyncio.timeout(PATIENCE):
-            while await group.pending_count:  # its end is on its way
+            while await group.pending_count:  # the acknowledgement is in transit
                 pass
         await queue.aenqueue("tea")
         assert (await members[0].aread()).payload == "tea"
@@ -53,7 +53,7 @@ def test_without_ack_wait_it_never_comes_again(run_remote):
 
 
 @pytest.mark.parametrize("ack_wait", [None, 30])
-def test_the_others_of_its_batch_are_delivered_and_the_next_read_tells(run_remote, ack_wait):
+def test_the_rest_of_its_batch_is_delivered_and_the_next_read_raises(run_remote, ack_wait):
     async def main(place):
         queue = await place.queue(codec="json")
         member = (await queue.add_group("workers", ack_wait=ack_wait)).add_consumer()
@@ -74,7 +74,7 @@ def test_the_others_of_its_batch_are_delivered_and_the_next_read_tells(run_remot
     run_remote(main)
 
 
-def test_its_bytes_end_with_the_dead_as_they_are(run_remote):
+def test_its_bytes_reach_the_dead_letter_queue_unchanged(run_remote):
     async def main(place):
         dead, queue = await place.queue(codec="bytes"), await place.queue(codec="json")
         group = await queue.add_group("workers", ack_wait=0.3, max_deliver=2, dead_letter=dead)
@@ -102,7 +102,7 @@ def test_its_bytes_end_with_the_dead_as_they_are(run_remote):
         ("pickle", "application/x-python-pickle; v=5", b"I1\n.", 1),
     ],
 )
-def test_other_clients_write_content_types_as_they_like(run_remote, codec, content_type, data, payload):
+def test_content_types_of_other_clients_are_understood(run_remote, codec, content_type, data, payload):
     async def main(place):
         if codec == "pickle":
             queue = await place.queue(codec=jetstream.PickleCodec(i_trust_everyone_who_can_publish=True))
@@ -115,7 +115,7 @@ def test_other_clients_write_content_types_as_they_like(run_remote, codec, conte
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "application/xml", "text/plain; charset=nonsense"])
-def test_what_the_codec_does_not_know_is_told(run_remote, content_type):
+def test_a_content_type_unknown_to_the_codec_is_an_error(run_remote, content_type):
     async def main(place):
         queue = await place.queue()
         await queue._server.request(queue._options.subject, b"x", {"Content-Type": content_type})

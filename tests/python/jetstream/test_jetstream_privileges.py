@@ -26,7 +26,7 @@ CONNECT = LIST["`connect(create=False)`"]
 
 
 class PositionLost(QueueError):
-    """The server has not heard of what was read."""
+    """The server does not have the position of the consumer."""
 
     def __init__(self):
         super().__init__("the position is lost")
@@ -54,7 +54,7 @@ async def read_as_consumer(queue, *, create=False):
     assert await reader.unread_count == 1
     reader._feed._told.flush()
     assert (await reader.aread(timeout=5)).payload == "there"
-    reader.close()  # has the last word on its position answered
+    reader.close()  # waits until the server has the final position
     await queue._leaving["billing"]
     again = await queue.add_consumer("billing", create=False)
     if again.position != 2:
@@ -83,7 +83,7 @@ PARTS = {
 
 
 async def attempt(directory, part, granted):
-    """Does what there is to do with these permissions alone; what was raised, and what the server told the client."""
+    """Does the work with only these permissions. Returns what was raised, and the server's errors to the client."""
     work, _ = PARTS[part]
     permissions = {"publish": {"allow": granted}, "subscribe": {"allow": ["_INBOX.>"]}}
     authorization = {"users": [ADMIN, {**LIMITED, "permissions": permissions}]}
@@ -128,4 +128,4 @@ def test_without_one_of_them_it_does_not_work(directory, part, missing):
     if raised is not None:
         assert isinstance(raised, (jetstream.NotPermittedError, jetstream.NotConfirmedError, PositionLost))
     else:
-        assert missing.startswith(("$JS.ACK", "$JS.API.CONSUMER.DELETE"))  # what a consumer does not wait for
+        assert missing.startswith(("$JS.ACK", "$JS.API.CONSUMER.DELETE"))  # a consumer does not wait for these

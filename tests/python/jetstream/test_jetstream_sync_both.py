@@ -1,5 +1,5 @@
-"""One program, on a queue in this process and on one over a server: what it sees is the same, but for what the documentation
-lists. A test that differs says so with `remote`."""
+"""The same program with a queue in this process and with one on a server: results are the same, except for the differences that
+the documentation lists. A test with a difference uses `remote`."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -77,7 +77,7 @@ def test_producing_and_reading(make):
     assert reader.position == 6
 
 
-def test_what_is_not_there_in_time(make):
+def test_reading_an_empty_queue_ends_after_the_timeout(make):
     reader = make().add_consumer()
     for wait in (0, 0.05):
         assert reader.read(timeout=wait) is None
@@ -128,7 +128,7 @@ def test_a_full_queue(make):
     assert queue.stats().total_items == 2
 
 
-def test_what_could_never_fit_fails_at_once(make):
+def test_a_payload_that_could_never_fit_fails_at_once(make):
     queue = make(max_bytes=2000)
     with pytest.raises(MemoryLimitError):
         queue.enqueue("x" * 3000, timeout=None)
@@ -287,7 +287,7 @@ def test_bad_arguments(make, call, error):
     assert queue.stats().total_items == 0
 
 
-# What differs, and stands in the table of the documentation.
+# The differences, as in the table of the documentation.
 
 
 def test_a_timedelta_as_a_timeout(make, remote):
@@ -312,7 +312,7 @@ def test_names(make, remote):
         queue.add_consumer("a name with spaces")
 
 
-def test_settling_answers(make, remote):
+def test_ack_returns_whether_it_settled_only_in_process(make, remote):
     queue = make()
     member = queue.add_group("workers", ack_wait=30).add_consumer()
     queue.enqueue("a")
@@ -323,7 +323,7 @@ def test_settling_answers(make, remote):
         assert message.ack() is True
 
 
-def test_members_position(make, remote):
+def test_a_member_has_a_position_only_in_process(make, remote):
     member = make().add_group("workers").add_consumer()
     calls = [lambda: member.position, lambda: member.peek(), lambda: member.seek(0), lambda: member.missed_count]
     for call in [*calls, member.take_missed]:
@@ -339,7 +339,7 @@ def test_consumers_after_the_queue_is_closed(make, remote):
     queue.enqueue("a")
     queue.close()
     if remote:
-        queue.wait_closed()  # there are no consumers, and so no connection any more
+        queue.wait_closed()  # without consumers the connection is closed at once
         with pytest.raises(QueueClosedError):
             queue.stats()
     else:

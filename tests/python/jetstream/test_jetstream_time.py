@@ -1,4 +1,4 @@
-"""Every call ends in time: with a server that refuses, that has died, and that has stopped in the middle of a call."""
+"""Every call ends in time, even if the server refuses, has died, or stops answering in the middle of a call."""
 
 import asyncio
 import shutil
@@ -14,7 +14,7 @@ from mpmc_queue import QueueFullError
 
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
-# nats-py leaves the socket of an attempt to connect that failed to the garbage collector, which complains.
+# nats-py does not close the socket of a failed attempt to connect, so the garbage collector warns.
 pytestmark = [
     pytest.mark.thread_unsafe(reason="starts processes"),
     pytest.mark.filterwarnings(
@@ -24,12 +24,12 @@ pytestmark = [
 ]
 
 LATE = 2.0
-"""Seconds by which a busy machine may be late."""
+"""Tolerance in seconds for a busy machine."""
 
 
 @asynccontextmanager
 async def within(seconds):
-    """What is done here takes no longer than so many seconds."""
+    """Checks that the block takes at most so many seconds."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     yield
@@ -52,7 +52,7 @@ def run(main):
     ],
     ids=["password", "nobody", "token"],
 )
-def test_who_is_not_let_in_hears_it_at_once(directory, authorization, connection):
+def test_a_refused_client_gets_an_error_at_once(directory, authorization, connection):
     async def main():
         with servers.NatsServer(directory / "server", authorization=authorization) as server:
             async with within(0):
@@ -64,7 +64,7 @@ def test_who_is_not_let_in_hears_it_at_once(directory, authorization, connection
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """The files of a certificate that nobody has signed, for localhost."""
+    """The files of a self-signed certificate for localhost."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl")
@@ -76,7 +76,7 @@ def certificate(tmp_path_factory):
     return files
 
 
-def test_a_server_that_nobody_vouches_for_is_refused_at_once(directory, certificate):
+def test_a_server_with_an_untrusted_certificate_is_refused_at_once(directory, certificate):
     async def main():
         with servers.NatsServer(directory / "server", tls=certificate) as server:
             async with within(0):
@@ -89,7 +89,7 @@ def test_a_server_that_nobody_vouches_for_is_refused_at_once(directory, certific
     run(main())
 
 
-def test_who_shows_no_certificate_hears_it_in_time(directory, certificate):
+def test_a_client_without_a_certificate_gets_an_error_in_time(directory, certificate):
     async def main():
         tls = {**certificate, "ca_file": certificate["cert_file"], "verify": True}
         with servers.NatsServer(directory / "server", tls=tls) as server:
@@ -101,7 +101,7 @@ def test_who_shows_no_certificate_hears_it_in_time(directory, certificate):
     run(main())
 
 
-def test_without_a_server_connecting_ends_in_time():
+def test_connecting_without_a_server_ends_in_time():
     async def main():
         async with within(0.5):
             with pytest.raises(OSError, match="Connect call failed"):
@@ -110,9 +110,9 @@ def test_without_a_server_connecting_ends_in_time():
     run(main())
 
 
-def test_with_a_server_that_says_nothing_connecting_ends_in_time():
+def test_connecting_to_a_silent_server_ends_in_time():
     async def main():
-        writers = []  # one that nobody refers to is closed
+        writers = []  # keeps the connections open: a writer without references is closed
         silent = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         async with silent, within(0.5):
@@ -138,7 +138,7 @@ def test_a_server_that_starts_in_time_is_found(directory):
     run(main())
 
 
-def test_one_server_that_lets_in_is_enough(directory):
+def test_one_server_that_accepts_is_enough(directory):
     async def main():
         shut = servers.NatsServer(directory / "shut", authorization={"token": "x"})
         with shut, servers.NatsServer(directory / "open") as server:
@@ -154,7 +154,7 @@ def test_one_server_that_lets_in_is_enough(directory):
 
 @pytest.fixture(params=["killed", "frozen"])
 def fail(request):
-    """Ends a server in one way or the other."""
+    """Makes a server fail, in one of two ways."""
     return {"killed": servers.NatsServer.kill, "frozen": servers.NatsServer.pause}[request.param]
 
 
@@ -181,7 +181,7 @@ def test_reading_ends_in_time_while_the_server_does_not_answer(directory, fail):
     run(main())
 
 
-def test_what_has_arrived_is_delivered_when_the_time_is_up(directory, fail):
+def test_arrived_messages_are_delivered_at_the_timeout(directory, fail):
     async def main():
         with servers.NatsServer(directory / "server") as server:
             async with await jetstream.connect(server.url, "x", prefetch=4, patience=2) as queue:
@@ -191,7 +191,7 @@ def test_what_has_arrived_is_delivered_when_the_time_is_up(directory, fail):
                 fail(server)
                 async with within(0.4):
                     found = await consumer.aread_batch(50, timeout=0.4)
-                # (A connection that is known to be lost takes with it what has arrived: it comes again.)
+                # When a connection is known to be lost, arrived messages are discarded and delivered again later.
                 assert [m.payload for m in found] == list(range(2, 2 + len(found)))
 
     run(main())
@@ -211,7 +211,7 @@ def test_enqueueing_ends_in_time_while_the_server_does_not_answer(directory, fai
                     async with within(0.3):
                         with pytest.raises(jetstream.NotConfirmedError):
                             await queue.aenqueue_batch(range(600), timeout=0.3, atomic=atomic)
-                # More than a socket, and the client, take before they wait.
+                # More than the buffers of the socket and the client hold.
                 for _ in range(20):
                     async with within(0.1):
                         with pytest.raises(jetstream.NotConfirmedError):
@@ -224,7 +224,7 @@ def test_enqueueing_ends_in_time_while_the_server_does_not_answer(directory, fai
     run(main())
 
 
-def test_a_full_queue_is_told_in_time_and_space_is_used_until_the_last_moment(run_remote):
+def test_a_full_queue_is_reported_in_time_and_late_space_is_used(run_remote):
     async def main(place):
         queue = await place.queue(max_items=1)
         await queue.aenqueue(0)
@@ -256,7 +256,7 @@ def test_closing_over_a_dead_connection_raises_nothing_and_ends_in_time(director
             await member.aread_batch(5)
             await unnamed.aread()
             fail(server)
-            for _ in range(15):  # more than a socket takes: the end of the connection waits behind it
+            for _ in range(15):  # more than the socket's buffer holds, so closing waits behind it
                 with pytest.raises(jetstream.NotConfirmedError):
                     await queue.aenqueue(b"x" * 1_000_000, timeout=0.05)
             async with within(1 + 2):
@@ -266,7 +266,7 @@ def test_closing_over_a_dead_connection_raises_nothing_and_ends_in_time(director
     run(main())
 
 
-def test_the_exception_of_the_body_leaves_the_block(directory, fail):
+def test_an_exception_in_the_with_block_propagates(directory, fail):
     async def main():
         with servers.NatsServer(directory / "server") as server, pytest.raises(ZeroDivisionError):
             queue = await jetstream.connect(server.url, "x", patience=1)

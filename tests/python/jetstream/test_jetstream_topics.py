@@ -1,4 +1,4 @@
-"""Topics: subjects below the queue's own, and consumers and groups that read what matches."""
+"""Topics: they become subjects below the queue's subject, and consumers and groups read matching messages."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ import servers
 from helpers import PATIENCE
 from mpmc_queue import MessagesMissedError
 from mpmc_queue.protocols import answer
+from topic_examples import MATCHES, TOPICS
 
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
@@ -22,7 +23,7 @@ async def contents(consumer, limit=10_000):
 # --- in this process and over JetStream ----------------------------------------------------------------------------------
 
 
-def test_a_consumer_reads_what_matches_in_order(run):
+def test_a_consumer_reads_matching_messages_in_order(run):
     async def main(place):
         queue = await place.queue()
         orders, named = queue.add_consumer(topics="orders.>"), queue.add_consumer("named", topics=["orders.*.new"])
@@ -44,22 +45,16 @@ def test_a_consumer_reads_what_matches_in_order(run):
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        ("a", ["a"]),
-        ("a.*", ["a.b", "a.c"]),
-        ("a.>", ["a.b", "a.c", "a.b.c"]),
-        (">", ["a", "a.b", "a.c", "a.b.c", "b"]),
-        ("*.b", ["a.b"]),
-        ("*", ["a", "b"]),
+        *MATCHES,
         (["a.*", "a.b", "b", "a.*"], ["a.b", "a.c", "b"]),
         (["a.b", "a.>", "a"], ["a", "a.b", "a.c", "a.b.c"]),
-        ("A", []),
     ],
 )
-def test_wildcards_stand_for_tokens(run, filters, expected):
+def test_wildcards_match_tokens(run, filters, expected):
     async def main(place):
         queue = await place.queue()
         reader, member = queue.add_consumer(topics=filters), queue.add_group("g", topics=filters).add_consumer()
-        for topic in ["a", "a.b", "a.c", "a.b.c", "b", None]:
+        for topic in TOPICS:
             await queue.aenqueue(topic, topic=topic)
         assert await contents(reader) == expected
         assert await contents(member) == expected
@@ -71,7 +66,7 @@ def test_wildcards_stand_for_tokens(run, filters, expected):
 @pytest.mark.parametrize(
     "topic", ["", ".", "a.", ".a", "a..b", "a b", "a.\u00a0", "a\x1c", "a.*", "a>", "ä" * 128, "\ud800", 1, b"a", ["a"]]
 )
-def test_a_bad_topic_is_refused_with_the_same_words(run_remote, topic):
+def test_a_bad_topic_is_refused_with_the_same_message(run_remote, topic):
     async def main(place):
         queue = await place.queue()
         for call in (lambda q: q.aenqueue(1, topic=topic), lambda q: q.aenqueue_batch([1], topic=topic)):
@@ -88,7 +83,7 @@ def test_a_bad_topic_is_refused_with_the_same_words(run_remote, topic):
 @pytest.mark.parametrize(
     "topics", ["", (), "a*", ">.a", "a.b>", "**", "a.", ["x", "a b"], "\ud800", "ä" * 128, 1, b"a", [1], [b"a"]]
 )
-def test_a_bad_filter_is_refused_with_the_same_words(run_remote, topics):
+def test_a_bad_filter_is_refused_with_the_same_message(run_remote, topics):
     async def main(place):
         queue = await place.queue()
         for call in (lambda q: q.add_consumer(topics=topics), lambda q: q.add_group("g", topics=topics)):
@@ -103,7 +98,7 @@ def test_a_bad_filter_is_refused_with_the_same_words(run_remote, topics):
 
 
 @pytest.mark.parametrize("topic", ["a" * 255, "ä.ß", "a-b.c_d", "$JS.API", "\u200b", "a\x01"])
-def test_whatever_may_be_a_topic_arrives_as_it_was(run, topic):
+def test_any_valid_topic_arrives_unchanged(run, topic):
     async def main(place):
         queue = await place.queue()
         reader, other = queue.add_consumer(topics=topic), queue.add_consumer(topics="other")
@@ -114,7 +109,7 @@ def test_whatever_may_be_a_topic_arrives_as_it_was(run, topic):
     run(main)
 
 
-def test_figures_are_about_what_matches(run):
+def test_figures_count_matching_messages(run):
     async def main(place):
         queue = await place.queue()
         reader, group = queue.add_consumer(topics="a.>"), queue.add_group("g", ack_wait=30, topics="a.>")
@@ -137,7 +132,7 @@ def test_figures_are_about_what_matches(run):
 
 
 @pytest.mark.parametrize("name", [None, "reader"])
-def test_unread_is_exact_whatever_has_been_fetched(run_remote, name):
+def test_unread_count_is_exact_whatever_was_prefetched(run_remote, name):
     async def main(place):
         queue = await place.queue(prefetch=3)
         reader, context = queue.add_consumer(name, topics=["a", "c"]), queue._server.client.jetstream()
@@ -146,7 +141,7 @@ def test_unread_is_exact_whatever_has_been_fetched(run_remote, name):
         for read in range(10):
             assert await reader.unread_count == (await reader.stats()).unread_items == 40 - read
             await reader.aread()
-        for seq in range(40, 55):  # an operator deletes what has not been fetched: 10 that match, 5 that do not
+        for seq in range(40, 55):  # an operator deletes messages that are not prefetched: 10 that match, 5 that do not
             await context.delete_msg(queue.name, seq)
         assert await reader.unread_count == 20
         assert len(await reader.aread_batch(100, timeout=0)) == 20
@@ -156,7 +151,7 @@ def test_unread_is_exact_whatever_has_been_fetched(run_remote, name):
 
 
 @pytest.mark.parametrize(("start", "expected"), [("latest", [6]), (2, [2, 4, 6]), ("earliest", [0, 2, 4, 6])])
-def test_a_start_counts_what_does_not_match_too(run, start, expected):
+def test_a_start_seq_counts_messages_that_do_not_match(run, start, expected):
     async def main(place):
         queue = await place.queue()
         for number in range(6):
@@ -169,7 +164,7 @@ def test_a_start_counts_what_does_not_match_too(run, start, expected):
     run(main)
 
 
-def test_a_closed_queue_is_drained_when_nothing_that_matches_is_left(run):
+def test_a_closed_queue_is_drained_when_no_match_is_left(run):
     async def main(place):
         queue = await place.queue()
         reader, member = queue.add_consumer(topics="a"), queue.add_group("g", topics="a").add_consumer()
@@ -184,7 +179,7 @@ def test_a_closed_queue_is_drained_when_nothing_that_matches_is_left(run):
     run(main)
 
 
-def test_interest_keeps_what_somebody_wants(run):
+def test_interest_keeps_what_any_consumer_wants(run):
     async def main(place):
         queue = await place.queue(retention="interest")
         wants, group = queue.add_consumer("wants", topics="a"), queue.add_group("g", ack_wait=30, topics="b")
@@ -228,7 +223,7 @@ def test_a_large_batch_of_one_topic_is_read_among_others(run):
     run(main)
 
 
-# --- over JetStream alone ------------------------------------------------------------------------------------------------
+# --- only over JetStream -------------------------------------------------------------------------------------------------
 
 
 def test_a_message_of_another_client_has_the_topic_of_its_subject(run_remote):
@@ -245,7 +240,7 @@ def test_a_message_of_another_client_has_the_topic_of_its_subject(run_remote):
     run_remote(main)
 
 
-def test_two_queues_cannot_have_subjects_in_each_other(run_remote):
+def test_a_queue_cannot_have_a_subject_below_anothers(run_remote):
     async def main(place):
         await place.queue(subject="town")
         with pytest.raises(jetstream.ServerError, match="overlap") as caught:
@@ -257,7 +252,7 @@ def test_two_queues_cannot_have_subjects_in_each_other(run_remote):
 
 
 @pytest.mark.parametrize("topics", [["a.*", "*.b"], ["a.>", "*.b.c"]])
-def test_filters_that_overlap_in_part_are_refused(run_remote, topics):
+def test_filters_that_overlap_partly_are_refused(run_remote, topics):
     async def main(place):
         queue = await place.queue()
         for call in (lambda: queue.add_consumer(topics=topics), lambda: queue.add_group("g", topics=topics)):
@@ -267,7 +262,7 @@ def test_filters_that_overlap_in_part_are_refused(run_remote, topics):
     run_remote(main)
 
 
-def test_a_named_consumer_goes_on_with_the_same_topics_alone(run_remote):
+def test_a_named_consumer_continues_only_with_the_same_topics(run_remote):
     async def main(place):
         queue = await place.queue("topics-resumed")
         reader = queue.add_consumer("reader", topics="a")
@@ -291,7 +286,7 @@ def test_a_named_consumer_goes_on_with_the_same_topics_alone(run_remote):
     run_remote(main)
 
 
-def test_a_filtered_consumer_goes_on_after_the_server_was_killed(directory):
+def test_a_filtered_consumer_continues_after_the_server_was_killed(directory):
     async def main():
         with servers.NatsServer(directory / "server") as server:
             async with await jetstream.connect(server.url, "orders", prefetch=4) as queue:
@@ -309,7 +304,7 @@ def test_a_filtered_consumer_goes_on_after_the_server_was_killed(directory):
     asyncio.run(asyncio.wait_for(main(), 3 * PATIENCE))
 
 
-def test_what_expires_after_it_was_fetched_is_missed_and_what_others_lost_is_not(run_remote):
+def test_only_prefetched_messages_that_expire_are_missed(run_remote):
     async def main(place):
         queue = await place.queue(ttl=0.5)
         reader = queue.add_consumer(on_missed="raise", topics="a")
@@ -322,7 +317,7 @@ def test_what_expires_after_it_was_fetched_is_missed_and_what_others_lost_is_not
         with pytest.raises(MessagesMissedError) as caught:
             await reader.aread(timeout=1)
         assert caught.value.count == reader.missed_count == 2
-        # What left while it was not looking is in no figure: nobody can tell what of it would have matched.
+        # Messages that left before they were fetched are not counted: nobody knows which of them would have matched.
         other = queue.add_consumer(on_missed="raise", topics="c", start=0)
         await queue.aenqueue("c", topic="c")
         message = await other.aread()
@@ -331,7 +326,7 @@ def test_what_expires_after_it_was_fetched_is_missed_and_what_others_lost_is_not
     run_remote(main)
 
 
-def test_a_stream_without_subjects_for_topics_says_so(run_remote):
+def test_a_stream_without_subjects_for_topics_raises(run_remote):
     async def main(place):
         queue = await place.queue()
         config = {"name": "old", "subjects": ["old"], "max_bytes": 1_048_576, "max_age": 600 * 10**9}
@@ -342,7 +337,7 @@ def test_a_stream_without_subjects_for_topics_says_so(run_remote):
         for call in (lambda: old.aenqueue(1, topic="a"), lambda: old.aenqueue_batch([1, 2], topic="a")):
             with pytest.raises(jetstream.OptionError, match=r"'old\.a', only old"):
                 await asyncio.wait_for(call(), PATIENCE)
-        # A dead letter is kept all the same, without its topic.
+        # A dead letter is stored without its topic.
         member = queue.add_group("g", ack_wait=30, dead_letter=old).add_consumer()
         await queue.aenqueue("tea", topic="a")
         (await member.aread()).term()

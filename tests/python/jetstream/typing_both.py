@@ -1,4 +1,4 @@
-"""An application typed against the protocols takes either queue. mypy --strict reads this file; nothing runs it."""
+"""An application with annotations from the protocols works with either queue. mypy --strict checks this file; it is not run."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import timedelta
@@ -20,7 +20,7 @@ from mpmc_queue.protocols import (
 
 
 class Order:
-    """What the application's codec reads and writes."""
+    """What the application's codec encodes and decodes."""
 
 
 class OrderCodec:
