@@ -231,6 +231,8 @@ struct Member {
 struct Team {
     handle: Group<u64>,
     number: u64,
+    /// Where it stands among the groups. New groups take the places of closed ones, the latest first.
+    place: usize,
     options: GroupOptions,
     letters: Letters,
     members: Vec<Member>,
@@ -323,6 +325,8 @@ struct Model {
     alone: Vec<Alone>,
     given: Vec<Given>,
     numbers: u64,
+    /// Places of closed groups.
+    vacant: Vec<usize>,
     expired: u64,
     dropped: u64,
     rejected: u64,
@@ -444,7 +448,9 @@ impl Model {
         self.expire();
         let now = self.now;
         let mut dying = Vec::new();
-        for team in &mut self.teams {
+        let mut in_order: Vec<&mut Team> = self.teams.iter_mut().collect();
+        in_order.sort_by_key(|team| team.place);
+        for team in in_order {
             let mut of_team = Vec::new();
             let seqs: Vec<u64> = team.pending.keys().copied().collect();
             for seq in seqs {
@@ -682,6 +688,7 @@ fn run(options: Options, dead_max: u64, has_topics: bool, ops: Vec<Op>) -> usize
         alone: Vec::new(),
         given: Vec::new(),
         numbers: 0,
+        vacant: Vec::new(),
         expired: 0,
         dropped: 0,
         rejected: 0,
@@ -767,6 +774,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             let mut team = Team {
                 handle: handle.unwrap(),
                 number,
+                place: model.vacant.pop().unwrap_or(model.teams.len()),
                 options: how,
                 letters,
                 members: Vec::new(),
@@ -789,6 +797,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
         Op::CloseGroup(team) => {
             let Some(team) = team_of(team, model) else { return };
             let team = model.teams.remove(team);
+            model.vacant.push(team.place);
             assert!(team.handle.close());
             assert_eq!(team.handle.stats(), Err(Error::GroupClosed));
             for member in team.members {
@@ -842,7 +851,6 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 None => model.held.iter().find(|held| team.has_ahead(held)).map(|held| (held.seq, 1)),
             };
             assert_eq!(peeked, Ok(expected));
-            assert_eq!(team.members[member].handle.has_more(), Ok(expected.is_some()));
         }
         Op::Settle(which, how) => {
             if !model.given.is_empty() {
@@ -989,7 +997,9 @@ fn compare(stand: &Stand, model: &mut Model) {
         assert_eq!(figures.refused_dead_letters, team.refused_dead_letters);
         assert_eq!((figures.missed, figures.read), (team.missed, team.read));
         assert_eq!((figures.redelivered, figures.dead_lettered), (team.redelivered, team.dead_lettered));
+        let has_more = !ready.is_empty() || team.has_room() && unread_new > 0;
         for member in &team.members {
+            assert_eq!(member.handle.has_more(), Ok(has_more));
             let stats = member.handle.stats().unwrap();
             assert_eq!((stats.read, stats.unread, stats.missed), (member.read, unread, team.missed));
             assert_eq!(member.handle.unread(), Ok(unread));
