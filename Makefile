@@ -144,10 +144,11 @@ soak-here: MINUTES ?= 2
 soak-here: $(binary)
 	$(python) tests/soak/soak.py --minutes $(MINUTES)
 
-# A quarter of the time for each of the two models in Rust, and the rest for the two in Python.
+# A sixth of the time for each of the two models and the waiters in Rust, and the rest for the two models in Python.
 soak-model: MINUTES ?= 10
 soak-model: $(binary) $(groups)
-	SOAK_SECONDS=$$(($(MINUTES) * 15)) cargo test --profile soak --test model --test group_model -- --nocapture
+	SOAK_SECONDS=$$(($(MINUTES) * 10)) cargo test --profile soak --lib --test model --test group_model -- --nocapture \
+		do_as they_do_so nobody_waits
 	$(python) tests/soak/histories.py --seconds $$(($(MINUTES) * 30))
 
 # A build of its own, in which loom's threads and atomics stand in for the real ones.

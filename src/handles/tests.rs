@@ -1,12 +1,16 @@
 //! Which call wakes which waiters, one rule in each test. The wakers count their calls, so no thread has to sleep.
 
+#[cfg(not(loom))]
+mod wakeups;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Wake, Waker};
 
 use crate::error::Error;
 use crate::need::{Need, PENDING_OVERHEAD};
-use crate::options::{Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
+use crate::options::{ConsumerOptions, Lifetime, MissedPolicy, Options, Overflow, Retention, Start};
 use crate::state::producing::How;
 use crate::time::clock::{Clock, ManualClock, Now};
 use crate::topics::Topic;
@@ -18,7 +22,7 @@ struct Count(AtomicUsize);
 
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_add(1, SeqCst);
     }
 }
 
@@ -37,7 +41,7 @@ impl Waiting {
 
     /// How often it was woken since the last call.
     fn woken(&self) -> usize {
-        self.count.0.swap(0, Ordering::SeqCst)
+        self.count.0.swap(0, SeqCst)
     }
 }
 
@@ -301,4 +305,57 @@ fn a_producer_wakes_when_a_delivery_that_is_charged_is_settled() {
     assert_eq!(waiting.woken(), 0, "the message fits, but not beside the pending delivery");
     queue.settle(&receipt.unwrap(), Settle::Ack);
     assert_eq!(waiting.woken(), 1);
+}
+
+fn follower(queue: &Queue<u64>, before: &Consumer<u64>, policy: MissedPolicy) -> Consumer<u64> {
+    let after = vec![before.predecessor()];
+    queue.add_consumer_with(&ConsumerOptions { after, policy, ..ConsumerOptions::default() }).unwrap()
+}
+
+#[test]
+fn a_follower_in_a_closed_queue_wakes_when_nothing_more_can_come() {
+    for expires in [false, true] {
+        let (queue, clock) = manual(Options::default());
+        let first = consumer(&queue);
+        let second = follower(&queue, &first, MissedPolicy::Skip);
+        queue.enqueue_for(0, 1, Lifetime::Own(10)).unwrap();
+        queue.close(false);
+        let waiting = [(); 3].map(|()| Waiting::on(&queue, Condition::Message(second.key())));
+        if expires {
+            clock.advance(10);
+            queue.len();
+        } else {
+            assert_eq!(first.read(), Ok(Some(0)));
+            assert_eq!(waiting.each_ref().map(Waiting::woken), [1, 0, 0]);
+            assert_eq!(second.read(), Ok(Some(0)));
+        }
+        assert_eq!(waiting.iter().map(Waiting::woken).sum::<usize>(), if expires { 3 } else { 2 });
+        assert_eq!(second.read(), Err(Error::Closed));
+    }
+}
+
+#[test]
+fn a_follower_that_tells_of_gaps_wakes_for_one() {
+    let (queue, clock) = manual(Options::default());
+    let second = follower(&queue, &consumer(&queue), MissedPolicy::Tell);
+    queue.enqueue_for(0, 1, Lifetime::Own(10)).unwrap();
+    queue.enqueue(1, 1).unwrap();
+    let waiting = Waiting::on(&queue, Condition::Message(second.key()));
+    clock.advance(10);
+    queue.len();
+    assert_eq!((waiting.woken(), second.read()), (1, Err(Error::Missed(1))));
+}
+
+#[test]
+fn a_member_that_was_woken_for_a_gap_and_leaves_wakes_the_next() {
+    let (queue, clock) = manual(Options { ttl: Some(10), ..Options::default() });
+    let group = queue.add_group("g", Start::Earliest, &GroupOptions::default(), None).unwrap();
+    let members = [(); 2].map(|()| group.add_consumer(None).unwrap());
+    let [first, second] = members.each_ref().map(|member| Waiting::on(&queue, Condition::Missed(member.key())));
+    queue.enqueue(0, 1).unwrap();
+    clock.advance(10);
+    queue.len();
+    assert_eq!((first.woken(), second.woken()), (1, 0));
+    members[0].close();
+    assert_eq!((second.woken(), members[1].take_missed()), (1, Ok(Some(1))));
 }

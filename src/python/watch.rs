@@ -9,9 +9,6 @@ use super::engine::{Engine, EngineConsumer};
 use super::objects::Consumer;
 use crate::wait::list::{Condition, Enough, Ticket};
 
-/// A consumer is readable when there is one message. A waiter for it takes no reader's place in line.
-const READABLE: Enough = Enough { items: 1, bytes: u64::MAX };
-
 /// The consumers for which a read would return or raise something now.
 pub(super) fn readable<'py>(py: Python<'py>, consumers: &[Py<Consumer>]) -> Vec<Bound<'py, Consumer>> {
     let is_readable = |consumer: &EngineConsumer| consumer.is_readable().unwrap_or(true);
@@ -35,7 +32,7 @@ impl Watch {
         for consumer in consumers.iter().map(Py::get) {
             let (queue, key) = (consumer.consumer.queue(), consumer.consumer.key());
             if seen.insert((queue.number(), key.serial)) {
-                let ticket = queue.wait(Condition::Batch(key, READABLE), waker)?;
+                let ticket = queue.wait(Condition::Batch(key, Enough::READABLE), waker)?;
                 watch.places.push((queue.clone(), ticket));
             }
         }

@@ -19,10 +19,17 @@ impl<T> State<T> {
     /// Whether a read would return a message or an error now. It returns an error if a gap has to be reported, or if no
     /// more messages can come.
     pub(crate) fn is_readable(&self, key: ConsumerKey) -> Result<bool, Error> {
-        let consumer = self.consumer(key)?;
-        let at = &self.cursors[consumer.cursor];
-        let has_gap = || consumer.tells && at.has_gap(&self.log);
-        Ok(self.available(consumer.cursor) > 0 || self.closed && self.is_drained(at) || has_gap())
+        Ok(self.reads_served(self.consumer(key)?.cursor) > 0)
+    }
+
+    /// How many reads of single messages at a cursor would return a message or an error now.
+    pub(super) fn reads_served(&self, cursor: usize) -> u64 {
+        if self.is_over(cursor) {
+            return u64::MAX;
+        }
+        let at = &self.cursors[cursor];
+        let tells = at.consumer.is_some_and(|index| self.consumers[index].tells);
+        self.available(cursor) + u64::from(tells && at.has_gap(&self.log))
     }
 
     fn is_filled(&self, cursor: usize, tells: bool, enough: Enough) -> bool {

@@ -128,6 +128,8 @@ impl<T> State<T> {
         at.readers.take_of(serial, &mut fx.wakers);
         at.batches.take_of(serial, &mut fx.wakers);
         at.gap_waiters.take_of(serial, &mut fx.wakers);
+        // The member may have been woken for what another member can still take.
+        at.gap_waiters.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers);
         let available = self.available(cursor);
         self.wake_readers(cursor, available, fx);
     }

@@ -77,6 +77,10 @@ impl<T> State<T> {
             self.want_less(cursor, fx);
             self.collect(fx);
         }
+        // In a closed queue only followers wait. This call may have read the last message.
+        if self.closed && !self.cursors[cursor].readers.is_empty() && self.is_over(cursor) {
+            self.wake_readers(cursor, u64::MAX, fx);
+        }
         self.wake_followers(cursor, fx);
     }
 

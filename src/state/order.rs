@@ -46,7 +46,7 @@ impl<T> State<T> {
         self.leaders.retain(|&other| other != cursor);
         for follower in followers {
             self.cursors[follower].after.retain(|&other| other != cursor);
-            self.wake_readers(follower, self.available(follower), fx);
+            self.wake_follower(follower, fx);
         }
     }
 
@@ -93,19 +93,23 @@ impl<T> State<T> {
     /// Wakes readers of the followers of a cursor that has advanced.
     pub(super) fn wake_followers(&mut self, cursor: usize, fx: &mut Effects<T>) {
         for place in 0..self.cursors.get(cursor).map_or(0, |at| at.followers.len()) {
-            let follower = self.cursors[cursor].followers[place];
-            self.wake_readers(follower, self.available(follower), fx);
+            self.wake_follower(self.cursors[cursor].followers[place], fx);
         }
     }
 
-    /// Wakes readers of all followers whose predecessors may have advanced because messages left: pending messages, or
-    /// messages that the predecessors had not read.
+    /// Wakes the readers of a follower that can go on now.
+    fn wake_follower(&mut self, follower: usize, fx: &mut Effects<T>) {
+        let at = &self.cursors[follower];
+        if !(at.readers.is_empty() && at.batches.is_empty()) {
+            self.wake_readers(follower, self.reads_served(follower), fx);
+        }
+    }
+
+    /// Wakes readers of all followers that can go on because messages left: their predecessors no longer have to read
+    /// or settle these, and they themselves have missed them.
     pub(super) fn wake_all_followers(&mut self, fx: &mut Effects<T>) {
         for place in 0..self.leaders.len() {
-            let at = &self.cursors[self.leaders[place]];
-            if at.group.is_some() || at.filter.is_some() {
-                self.wake_followers(self.leaders[place], fx);
-            }
+            self.wake_followers(self.leaders[place], fx);
         }
     }
 
@@ -115,9 +119,14 @@ impl<T> State<T> {
             && (cursor.after.is_empty() || cursor.unread(&self.log) == 0)
     }
 
+    /// Whether a read at a cursor that finds nothing has come to the end of a closed queue.
+    pub(super) fn is_over(&self, cursor: usize) -> bool {
+        self.closed && self.is_drained(&self.cursors[cursor])
+    }
+
     /// The result of a read that found nothing.
     pub(super) fn nothing_read(&self, cursor: usize) -> Result<usize, Error> {
-        match self.closed && self.is_drained(&self.cursors[cursor]) {
+        match self.is_over(cursor) {
             true => Err(Error::Closed),
             false => Ok(0),
         }

@@ -24,10 +24,8 @@ impl<T> State<T> {
         let waiter = Waiter { ticket: ticket.number, owner, waker: waker.clone(), enough, tells };
         match condition {
             Condition::Message(key) => {
-                let closed = self.closed;
                 let cursor = self.consumer(key).ok()?.cursor;
-                let at = &self.cursors[cursor];
-                if closed && self.is_drained(at) || self.available(cursor) > 0 {
+                if self.reads_served(cursor) > 0 {
                     return None;
                 }
                 self.cursors[cursor].readers.push(waiter);
@@ -92,11 +90,11 @@ impl<T> State<T> {
         let (Condition::Message(key) | Condition::Missed(key)) = ticket.condition else { return };
         let Ok(cursor) = self.consumer(key).map(|consumer| consumer.cursor) else { return };
         self.recall(cursor);
-        let available = self.available(cursor);
+        let served = self.reads_served(cursor);
         let at = &mut self.cursors[cursor];
         match ticket.condition {
             Condition::Missed(_) => at.gap_waiters.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers),
-            _ => at.readers.wake(available.min(1), &mut fx.wakers),
+            _ => at.readers.wake(served.min(1), &mut fx.wakers),
         }
         self.attended.update(&mut self.cursors, cursor);
     }
