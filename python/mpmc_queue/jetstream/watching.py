@@ -15,6 +15,7 @@ from mpmc_queue._figures import Departed, Figures, PartOfConsumer, PartOfGroup, 
 from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.consumer import Consumer
 from mpmc_queue.jetstream.errors import ConnectionLostError, DeletedError, NotPermittedError
+from mpmc_queue.jetstream.feed import Feed
 from mpmc_queue.jetstream.inbox import Inbox
 from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.server import NoAnswer, Server, nanoseconds
@@ -155,24 +156,21 @@ class Watch(Asked):
         inbox       where its messages came when the server was asked.
         """
         feed = consumer._feed
-        if not feed._stale:
-            feed.pop()  # counts what has expired here
+        # Nothing is taken or counted here: that is for who reads.
+        here = [each for each in feed.buffer if each.stream_seq >= feed.position and not feed._expiry.over(each)]
         if info is None:
             unread = None
         elif inbox is feed._inbox and not feed._stale:
             under_way = int(info["delivered"]["consumer_seq"]) + 1 - feed._expected
-            unread = max(0, int(info["num_pending"]) + under_way + len(feed.buffer))
+            unread = max(0, int(info["num_pending"]) + under_way + len(here))
         else:
             unread = _unread(info)
-        missed = feed.lost
-        if not feed._stale and not feed._placing.filters and feed.position:
-            # What left before it was sent here.
-            missed += max(0, first - (feed.buffer[-1].stream_seq + 1 if feed.buffer else feed.position))
-        self._missed[consumer] = missed = max(missed, self._missed.get(consumer, 0))
+        missed = max(feed.lost + self._leaving(feed, len(here), first), self._missed.get(consumer, 0))
+        self._missed[consumer] = missed
         if unread == 0:
             lag: float | None = 0.0
         else:
-            lag = self._age(feed.buffer[0].created_ns) if feed.buffer else None
+            lag = self._age(here[0].created_ns) if here else None
         return PartOfConsumer(
             id=consumer.id,
             name=consumer.name,
@@ -182,6 +180,18 @@ class Watch(Asked):
             missed_items=missed,
             lag=lag,
         )
+
+    def _leaving(self, feed: Feed, here: int, first: int) -> int:
+        """What a consumer has missed and will count when it gets there.
+
+        here        how many of the messages that have arrived it will deliver.
+        """
+        if feed._stale or not feed.position:
+            return 0
+        if feed._placing.filters:  # what of the rest would have matched, nobody can tell
+            return sum(1 for each in feed.buffer if each.stream_seq >= feed.position) - here
+        end = max(feed.position, feed.buffer[-1].stream_seq + 1) if feed.buffer else feed.position
+        return end - feed.position - here + max(0, first - end)
 
     def _others(
         self, listed: Mapping[str, _Info], consumers: list[PartOfConsumer]
