@@ -3,10 +3,11 @@
 A round of questions is STREAM.INFO, and CONSUMER.LIST for each 256 consumers.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
 from mpmc_queue._asking import NO_ANSWER, Asked, NotKnown
@@ -22,6 +23,9 @@ from mpmc_queue.jetstream.server import NoAnswer, Server, nanoseconds
 from mpmc_queue.jetstream.topics import filters_in, topic_in
 
 _Info = Mapping[str, Any]
+
+LIST: Final = 1.0
+"""Seconds that listing the consumers may take: a cluster waits longer for one that has no leader at the moment."""
 
 
 class Watch(Asked):
@@ -89,10 +93,7 @@ class Watch(Asked):
         options = self._options
         info = await self._allowed("STREAM.INFO", lambda: look(self._server, options, patient=False))
         inboxes = {consumer: consumer._feed._inbox for consumer in self._consumers}
-        try:
-            listed = {each["name"]: each for each in await self._allowed("CONSUMER.LIST", self._list)}
-        except NotPermittedError:
-            listed = {}  # of readers only what this side knows
+        listed = await self._listed()
         state = info["state"]
         last, held = int(state["last_seq"]), int(state["messages"])
         consumers = [
@@ -127,6 +128,14 @@ class Watch(Asked):
             up=True,
             drops_oldest=info["config"]["discard"] == "old",
         )
+
+    async def _listed(self) -> dict[str, _Info]:
+        """What the server says of each consumer, by name; nothing where it does not say: there is what this side knows."""
+        try:
+            async with asyncio.timeout(LIST):
+                return {info["name"]: info for info in await self._allowed("CONSUMER.LIST", self._list)}
+        except (NotPermittedError, NoAnswer, TimeoutError):
+            return {}
 
     async def _allowed(self, question: str, ask: Callable[[], Any]) -> Any:
         """The answer; a question that the server does not allow is not put twice, for it would be in its log each time."""

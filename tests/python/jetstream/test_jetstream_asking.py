@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry
 
 import servers
+from harness import output_of
 from helpers import PATIENCE
 from mpmc_queue import Queue, jetstream
 from mpmc_queue._asking import PAUSE, ROUND
@@ -274,6 +275,18 @@ def test_without_the_permission_to_list_consumers_the_queue_has_its_figures(dire
     asyncio.run(asyncio.wait_for(main(), 3 * PATIENCE))
 
 
+def test_a_list_of_consumers_that_does_not_come_does_not_hide_the_queue(run_remote, monkeypatch):
+    async def test(place):
+        queue, _, _ = await busy(place)
+        monkeypatch.setattr(queue._watch, "_list", asyncio.Event().wait)
+        found = await in_thread(Scraper(queue))
+        assert (found["mpmc_up",], found["mpmc_retained_messages",], found["mpmc_consumers",]) == (1, 7, 4)
+        assert found["mpmc_delivered_messages_total", "billing"] == 3
+        assert ("mpmc_consumer_lag_messages", "billing") not in found
+
+    run_remote(test)
+
+
 # --- which queues -----------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +314,13 @@ def test_queues_of_all_kinds_are_watched_together(nats):
             threads.delete()
 
     asyncio.run(main())
+
+
+def test_metrics_and_dashboard_import_nothing_of_it():
+    source = "import sys, mpmc_queue.dashboard; from mpmc_queue import Queue; from mpmc_queue.metrics import *; "
+    source += "list(QueueCollector(Queue('here')).collect()); instrument(Queue('here')); "
+    source += "print([name for name in sys.modules if name.startswith(('nats', 'mpmc_queue.jetstream'))])"
+    assert output_of(source) == "[]\n"
 
 
 @pytest.mark.parametrize("other", [object(), 3, "queue"])
