@@ -86,8 +86,8 @@ class Asked(Locked, ABC):
             return self._blank._replace(closed=closed, taken=now, up=None, problem=FORKED)
         with self._lock:
             known, problem = self._known, self._problem
-            if problem == NOT_YET and now - self._begun >= ROUND and self._round is not None:
-                problem = NO_ANSWER
+            if self._round is not None and not self._round.done() and now - self._begun >= ROUND:
+                problem = NO_ANSWER  # the loop has not even come to give it up
         if problem is None and known is not None and now - known.taken <= limit:
             return known._replace(closed=closed)
         up = None if closed or problem == NOT_YET else False

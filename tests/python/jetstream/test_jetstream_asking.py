@@ -167,18 +167,16 @@ def test_a_server_that_is_down_or_frozen_is_told_within_a_bound(directory):
             await queues[0].aenqueue("a")
             assert (await in_thread(scrape))["mpmc_up",] == 1
 
+            def up():
+                for queue in queues:
+                    queue._watch._begun -= PAUSE
+                found, took = timed(lambda: list(several.collect()))
+                assert took < SCRAPE  # for all of them together
+                samples = [sample for family in found for sample in family.samples if sample.name == "mpmc_up"]
+                return {sample.labels["queue"]: sample.value for sample in samples}
+
             server.pause()
-            for queue in queues:
-                queue._watch._begun -= PAUSE
-            found, took = await in_thread(lambda: timed(lambda: list(several.collect())))
-            assert took < SCRAPE  # for all of them together
-            up = {
-                sample.labels["queue"]: sample.value
-                for family in found
-                for sample in family.samples
-                if sample.name == "mpmc_up"
-            }
-            assert up == dict.fromkeys(("one", "two", "three"), 0)
+            await eventually(up, lambda found: found == dict.fromkeys(("one", "two", "three"), 0))
             assert await in_thread(scrape) == DOWN
             server.resume()
             assert (await eventually(scrape.fresh, lambda found: found["mpmc_up",]))["mpmc_retained_messages",] == 1
