@@ -1,85 +1,103 @@
 """Queues that are watched from outside, held weakly, and their figures: what the metrics and the dashboard read."""
 
-import os
-import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, NamedTuple
-from weakref import WeakSet, ref
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeAlias, TypeGuard
+from weakref import ref
 
-from mpmc_queue import ConsumerStats, GroupStats, Queue, QueueStats
+from mpmc_queue import Queue
+from mpmc_queue._asking import PAUSE, ROUND, Asked
+from mpmc_queue._figures import Departed, Figures
+from mpmc_queue._locked import Locked
+
+WAIT: Final = ROUND + 0.5
+"""Seconds that a scrape waits for the answers of servers, at most, however many there are."""
+LATE: Final = PAUSE + WAIT
+"""Seconds for which an answer serves, where answers are waited for."""
+LATE_IN_LOOP: Final = 300.0
+"""The same in the thread of an event loop, where nobody waits: an answer serves the next scrape. Prometheus itself goes by a
+sample for as long."""
 
 
-class Locked:
-    """Something with a lock, which a child process finds free, whoever had it when the process was forked.
+class Remote(Protocol):
+    """A queue on a server, which is asked for its figures: what `mpmc_queue.jetstream` connects."""
 
-    It is held for moments only, and what it guards is never left in pieces that matter.
+    @property
+    def name(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def _watch(self) -> Asked: ...
+
+
+Watchable: TypeAlias = Queue[Any] | Remote
+"""What can be watched: a queue in this process, or one over JetStream."""
+
+
+def is_remote(queue: object) -> TypeGuard[Remote]:
+    """Whether it is a queue on a server. Told by what it has: the module that it is of may not be installed."""
+    return isinstance(getattr(queue, "_watch", None), Asked)
+
+
+def figures_of(queues: Sequence[Watchable], wait: float = WAIT) -> list[Figures]:
+    """The figures of the queues, each read at once.
+
+    Servers are asked, all at the same time and each at most once a second. wait: seconds to wait for them all. In the thread of
+    an event loop nobody waits: it may be the loop that asks.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _LOCKED.add(self)
-
-
-_LOCKED: Final[WeakSet[Locked]] = WeakSet()
-
-
-def _after_fork() -> None:
-    for locked in list(_LOCKED):
-        locked._lock = threading.Lock()
+    rounds = [begun for queue in queues if is_remote(queue) and (begun := queue._watch.begin()) is not None]
+    in_loop = _is_in_loop()
+    if rounds and not in_loop:
+        concurrent.futures.wait(rounds, timeout=wait)
+    limit = LATE_IN_LOOP if in_loop else LATE
+    return [queue._watch.known(limit) if is_remote(queue) else _figures(queue) for queue in queues]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-class Departed(NamedTuple):
-    """What consumers that were removed had read and missed: the unnamed ones, or namesakes of one that is there."""
-
-    group: str | None
-    name: str | None
-    read: int
-    missed: int
-
-
-class Figures(NamedTuple):
-    """All figures of a queue, of one moment."""
-
-    queue: QueueStats
-    oldest: float  # seconds since the oldest message held was enqueued
-    consumers: list[ConsumerStats]
-    groups: list[GroupStats]
-    departed: list[Departed]
-
-
-def figures(queue: Queue[Any]) -> Figures:
-    """Reads all figures of a queue at once."""
+def _figures(queue: Any) -> Figures:
+    """The figures of a queue in this process."""
     stats, oldest, consumers, groups, departed = queue._figures()
-    return Figures(stats, oldest, consumers, groups, [Departed(*each) for each in departed])
+    ttl = queue.ttl
+    return Figures(
+        queue=stats,
+        oldest=oldest,
+        consumers=consumers,
+        groups=groups,
+        departed=[Departed(*each) for each in departed],
+        closed=queue.closed,
+        ttl=ttl,
+        lifetime=ttl if queue.expiration_enabled else None,
+        taken=time.monotonic(),
+    )
 
 
-def lifetime(queue: Queue[Any]) -> float | None:
-    """Seconds that its messages live, unless told otherwise; None: they do not expire, or not now."""
-    return queue.ttl if queue.expiration_enabled else None
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Watched(Locked):
     """Queues in the order they were added, held weakly: one that nobody else holds any more is watched no more."""
 
-    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]], *, distinct_names: bool) -> None:
+    def __init__(self, queues: Watchable | Iterable[Watchable], *, distinct_names: bool) -> None:
         super().__init__()
-        self._queues: dict[int, ref[Queue[Any]]] = {}
+        self._queues: dict[int, ref[Watchable]] = {}
         self._next = 0
         self._distinct_names = distinct_names
-        if isinstance(queues, Queue):
+        if isinstance(queues, Queue) or is_remote(queues):
             queues = (queues,)
         elif not isinstance(queues, Iterable):
             raise TypeError(f"queues must be a Queue or an iterable of them, not {type(queues).__name__}")
         for queue in queues:
             self.add(queue)
 
-    def add(self, queue: Queue[Any]) -> None:
+    def add(self, queue: Watchable) -> None:
         """Watches one more queue; nothing happens if it is watched already."""
-        if not isinstance(queue, Queue):
+        if not (isinstance(queue, Queue) or is_remote(queue)):
             raise TypeError(f"queue must be a Queue, not {type(queue).__name__}")
         with self._lock:
             for number, other in self._living():
@@ -95,28 +113,28 @@ class Watched(Locked):
             self._queues[self._next] = ref(queue)
             self._next += 1
 
-    def discard(self, queue: Queue[Any]) -> None:
+    def discard(self, queue: Watchable) -> None:
         """Watches a queue no more; nothing happens if it was not watched."""
         with self._lock:
             for number, other in self._living():
                 if other is queue:
                     del self._queues[number]
 
-    def items(self) -> list[tuple[int, Queue[Any]]]:
+    def items(self) -> list[tuple[int, Watchable]]:
         """The queues there are now, each with a number that no other ever has here."""
         with self._lock:
             return self._living()
 
-    def get(self, number: int) -> Queue[Any] | None:
+    def get(self, number: int) -> Watchable | None:
         """The queue with this number, if it is there."""
         with self._lock:
             found = self._queues.get(number)
         return None if found is None else found()
 
-    def __iter__(self) -> Iterator[Queue[Any]]:
+    def __iter__(self) -> Iterator[Watchable]:
         return iter([queue for _, queue in self.items()])
 
-    def _living(self) -> list[tuple[int, Queue[Any]]]:
+    def _living(self) -> list[tuple[int, Watchable]]:
         found = [(number, reference()) for number, reference in self._queues.items()]
         for number, queue in found:
             if queue is None:

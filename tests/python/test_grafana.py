@@ -43,7 +43,7 @@ def test_a_query_uses_existing_metrics(expression: str, legend: str) -> None:
 
 def test_the_variable_lists_the_queues() -> None:
     (queue,) = [variable for variable in DASHBOARD["templating"]["list"] if variable["name"] == "queue"]
-    assert queue["definition"] == queue["query"]["query"] == "label_values(mpmc_limit_bytes, queue)"
+    assert queue["definition"] == queue["query"]["query"] == "label_values(mpmc_closed, queue)"
 
 
 def test_every_metric_is_shown() -> None:

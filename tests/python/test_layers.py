@@ -13,7 +13,7 @@ FLOORS = [
     ["_defaults", "_errors", "_types"],
     ["_mpmc_queue"],
     ["mpmc_queue"],
-    ["_trio", "_watching", "logging", "protocols"],
+    ["_asking", "_figures", "_locked", "_trio", "_watching", "logging", "protocols"],
     ["jetstream", "metrics", "dashboard"],
     ["cli"],
     ["__main__"],

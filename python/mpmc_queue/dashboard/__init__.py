@@ -13,6 +13,9 @@ It only looks. Nothing can be changed through it, and looking leaves no trace: i
 message back, counts as nobody's reading, and stands in no audit trail. Payloads stay private: of a message it shows seq,
 age, size, topic and type, and the `repr` of its payload only with `show_payloads=True` (which runs the payload's code).
 
+Queues over JetStream (`mpmc_queue.jetstream`) are shown, too, as far as the server knows their figures; their messages are
+not. The server is asked at most once a second. One that does not answer is marked, and holds up no other queue.
+
 One thread takes a sample a second, however many browsers look, and writes it down for the five-minute charts. What is
 sent goes through one of our own queues that keeps the newest sample alone, so a browser that is slow skips some and costs
 no more memory than one that is fast.

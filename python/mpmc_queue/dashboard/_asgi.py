@@ -7,7 +7,8 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
-from mpmc_queue import ConsumerClosedError, Queue, QueueClosedError
+from mpmc_queue import ConsumerClosedError, QueueClosedError
+from mpmc_queue._watching import Watchable
 from mpmc_queue.dashboard._access import checked_token
 from mpmc_queue.dashboard._arguments import checked_interval
 from mpmc_queue.dashboard._feed import Feed
@@ -26,7 +27,7 @@ LIFE: Final = 30.0
 
 
 def app(
-    queues: Queue[Any] | Iterable[Queue[Any]],
+    queues: Watchable | Iterable[Watchable],
     *,
     token: str | None = None,
     guarded: bool = False,
@@ -35,7 +36,8 @@ def app(
 ) -> "App":
     """The dashboard as an ASGI application for asyncio; nothing but the standard library is needed for it.
 
-    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page.
+    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page. Also
+                    those of `mpmc_queue.jetstream`.
     token           what browsers have to send; at least 16 characters.
     guarded         the application around it decides who may look: nothing is checked here. With neither this nor a
                     token, this machine alone may look, and not through a proxy that says it is one. A proxy that
@@ -45,6 +47,7 @@ def app(
 
     Raises TypeError or ValueError for an argument that is not one of these.
 
+    >>> from mpmc_queue import Queue
     >>> from starlette.applications import Starlette
     >>> from starlette.routing import Mount
     >>> application = Starlette(routes=[Mount("/queues", app(Queue("orders")))])
@@ -57,7 +60,7 @@ class App:
 
     def __init__(
         self,
-        queues: Queue[Any] | Iterable[Queue[Any]],
+        queues: Watchable | Iterable[Watchable],
         *,
         token: str | None,
         guarded: bool,
@@ -71,11 +74,11 @@ class App:
         self._process = os.getpid()
         self._site = Site(self._feed, token=token, show_payloads=bool(show_payloads), is_guarded=bool(guarded))
 
-    def add(self, queue: Queue[Any]) -> None:
+    def add(self, queue: Watchable) -> None:
         """Shows one more queue; nothing happens if it is shown already."""
         self._feed.watched.add(queue)
 
-    def discard(self, queue: Queue[Any]) -> None:
+    def discard(self, queue: Watchable) -> None:
         """Shows a queue no more; nothing happens if it was not shown."""
         self._feed.watched.discard(queue)
 

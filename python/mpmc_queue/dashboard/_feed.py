@@ -10,15 +10,18 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from heapq import nlargest
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 from mpmc_queue import Consumer, Queue, QueueClosedError
-from mpmc_queue._watching import Locked, Watched
+from mpmc_queue._locked import Locked
+from mpmc_queue._watching import Watchable, Watched, figures_of
 from mpmc_queue.dashboard._history import SPAN, History, Point
 from mpmc_queue.dashboard._sample import MOST_READERS, QueueRow, ReaderRow, Sample
 
 MOST_BYTES: Final = 1 << 30
 """More than any sample takes: there is only ever one in the queue."""
+PATIENCE: Final = 0.25
+"""Seconds that a sample waits for servers: one that takes longer answers for the next sample."""
 
 
 class Feed(Locked):
@@ -28,7 +31,7 @@ class Feed(Locked):
     and ends with it.
     """
 
-    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]], interval: float) -> None:
+    def __init__(self, queues: Watchable | Iterable[Watchable], interval: float) -> None:
         super().__init__()
         self.watched = Watched(queues, distinct_names=False)
         self.interval = interval
@@ -104,13 +107,20 @@ class Feed(Locked):
     def sample(self) -> None:
         """Takes a sample."""
         before = self._samples
-        samples = {number: Sample(number, queue, before.get(number)) for number, queue in self.watched.items()}
+        samples: dict[int, Sample] = {}
+        watched = self.watched.items()
+        for (number, _), figures in zip(watched, figures_of([queue for _, queue in watched], PATIENCE), strict=True):
+            last = before.get(number)
+            # A server is asked less often where samples are frequent: what it said last stands until it says more.
+            same = last is not None and last.taken == figures.taken and last.figures.closed == figures.closed
+            samples[number] = last if last is not None and same else Sample(number, figures, last)
         with self._lock:
             self._samples = samples
             for number, sample in samples.items():
                 if number not in self._histories:
                     self._histories[number] = History(ceil(SPAN / self.interval))
-                self._histories[number].add(sample.point())
+                if sample is not before.get(number):
+                    self._histories[number].add(sample.point())
             for number in self._histories.keys() - samples.keys():
                 del self._histories[number]
 
@@ -140,7 +150,7 @@ class Feed(Locked):
 
 
 def _lag(row: ReaderRow) -> float:
-    return row.lag
+    return -1.0 if row.lag is None else row.lag
 
 
 def _run(reference: "weakref.ref[Feed]", wake: threading.Event, interval: float) -> None:

@@ -1,5 +1,6 @@
 """The last five minutes of a queue, for the charts: a ring of samples in one flat array."""
 
+import math
 from array import array
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -9,16 +10,16 @@ SPAN: Final = 300.0
 
 
 class Point(NamedTuple):
-    """What the charts show of a moment."""
+    """What the charts show of a moment. None: it is not known."""
 
     time: float  # seconds since the epoch
-    enqueued: float  # messages per second, as all but the bytes and the lag
-    delivered: float
-    bytes: float
-    lag: float  # seconds, of the reader furthest behind
-    missed: float
-    redelivered: float
-    dead_lettered: float
+    enqueued: float | None  # messages per second, as all but the bytes and the lag
+    delivered: float | None
+    bytes: float | None
+    lag: float | None  # seconds, of the reader furthest behind
+    missed: float | None
+    redelivered: float | None
+    dead_lettered: float | None
 
 
 class History:
@@ -31,13 +32,15 @@ class History:
 
     def add(self, point: Point) -> None:
         width = len(Point._fields)
+        values = array("d", [math.nan if value is None else value for value in point])
         if len(self._values) < self._length * width:
-            self._values.extend(point)
+            self._values.extend(values)
             return
-        self._values[self._next * width : (self._next + 1) * width] = array("d", point)
+        self._values[self._next * width : (self._next + 1) * width] = values
         self._next = (self._next + 1) % self._length
 
-    def points(self) -> list[Sequence[float]]:
+    def points(self) -> list[Sequence[float | None]]:
         width = len(Point._fields)
         values = self._values[self._next * width :] + self._values[: self._next * width]
-        return [[round(value, 3) for value in values[at : at + width]] for at in range(0, len(values), width)]
+        rounded = [None if math.isnan(value) else round(value, 3) for value in values]
+        return [rounded[at : at + width] for at in range(0, len(rounded), width)]

@@ -1,12 +1,14 @@
-"""What a sample says of a queue and of those who read it, and the rates between two samples."""
+"""What a sample says of a queue and of those who read it, and the rates between two samples.
+
+None is a figure that is not known, or does not apply.
+"""
 
 import math
 import time
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
-from mpmc_queue import ConsumerStats, GroupStats, Queue
-from mpmc_queue._watching import Figures, figures, lifetime
+from mpmc_queue._figures import ConsumerFigures, Figures, GroupFigures
 from mpmc_queue.dashboard._history import Point
 
 MOST_READERS: Final = 2000
@@ -22,9 +24,9 @@ MOST_FILTER_TEXT: Final = 300
 class Trouble(NamedTuple):
     """What has been counted of messages that were not read as they should be."""
 
-    missed: int
-    redelivered: int
-    dead_lettered: int
+    missed: int | None
+    redelivered: int | None
+    dead_lettered: int | None
 
 
 class QueueRow(NamedTuple):
@@ -32,37 +34,40 @@ class QueueRow(NamedTuple):
 
     id: int
     name: str
+    kind: str  # "process", or "jetstream"
+    problem: str | None  # why its figures cannot be had, in words
     closed: bool
     created: float
-    items: int
+    items: int | None
     max_items: int | None
-    bytes: int
-    max_bytes: int
+    bytes: int | None
+    max_bytes: int | None
     ttl: float | None
     expires: bool
-    audit_bytes: int
-    audit_complete: bool
-    first_seq: int
-    next_seq: int
-    oldest: float
-    consumers: int
+    drops_oldest: bool | None
+    audit_bytes: int | None
+    audit_complete: bool | None
+    first_seq: int | None
+    next_seq: int | None
+    oldest: float | None
+    consumers: int | None
     groups: int
-    enqueued: int
-    expired: int
-    dropped: int
-    rejected: int
-    missed: int
-    redelivered: int
-    dead_lettered: int
-    enqueued_rate: float
-    delivered_rate: float
-    dropped_rate: float
-    rejected_rate: float
-    missed_rate: float
-    redelivered_rate: float
-    dead_lettered_rate: float
+    enqueued: int | None
+    expired: int | None
+    dropped: int | None
+    rejected: int | None
+    missed: int | None
+    redelivered: int | None
+    dead_lettered: int | None
+    enqueued_rate: float | None
+    delivered_rate: float | None
+    dropped_rate: float | None
+    rejected_rate: float | None
+    missed_rate: float | None
+    redelivered_rate: float | None
+    dead_lettered_rate: float | None
     missed_ago: float | None  # since a reader last missed some, as far as samples tell
-    lag: float
+    lag: float | None
     loss: float | None  # until the reader furthest behind begins to miss messages; None: it does not, as things are
     stalled: int  # readers
 
@@ -77,11 +82,11 @@ class ReaderRow(NamedTuple):
     is_group: bool
     topics: str | None  # its filters, cut short where they are many; of a member, told of its group
     filtered: int | None
-    lag: float
+    lag: float | None
     loss: float | None
-    unread: int
-    unread_bytes: int
-    missed: int
+    unread: int | None
+    unread_bytes: int | None
+    missed: int | None
     pending: int | None
     redelivered: int | None
     dead_lettered: int | None
@@ -94,38 +99,46 @@ class ReaderRow(NamedTuple):
 class Sample:
     """The figures of a queue at one moment, and since the sample before."""
 
-    def __init__(self, number: int, queue: Queue[Any], before: "Sample | None") -> None:
-        self.taken = time.monotonic()
+    def __init__(self, number: int, figures: Figures, before: "Sample | None") -> None:
+        self.taken = figures.taken
         self.time = time.time()
         self.number = number
-        self.closed = queue.closed
-        self.ttl = queue.ttl
-        self.lifetime = lifetime(queue)
-        self.figures: Figures = figures(queue)
-        consumers, groups, departed = self.figures.consumers, self.figures.groups, self.figures.departed
-        self.read = sum(each.total_items_read for each in consumers) + sum(each.read for each in departed)
-        self.lag = max((*(each.lag for each in consumers), *(each.lag for each in groups)), default=0.0)
-        self.trouble = Trouble(
-            # What a member misses, its group misses.
-            sum(each.missed_items for each in consumers if each.group is None)
-            + sum(each.missed for each in departed if each.group is None)
-            + sum(each.missed_items for each in groups),
-            sum(each.redelivered_items for each in groups),
-            sum(each.dead_lettered_items for each in groups),
-        )
+        self.figures = figures
+        consumers, groups, departed = figures.consumers, figures.groups, figures.departed
+        self.read: int | None = None
+        self.lag: float | None = None
+        self.trouble = Trouble(None, None, None)
+        if figures.problem is None:
+            self.read = _sum([*(each.total_items_read for each in consumers), *(each.read for each in departed)])
+            self.lag = _longest([*(each.lag for each in consumers), *(each.lag for each in groups)])
+            self.trouble = Trouble(
+                # What a member misses, its group misses.
+                _sum(
+                    [
+                        *(each.missed_items for each in consumers if each.group is None),
+                        *(each.missed for each in departed if each.group is None),
+                        *(each.missed_items for each in groups),
+                    ]
+                ),
+                _sum([each.redelivered_items for each in groups]),
+                _sum([each.dead_lettered_items for each in groups]),
+            )
         self.missed_at: float | None = before.missed_at if before else None
         """When a reader last missed some; None: not since the sampler runs."""
-        if before and self.trouble.missed > before.trouble.missed:
+        missed, missed_before = self.trouble.missed, before.trouble.missed if before else None
+        if missed is not None and missed_before is not None and missed > missed_before:
             self.missed_at = self.taken
         self._before = before
         self._seconds = self.taken - before.taken if before else 0.0
-        self._read_by: dict[str, int] | None = None
+        self._read_by: dict[str, int | None] | None = None
         self._rows: list[ReaderRow] | None = None
         if before:
             before._before = None  # it needs no more than its own figures from here on
 
-    def rate(self, now: int, before: int) -> float:
-        """What a count grew by, per second; where it shrank, because a reader left, nothing."""
+    def rate(self, now: int | None, before: int | None) -> float | None:
+        """What a count grew by, per second; where it shrank, because a reader left, nothing. None: it is not known."""
+        if now is None or before is None:
+            return None
         return max(0, now - before) / self._seconds if self._seconds > 0 else 0.0
 
     def point(self) -> Point:
@@ -142,38 +155,42 @@ class Sample:
     def queue_row(self) -> QueueRow:
         stats, point = self.figures.queue, self.point()
         before = (self._before or self).figures.queue
+        figures = self.figures
         return QueueRow(
             id=self.number,
             name=stats.name,
-            closed=self.closed,
+            kind=figures.kind,
+            problem=figures.problem,
+            closed=figures.closed,
             created=stats.created_at.timestamp(),
             items=stats.total_items,
             max_items=stats.max_items,
             bytes=stats.memory_usage,
             max_bytes=stats.max_bytes,
-            ttl=self.ttl,
-            expires=self.lifetime is not None,
+            ttl=figures.ttl,
+            expires=figures.lifetime is not None,
+            drops_oldest=figures.drops_oldest,
             audit_bytes=stats.audit_bytes,
             audit_complete=stats.audit_complete,
             first_seq=stats.first_seq,
             next_seq=stats.next_seq,
-            oldest=round(self.figures.oldest, 3),
+            oldest=_rounded(figures.oldest, 3),
             consumers=stats.consumer_count,
-            groups=len(self.figures.groups),
+            groups=len(figures.groups),
             enqueued=stats.enqueued,
             expired=stats.expired,
             dropped=stats.dropped,
             rejected=stats.rejected,
             **self.trouble._asdict(),
-            enqueued_rate=round(point.enqueued, 2),
-            delivered_rate=round(point.delivered, 2),
-            dropped_rate=round(self.rate(stats.dropped, before.dropped), 2),
-            rejected_rate=round(self.rate(stats.rejected, before.rejected), 2),
-            missed_rate=round(point.missed, 2),
-            redelivered_rate=round(point.redelivered, 2),
-            dead_lettered_rate=round(point.dead_lettered, 2),
+            enqueued_rate=_rounded(point.enqueued, 2),
+            delivered_rate=_rounded(point.delivered, 2),
+            dropped_rate=_rounded(self.rate(stats.dropped, before.dropped), 2),
+            rejected_rate=_rounded(self.rate(stats.rejected, before.rejected), 2),
+            missed_rate=_rounded(point.missed, 2),
+            redelivered_rate=_rounded(point.redelivered, 2),
+            dead_lettered_rate=_rounded(point.dead_lettered, 2),
             missed_ago=None if self.missed_at is None else round(self.taken - self.missed_at, 1),
-            lag=round(self.lag, 3),
+            lag=_rounded(self.lag, 3),
             loss=self._loss(self.lag),
             stalled=sum(row.stalled for row in self.reader_rows()),
         )
@@ -201,7 +218,7 @@ class Sample:
                 is_group=True,
                 topics=_filters(group.topics),
                 filtered=None if group.topics is None else group.filtered_items,
-                lag=round(group.lag, 3),
+                lag=_rounded(group.lag, 3),
                 loss=self._loss(group.lag),
                 unread=group.unread_items,
                 unread_bytes=group.unread_bytes,
@@ -224,7 +241,7 @@ class Sample:
                 is_group=False,
                 topics=None if is_member else _filters(consumer.topics),
                 filtered=None if is_member or consumer.topics is None else consumer.filtered_items,
-                lag=round(consumer.lag, 3),
+                lag=_rounded(consumer.lag, 3),
                 loss=self._loss(consumer.lag),
                 unread=consumer.unread_items,
                 unread_bytes=consumer.unread_bytes,
@@ -233,26 +250,47 @@ class Sample:
                 redelivered=None,
                 dead_lettered=None,
                 read=read,
-                read_rate=round(self.rate(read, before.get(id, read)), 2),
+                read_rate=_rounded(self.rate(read, before.get(id, read)), 2),
                 idle=seconds,
                 stalled=not is_member and _is_stalled(consumer, seconds),
             )
 
-    def _loss(self, lag: float) -> float | None:
+    def _loss(self, lag: float | None) -> float | None:
         """Seconds until the oldest message that is unread expires."""
-        return None if self.lifetime is None or lag == 0 else round(max(0.0, self.lifetime - lag), 3)
+        lifetime = self.figures.lifetime
+        return None if lifetime is None or not lag else round(max(0.0, lifetime - lag), 3)
 
-    def _idle(self, consumer: ConsumerStats) -> float | None:
+    def _idle(self, consumer: ConsumerFigures) -> float | None:
         """Seconds since it last read; None: never."""
         last = consumer.last_read_time
         return None if last is None else round(max(0.0, self.time - last.timestamp()), 1)
 
     @property
-    def read_by(self) -> dict[str, int]:
+    def read_by(self) -> dict[str, int | None]:
         """What every consumer has read, by id. Made when asked for: ids are dear."""
         if self._read_by is None:
-            self._read_by = {str(each.id): each.total_items_read for each in self.figures.consumers}
+            # (On the server a name is one consumer's, and has no slash.)
+            self._read_by = {
+                str(each.id) if each.id is not None else f"{self.number}//{each.name}": each.total_items_read
+                for each in self.figures.consumers
+            }
         return self._read_by
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    """The sum of what is known; None: nothing is, though there is something."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    return sum(known) if known or not values else None
+
+
+def _longest(lags: list[float | None]) -> float | None:
+    """The longest lag that is known; None: none is, though somebody reads."""
+    return max((lag for lag in lags if lag is not None), default=None if lags else 0.0)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _filters(topics: tuple[str, ...] | None) -> str | None:
@@ -264,6 +302,6 @@ def _filters(topics: tuple[str, ...] | None) -> str | None:
     return text if is_whole else f"{text[:MOST_FILTER_TEXT]} …"
 
 
-def _is_stalled(reader: ConsumerStats | GroupStats, idle: float | None) -> bool:
+def _is_stalled(reader: ConsumerFigures | GroupFigures, idle: float | None) -> bool:
     """Whether it has had something to read for a while, and has read nothing for as long."""
-    return reader.unread_items > 0 and reader.lag >= STALLED and (idle is None or idle >= STALLED)
+    return bool(reader.unread_items) and (reader.lag or 0.0) >= STALLED and (idle is None or idle >= STALLED)

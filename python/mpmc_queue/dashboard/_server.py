@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Self
 
-from mpmc_queue import Queue
+from mpmc_queue._watching import Watchable
 from mpmc_queue.dashboard._access import checked_token, is_loopback, new_token
 from mpmc_queue.dashboard._arguments import checked_interval, checked_port
 from mpmc_queue.dashboard._connections import Http
@@ -13,7 +13,7 @@ from mpmc_queue.dashboard._site import Site
 
 
 def serve(
-    queues: Queue[Any] | Iterable[Queue[Any]],
+    queues: Watchable | Iterable[Watchable],
     host: str = "127.0.0.1",
     port: int = 0,
     *,
@@ -23,7 +23,8 @@ def serve(
 ) -> "Server":
     """Serves the dashboard from a background thread, until it is closed.
 
-    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page.
+    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page. Also
+                    those of `mpmc_queue.jetstream`.
     host, port      where to listen; port 0 takes one that is free.
     token           what browsers have to send; at least 16 characters. None: none on this machine alone (the default),
                     and a fresh one where others can reach it.
@@ -33,6 +34,7 @@ def serve(
     Raises OSError when it cannot listen there, and TypeError or ValueError for an argument that is not one of these.
 
     >>> from urllib.request import urlopen
+    >>> from mpmc_queue import Queue
     >>> with serve(Queue("orders")) as dashboard:
     ...     urlopen(dashboard.url).status
     200
@@ -45,7 +47,7 @@ class Server:
 
     def __init__(
         self,
-        queues: Queue[Any] | Iterable[Queue[Any]],
+        queues: Watchable | Iterable[Watchable],
         host: str,
         port: int,
         *,
@@ -98,11 +100,11 @@ class Server:
         """The same with the token in it, for a person to open: whoever has it may look."""
         return self.url if self._token is None else f"{self.url}#token={self._token}"
 
-    def add(self, queue: Queue[Any]) -> None:
+    def add(self, queue: Watchable) -> None:
         """Shows one more queue; nothing happens if it is shown already."""
         self._feed.watched.add(queue)
 
-    def discard(self, queue: Queue[Any]) -> None:
+    def discard(self, queue: Watchable) -> None:
         """Shows a queue no more; nothing happens if it was not shown."""
         self._feed.watched.discard(queue)
 

@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, quote
 
+from mpmc_queue import Queue
 from mpmc_queue.dashboard import _peek
 from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback, is_of_proxy
 from mpmc_queue.dashboard._feed import Feed
@@ -117,6 +118,8 @@ class Site:
             return error(404, "There is no such queue")
         if name == "history":
             return _json(self.feed.history(number))
+        if not isinstance(queue, Queue):
+            return error(404, "The messages of a queue over JetStream are not shown")
         if name == "messages":
             return _json(_peek.messages(queue, numbers.get("start"), self._show_payloads))
         found = _peek.message(queue, numbers.get("seq", 0), self._show_payloads)

@@ -24,6 +24,7 @@ from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
 from mpmc_queue.jetstream.stats import QueueStats
 from mpmc_queue.jetstream.topics import filters_of, subject_of, topic_of
+from mpmc_queue.jetstream.watching import Watch
 
 _T = TypeVar("_T")
 
@@ -54,6 +55,7 @@ class Queue(Generic[_T]):
         self._ended = asyncio.Event()
         self._changed = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
+        self._watch = Watch(server, options, created_at, self._consumers, lambda: self._closed)
 
     @property
     def name(self) -> str:
@@ -422,6 +424,7 @@ class Queue(Generic[_T]):
 
     def _forget(self, consumer: Consumer[_T]) -> None:
         self._consumers.remove(consumer)
+        self._watch.left(consumer)
         self._settling.discard(consumer._feed)
         self._changed.set()
 

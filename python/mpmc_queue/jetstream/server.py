@@ -85,7 +85,7 @@ class Server(Connection):
         reply = await self.request(f"{self.api}.{question}", json.dumps(body).encode() if body else b"", None, ASK)
         result: dict[str, Any] = json.loads(reply)
         if (stamp := result.get("ts")) is not None:
-            self.clock_offset_ns = _nanoseconds(stamp) - (sent + time.time_ns()) // 2
+            self.clock_offset_ns = nanoseconds(stamp) - (sent + time.time_ns()) // 2
         if (error := result.get("error")) is not None:
             if error.get("err_code") in NOT_NOW:
                 raise NoAnswer(error.get("description", ""))
@@ -188,7 +188,7 @@ def _give_up(future: "asyncio.Future[Msg]") -> None:
         future.set_exception(NoAnswer())
 
 
-def _nanoseconds(stamp: str) -> int:
+def nanoseconds(stamp: str) -> int:
     """A time as the server writes it, 2026-01-31T01:02:03.123456789Z, in nanoseconds since the epoch."""
     from datetime import UTC, datetime
 

@@ -18,6 +18,7 @@ from mpmc_queue.jetstream.sync_group import SyncGroup
 from mpmc_queue.jetstream.sync_loop import Loop
 from mpmc_queue.jetstream.sync_reader import SyncConsumer, tell_reader
 from mpmc_queue.jetstream.topics import filters_of
+from mpmc_queue.jetstream.watching import Watch
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,11 @@ class SyncQueue(Generic[_T]):
     def created_at(self) -> datetime:
         """When the stream was made."""
         return self._queue.created_at
+
+    @property
+    def _watch(self) -> Watch:
+        """What the metrics and the dashboard ask."""
+        return self._queue._watch
 
     # producing
 

@@ -29,6 +29,11 @@ with, each once.
 The names in Prometheus are those that OpenTelemetry's exporter for Prometheus makes of the names there: `mpmc.limit`, in
 bytes, is `mpmc_limit_bytes`. (`mpmc_consumer_lag_bytes`, which is `mpmc.unread`, is older than that rule.) Grafana boards and alert rules work with either.
 
+Queues over JetStream (`mpmc_queue.jetstream`) are taken, too, and may stand in one list with others. Their server is asked
+at most once a second, in the event loop that they belong to. What it does not know has no sample. While it does not
+answer, `mpmc_up` is 0, and of the queue's other series only `mpmc_closed` is left. In the thread of an event loop nobody waits
+for the answer: there a scrape has the one before.
+
 Queues are held weakly: one that nobody else holds any more disappears. Names must differ, except that a queue may take
 the place of a closed one.
 

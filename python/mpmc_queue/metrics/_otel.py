@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 from weakref import WeakSet
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
 
-from mpmc_queue import Queue, __version__
-from mpmc_queue._watching import Watched
+from mpmc_queue import __version__
+from mpmc_queue._watching import Watchable, Watched
 from mpmc_queue.metrics._table import METRICS, Kind, Metric, Reading, read
 
 STALE: Final = 1.0
@@ -20,16 +20,18 @@ _LOCK: Final = threading.Lock()
 
 
 def instrument(
-    queues: Queue[Any] | Iterable[Queue[Any]], *, meter_provider: MeterProvider | None = None
+    queues: Watchable | Iterable[Watchable], *, meter_provider: MeterProvider | None = None
 ) -> "Instruments":
     """Makes observable instruments that read the queues whenever OpenTelemetry collects.
 
-    queues          a Queue or several, held weakly. More can follow with `add` on what is returned.
+    queues          a Queue or several, held weakly; also those of `mpmc_queue.jetstream`. More can follow with `add` on
+                    what is returned.
     meter_provider  where to make them; None: the global one.
 
     Call it once for a provider, and `add` to what it returns: instruments can never be removed. Raises TypeError for what
     is not a Queue, and ValueError when two of them have the same name, or when the provider has the instruments already.
 
+    >>> from mpmc_queue import Queue
     >>> queue = Queue("orders")
     >>> instruments = instrument(queue)
     >>> instruments.add(Queue("invoices"))
@@ -57,18 +59,18 @@ def instrument(
 class Instruments:
     """The queues that the instruments read. `instrument` makes it; the instruments keep it."""
 
-    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]]) -> None:
+    def __init__(self, queues: Watchable | Iterable[Watchable]) -> None:
         self._watched = Watched(queues, distinct_names=True)
         self._lock = threading.Lock()
         self._readings: list[tuple[str, Reading]] = []
         self._taken = -STALE
         self._served: set[str] = set()
 
-    def add(self, queue: Queue[Any]) -> None:
+    def add(self, queue: Watchable) -> None:
         """Watches one more queue; nothing happens if it is watched already."""
         self._watched.add(queue)
 
-    def discard(self, queue: Queue[Any]) -> None:
+    def discard(self, queue: Watchable) -> None:
         """Watches a queue no more; nothing happens if it was not watched."""
         self._watched.discard(queue)
 
@@ -85,10 +87,10 @@ class Instruments:
     def _readings_for(self, metric: str) -> list[tuple[str, Reading]]:
         """The same readings for all instruments of a collection: an instrument that asks again begins the next one."""
         with self._lock:
-            now = time.monotonic()
-            if metric in self._served or now - self._taken >= STALE:
-                self._readings = [(queue.name, read(queue)) for queue in self._watched]
-                self._taken = now
-                self._served.clear()
-            self._served.add(metric)
-            return self._readings
+            if metric not in self._served and time.monotonic() - self._taken < STALE:
+                self._served.add(metric)
+                return self._readings
+        readings = read(self._watched)  # not under the lock: a server may take a while to answer
+        with self._lock:
+            self._readings, self._taken, self._served = readings, time.monotonic(), {metric}
+            return readings

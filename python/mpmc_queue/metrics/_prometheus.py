@@ -1,21 +1,19 @@
 """The collector for prometheus_client."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from mpmc_queue import Queue
-from mpmc_queue._watching import Watched
+from mpmc_queue._watching import Watchable, Watched
 from mpmc_queue.metrics._table import METRICS, Kind, Metric, read
 
 
 class QueueCollector(Collector):
     """Reads queues whenever Prometheus scrapes.
 
-    queues      a Queue or several, held weakly. More can follow with `add`.
+    queues      a Queue or several, held weakly; also those of `mpmc_queue.jetstream`. More can follow with `add`.
     registry    where to register it; None: nowhere, `registry.register(collector)` does it later.
 
     A registry takes one collector: `add` the queues of all parts of a program to that.
@@ -23,6 +21,7 @@ class QueueCollector(Collector):
     Raises TypeError for what is not a Queue, and ValueError when two of them have the same name, or when the registry
     has a collector already.
 
+    >>> from mpmc_queue import Queue
     >>> from prometheus_client import CollectorRegistry
     >>> queue, registry = Queue("orders"), CollectorRegistry()
     >>> collector = QueueCollector(queue, registry=registry)
@@ -32,7 +31,7 @@ class QueueCollector(Collector):
     1
     """
 
-    def __init__(self, queues: Queue[Any] | Iterable[Queue[Any]], *, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, queues: Watchable | Iterable[Watchable], *, registry: CollectorRegistry | None = None) -> None:
         self._watched = Watched(queues, distinct_names=True)
         if registry is not None:
             try:
@@ -43,11 +42,11 @@ class QueueCollector(Collector):
                     "the registry has metrics of mpmc_queue already: add the queues to the QueueCollector registered there"
                 ) from None
 
-    def add(self, queue: Queue[Any]) -> None:
+    def add(self, queue: Watchable) -> None:
         """Watches one more queue; nothing happens if it is watched already."""
         self._watched.add(queue)
 
-    def discard(self, queue: Queue[Any]) -> None:
+    def discard(self, queue: Watchable) -> None:
         """Watches a queue no more; nothing happens if it was not watched."""
         self._watched.discard(queue)
 
@@ -57,7 +56,7 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """The metrics with their values of now."""
-        readings = [(queue.name, read(queue)) for queue in self._watched]
+        readings = read(self._watched)
         for metric in METRICS:
             family = _family(metric)
             for name, reading in readings:

@@ -1,11 +1,11 @@
 """Which metrics there are, and what each says of a queue."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from mpmc_queue import GroupStats, Queue, QueueStats
-from mpmc_queue._watching import Figures, figures, lifetime
+from mpmc_queue._figures import Figures, GroupFigures, QueueFigures
+from mpmc_queue._watching import Watchable, figures_of
 
 PREFIX: Final = "mpmc"
 """What every name begins with, in either library."""
@@ -28,7 +28,7 @@ class Reader(NamedTuple):
 
     consumer: str
     group: str
-    delivered: int | None  # None: it does not apply, as for the rest
+    delivered: int | None  # None: it does not apply or is not known, as for the rest
     missed: int | None
     unread: int | None
     unread_bytes: int | None
@@ -40,37 +40,48 @@ class Reading(NamedTuple):
 
     figures: Figures
     readers: list[Reader]
-    closed: bool
-    ttl: float | None  # None: messages do not expire
 
 
-def read(queue: Queue[Any]) -> Reading:
-    """Reads a queue."""
-    now = figures(queue)
-    delivered: dict[tuple[str, str], int] = {}
-    positions: dict[tuple[str, str], tuple[int, int, int, float]] = {}
+def read(queues: Iterable[Watchable]) -> list[tuple[str, Reading]]:
+    """Reads queues: their names, and what there is to say of each."""
+    return [(figures.queue.name, _reading(figures)) for figures in figures_of(list(queues))]
+
+
+def _reading(now: Figures) -> Reading:
+    delivered: dict[tuple[str, str], int | None] = {}
+    positions: dict[tuple[str, str], Reader] = {}
     for consumer in now.consumers:
         key = (consumer.name or "", consumer.group or "")
-        delivered[key] = delivered.get(key, 0) + consumer.total_items_read
+        delivered[key] = _sum(delivered.get(key), consumer.total_items_read)
         if consumer.group is None:
-            missed, unread, size, lag = positions.get(key, (0, 0, 0, 0.0))
-            missed += consumer.missed_items
-            # The lag of several consumers is that of the one furthest behind.
-            lag = max(lag, consumer.lag)
-            positions[key] = (missed, unread + consumer.unread_items, size + consumer.unread_bytes, lag)
+            sums = positions.get(key, Reader(*key, *[None] * 5))
+            positions[key] = sums._replace(
+                missed=_sum(sums.missed, consumer.missed_items),
+                unread=_sum(sums.unread, consumer.unread_items),
+                unread_bytes=_sum(sums.unread_bytes, consumer.unread_bytes),
+                # The lag of several consumers is that of the one furthest behind.
+                lag=max((lag for lag in (sums.lag, consumer.lag) if lag is not None), default=None),
+            )
     for departed in now.departed:
         key = (departed.name or "", departed.group or "")
-        delivered[key] = delivered.get(key, 0) + departed.read
+        delivered[key] = _sum(delivered.get(key), departed.read)
         if departed.group is None:
-            missed, unread, size, lag = positions.get(key, (0, 0, 0, 0.0))
-            positions[key] = (missed + departed.missed, unread, size, lag)
+            sums = positions.get(key, Reader(*key, None, 0, 0, 0, 0.0))
+            positions[key] = sums._replace(missed=_sum(sums.missed, departed.missed))
     for group in now.groups:
-        positions["", group.name] = (group.missed_items, group.unread_items, group.unread_bytes, group.lag)
+        positions["", group.name] = Reader(
+            "", group.name, None, group.missed_items, group.unread_items, group.unread_bytes, group.lag
+        )
     readers: list[Reader] = []
     for key in delivered | positions:
-        rest = positions.get(key, (None, None, None, None))
-        readers.append(Reader(*key, delivered.get(key), *rest))
-    return Reading(now, readers, queue.closed, lifetime(queue))
+        reader = positions.get(key, Reader(*key, *[None] * 5))
+        readers.append(reader._replace(delivered=delivered.get(key)))
+    return Reading(now, readers)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """The sum of what is known."""
+    return other if one is None else one if other is None else one + other
 
 
 class Metric(NamedTuple):
@@ -112,7 +123,7 @@ class Metric(NamedTuple):
         return f"{PREFIX}.{self.name}"
 
 
-def _of_queue(name: str, kind: Kind, unit: str, text: str, value: Callable[[QueueStats], float | None]) -> Metric:
+def _of_queue(name: str, kind: Kind, unit: str, text: str, value: Callable[[QueueFigures], float | None]) -> Metric:
     return _of_reading(name, kind, unit, text, lambda of: value(of.figures.queue))
 
 
@@ -133,12 +144,17 @@ def _of_readers(name: str, kind: Kind, unit: str, text: str, value: Callable[[Re
     return Metric(name, kind, unit, text, ("consumer", "group"), values)
 
 
-def _of_groups(name: str, kind: Kind, text: str, value: Callable[[GroupStats], int]) -> Metric:
+def _of_groups(name: str, kind: Kind, text: str, value: Callable[[GroupFigures], int | None]) -> Metric:
     def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
         for group in reading.figures.groups:
-            yield (group.name,), float(value(group))
+            if (found := value(group)) is not None:
+                yield (group.name,), float(found)
 
     return Metric(name, kind, "{message}", text, ("group",), values)
+
+
+def _flag(value: bool | None) -> int | None:
+    return None if value is None else int(value)
 
 
 _COUNTER, _AMOUNT, _LEVEL = Kind.COUNTER, Kind.AMOUNT, Kind.LEVEL
@@ -158,16 +174,18 @@ METRICS: Final = (
     _of_queue("retained", _AMOUNT, "By", "Bytes held, payloads and overhead.", lambda of: of.memory_usage),
     _of_queue("limit_messages", _AMOUNT, "{message}", "The limit on the messages held, where there is one.", lambda of: of.max_items),
     _of_queue("limit", _AMOUNT, "By", "The limit on the bytes held.", lambda of: of.max_bytes),
-    _of_reading("ttl", _LEVEL, "s", "The time that messages live, where they expire.", lambda of: of.ttl),
-    _of_reading("closed", _LEVEL, "", "1: the queue is closed; 0: it is open.", lambda of: int(of.closed)),
+    _of_reading("ttl", _LEVEL, "s", "The time that messages live, where they expire.", lambda of: of.figures.lifetime),
+    _of_reading("closed", _LEVEL, "", "1: the queue is closed; 0: it is open.", lambda of: int(of.figures.closed)),
     _of_queue("audit", _AMOUNT, "By", "Bytes of the read records.", lambda of: of.audit_bytes),
-    _of_queue("audit_complete", _LEVEL, "", "1: every read of what is held is on record; 0: room was short.", lambda of: int(of.audit_complete)),
+    _of_queue("audit_complete", _LEVEL, "", "1: every read of what is held is on record; 0: room was short.", lambda of: _flag(of.audit_complete)),
     _of_reading("oldest_message_age", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.figures.oldest),
     _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.consumer_count),
     _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
     _of_readers("unread", _AMOUNT, "By", "Bytes not read yet.", lambda of: of.unread_bytes),
     _of_readers("consumer_lag", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
     _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered, not settled, and not ready again.", lambda of: of.pending_items),
+    _of_reading("up", _LEVEL, "", "1: the server answers; 0: it does not, and what it knows is left out. Of queues over JetStream.", lambda of: _flag(of.figures.up)),
+    _of_reading("drops_oldest", _LEVEL, "", "1: when full it drops its oldest messages; 0: it refuses new ones. Of queues over JetStream.", lambda of: _flag(of.figures.drops_oldest)),
 )  # fmt: skip
 """Every metric there is."""
 METRIC: Final = {metric.name: metric for metric in METRICS}

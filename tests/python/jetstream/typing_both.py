@@ -6,6 +6,8 @@ from typing import Any, assert_type
 from uuid import UUID
 
 from mpmc_queue import Consumer, ConsumerGroup, Message, Queue, QueueStats, jetstream
+from mpmc_queue.dashboard import app, serve
+from mpmc_queue.metrics import QueueCollector, instrument
 from mpmc_queue.protocols import (
     AsyncConsumer,
     AsyncGroup,
@@ -193,3 +195,13 @@ def parts_of_threads_here(
 async def waiting_for_several(consumer: jetstream.Consumer[Order], group: jetstream.Group[Order]) -> None:
     assert_type(await jetstream.await_any([consumer], timeout=1), list[jetstream.Consumer[Order]])
     assert_type(await group.stats(), jetstream.GroupStats)
+
+
+def watching(here: Queue[Order], loop: jetstream.Queue[Order], threads: jetstream.SyncQueue[Order]) -> None:
+    collector = QueueCollector([here, loop, threads])
+    collector.add(loop)
+    collector.add(here.add_consumer())  # type: ignore[arg-type]
+    instrument(threads).add(loop)
+    with serve(loop) as server:
+        server.discard(threads)
+    app([here, loop]).add(threads)

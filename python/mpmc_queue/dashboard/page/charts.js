@@ -36,9 +36,9 @@ export class Chart {
   /** The same in words, for who does not see it. */
   describe() {
     const parts = this.lines.map((line) => {
-      const values = this.points.map(line.value);
-      if (!values.length) return `${line.label}: nothing yet`;
-      return `${line.label} ${this.format(values.at(-1))} now, ` +
+      const values = this.points.map(line.value).filter((value) => value !== null);
+      if (!values.length) return `${line.label}: ${this.points.length ? "not known" : "nothing yet"}`;
+      return `${line.label} ${this.format(line.value(this.points.at(-1)))} now, ` +
         `from ${this.format(Math.min(...values))} to ${this.format(Math.max(...values))}`;
     });
     const limit = this.limit();
@@ -64,7 +64,7 @@ export class Chart {
     const end = points.length ? points[points.length - 1].time : Date.now() / 1000;
     const limit = this.limit();
     let top = limit ?? 0;
-    for (const point of points) for (const line of this.lines) top = Math.max(top, line.value(point));
+    for (const point of points) for (const line of this.lines) top = Math.max(top, line.value(point) ?? 0);
     top = ceiling(top, this.format.base);
     const x = (time) => MARGIN.left + (1 - (end - time) / SPAN) * (width - MARGIN.left - MARGIN.right);
     const y = (value) => height - MARGIN.bottom - (value / top) * (height - MARGIN.top - MARGIN.bottom);
@@ -91,20 +91,13 @@ export class Chart {
       pen.setLineDash([]);
     }
     this.lines.forEach((line, index) => {
-      const path = points.filter((point) => point.time >= end - SPAN).map((point) => [x(point.time), y(line.value(point))]);
-      if (!path.length) return;
       pen.strokeStyle = pen.fillStyle = colour(`--series-${index + 1}`);
       pen.lineWidth = 1.6;
       pen.lineJoin = "round";
-      stroke(pen, path);
-      if (index === 0) {
-        pen.globalAlpha = 0.12;
-        pen.beginPath();
-        pen.moveTo(path[0][0], y(0));
-        for (const [px, py] of path) pen.lineTo(px, py);
-        pen.lineTo(path[path.length - 1][0], y(0));
-        pen.fill();
-        pen.globalAlpha = 1;
+      for (const known of stretches(points.filter((point) => point.time >= end - SPAN), line.value)) {
+        const path = known.map((point) => [x(point.time), y(line.value(point))]);
+        stroke(pen, path);
+        if (index === 0) fill(pen, path, y(0));
       }
     });
 
@@ -122,6 +115,29 @@ export class Chart {
     });
     write(this.limitEntry, limit ? `${this.limitLabel} ${this.format(limit)}` : "");
   }
+}
+
+/** The points without those whose value is not known: in stretches, with a gap between two. */
+function stretches(points, value) {
+  const found = [];
+  let isOpen = false;
+  for (const point of points) {
+    if (value(point) === null) isOpen = false;
+    else if (isOpen) found.at(-1).push(point);
+    else isOpen = found.push([point]) > 0;
+  }
+  return found;
+}
+
+/** Colours what is below a line, lightly. */
+function fill(pen, path, ground) {
+  pen.globalAlpha = 0.12;
+  pen.beginPath();
+  pen.moveTo(path[0][0], ground);
+  for (const [px, py] of path) pen.lineTo(px, py);
+  pen.lineTo(path[path.length - 1][0], ground);
+  pen.fill();
+  pen.globalAlpha = 1;
 }
 
 function stroke(pen, path) {

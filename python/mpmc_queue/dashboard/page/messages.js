@@ -1,7 +1,7 @@
 // The messages of the chosen queue, a page at a time, and the audit trail of one of them.
 
 import { element, write } from "./elements.js";
-import { $, listen, state } from "./state.js";
+import { $, chosenQueue, listen, state } from "./state.js";
 import { ask, isLive } from "./stream.js";
 import { DataTable } from "./tables.js";
 import { bytes, count, seconds } from "./words.js";
@@ -24,9 +24,12 @@ const table = new DataTable($("messages"), {
   ],
 });
 
+// Those of a queue on a server would have to be fetched from there.
+const areElsewhere = () => chosenQueue()?.kind === "jetstream";
+
 async function load(start = null) {
   const id = state.chosenId;
-  if (id === null) return;
+  if (id === null || areElsewhere()) return;
   const page = await ask(`api/messages?queue=${id}${start === null ? "" : `&start=${start}`}`);
   if (!page || id !== state.chosenId || (start === null) !== $("follow").checked) return;
   state.page = page;
@@ -37,6 +40,12 @@ function show() {
   const { page } = state;
   $("messages-section").hidden = state.chosenId === null;
   write($("messages-of"), "");
+  document.querySelector("#messages-section .pager").hidden = areElsewhere();
+  write($("no-messages"), areElsewhere() ? "The messages of a queue over JetStream are not shown here." : "No message is held.");
+  if (areElsewhere()) {
+    $("messages").hidden = true;
+    $("no-messages").hidden = false;
+  }
   if (!page) return;
   const rows = $("follow").checked ? [...page.messages].reverse() : page.messages;
   table.show(rows);

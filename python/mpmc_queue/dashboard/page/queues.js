@@ -3,15 +3,18 @@
 import { element, mark, tag, write } from "./elements.js";
 import { $, announce, chosenQueue, listen, state } from "./state.js";
 import { DataTable, names } from "./tables.js";
-import { bytes, count, or, rate, seconds } from "./words.js";
+import { UNKNOWN, bytes, count, or, rate, seconds } from "./words.js";
 
 const RECENT = 60; // seconds that a queue is called missing after a reader missed messages
 
-const share = (queue) => Math.max(queue.max_bytes ? queue.bytes / queue.max_bytes : 1,
-  queue.max_items ? queue.items / queue.max_items : 0);
+const isRemote = (queue) => queue.kind === "jetstream";
+// Over JetStream there may be no limit in bytes.
+const memory = (queue) => (queue.max_bytes ? queue.bytes / queue.max_bytes : queue.max_bytes === null ? 0 : 1);
+const share = (queue) => Math.max(memory(queue), queue.max_items ? queue.items / queue.max_items : 0);
 
 // A queue that has dropped messages makes room for new ones: it is full on purpose.
-const isFull = (queue) => queue.rejected_rate > 0 || (share(queue) >= 0.98 && queue.dropped === 0);
+const makesRoom = (queue) => queue.dropped > 0 || queue.drops_oldest === true;
+const isFull = (queue) => queue.rejected_rate > 0 || (share(queue) >= 0.98 && !makesRoom(queue));
 const isMissing = (queue) => queue.missed_ago !== null && queue.missed_ago < RECENT;
 const isStalled = (queue) => queue.stalled > 0;
 const kinds = { full: isFull, missing: isMissing, stalled: isStalled };
@@ -30,13 +33,14 @@ const table = new DataTable($("queues"), {
   changed: show,
   columns: [
     names("name", "Queue", (queue) => queue.name, (queue) => [
-      ...(queue.closed ? [["closed", ""]] : []),
+      ...(isRemote(queue) ? [["JetStream", ""]] : []),
+      ...states(queue),
       ...(isMissing(queue) ? [["missing", "bad"]] : []),
       ...(isFull(queue) ? [["full", "warn"]] : []),
       ...(isStalled(queue) ? [["stalled", "warn"]] : []),
     ], tag),
     { key: "bytes", label: "Memory", kind: "number", make: makeBar, update: showBar,
-      value: (queue) => queue.bytes / queue.max_bytes,
+      value: (queue) => (queue.max_bytes && queue.bytes !== null ? queue.bytes / queue.max_bytes : null),
       hint: (queue) => `${bytes(queue.bytes)} of ${bytes(queue.max_bytes)}` },
     figure("items", "Messages",
       (queue) => count(queue.items) + (queue.max_items === null ? "" : ` of ${count(queue.max_items)}`),
@@ -44,7 +48,7 @@ const table = new DataTable($("queues"), {
     figure("enqueued_rate", "In", (queue) => rate(queue.enqueued_rate)),
     figure("delivered_rate", "Out", (queue) => rate(queue.delivered_rate)),
     figure("lag", "Lag", (queue) => seconds(queue.lag)),
-    figure("loss", "Loss in", (queue) => or(queue.loss, seconds), (queue) => nearness(queue.loss, queue.ttl),
+    figure("loss", "Loss in", (queue) => (queue.lag === null ? UNKNOWN : or(queue.loss, seconds)), (queue) => nearness(queue.loss, queue.ttl),
       () => "until the reader furthest behind begins to miss messages"),
     total("missed", "Missed", (queue) => (isMissing(queue) ? "bad" : ""), grows("missed")),
     total("redelivered", "Redelivered", (queue) => (queue.redelivered_rate > 0 ? "warn" : ""), grows("redelivered")),
@@ -53,6 +57,10 @@ const table = new DataTable($("queues"), {
     total("consumers", "Consumers", () => ""),
   ],
 });
+
+function states(queue) {
+  return [...(queue.closed ? [["closed", ""]] : []), ...(queue.problem !== null && !queue.closed ? [["unreachable", "bad"]] : [])];
+}
 
 /** How near messages are to being missed, as a class. */
 export function nearness(loss, ttl) {
@@ -69,11 +77,11 @@ function makeBar(cell) {
 }
 
 function showBar(parts, queue) {
-  const part = queue.max_bytes ? queue.bytes / queue.max_bytes : 1;
+  const part = memory(queue);
   const percent = Math.min(100, part * 100);
   const width = `${percent}%`;
   if (parts.width !== width) parts.fill.style.width = parts.width = width;
-  mark(parts.bar, "data-level", part < 0.7 || queue.dropped > 0 ? "good" : part < 0.9 ? "warn" : "bad");
+  mark(parts.bar, "data-level", part < 0.7 || makesRoom(queue) ? "good" : part < 0.9 ? "warn" : "bad");
   mark(parts.bar, "aria-valuenow", percent.toFixed(0));
   write(parts.text, bytes(queue.bytes));
 }
@@ -143,21 +151,25 @@ function showSettings() {
   $("chosen").hidden = !queue;
   if (!queue) return;
   write($("chosen-title"), queue.name);
-  tag($("chosen-tags"), queue.closed ? [["closed", ""]] : []);
+  tag($("chosen-tags"), [...(isRemote(queue) ? [["JetStream", ""]] : []), ...states(queue)]);
+  $("problem").hidden = queue.problem === null;
+  write($("problem"), `Its figures cannot be had: ${queue.problem}.`);
   const groups = queue.groups ? `, ${count(queue.groups)} group${queue.groups === 1 ? "" : "s"}` : "";
   const texts = {
     ttl: queue.ttl === null ? "for ever" : seconds(queue.ttl) + (queue.expires ? "" : ", but nothing expires now"),
-    loss: queue.loss === null ? queue.lag > 0 ? "never by time" : "all is read" : seconds(queue.loss),
-    limits: `${bytes(queue.max_bytes)}, ${queue.max_items === null ? "any number of messages" : `${count(queue.max_items)} messages`}`,
+    loss: queue.lag === null ? UNKNOWN : queue.loss === null ? queue.lag > 0 ? "never by time" : "all is read" : seconds(queue.loss),
+    limits: `${queue.max_bytes === null ? "any number of bytes" : bytes(queue.max_bytes)}, ${queue.max_items === null ? "any number of messages" : `${count(queue.max_items)} messages`}`,
     held: `${bytes(queue.bytes)}, ${count(queue.items)} message${queue.items === 1 ? "" : "s"}` +
       (queue.items ? `, the oldest from ${seconds(queue.oldest)} ago` : ""),
-    readers: `${count(queue.consumers)} consumer${queue.consumers === 1 ? "" : "s"}${groups}`,
+    readers: isRemote(queue) ? `${count(queue.consumers)} consumers and groups`
+      : `${count(queue.consumers)} consumer${queue.consumers === 1 ? "" : "s"}${groups}`,
     enqueued: count(queue.enqueued),
-    left: `${count(queue.expired)} expired, ${count(queue.dropped)} dropped`,
+    left: queue.expired === null ? UNKNOWN : `${count(queue.expired)} expired, ${count(queue.dropped)} dropped`,
     refused: count(queue.rejected),
-    audit: `${bytes(queue.audit_bytes)}, ${queue.audit_complete ? "complete" : "shortened for want of room"}`,
+    audit: queue.audit_bytes === null ? UNKNOWN : `${bytes(queue.audit_bytes)}, ${queue.audit_complete ? "complete" : "shortened for want of room"}`,
     created: new Date(queue.created * 1000).toLocaleString(),
   };
+  if (queue.problem !== null) for (const name of ["ttl", "limits", "held", "readers"]) texts[name] = UNKNOWN;
   for (const [name, text] of Object.entries(texts)) {
     const level = name === "loss" && queue.loss !== null ? nearness(queue.loss, queue.ttl) : "";
     write($("settings").querySelector(`[data-setting=${name}]`), text, level);

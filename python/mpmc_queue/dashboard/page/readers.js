@@ -4,15 +4,19 @@ import { tag, write } from "./elements.js";
 import { nearness } from "./queues.js";
 import { $, listen, state } from "./state.js";
 import { DataTable, names } from "./tables.js";
-import { bytes, count, or, rate, seconds } from "./words.js";
+import { UNKNOWN, bytes, count, or, rate, seconds } from "./words.js";
 
 const ROWS = 100; // until more are asked for
 let isShownAll = false;
 
 const figure = (key, label, text, level) => ({ key, label, kind: "number", text, level });
+// In this process everything is known: what is not there does not apply.
+const known = (reader, key, words) => (reader.isRemote && reader[key] === null ? UNKNOWN : or(reader[key], words));
+const OF_GROUPS = ["pending", "redelivered", "dead_lettered"];
+const applies = (reader, key) => reader.is_group || !OF_GROUPS.includes(key);
 // The position of a member is its group's, and told there.
 const own = (key, label, words, level) => figure(key, label,
-  (reader) => (reader.group === null ? or(reader[key], words) : ""), level);
+  (reader) => (reader.group === null && applies(reader, key) ? known(reader, key, words) : ""), level);
 const grown = (key, label, level) => own(key, label, count,
   (reader) => (reader.group !== null || !reader[key] ? "zero" : level));
 
@@ -32,14 +36,16 @@ const table = new DataTable($("readers"), {
     { key: "topics", label: "Topics", text: (reader) => reader.topics ?? "", hint: (reader) => reader.topics ?? "" },
     { key: "queueName", label: "Queue", kind: "name", text: (reader) => reader.queueName },
     own("lag", "Lag", seconds),
-    own("loss", "Loss in", seconds, (reader) => nearness(reader.loss, reader.ttl)),
+    figure("loss", "Loss in",
+      (reader) => (reader.group !== null ? "" : reader.lag === null ? UNKNOWN : or(reader.loss, seconds)),
+      (reader) => nearness(reader.loss, reader.ttl)),
     own("unread", "Unread", count),
     own("unread_bytes", "Bytes", bytes),
     grown("missed", "Missed", "bad"),
-    figure("read_rate", "Read/s", (reader) => or(reader.read_rate, rate)),
-    figure("read", "Read", (reader) => or(reader.read, count)),
+    figure("read_rate", "Read/s", (reader) => (reader.is_group ? "" : known(reader, "read_rate", rate))),
+    figure("read", "Read", (reader) => (reader.is_group ? "" : known(reader, "read", count))),
     figure("filtered", "Filtered", (reader) => or(reader.filtered, count)),
-    figure("idle", "Idle", (reader) => or(reader.idle, seconds) || "never read", (reader) => (reader.stalled ? "warn" : "")),
+    figure("idle", "Idle", (reader) => known(reader, "idle", seconds) || "never read", (reader) => (reader.stalled ? "warn" : "")),
     figure("pending", "Pending", (reader) => or(reader.pending, count)),
     grown("redelivered", "Redelivered", ""),
     grown("dead_lettered", "Dead letters", "warn"),
@@ -57,6 +63,7 @@ function show() {
     reader.label = reader.name ?? `unnamed ${reader.id.slice(0, 8)}`;
     reader.queueName = queues.get(reader.queue)?.name ?? "";
     reader.ttl = queues.get(reader.queue)?.ttl ?? null;
+    reader.isRemote = queues.get(reader.queue)?.kind === "jetstream";
   }
   const found = table.sorted(wanted
     ? readers.filter((reader) => `${reader.label}\n${reader.group ?? ""}`.toLowerCase().includes(wanted))

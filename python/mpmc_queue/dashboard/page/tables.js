@@ -2,6 +2,7 @@
 
 import { element, mark, write } from "./elements.js";
 import { Roving } from "./roving.js";
+import { UNKNOWN } from "./words.js";
 
 const words = new Intl.Collator(undefined, { numeric: true });
 
@@ -167,7 +168,7 @@ export class DataTable {
       if (column.update) column.update(parts, item);
       else {
         const text = column.text(item);
-        const level = column.level?.(item) ?? (text === "0" ? "zero" : "");
+        const level = text === UNKNOWN ? "zero" : column.level?.(item) ?? (text === "0" ? "zero" : "");
         write(cell, text, `${column.kind ?? ""} ${column.key} ${level}`.trim());
       }
       const hint = column.hint?.(item) ?? "";
