@@ -169,7 +169,7 @@ pub use options::{
     ConsumerOptions, DEFAULT_MAX_BYTES, DEFAULT_TTL, GroupOptions, Lifetime, MissedPolicy, Options, Overflow,
     Retention, Settle, Start,
 };
-pub use stats::{ConsumerStats, DepartedStats, Figures, GroupStats, QueueStats};
+pub use stats::{ConsumerStats, DepartedStats, Figures, Follows, GroupStats, QueueStats, Reader};
 #[cfg(feature = "holds")]
 pub use sync::holds::{Hold, take_holds};
 pub use sync::{Host, Threads};

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::options::{Overflow, Retention};
 use crate::topics::Filters;
 
 /// The figures of a queue at one moment.
@@ -110,6 +111,24 @@ pub struct DepartedStats {
     pub missed: u64,
 }
 
+/// A consumer or a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The consumer with this id.
+    Consumer(Uuid),
+    /// The group with this name.
+    Group(String),
+}
+
+/// One reader follows another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follows {
+    /// Who reads later.
+    pub follower: Reader,
+    /// Who reads first.
+    pub predecessor: Reader,
+}
+
 /// All figures of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
@@ -117,6 +136,14 @@ pub struct Figures {
     pub queue: QueueStats,
     /// Nanoseconds since the oldest message held was enqueued.
     pub oldest: u64,
+    /// When messages that have been read are removed.
+    pub retention: Retention,
+    /// What happens when the queue is full.
+    pub overflow: Overflow,
+    /// How many producers wait for room.
+    pub waiting_producers: u64,
+    /// Which reader follows which: it reads a message only after the other is done with it.
+    pub order: Vec<Follows>,
     /// Figures of every consumer, in the order they were added.
     pub consumers: Vec<ConsumerStats>,
     /// Figures of every group, in the order they were added.

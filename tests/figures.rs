@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
-use mpmc_queue::{Consumer, GroupOptions, MissedPolicy, Options, Overflow, Queue, Retention, Start};
+use std::thread;
+use std::time::Duration;
+
+use mpmc_queue::{
+    Consumer, ConsumerOptions, Follows, GroupOptions, MissedPolicy, Options, Overflow, Queue, Reader, Retention, Start,
+};
 
 fn queue(options: Options) -> Queue<u64> {
     Queue::new(&Options { ttl: None, ..options })
@@ -110,4 +115,30 @@ fn a_look_shows_held_messages_and_changes_nothing() {
     assert_eq!(reader.read(), Ok(Some(1200)));
     assert!(queue.figures().oldest > 0);
     queue.check();
+}
+
+#[test]
+fn figures_tell_the_settings_who_waits_for_room_and_who_follows_whom() {
+    let queue = queue(Options { max_items: Some(1), retention: Retention::Interest, ..Options::default() });
+    let first = consumer(&queue, None);
+    let group = queue.add_group("g", Start::Earliest, &GroupOptions::default(), None).unwrap();
+    let after = vec![first.predecessor(), group.predecessor()];
+    let last = queue.add_consumer_with(&ConsumerOptions { after, ..ConsumerOptions::default() }).unwrap();
+    let figures = queue.figures();
+    assert_eq!((figures.retention, figures.overflow), (Retention::Interest, Overflow::Reject));
+    let follower = Reader::Consumer(last.id());
+    let expected = [Reader::Consumer(first.id()), Reader::Group("g".to_owned())]
+        .map(|predecessor| Follows { follower: follower.clone(), predecessor });
+    assert_eq!(figures.order, expected);
+    group.close();
+    assert_eq!(queue.figures().order, expected[..1]);
+    enqueue(&queue, 1);
+    thread::scope(|scope| {
+        scope.spawn(|| queue.enqueue_within(1, 7, Some(Duration::from_secs(60))));
+        while queue.figures().waiting_producers == 0 {
+            thread::yield_now();
+        }
+        queue.close(true);
+    });
+    assert_eq!(queue.figures().waiting_producers, 0);
 }

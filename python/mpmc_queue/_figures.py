@@ -163,6 +163,13 @@ class Departed(NamedTuple):
     missed: int
 
 
+class Follows(NamedTuple):
+    """A reader that reads a message only after another is done with it. Consumers by their id, groups by their name."""
+
+    follower: UUID | str
+    predecessor: UUID | str
+
+
 class Figures(NamedTuple):
     """All figures of a queue, of one moment."""
 
@@ -178,4 +185,12 @@ class Figures(NamedTuple):
     kind: Literal["process", "jetstream"] = "process"
     up: bool | None = None  # whether the server answers; None: there is none, nobody asks, or it has not been asked yet
     problem: str | None = None  # why it does not, in words
-    drops_oldest: bool | None = None  # what a full queue does; None: not known
+    retention: Literal["limits", "interest"] | None = None  # None, here and below: not known
+    overflow: Literal["reject", "drop_oldest"] | None = None
+    waiting_producers: int | None = None  # those that wait for room
+    order: Sequence[Follows] = ()
+
+    @property
+    def drops_oldest(self) -> bool | None:
+        """Whether a full queue drops its oldest messages."""
+        return None if self.overflow is None else self.overflow == "drop_oldest"

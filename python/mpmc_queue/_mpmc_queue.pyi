@@ -779,10 +779,14 @@ class Queue(Generic[_T]):
         float,  # age of the oldest message held
         list[ConsumerStats],
         list[GroupStats],
-        list[tuple[str | None, str | None, int, int]],  # see _watching.Departed
+        list[tuple[str | None, str | None, int, int]],  # see _figures.Departed
+        tuple[str, str],  # retention and overflow
+        int,  # producers that wait for room
+        list[tuple[UUID | str, UUID | str]],  # who follows whom (`after=`): consumers by id, groups by name
     ]:
         """Everything at once, for the metrics and the dashboard: the queue's figures, the age of the oldest message, those
-        of consumers, those of groups, and what removed consumers had read and missed (group, name, read, missed).
+        of consumers, those of groups, what removed consumers had read and missed (group, name, read, missed), the settings,
+        how many producers wait, and which reader follows which.
         """
     def _look(self, start: int, limit: int) -> list[Message[_T]]:
         """Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. Nobody has read them

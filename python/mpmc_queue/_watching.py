@@ -9,7 +9,7 @@ from weakref import ref
 
 from mpmc_queue import Queue
 from mpmc_queue._asking import PAUSE, ROUND, Asked
-from mpmc_queue._figures import Departed, Figures
+from mpmc_queue._figures import Departed, Figures, Follows
 from mpmc_queue._locked import Locked
 
 WAIT: Final = ROUND + 0.5
@@ -57,7 +57,7 @@ def figures_of(queues: Sequence[Watchable], wait: float = WAIT) -> list[Figures]
 
 def _figures(queue: Any) -> Figures:
     """The figures of a queue in this process."""
-    stats, oldest, consumers, groups, departed = queue._figures()
+    stats, oldest, consumers, groups, departed, settings, waiting, order = queue._figures()
     ttl = queue.ttl
     return Figures(
         queue=stats,
@@ -69,6 +69,10 @@ def _figures(queue: Any) -> Figures:
         ttl=ttl,
         lifetime=ttl if queue.expiration_enabled else None,
         taken=time.monotonic(),
+        retention=settings[0],
+        overflow=settings[1],
+        waiting_producers=waiting,
+        order=[Follows(*pair) for pair in order],
     )
 
 

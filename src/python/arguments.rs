@@ -285,6 +285,18 @@ fn is_queue_ttl(value: &Borrowed<'_, '_, PyAny>) -> PyResult<bool> {
     Ok(QUEUE_TTL.get_or_try_init(py, defaults)?.is(value))
 }
 
+/// A choice among a few words, as Python has it.
+pub(super) type Words<T> = [(&'static str, T); 2];
+
+pub(super) const RETENTIONS: Words<Retention> = [("limits", Retention::Limits), ("interest", Retention::Interest)];
+pub(super) const OVERFLOWS: Words<Overflow> = [("reject", Overflow::Reject), ("drop_oldest", Overflow::DropOldest)];
+
+/// The word for a choice.
+pub(super) fn word_for<T: Copy + PartialEq>(words: &Words<T>, meaning: T) -> &'static str {
+    let found = words.iter().find(|(_, other)| *other == meaning);
+    found.map_or("", |&(word, _)| word)
+}
+
 /// The argument `retention`.
 pub(super) struct Retains(pub(super) Retention);
 
@@ -292,8 +304,7 @@ impl<'py> FromPyObject<'_, 'py> for Retains {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let words = [("limits", Retention::Limits), ("interest", Retention::Interest)];
-        word("retention", &words, &value).map(Retains)
+        word("retention", &RETENTIONS, &value).map(Retains)
     }
 }
 
@@ -304,8 +315,7 @@ impl<'py> FromPyObject<'_, 'py> for Overflows {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let words = [("reject", Overflow::Reject), ("drop_oldest", Overflow::DropOldest)];
-        word("overflow", &words, &value).map(Overflows)
+        word("overflow", &OVERFLOWS, &value).map(Overflows)
     }
 }
 

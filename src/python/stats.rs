@@ -1,7 +1,9 @@
 //! `QueueStats`, `ConsumerStats` and `GroupStats`: the figures of one moment.
 
+use super::arguments::{OVERFLOWS, RETENTIONS, word_for};
 use super::message::{datetime, seconds, uuid};
 use super::topics::texts;
+use crate::Reader;
 use pyo3::prelude::*;
 use pyo3::types::{PyDateTime, PyString, PyTuple};
 
@@ -342,4 +344,27 @@ impl GroupStats {
             seconds(stats.lag)
         )
     }
+}
+
+/// All figures, for `Queue._figures`.
+pub(super) fn figures<'py>(
+    py: Python<'py>,
+    figures: crate::Figures,
+    name: &Py<PyString>,
+    created: u64,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let queue = QueueStats::new(py, figures.queue, name, created);
+    let consumers: Vec<_> = figures.consumers.into_iter().map(ConsumerStats::from).collect();
+    let groups: Vec<_> = figures.groups.into_iter().map(GroupStats::from).collect();
+    let departed: Vec<_> =
+        figures.departed.into_iter().map(|past| (past.group, past.name, past.read, past.missed)).collect();
+    let settings = (word_for(&RETENTIONS, figures.retention), word_for(&OVERFLOWS, figures.overflow));
+    let reader = |reader| match reader {
+        Reader::Consumer(id) => uuid(py, id),
+        Reader::Group(name) => Ok(PyString::new(py, &name).into_any()),
+    };
+    let pairs = figures.order.into_iter().map(|pair| Ok((reader(pair.follower)?, reader(pair.predecessor)?)));
+    let order = pairs.collect::<PyResult<Vec<_>>>()?;
+    let oldest = seconds(figures.oldest);
+    (queue, oldest, consumers, groups, departed, settings, figures.waiting_producers, order).into_pyobject(py)
 }

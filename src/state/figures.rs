@@ -37,6 +37,10 @@ impl<T> State<T> {
         Figures {
             queue,
             oldest: self.log.first_at(0, &mut { NIL }).map_or(0, |found| now.mono - found.mono),
+            retention: self.retention,
+            overflow: self.overflow,
+            waiting_producers: self.waiting_producers() as u64,
+            order: self.order(),
             consumers: Vec::new(),
             groups: Vec::new(),
             departed: departed.collect(),

@@ -8,6 +8,7 @@ use super::cursor::Cursor;
 use super::{Effects, State};
 use crate::error::Error;
 use crate::keys::{Key, Predecessor};
+use crate::stats::{Follows, Reader};
 
 impl<T> State<T> {
     /// Makes a new cursor follow others. Predecessors that have been removed are ignored.
@@ -56,6 +57,23 @@ impl<T> State<T> {
         if let Some(consumer) = at.consumer.and_then(|index| self.consumers.get_mut(index)) {
             consumer.is_usual = at.is_usual();
         }
+    }
+
+    /// Which readers follow which.
+    pub(super) fn order(&self) -> Vec<Follows> {
+        let reader = |cursor: usize| {
+            let at = &self.cursors[cursor];
+            match (at.group, at.consumer) {
+                (Some(group), _) => Some(Reader::Group(self.groups[group].name.clone())),
+                (None, consumer) => Some(Reader::Consumer(self.consumers[consumer?].id)),
+            }
+        };
+        let of = |&before: &usize| {
+            let followers = self.cursors[before].followers.iter();
+            followers
+                .filter_map(move |&cursor| Some(Follows { follower: reader(cursor)?, predecessor: reader(before)? }))
+        };
+        self.leaders.iter().flat_map(of).collect()
     }
 
     /// The seq from which on a cursor may not read yet.

@@ -41,6 +41,8 @@ GAUGES = {
     "mpmc_limit_bytes": (),
     "mpmc_ttl_seconds": (),
     "mpmc_closed": (),
+    "mpmc_drops_oldest": (),
+    "mpmc_waiting_producers": (),
     "mpmc_audit_bytes": (),
     "mpmc_audit_complete": (),
     "mpmc_oldest_message_age_seconds": (),
@@ -50,7 +52,7 @@ GAUGES = {
     "mpmc_consumer_lag_seconds": ("consumer", "group"),
     "mpmc_ack_pending_messages": ("group",),
 }
-OVER_JETSTREAM = {"mpmc_up": (), "mpmc_drops_oldest": ()}
+OVER_JETSTREAM = {"mpmc_up": ()}
 """Gauges that a queue in the process has no samples of."""
 WITHOUT_OTEL_OR_PROMETHEUS = """
 import sys
@@ -194,7 +196,7 @@ def expected(names: dict[str, str]) -> Samples:
 
 
 def test_the_names_are_these():
-    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "By", "s", ""}
+    assert {metric.unit for metric in METRICS} == {"{message}", "{consumer}", "{producer}", "By", "s", ""}
     assert {metric.prometheus: metric.labels for metric in METRICS} == COUNTERS | GAUGES | OVER_JETSTREAM
 
 

@@ -126,7 +126,7 @@ class Watch(Asked):
             taken=time.monotonic(),
             kind="jetstream",
             up=True,
-            drops_oldest=info["config"]["discard"] == "old",
+            overflow="drop_oldest" if info["config"]["discard"] == "old" else "reject",
         )
 
     async def _listed(self) -> dict[str, _Info]:

@@ -178,6 +178,7 @@ METRICS: Final = (
     _of_reading("closed", _LEVEL, "", "1: the queue is closed; 0: it is open.", lambda of: int(of.figures.closed)),
     _of_queue("audit", _AMOUNT, "By", "Bytes of the read records.", lambda of: of.audit_bytes),
     _of_queue("audit_complete", _LEVEL, "", "1: every read of what is held is on record; 0: room was short.", lambda of: _flag(of.audit_complete)),
+    _of_reading("waiting_producers", _AMOUNT, "{producer}", "Producers that wait for room.", lambda of: of.figures.waiting_producers),
     _of_reading("oldest_message_age", _LEVEL, "s", "Age of the oldest message held.", lambda of: of.figures.oldest),
     _of_queue("consumers", _AMOUNT, "{consumer}", "Consumers registered.", lambda of: of.consumer_count),
     _of_readers("consumer_lag_messages", _AMOUNT, "{message}", "Messages not read yet.", lambda of: of.unread),
@@ -185,7 +186,7 @@ METRICS: Final = (
     _of_readers("consumer_lag", _LEVEL, "s", "Age of the oldest message not read yet.", lambda of: of.lag),
     _of_groups("ack_pending_messages", _AMOUNT, "Messages delivered, not settled, and not ready again.", lambda of: of.pending_items),
     _of_reading("up", _LEVEL, "", "1: the server answers; 0: it does not, and what it knows is left out. Of queues over JetStream.", lambda of: _flag(of.figures.up)),
-    _of_reading("drops_oldest", _LEVEL, "", "1: when full it drops its oldest messages; 0: it refuses new ones. Of queues over JetStream.", lambda of: _flag(of.figures.drops_oldest)),
+    _of_reading("drops_oldest", _LEVEL, "", "1: when full it drops its oldest messages; 0: it refuses new ones.", lambda of: _flag(of.figures.drops_oldest)),
 )  # fmt: skip
 """Every metric there is."""
 METRIC: Final = {metric.name: metric for metric in METRICS}

@@ -21,7 +21,7 @@ use super::host::waiting::block;
 use super::message::{Draft, Message};
 use super::objects::{self, Consumer, ConsumerGroup, Queue};
 use super::refusals;
-use super::stats::{ConsumerStats, GroupStats, QueueStats};
+use super::stats::{self, ConsumerStats, GroupStats, QueueStats};
 use super::timeouts::{self, Block, Timeout, Truth};
 use super::topics::{Under, Wanted};
 use super::{grouping, message};
@@ -296,13 +296,7 @@ impl Queue {
 
     #[doc = doc!(Queue._figures)]
     fn _figures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let figures = self.engine.figures();
-        let queue = QueueStats::new(py, figures.queue, &self.name, self.created);
-        let consumers: Vec<_> = figures.consumers.into_iter().map(ConsumerStats::from).collect();
-        let groups: Vec<_> = figures.groups.into_iter().map(GroupStats::from).collect();
-        let departed: Vec<_> =
-            figures.departed.into_iter().map(|past| (past.group, past.name, past.read, past.missed)).collect();
-        (queue, message::seconds(figures.oldest), consumers, groups, departed).into_pyobject(py)
+        stats::figures(py, self.engine.figures(), &self.name, self.created)
     }
 
     #[doc = doc!(Queue._look)]
