@@ -75,6 +75,12 @@ def register_sizer(cls: type[Any], sizer: Callable[[Any], int] | None, /) -> Non
     >>> register_sizer(Image, None)
     """
 
+def _check_topic(topic: object) -> str | None:
+    """The argument `topic`, checked, for queues on a server; None: without a topic."""
+
+def _check_filters(topics: object) -> tuple[str, ...] | None:
+    """The argument `topics`, checked, for queues on a server; None: everything."""
+
 def wait_any(consumers: Iterable[Consumer[Any]], *, timeout: float | None = None) -> list[Consumer[Any]]:
     """Waits until at least one of several consumers, of any queues, is readable; those that are, in the order given.
 

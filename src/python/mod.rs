@@ -25,6 +25,7 @@ mod topics;
 mod watch;
 
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use host::lifecycle;
 
@@ -50,6 +51,9 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(any::await_any, module)?)?;
     module.add_function(wrap_pyfunction!(size::estimate_size, module)?)?;
     module.add_function(wrap_pyfunction!(size::sizers::register_sizer, module)?)?;
+    for check in [wrap_pyfunction!(topics::check_topic, module)?, wrap_pyfunction!(topics::check_filters, module)?] {
+        module.setattr(check.getattr("__name__")?.cast::<PyString>()?, &check)?; // not public: not in `__all__`
+    }
     // A debug build should not be measured.
     module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
     message::install(py)?;

@@ -79,6 +79,18 @@ fn not_text(name: &str, expected: &str, value: &Bound<'_, PyAny>) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(format!("{name} must be {expected}, not an iterable of {kind}"))
 }
 
+#[doc = doc!(_check_topic)]
+#[pyfunction(name = "_check_topic")]
+pub(super) fn check_topic(topic: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    Ok(topic.extract::<Under>()?.0.map(|topic| topic.as_str().to_owned()))
+}
+
+#[doc = doc!(_check_filters)]
+#[pyfunction(name = "_check_filters")]
+pub(super) fn check_filters<'py>(topics: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+    texts(topics.py(), topics.extract::<Wanted>()?.0.as_ref())
+}
+
 /// The texts of filters, as they were given; None: all messages.
 pub(super) fn texts<'py>(py: Python<'py>, filters: Option<&Filters>) -> PyResult<Option<Bound<'py, PyTuple>>> {
     filters.map(|filters| PyTuple::new(py, filters.texts())).transpose()

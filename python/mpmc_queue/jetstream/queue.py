@@ -9,6 +9,7 @@ from uuid import UUID
 
 from mpmc_queue._defaults import QUEUE_TTL
 from mpmc_queue._errors import QueueClosedError, QueueFullError
+from mpmc_queue._mpmc_queue import _check_filters, _check_topic
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.binding import WORK_QUEUE, look
@@ -23,7 +24,7 @@ from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
 from mpmc_queue.jetstream.stats import QueueStats
-from mpmc_queue.jetstream.topics import filters_of, subject_of, topic_of
+from mpmc_queue.jetstream.topics import subject_of
 from mpmc_queue.jetstream.watching import Watch
 
 _T = TypeVar("_T")
@@ -105,7 +106,7 @@ class Queue(Generic[_T]):
         Raises what `mpmc_queue.Queue.aenqueue` raises, and NotConfirmedError if the server does not answer in time.
         """
         wait = arguments.seconds(timeout, "timeout")
-        topic, given = topic_of(topic), headers_of(headers)
+        topic, given = _check_topic(topic), headers_of(headers)
         own = None if ttl is QUEUE_TTL else await self._own_ttl(ttl)
         message = self._publisher.outgoing(
             topic, encoded(self._options.codec, payload), own, given, self._message_id(id)
@@ -134,7 +135,7 @@ class Queue(Generic[_T]):
         Raises what `aenqueue` raises, and NotAtomicError if the server cannot store the batch atomically.
         """
         wait = arguments.seconds(timeout, "timeout")
-        topic, given = topic_of(topic), headers_of(headers)
+        topic, given = _check_topic(topic), headers_of(headers)
         own = None if ttl is QUEUE_TTL else await self._own_ttl(ttl)
         if self._closed:
             raise QueueClosedError(f"queue {self.name!r} is closed")
@@ -250,7 +251,7 @@ class Queue(Generic[_T]):
             raise OptionError("create=False takes a name, and no start or topics: the consumer has its own")
         if on_missed not in ("skip", "raise") and not callable(on_missed):
             raise TypeError(f"on_missed must be 'skip', 'raise' or callable, not {on_missed!r}")
-        consumer = Consumer(self, name, arguments.start_of(start), on_missed, filters_of(topics), how)
+        consumer = Consumer(self, name, arguments.start_of(start), on_missed, _check_filters(topics), how)
         self._consumers.append(consumer)
         self._settling.add(consumer._feed)
         return consumer
@@ -293,7 +294,7 @@ class Queue(Generic[_T]):
             backoff=backoff,
             max_ack_pending=max_ack_pending,
             dead_letter=dead_letter,
-            topics=filters_of(topics),
+            topics=_check_filters(topics),
             making=making(create, inactive_threshold, replicas, storage),
         )
         self._groups.append(group)

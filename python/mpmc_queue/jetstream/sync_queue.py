@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, fina
 from uuid import UUID
 
 from mpmc_queue._defaults import QUEUE_TTL
+from mpmc_queue._mpmc_queue import _check_filters
 from mpmc_queue._types import Start
 from mpmc_queue.jetstream import arguments
 from mpmc_queue.jetstream.codec import encoded
@@ -17,7 +18,6 @@ from mpmc_queue.jetstream.stats import QueueStats
 from mpmc_queue.jetstream.sync_group import SyncGroup
 from mpmc_queue.jetstream.sync_loop import Loop
 from mpmc_queue.jetstream.sync_reader import SyncConsumer, tell_reader
-from mpmc_queue.jetstream.topics import filters_of
 from mpmc_queue.jetstream.watching import Watch
 
 _T = TypeVar("_T")
@@ -150,7 +150,7 @@ class SyncQueue(Generic[_T]):
         on_missed   a callable is called in the thread that reads.
         """
         tell = on_missed if callable(on_missed) else None
-        chosen = filters_of(topics)  # run the application's iterable in this thread
+        chosen = _check_filters(topics)  # run the application's iterable in this thread
 
         def make() -> Consumer[_T]:
             told = on_missed if tell is None else tell_reader
@@ -191,7 +191,7 @@ class SyncQueue(Generic[_T]):
         if dead_letter is not None and not isinstance(dead_letter, SyncQueue):
             raise OptionError("dead_letter must be a queue that jetstream.connect_sync has made, or None")
         grave = None if dead_letter is None else dead_letter._queue
-        chosen = filters_of(topics)
+        chosen = _check_filters(topics)
 
         async def add() -> SyncGroup[_T]:
             group = self._queue.add_group(
