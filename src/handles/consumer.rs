@@ -86,27 +86,39 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
         limit: usize,
         max_bytes: u64,
         goes_on: bool,
+        visit: impl FnMut(Delivery<'_, T>),
+    ) -> Result<usize, Error> {
+        self.read_fitting(limit, &mut { max_bytes }, goes_on, visit)
+    }
+
+    /// [`read_fitting_with`](Self::read_fitting_with), which takes the payload bytes of what it delivers off `left`
+    /// (unless that is `u64::MAX`: no limit).
+    pub(crate) fn read_fitting(
+        &self,
+        limit: usize,
+        left: &mut u64,
+        goes_on: bool,
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Result<usize, Error> {
         let mut run = Run::default();
-        let mut bytes = 0u64;
         if !goes_on {
-            run = self.lane.read_all(&self.queue.core.clock, limit, max_bytes, |delivery| {
-                bytes = bytes.saturating_add(delivery.size);
-                visit(delivery);
-            });
-            if run.is_all || bytes > max_bytes {
+            run = self.lane.read_all(&self.queue.core.clock, limit, *left, &mut visit);
+            let is_over = run.bytes > *left;
+            if *left != u64::MAX {
+                *left = left.saturating_sub(run.bytes);
+            }
+            if run.is_all || is_over {
                 return Ok(run.count);
             }
         }
         let mut count = run.count;
         loop {
-            let (left, goes_on) = (limit - count, goes_on || count > 0);
+            let (most, goes_on) = (limit - count, goes_on || count > 0);
             // Who sets no limit in bytes does not pay for adding them up.
-            let slice = match max_bytes {
-                u64::MAX => self.read_slice(left, u64::MAX, goes_on, &mut visit),
-                _ => self.read_slice(left, max_bytes.saturating_sub(bytes), goes_on, &mut |delivery| {
-                    bytes = bytes.saturating_add(delivery.size);
+            let slice = match *left {
+                u64::MAX => self.read_slice(most, u64::MAX, goes_on, &mut visit),
+                max_bytes => self.read_slice(most, max_bytes, goes_on, &mut |delivery| {
+                    *left = left.saturating_sub(delivery.size);
                     visit(delivery);
                 }),
             };

@@ -84,6 +84,8 @@ pub(crate) struct NoLease;
 pub(crate) struct Run {
     /// Messages delivered.
     pub(crate) count: usize,
+    /// Their payload bytes.
+    pub(crate) bytes: u64,
     /// Whether the caller got everything it asked for, or everything there was, which may be nothing.
     pub(crate) is_all: bool,
 }
@@ -217,7 +219,7 @@ impl<T> Lane<T> {
         let Some(lease) = guard.as_mut() else { return Run::default() };
         let most = lease.published(&self.published, limit).min(limit);
         if most == 0 {
-            return Run { count: 0, is_all: lease.is_last() };
+            return Run { is_all: lease.is_last(), ..Run::default() };
         }
         let Some(now) = lease.time(clock) else { return Run::default() };
         if lease.is_audited && !lease.reads.has_place_for(lease.position(), most, now.wall.max(lease.last_read)) {
@@ -232,11 +234,12 @@ impl<T> Lane<T> {
             let slot = unsafe { lease.window.slot(lease.index) };
             let Some((slot, payload)) = slot.and_then(|slot| Some((slot, slot.payload.as_ref()?))) else { break };
             let size = slot.through.wrapping_sub(lease.through);
-            bytes = bytes.saturating_add(size);
-            if bytes > max_bytes && lease.index > reading.first {
+            let sum = bytes.saturating_add(size);
+            if sum > max_bytes && lease.index > reading.first {
                 is_full = true;
                 break;
             }
+            bytes = sum;
             let (seq, created) = (lease.position(), slot.wall + lease.wall);
             reading.created = created;
             lease.through = slot.through;
@@ -246,7 +249,7 @@ impl<T> Lane<T> {
         let lease = &*reading.lease;
         let count = lease.index - reading.first;
         let is_end = lease.index == lease.end && lease.is_last();
-        Run { count, is_all: count == limit || is_full || count > 0 && is_end }
+        Run { count, bytes, is_all: count == limit || is_full || count > 0 && is_end }
     }
 
     /// Opens a lease. The caller has the queue's lock, and no lease is open here.

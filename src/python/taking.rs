@@ -145,15 +145,7 @@ impl Consumer {
         while taken < limit {
             let slice = (limit - taken).min(SLICE);
             let goes_on = taken > 0;
-            let mut attempt = || {
-                let bytes = left;
-                self.consumer.read_fitting_with(slice, bytes, goes_on, |delivery| {
-                    if max_bytes != u64::MAX {
-                        left = left.saturating_sub(delivery.size);
-                    }
-                    visit(delivery);
-                })
-            };
+            let mut attempt = || self.consumer.read_fitting(slice, &mut left, goes_on, &mut visit);
             let count = match taken {
                 0 => self.telling(py, attempt)?,
                 // Errors are left to the next read, which gets them again and reports what was missed in the meantime.
