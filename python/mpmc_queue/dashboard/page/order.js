@@ -105,6 +105,7 @@ function place(layers, texts) {
   const tall = ({ id }) => (id === null ? GAP.lane : NODE.height);
   const heights = layers.map((layer) => layer.reduce((sum, each) => sum + tall(each) + GAP.down, -GAP.down));
   const height = Math.max(...heights);
+  const gap = Math.max(GAP.across, Math.min(height / 8, 2 * GAP.across)); // edges are not too steep in a tall drawing
   let x = EDGE;
   layers.forEach((layer, at) => {
     const width = Math.max(...layer.map(({ id }) => texts.get(id)?.width ?? 0));
@@ -113,9 +114,9 @@ function place(layers, texts) {
       Object.assign(each, { x, width, y: y + tall(each) / 2 });
       y += tall(each) + GAP.down;
     }
-    x += width + GAP.across;
+    x += width + gap;
   });
-  return [x - GAP.across + EDGE, height + 2 * EDGE];
+  return [x - gap + EDGE, height + 2 * EDGE];
 }
 
 /** A curve from each place to the next; straight through those where an edge only passes. */
