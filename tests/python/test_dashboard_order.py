@@ -7,7 +7,9 @@ import pytest
 
 from browsing import Tab, expect
 from dashboards import first, snapshots, until
+from harness import eventually
 from mpmc_queue import Consumer, Queue
+from mpmc_queue.dashboard import _feed
 
 PHONE = {"width": 390, "height": 844}
 
@@ -184,7 +186,7 @@ def test_a_telephone_scrolls_a_wide_drawing_and_keeps_the_page(make_queue, dashb
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     box.focus()
     shown.page.keyboard.press("ArrowRight")
-    shown.page.wait_for_function("document.querySelector('#order > div').scrollLeft > 0")
+    eventually(lambda: box.evaluate("box => box.scrollLeft") > 0)
 
 
 @pytest.mark.thread_unsafe
@@ -199,3 +201,17 @@ def test_names_are_put_in_as_text_and_cut_short(make_queue, dashboard, tab):
     assert node.locator("tspan").text_content().endswith("…")
     assert boxes(shown)["x"]["width"] < node.locator("rect").bounding_box()["width"] < 220
     assert shown.page.title() == "mpmc_queue"
+
+
+@pytest.mark.thread_unsafe
+def test_predecessors_that_a_snapshot_leaves_out_have_their_id_or_group_name(make_queue, dashboard, tab, monkeypatch):
+    monkeypatch.setattr(_feed, "MOST_READERS", 1)
+    queue = make_queue()
+    first_one, group = queue.add_consumer("first"), queue.add_group("workers")
+    last = queue.add_consumer("last", after=[first_one, group])
+    queue.enqueue("a")
+    first_one.read()
+    group.add_consumer().read()
+    shown = tab().open(dashboard(queue).url)
+    words(shown, f"consumer {str(first_one.id)[:8]} → last; workers (group) → last")
+    assert last.unread_count == 1
