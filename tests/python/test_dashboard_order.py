@@ -1,5 +1,6 @@
 """The dashboard shows which reader follows which (`after=`): in its samples, as a drawing, and in words."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -15,12 +16,17 @@ PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture
-def diamond(make_queue: Any) -> tuple[Queue[Any], dict[str, Consumer[Any]]]:
-    queue = make_queue()
-    a = queue.add_consumer("a")
-    b, c = queue.add_consumer("b", after=[a]), queue.add_consumer("c", after=[a])
-    d = queue.add_consumer("d", after=[b, c])
-    return queue, {"a": a, "b": b, "c": c, "d": d}
+def make_diamond(make_queue: Any) -> Callable[[], tuple[Queue[Any], dict[str, Consumer[Any]]]]:
+    """b and c follow a, and d follows both."""
+
+    def make() -> tuple[Queue[Any], dict[str, Consumer[Any]]]:
+        queue = make_queue()
+        a = queue.add_consumer("a")
+        b, c = queue.add_consumer("b", after=[a]), queue.add_consumer("c", after=[a])
+        d = queue.add_consumer("d", after=[b, c])
+        return queue, {"a": a, "b": b, "c": c, "d": d}
+
+    return make
 
 
 def words(shown: Tab, text: str) -> None:
@@ -39,8 +45,8 @@ def boxes(shown: Tab) -> dict[str, dict[str, float]]:
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_sample_tells_whom_a_reader_follows(diamond, dashboard):
-    queue, readers = diamond
+def test_a_sample_tells_whom_a_reader_follows(make_diamond, dashboard):
+    queue, readers = make_diamond()
     group = queue.add_group("workers", after=[readers["a"]])
     group.add_consumer("one")
     queue.add_consumer("last", after=[group, readers["d"]])
@@ -74,8 +80,8 @@ def test_groups_of_the_same_name_in_two_queues_are_two(make_queue, dashboard):
 
 
 @pytest.mark.thread_unsafe
-def test_a_diamond_is_drawn_from_left_to_right_and_told_in_words(diamond, dashboard, tab):
-    shown = tab().open(dashboard(diamond[0]).url)
+def test_a_diamond_is_drawn_from_left_to_right_and_told_in_words(make_diamond, dashboard, tab):
+    shown = tab().open(dashboard(make_diamond()[0]).url)
     words(shown, "a → b, c; b → d; c → d")
     expect(shown.page.locator("#order .edge")).to_have_count(4)
     expect(shown.page.locator("#order ul")).to_be_hidden()
@@ -89,10 +95,10 @@ def test_a_diamond_is_drawn_from_left_to_right_and_told_in_words(diamond, dashbo
 
 
 @pytest.mark.thread_unsafe
-def test_nothing_is_drawn_without_an_order(make_queue, diamond, dashboard, tab):
+def test_nothing_is_drawn_without_an_order(make_queue, make_diamond, dashboard, tab):
     plain = make_queue("plain")
     plain.add_consumer("reader")
-    shown = tab().open(dashboard([plain, diamond[0]]).url)
+    shown = tab().open(dashboard([plain, make_diamond()[0]]).url)
     expect(shown.page.locator("#readers tbody tr")).to_have_count(1)
     expect(shown.page.locator("#order")).to_be_hidden()
     shown.page.locator("#queues tbody tr").nth(1).click()
@@ -104,8 +110,8 @@ def test_nothing_is_drawn_without_an_order(make_queue, diamond, dashboard, tab):
 
 
 @pytest.mark.thread_unsafe
-def test_the_drawing_is_made_anew_when_a_reader_leaves_or_comes(diamond, dashboard, tab):
-    queue, readers = diamond
+def test_the_drawing_is_made_anew_when_a_reader_leaves_or_comes(make_diamond, dashboard, tab):
+    queue, readers = make_diamond()
     shown = tab().open(dashboard(queue).url)
     words(shown, "a → b, c; b → d; c → d")
     readers["b"].close()

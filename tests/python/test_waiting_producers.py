@@ -1,6 +1,7 @@
 """Producers that wait for room: in the metrics, in samples of the dashboard, and on its page."""
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,13 +23,16 @@ class Full(NamedTuple):
 
 
 @pytest.fixture
-def full(make_queue: Any, run_thread: Any) -> Full:
-    queue = make_queue("full", max_items=1, retention="interest")
-    reader = queue.add_consumer("reader")
-    queue.enqueue("a")
-    producer = run_thread(queue.enqueue, "b", timeout=None)
-    eventually(lambda: waiting(queue) == 1)
-    return Full(queue, reader, producer)
+def make_full(make_queue: Any, run_thread: Any) -> Callable[[], Full]:
+    def make() -> Full:
+        queue = make_queue("full", max_items=1, retention="interest")
+        reader = queue.add_consumer("reader")
+        queue.enqueue("a")
+        producer = run_thread(queue.enqueue, "b", timeout=None)
+        eventually(lambda: waiting(queue) == 1)
+        return Full(queue, reader, producer)
+
+    return make
 
 
 def waiting(queue: Queue[Any]) -> float | None:
@@ -38,18 +42,21 @@ def waiting(queue: Queue[Any]) -> float | None:
     return registry.get_sample_value("mpmc_waiting_producers", {"queue": queue.name})
 
 
-def test_the_metric_counts_a_blocked_producer_until_it_goes_on(full):
+def test_the_metric_counts_a_blocked_producer_until_it_goes_on(make_full):
+    full = make_full()
     assert full.reader.get() == "a"
     assert full.producer.result() == 1
     assert waiting(full.queue) == 0
 
 
-def test_the_metric_counts_no_producer_of_a_closed_queue(full):
+def test_the_metric_counts_no_producer_of_a_closed_queue(make_full):
+    full = make_full()
     full.queue.close(immediate=True)
     eventually(lambda: waiting(full.queue) == 0)
 
 
-def test_a_sample_counts_blocked_producers(full, make_queue, dashboard):
+def test_a_sample_counts_blocked_producers(make_full, make_queue, dashboard):
+    full = make_full()
     with snapshots(dashboard([full.queue, make_queue("empty")])) as stream:
         rows = next(stream)["queues"]
         assert [row["waiting_producers"] for row in rows] == [1, 0]
@@ -57,14 +64,16 @@ def test_a_sample_counts_blocked_producers(full, make_queue, dashboard):
         until(stream, lambda snapshot: snapshot["queues"][0]["waiting_producers"] == 0)
 
 
-def test_a_sample_tells_retention_and_overflow(full, make_queue, dashboard):
+def test_a_sample_tells_retention_and_overflow(make_full, make_queue, dashboard):
+    full = make_full()
     drops = make_queue("drops", overflow="drop_oldest")
     rows = first(dashboard([full.queue, drops]))["queues"]
     assert [(row["retention"], row["overflow"]) for row in rows] == [("interest", "reject"), ("limits", "drop_oldest")]
 
 
 @pytest.mark.thread_unsafe
-def test_the_page_counts_queues_with_waiting_producers(full, make_queue, dashboard, tab):
+def test_the_page_counts_queues_with_waiting_producers(make_full, make_queue, dashboard, tab):
+    full = make_full()
     shown = tab().open(dashboard([make_queue("empty"), full.queue]).url)
     button = shown.page.locator("#summary button[data-kind=waiting]")
     expect(button).to_have_text("1 with waiting producers")
