@@ -185,7 +185,7 @@ class Figures(NamedTuple):
     kind: Literal["process", "jetstream"] = "process"
     up: bool | None = None  # whether the server answers; None: there is none, nobody asks, or it has not been asked yet
     problem: str | None = None  # why it does not, in words
-    retention: Literal["limits", "interest"] | None = None  # None, here and below: not known
+    retention: Literal["limits", "interest", "workqueue"] | None = None  # None, here and below: not known
     overflow: Literal["reject", "drop_oldest"] | None = None
     waiting_producers: int | None = None  # those that wait for room
     order: Sequence[Follows] = ()

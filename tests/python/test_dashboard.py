@@ -38,6 +38,7 @@ def test_a_snapshot_has_the_queues_own_figures(make_queue, dashboard):
     assert (row["name"], row["items"], row["max_items"], row["consumers"]) == ("test", 5, 5, 2)
     assert (row["enqueued"], row["dropped"], row["rejected"], row["expired"]) == (7, 2, 1, 0)
     assert (row["bytes"], row["max_bytes"]) == (queue.memory_usage, 5000)
+    assert (row["retention"], row["overflow"], row["drops_oldest"]) == ("limits", "drop_oldest", True)
     readers = {reader["id"]: reader for reader in snapshot["readers"]}
     assert readers.keys() == {str(reader.id), str(unnamed.id)}
     told = readers[str(reader.id)]

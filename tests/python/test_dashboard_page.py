@@ -196,6 +196,20 @@ def test_the_settings_of_the_chosen_queue(make_queue, dashboard, tab):
     setting("ttl").to_have_text("5 s, but nothing expires now")
 
 
+@pytest.mark.parametrize(
+    ("options", "retention", "overflow"),
+    [
+        ({}, "kept until its TTL", "refuses new messages when full"),
+        ({"ttl": None, "overflow": "drop_oldest"}, "kept, read or not", "drops its oldest when full"),
+        ({"retention": "interest"}, "leaves once read by all", "refuses new messages when full"),
+    ],
+)
+def test_retention_and_overflow_in_words(make_queue, dashboard, tab, options, retention, overflow):
+    shown = tab().open(dashboard(make_queue(**options)).url)
+    shown.is_told("[data-setting=retention]", retention)
+    shown.is_told("[data-setting=overflow]", overflow)
+
+
 def test_the_address_says_which_queue_is_chosen(make_queue, dashboard, tab):
     name = "b & c #1 é"
     server = dashboard([make_queue("a"), make_queue(name), make_queue("d")])

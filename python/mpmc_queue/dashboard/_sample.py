@@ -5,8 +5,10 @@ None is a figure that is not known, or does not apply.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from mpmc_queue._figures import ConsumerFigures, Figures, GroupFigures
 from mpmc_queue.dashboard._history import Point
@@ -44,6 +46,8 @@ class QueueRow(NamedTuple):
     max_bytes: int | None
     ttl: float | None
     expires: bool
+    retention: str | None  # "limits", "interest", or "workqueue" (only over JetStream)
+    overflow: str | None  # "reject", or "drop_oldest"
     drops_oldest: bool | None
     audit_bytes: int | None
     audit_complete: bool | None
@@ -56,6 +60,7 @@ class QueueRow(NamedTuple):
     expired: int | None
     dropped: int | None
     rejected: int | None
+    waiting_producers: int | None  # those that wait for room
     missed: int | None
     redelivered: int | None
     dead_lettered: int | None
@@ -80,6 +85,8 @@ class ReaderRow(NamedTuple):
     name: str | None
     group: str | None
     is_group: bool
+    members: int | None  # of a group
+    after: tuple[str, ...]  # the readers that it follows, by id
     topics: str | None  # its filters, cut short where they are many; of a member, told of its group
     filtered: int | None
     lag: float | None
@@ -169,6 +176,8 @@ class Sample:
             max_bytes=stats.max_bytes,
             ttl=figures.ttl,
             expires=figures.lifetime is not None,
+            retention=figures.retention,
+            overflow=figures.overflow,
             drops_oldest=figures.drops_oldest,
             audit_bytes=stats.audit_bytes,
             audit_complete=stats.audit_complete,
@@ -181,6 +190,7 @@ class Sample:
             expired=stats.expired,
             dropped=stats.dropped,
             rejected=stats.rejected,
+            waiting_producers=figures.waiting_producers,
             **self.trouble._asdict(),
             enqueued_rate=_rounded(point.enqueued, 2),
             delivered_rate=_rounded(point.delivered, 2),
@@ -209,13 +219,20 @@ class Sample:
         for consumer, seconds in zip(self.figures.consumers, idle, strict=True):
             if consumer.group is not None and seconds is not None:
                 idle_groups[consumer.group] = min(seconds, idle_groups.get(consumer.group, math.inf))
+        members = Counter(consumer.group for consumer in self.figures.consumers)
+        after: dict[str, list[str]] = {}
+        for follower, predecessor in self.figures.order:
+            after.setdefault(self._id(follower), []).append(self._id(predecessor))
         for group in self.figures.groups:
+            id = self._id(group.name)
             yield ReaderRow(
-                id=f"{self.number}/{group.name}",
+                id=id,
                 queue=self.number,
                 name=group.name,
                 group=None,
                 is_group=True,
+                members=members[group.name],
+                after=tuple(after.get(id, ())),
                 topics=_filters(group.topics),
                 filtered=None if group.topics is None else group.filtered_items,
                 lag=_rounded(group.lag, 3),
@@ -239,6 +256,8 @@ class Sample:
                 name=consumer.name,
                 group=consumer.group,
                 is_group=False,
+                members=None,
+                after=tuple(after.get(id, ())),
                 topics=None if is_member else _filters(consumer.topics),
                 filtered=None if is_member or consumer.topics is None else consumer.filtered_items,
                 lag=_rounded(consumer.lag, 3),
@@ -254,6 +273,10 @@ class Sample:
                 idle=seconds,
                 stalled=not is_member and _is_stalled(consumer, seconds),
             )
+
+    def _id(self, reader: UUID | str) -> str:
+        """What the page knows a consumer (by its id) or a group (by its name) by."""
+        return str(reader) if isinstance(reader, UUID) else f"{self.number}/{reader}"
 
     def _loss(self, lag: float | None) -> float | None:
         """Seconds until the oldest message that is unread expires."""

@@ -12,7 +12,7 @@ from mpmc_queue.dashboard._access import has_token, is_for_loopback, is_loopback
 from mpmc_queue.dashboard._feed import Feed
 
 SCRIPTS: Final = (
-    "page", "charts", "elements", "messages", "queues", "readers", "roving", "state", "stream", "tables", "words"
+    "page", "charts", "elements", "layers", "messages", "order", "queues", "readers", "roving", "state", "stream", "tables", "words",
 )  # fmt: skip
 FILES: Final = {
     "": ("page.html", "text/html; charset=utf-8"),

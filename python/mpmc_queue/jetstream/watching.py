@@ -126,6 +126,7 @@ class Watch(Asked):
             taken=time.monotonic(),
             kind="jetstream",
             up=True,
+            retention=info["config"]["retention"],
             overflow="drop_oldest" if info["config"]["discard"] == "old" else "reject",
         )
 

@@ -54,13 +54,14 @@ def test_a_row_has_what_is_known(orders, dashboard):
     with snapshots(server) as stream:
         snapshot = until(stream, answered("orders"))
     here, row = row_of(snapshot, "here"), row_of(snapshot, "orders")
-    assert (here["kind"], here["problem"], here["drops_oldest"]) == ("process", None, None)
+    assert (here["kind"], here["problem"], here["drops_oldest"]) == ("process", None, False)
     assert row["kind"] == "jetstream"
     known = {key: row[key] for key in ("items", "max_items", "max_bytes", "ttl", "first_seq", "next_seq", "enqueued")}
     assert known == {
         "items": 5, "max_items": 10, "max_bytes": 1_048_576, "ttl": 1000, "first_seq": 0, "next_seq": 5, "enqueued": 5,
     }  # fmt: skip
     assert (row["closed"], row["drops_oldest"], row["groups"], row["missed"]) == (False, False, 1, 0)
+    assert (row["retention"], row["overflow"], row["waiting_producers"]) == ("limits", "reject", None)
     assert 0 < row["oldest"] < PATIENCE
     assert 0 < row["lag"] < PATIENCE
     assert row["loss"] == pytest.approx(1000 - row["lag"], abs=1)
@@ -174,7 +175,8 @@ def test_the_page_marks_the_queue_and_says_what_is_not_known(orders, dashboard, 
         expect(shown.of(row, key)).to_have_text("-")
     expect(shown.page.locator("#chosen-title")).to_have_text("orders")
     expect(shown.page.locator("#problem")).to_be_hidden()
-    settings = {"left": "-", "refused": "-", "audit": "-", "readers": "4 consumers and groups", "enqueued": "5"}
+    settings = {"left": "-", "refused": "-", "audit": "-", "readers": "4 consumers and groups", "enqueued": "5", "waiting": "-",
+                "retention": "kept until its TTL", "overflow": "refuses new messages when full"}  # fmt: skip
     for name, words in settings.items():
         expect(shown.page.locator(f"[data-setting={name}]")).to_have_text(words)
     for name, key, words in (

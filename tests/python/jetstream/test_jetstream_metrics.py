@@ -38,7 +38,7 @@ EXPECTED = {
 """What is known of the busy queue, and is the same each time."""
 UNKNOWN = {
     "settled_messages", "expired_messages", "dropped_messages", "rejected_messages", "redelivered_messages",
-    "dead_lettered_messages", "refused_dead_letters", "audit", "audit_complete", "unread",
+    "dead_lettered_messages", "refused_dead_letters", "audit", "audit_complete", "unread", "waiting_producers",
 }  # fmt: skip
 """What a server does not know: there is no sample of it."""
 

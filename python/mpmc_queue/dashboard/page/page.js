@@ -2,6 +2,7 @@
 
 import { Chart } from "./charts.js";
 import "./messages.js";
+import "./order.js";
 import { choose, named } from "./queues.js";
 import "./readers.js";
 import { $, announce, chosenQueue, listen, state } from "./state.js";

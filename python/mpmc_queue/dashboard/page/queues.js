@@ -12,13 +12,17 @@ const isRemote = (queue) => queue.kind === "jetstream";
 const memory = (queue) => (queue.max_bytes ? queue.bytes / queue.max_bytes : queue.max_bytes === null ? 0 : 1);
 const share = (queue) => Math.max(memory(queue), queue.max_items ? queue.items / queue.max_items : 0);
 
-// A queue that has dropped messages makes room for new ones: it is full on purpose.
-const makesRoom = (queue) => queue.dropped > 0 || queue.drops_oldest === true;
+// A queue that drops its oldest messages makes room for new ones: it is full on purpose.
+const makesRoom = (queue) => queue.drops_oldest === true;
 const isFull = (queue) => queue.rejected_rate > 0 || (share(queue) >= 0.98 && !makesRoom(queue));
 const isMissing = (queue) => queue.missed_ago !== null && queue.missed_ago < RECENT;
 const isStalled = (queue) => queue.stalled > 0;
-const kinds = { full: isFull, missing: isMissing, stalled: isStalled };
-const words = { full: "full", missing: "missing messages", stalled: "stalled" };
+const isWaited = (queue) => queue.waiting_producers > 0;
+const kinds = { full: isFull, waiting: isWaited, missing: isMissing, stalled: isStalled };
+const words = { full: "full", waiting: "with waiting producers", missing: "missing messages", stalled: "stalled" };
+
+const RETENTION = { limits: "kept until its TTL", interest: "leaves once read by all", workqueue: "leaves once a group is done with it" };
+const OVERFLOW = { reject: "refuses new messages when full", drop_oldest: "drops its oldest when full" };
 
 const figure = (key, label, text, level, hint) => ({ key, label, kind: "number", text, level, hint });
 const total = (key, label, level, hint) => figure(key, label, (queue) => count(queue[key]),
@@ -37,6 +41,7 @@ const table = new DataTable($("queues"), {
       ...states(queue),
       ...(isMissing(queue) ? [["missing", "bad"]] : []),
       ...(isFull(queue) ? [["full", "warn"]] : []),
+      ...(isWaited(queue) ? [["producers wait", "warn"]] : []),
       ...(isStalled(queue) ? [["stalled", "warn"]] : []),
     ], tag),
     { key: "bytes", label: "Memory", kind: "number", make: makeBar, update: showBar,
@@ -134,6 +139,7 @@ function showSummary(queues) {
     write(button, `${count(number)} ${words[button.dataset.kind]}`);
     mark(button, "data-level", number ? button.dataset.kind === "missing" ? "bad" : "warn" : "none");
     button.disabled = !number && button.getAttribute("aria-pressed") !== "true";
+    if (button.dataset.kind === "waiting") button.hidden = button.disabled;
   }
 }
 
@@ -158,7 +164,9 @@ function showSettings() {
   const texts = {
     ttl: queue.ttl === null ? "for ever" : seconds(queue.ttl) + (queue.expires ? "" : ", but nothing expires now"),
     loss: queue.lag === null ? UNKNOWN : queue.loss === null ? queue.lag > 0 ? "never by time" : "all is read" : seconds(queue.loss),
+    retention: queue.retention === "limits" && queue.ttl === null ? "kept, read or not" : RETENTION[queue.retention] ?? UNKNOWN,
     limits: `${queue.max_bytes === null ? "any number of bytes" : bytes(queue.max_bytes)}, ${queue.max_items === null ? "any number of messages" : `${count(queue.max_items)} messages`}`,
+    overflow: OVERFLOW[queue.overflow] ?? UNKNOWN,
     held: `${bytes(queue.bytes)}, ${count(queue.items)} message${queue.items === 1 ? "" : "s"}` +
       (queue.items ? `, the oldest from ${seconds(queue.oldest)} ago` : ""),
     readers: isRemote(queue) ? `${count(queue.consumers)} consumers and groups`
@@ -166,13 +174,14 @@ function showSettings() {
     enqueued: count(queue.enqueued),
     left: queue.expired === null ? UNKNOWN : `${count(queue.expired)} expired, ${count(queue.dropped)} dropped`,
     refused: count(queue.rejected),
+    waiting: count(queue.waiting_producers),
     audit: queue.audit_bytes === null ? UNKNOWN : `${bytes(queue.audit_bytes)}, ${queue.audit_complete ? "complete" : "shortened for want of room"}`,
     created: new Date(queue.created * 1000).toLocaleString(),
   };
   if (queue.problem !== null) for (const name of ["ttl", "limits", "held", "readers"]) texts[name] = UNKNOWN;
+  const levels = { loss: queue.loss === null ? "" : nearness(queue.loss, queue.ttl), waiting: isWaited(queue) ? "warn" : "" };
   for (const [name, text] of Object.entries(texts)) {
-    const level = name === "loss" && queue.loss !== null ? nearness(queue.loss, queue.ttl) : "";
-    write($("settings").querySelector(`[data-setting=${name}]`), text, level);
+    write($("settings").querySelector(`[data-setting=${name}]`), text, levels[name] ?? "");
   }
 }
 

@@ -4,7 +4,7 @@ import { tag, write } from "./elements.js";
 import { nearness } from "./queues.js";
 import { $, listen, state } from "./state.js";
 import { DataTable, names } from "./tables.js";
-import { UNKNOWN, bytes, count, or, rate, seconds } from "./words.js";
+import { UNKNOWN, bytes, called, count, or, rate, seconds } from "./words.js";
 
 const ROWS = 100; // until more are asked for
 let isShownAll = false;
@@ -60,7 +60,7 @@ function show() {
   const wanted = $("reader-filter").value.trim().toLowerCase();
   const readers = snapshot.readers.filter((reader) => all || reader.queue === state.chosenId);
   for (const reader of readers) {
-    reader.label = reader.name ?? `unnamed ${reader.id.slice(0, 8)}`;
+    reader.label = called(reader);
     reader.queueName = queues.get(reader.queue)?.name ?? "";
     reader.ttl = queues.get(reader.queue)?.ttl ?? null;
     reader.isRemote = queues.get(reader.queue)?.kind === "jetstream";

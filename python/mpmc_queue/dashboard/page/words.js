@@ -22,5 +22,7 @@ export const seconds = known((value) => {
   if (value < 86400) return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
   return `${count(value / 86400)} d`;
 });
+/** The name of a reader, or what stands for it. */
+export const called = (reader) => reader.name ?? `unnamed ${reader.id.slice(0, 8)}`;
 /** For what does not apply everywhere. */
 export const or = (value, words) => (value === null || value === undefined ? "" : words(value));
