@@ -1,8 +1,10 @@
 """Headers of the application, and the trace context that is sent with a message."""
 
 import asyncio
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -127,6 +129,32 @@ def test_the_trace_context_is_sent_with_the_message(run_remote):
         assert dict(read[4].headers) == {}
 
     run_remote(main)
+
+
+def test_a_synchronous_queue_sends_the_trace_context_of_the_calling_thread(nats):
+    context = pytest.importorskip("opentelemetry.context")
+    propagate = pytest.importorskip("opentelemetry.propagate")
+    trace = pytest.importorskip("opentelemetry.trace")
+
+    def enqueue_in_span(queue, number):
+        span = trace.SpanContext(number, number, is_remote=False, trace_flags=trace.TraceFlags(1))
+        token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(span)))
+        try:
+            queue.enqueue(number)
+            queue.enqueue_batch([number, number])
+        finally:
+            context.detach(token)
+
+    with jetstream.connect_sync(nats.url, f"traced-{os.getpid()}-{threading.get_ident()}") as queue:
+        threads = [threading.Thread(target=enqueue_in_span, args=(queue, number)) for number in (7, 8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        queue.enqueue(0)
+        for message in queue.add_consumer().read_batch(7):
+            extracted = trace.get_current_span(propagate.extract(message.headers))
+            assert extracted.get_span_context().trace_id == message.payload
 
 
 def test_a_program_without_opentelemetry_does_not_import_it(nats):
