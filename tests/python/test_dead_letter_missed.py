@@ -98,7 +98,7 @@ def test_messages_with_their_own_ttl_are_moved_from_the_middle(make_queue, make_
             queue.enqueue(number)
     while len(queue) > 7:
         queue.force_expiration()
-    assert letters(dead) == [1, 4, 7]
+    assert sorted(letters_when_there_are(dead, 3)) == [1, 4, 7]
     assert [(message.payload, message.missed) for message in member.read_batch(9)] == [
         (number, 0) for number in (0, 2, 3, 5, 6, 8, 9)
     ]
