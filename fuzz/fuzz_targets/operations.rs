@@ -8,6 +8,7 @@
 
 mod books;
 mod input;
+mod reading;
 mod topics;
 
 use libfuzzer_sys::fuzz_target;
@@ -25,6 +26,11 @@ use topics::Topics;
 const CROWD: usize = 6;
 /// Maximum number of messages held by a queue. More of them find nothing new, and take longer.
 const MANY: u64 = 6000;
+
+/// Half of the numbers of readers stand for another form of the call, so that inputs of before keep their meaning otherwise.
+fn has_high_bit(who: u8) -> bool {
+    who >= 128
+}
 
 struct Reader {
     handle: Consumer<Payload>,
@@ -120,39 +126,6 @@ impl Stand {
         books::admitted(added, next);
     }
 
-    fn read(&mut self, who: usize, limit: usize) {
-        let (ttl, expires, now) = (self.queue.ttl(), self.queue.expires(), self.queue.now().mono);
-        let Some(reader) = self.readers.get_mut(who) else { return };
-        let (topics, filters) = (&self.topics, reader.filters.as_ref());
-        let (account, receipts) = (&mut reader.account, &mut self.receipts);
-        let is_acknowledged = &mut false;
-        let result = reader.handle.read_with(limit, |delivery| {
-            delivery.payload.check(delivery.seq, delivery.size, expires, ttl, now);
-            topics.check(delivery.seq, delivery.topic, filters);
-            *is_acknowledged = delivery.receipt.is_some();
-            receipts.extend(delivery.receipt);
-            if delivery.deliveries == 1 {
-                account.delivered(delivery.seq);
-            }
-        });
-        match result {
-            Ok(count) => assert!(count <= limit && (*is_acknowledged || count <= MANY as usize * 2)),
-            Err(error) => assert!(matches!(error, Error::Closed | Error::Missed(1..)), "{error:?}"),
-        }
-        let surplus = self.receipts.len().saturating_sub(MANY as usize);
-        self.receipts.drain(..surplus);
-    }
-
-    fn read_one(&mut self, who: usize) {
-        let Some(reader) = self.readers.get_mut(who) else { return };
-        // A member of an acknowledging group never settles what it reads here.
-        if let Ok(Some(payload)) = reader.handle.read()
-            && reader.group.is_none()
-        {
-            reader.account.delivered(payload.seq);
-        }
-    }
-
     fn run(&mut self, operation: &Operation) {
         let next = self.queue.stats().next_seq;
         let index = |who: u8, len: usize| if len == 0 { usize::MAX } else { usize::from(who) % len };
@@ -183,8 +156,11 @@ impl Stand {
                 let added = self.queue.enqueue_batch_under(topic.as_ref(), batch);
                 self.admitted(added, next, count, topic.as_ref());
             }
-            Operation::Read(who, limit) => self.read(reader(who), limit.into()),
-            Operation::ReadAll(who) => self.read(reader(who), usize::MAX),
+            Operation::Read(who, limit) if has_high_bit(who) => self.read(reader(who), usize::MAX, limit.into()),
+            Operation::Read(who, limit) => self.read(reader(who), limit.into(), u64::MAX),
+            Operation::ReadAll(who) if has_high_bit(who) => self.read_latest(reader(who)),
+            Operation::ReadAll(who) => self.read(reader(who), usize::MAX, u64::MAX),
+            Operation::ReadOne(who) if has_high_bit(who) => self.check_readable(reader(who)),
             Operation::ReadOne(who) => self.read_one(reader(who)),
             Operation::Stream { count, size, who, reads } => {
                 let room = MANY.saturating_sub(self.queue.len());
@@ -275,6 +251,8 @@ impl Stand {
                     filters: self.topics.next_filters(),
                     ..GroupOptions::default()
                 };
+                let rescues_missed = buries && self.teams_so_far % 2 == 1;
+                let options = GroupOptions { rescues_missed, ..options };
                 let buries = buries.then(|| self.dead.dead_letter(Payload::bury, |_| Some(1)));
                 self.teams_so_far += 1;
                 let serial = self.teams_so_far;
@@ -286,6 +264,7 @@ impl Stand {
                     Err(error) => assert_eq!(error, Error::BeyondEnd(next)),
                 }
             }
+            Operation::AddMember(who) if has_high_bit(who) => self.add_follower(usize::from(who)),
             Operation::AddMember(who) => {
                 let Some(team) = self.teams.get(index(who, self.teams.len())) else { return };
                 if self.readers.len() < CROWD {
@@ -341,11 +320,30 @@ impl Stand {
         }
     }
 
+    /// Adds a consumer that reads after another reader or a group.
+    fn add_follower(&mut self, who: usize) {
+        let readers = self.readers.iter().map(|reader| reader.handle.predecessor());
+        let teams = self.teams.iter().map(|team| team.handle.predecessor());
+        let all: Vec<_> = readers.chain(teams).collect();
+        if all.is_empty() || self.readers.len() == CROWD {
+            return;
+        }
+        let after = [who, who / 7].map(|who| all[who % all.len()].clone()).to_vec();
+        let policy = if who % 2 == 0 { MissedPolicy::Tell } else { MissedPolicy::Skip };
+        let filters = self.topics.next_filters();
+        let options = ConsumerOptions { policy, filters: filters.clone(), after, ..ConsumerOptions::default() };
+        let handle = self.queue.add_consumer_with(&options).unwrap();
+        let account = self.account(filters.as_ref(), handle.unread().unwrap());
+        self.readers.push(Reader { handle, group: None, filters, account });
+    }
+
     /// Starts new accounts.
     fn audit_anew(&mut self) {
         for reader in self.readers.iter_mut().filter(|reader| reader.group.is_none()) {
             let stats = reader.handle.stats().unwrap();
-            reader.account.begin(self.topics.enqueued(reader.filters.as_ref()), stats.read + stats.missed + stats.unread);
+            reader
+                .account
+                .begin(self.topics.enqueued(reader.filters.as_ref()), stats.read + stats.missed + stats.unread);
         }
         for team in &mut self.teams {
             let stats = team.handle.stats().unwrap();
