@@ -296,7 +296,7 @@ class QueueStats:
         """When the queue was made, as an aware datetime in UTC."""
     @property
     def ttl(self) -> float | None:
-        """Seconds a message lives; None: for ever."""
+        """Seconds a message lives; None: without limit."""
     @property
     def enqueued(self) -> int:
         """Messages enqueued since creation."""
@@ -437,7 +437,7 @@ class Queue(Generic[_T]):
     A message leaves when it is older than its time to live; a full queue refuses what does not fit, or waits.
 
     name        what errors, stats and events call it.
-    ttl         seconds (or a timedelta) a message lives; None: for ever.
+    ttl         seconds (or a timedelta) a message lives; None: without limit.
     max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
     max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
     retention   "limits": kept until TTL or overflow removes it (the default).
@@ -516,8 +516,8 @@ class Queue(Generic[_T]):
         topic       what it is about: tokens joined by ".", such as "orders.eu.new", in 255 bytes of UTF-8 at the most, without
                     white space, "*" or ">". Consumers with `topics=` read what matches; None: only consumers of everything.
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl, shorter or longer;
-                    None: for ever.
-        timeout     seconds to wait for space; 0: not at all (the default), None: for ever.
+                    None: without limit.
+        timeout     seconds to wait for space; 0: not at all (the default), None: without limit.
 
         Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
         QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
@@ -537,8 +537,8 @@ class Queue(Generic[_T]):
         """Adds all of the payloads, next to each other, or none; returns their seqs.
 
         topic       that of every message, as for `enqueue`.
-        ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: for ever.
-        timeout     seconds to wait for space; 0: not at all (the default), None: for ever. A batch that could never
+        ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: without limit.
+        timeout     seconds to wait for space; 0: not at all (the default), None: without limit. A batch that could never
                     fit fails at once, an endless iterable as soon as it is past max_bytes.
 
         Raises what `enqueue` raises, and what the iterable raised. The queue is then as it was.
@@ -551,7 +551,7 @@ class Queue(Generic[_T]):
         """`enqueue` with the signature of the standard library's `queue.Queue.put`: waits for space unless told not to.
 
         block       false: do not wait; no timeout is looked at.
-        timeout     seconds to wait for space; None: for ever (the default).
+        timeout     seconds to wait for space; None: without limit (the default).
 
         Raises what `enqueue` raises; its errors for a full queue are also `queue.Full`.
 
@@ -575,7 +575,7 @@ class Queue(Generic[_T]):
         ttl: float | timedelta | None = ...,
         timeout: float | None = None,
     ) -> int:
-        """`enqueue` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
+        """`enqueue` for asyncio: waits for space (without limit, unless told otherwise) without holding up the loop.
 
         Cancelled while it waits, it has added nothing.
 
@@ -594,7 +594,7 @@ class Queue(Generic[_T]):
         ttl: float | timedelta | None = ...,
         timeout: float | None = None,
     ) -> range:
-        """`enqueue_batch` for asyncio: waits for space (for ever, unless told otherwise) without holding up the loop.
+        """`enqueue_batch` for asyncio: waits for space (without limit, unless told otherwise) without holding up the loop.
 
         Cancelled while it waits, it has added nothing.
 
@@ -719,7 +719,7 @@ class Queue(Generic[_T]):
     # expiration
     @property
     def ttl(self) -> float | None:
-        """Seconds a message lives; None: for ever.
+        """Seconds a message lives; None: without limit.
 
         Settable; applies at once to what is already held, and to producers and readers waiting. ttl=0 is a ValueError.
 
@@ -835,7 +835,7 @@ class Queue(Generic[_T]):
     def join(self, timeout: float | None = None) -> bool:
         """Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.
 
-        timeout     seconds to wait; None: for ever (the default).
+        timeout     seconds to wait; None: without limit (the default).
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
@@ -904,7 +904,7 @@ class Consumer(Generic[_T]):
     def read(self, *, timeout: float | None = 0.0) -> Message[_T] | None:
         """The next message, or None when there is none in time.
 
-        timeout     seconds to wait for one; 0: not at all (the default), None: for ever.
+        timeout     seconds to wait for one; 0: not at all (the default), None: without limit.
 
         Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is
         removed, and, as `on_missed` says, MessagesMissedError or what the callback raised; no message is lost by that.
@@ -985,7 +985,7 @@ class Consumer(Generic[_T]):
         """The next payload, with the signature of the standard library's `queue.Queue.get`: waits unless told not to.
 
         block       false: do not wait; no timeout is looked at.
-        timeout     seconds to wait for one; None: for ever (the default).
+        timeout     seconds to wait for one; None: without limit (the default).
 
         Raises `queue.Empty` when there is none in time; otherwise what `read` raises.
 
@@ -1016,7 +1016,7 @@ class Consumer(Generic[_T]):
 
     # asyncio
     async def aread(self, *, timeout: float | None = None) -> Message[_T] | None:
-        """`read` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
+        """`read` for asyncio: waits (without limit, unless told otherwise) without holding up the loop.
 
         No polling and no helper thread. Cancelling it never loses a message.
 
@@ -1130,7 +1130,7 @@ class Consumer(Generic[_T]):
     def take_missed(self, *, timeout: float | None = 0.0) -> int:
         """How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
 
-        timeout     seconds to wait for one; 0: not at all (the default), None: for ever. On a closed queue with
+        timeout     seconds to wait for one; 0: not at all (the default), None: without limit. On a closed queue with
                     nothing to take it returns 0 at once.
 
         >>> q = Queue("q", ttl=0.01)
@@ -1140,7 +1140,7 @@ class Consumer(Generic[_T]):
         1
         """
     async def atake_missed(self, *, timeout: float | None = None) -> int:
-        """`take_missed` for asyncio: waits (for ever, unless told otherwise) without holding up the loop.
+        """`take_missed` for asyncio: waits (without limit, unless told otherwise) without holding up the loop.
 
         >>> import asyncio
         >>> async def main():

@@ -9,7 +9,7 @@ use crate::sync::{Host, lock};
 
 thread_local! {
     /// Whether this thread is rescuing messages. Messages that a dead letter queue drops to take a rescued one are not
-    /// rescued themselves: two queues could rescue from each other for ever.
+    /// rescued themselves: two queues could rescue from each other without end.
     static IS_RESCUING: Cell<bool> = const { Cell::new(false) };
 }
 

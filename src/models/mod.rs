@@ -121,7 +121,7 @@ fn read(consumer: &Consumer) -> Result<Option<u64>, Error> {
 
 /// Reads a message. Waits for it without a limit.
 fn await_one(consumer: &Consumer) -> Result<u64, Error> {
-    Ok(consumer.read_within(None)?.expect("nobody waits for ever in vain").content())
+    Ok(consumer.read_within(None)?.expect("without a deadline, a read waits for a message").content())
 }
 
 /// Reads all messages that are there.

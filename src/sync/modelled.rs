@@ -111,7 +111,7 @@ pub(crate) mod atomic {
     }
 
     /// Sleeps until the bit that the thread last failed to change has changed. Threads that spin and yield could let
-    /// each other run for ever, and loom would explore that. So each thread waits for the bit that it spins for.
+    /// each other never end, and loom would explore that. So each thread waits for the bit that it spins for.
     pub(super) fn wait_to_try_again() {
         match FAILED.with(|failed| failed.borrow().clone()) {
             Some((bit, before)) => {
@@ -186,7 +186,7 @@ pub(crate) mod thread {
 
     /// No model waits until a time: a model in which time passes by itself never ends.
     pub(crate) fn park_timeout(_: Duration) {
-        unreachable!("a model waits for ever, or not at all");
+        unreachable!("a model waits without limit, or not at all");
     }
 
     impl Thread {

@@ -190,7 +190,7 @@ def test_the_settings_of_the_chosen_queue(make_queue, dashboard, tab):
     setting("refused").to_have_text("1")
     queue.max_items, queue.ttl = None, None
     setting("limits").to_have_text("2 KiB, any number of messages")
-    setting("ttl").to_have_text("for ever")
+    setting("ttl").to_have_text("no limit")
     queue.ttl = 5
     queue.disable_expiration()
     setting("ttl").to_have_text("5 s, but nothing expires now")

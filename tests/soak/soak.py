@@ -56,7 +56,7 @@ class Crew:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self.errors:
             raise self.errors[0]
-        assert not any(thread.is_alive() for thread in self.threads), "somebody waits for ever"
+        assert not any(thread.is_alive() for thread in self.threads), "a thread still waits"
 
 
 def soak(seconds: float) -> bool:

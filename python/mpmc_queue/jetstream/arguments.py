@@ -89,7 +89,7 @@ def queue_ttl(value: object) -> float | None:
     """A queue's time to live."""
     ttl = seconds(value, "ttl")
     if ttl == 0:
-        raise ValueError("ttl must be positive, or None for ever")
+        raise ValueError("ttl must be positive, or None for no limit")
     if ttl is not None and ttl < MIN_TTL:
         raise OptionError(f"ttl must be at least {MIN_TTL} s, or None: the server takes nothing shorter than that")
     return ttl
@@ -101,12 +101,12 @@ def own_ttl(value: object, queue_ttl: float | None) -> str:
     if ttl is None:
         return "never"
     if ttl == 0:
-        raise ValueError("ttl must be positive, or None for ever")
+        raise ValueError("ttl must be positive, or None for no limit")
     if ttl < MIN_OWN_TTL or ttl != int(ttl):
         raise OptionError(f"ttl of one message must be a whole number of seconds, for the server: {value!r}")
     if queue_ttl is not None and ttl > queue_ttl:
         raise OptionError(
-            f"ttl of one message can be shorter than the queue's ({queue_ttl:g} s), or None for ever, but not longer: "
+            f"ttl of one message can be shorter than the queue's ({queue_ttl:g} s), or None for no limit, but not longer: "
             f"the server would let it go with the others, not after {ttl:g} s"
         )
     return f"{int(ttl)}s"

@@ -162,7 +162,7 @@ function showSettings() {
   write($("problem"), `Its figures cannot be had: ${queue.problem}.`);
   const groups = queue.groups ? `, ${count(queue.groups)} group${queue.groups === 1 ? "" : "s"}` : "";
   const texts = {
-    ttl: queue.ttl === null ? "for ever" : seconds(queue.ttl) + (queue.expires ? "" : ", but nothing expires now"),
+    ttl: queue.ttl === null ? "no limit" : seconds(queue.ttl) + (queue.expires ? "" : ", but nothing expires now"),
     loss: queue.lag === null ? UNKNOWN : queue.loss === null ? queue.lag > 0 ? "never by time" : "all is read" : seconds(queue.loss),
     retention: queue.retention === "limits" && queue.ttl === null ? "kept, read or not" : RETENTION[queue.retention] ?? UNKNOWN,
     limits: `${queue.max_bytes === null ? "any number of bytes" : bytes(queue.max_bytes)}, ${queue.max_items === null ? "any number of messages" : `${count(queue.max_items)} messages`}`,
