@@ -255,13 +255,8 @@ class Consumer(Reader[_T]):
                 self._count -= len(found)
             raise
         if found:
-            self._taken_now(
-                [message._delivery for message in found] if receipt else [found[-1]._delivery],
-                len(found),
-                lost,
-                told,
-                receipt,
-            )
+            taken = [message._delivery for message in (found if receipt else found[-1:])]
+            self._taken_now(taken, len(found), lost, told, receipt)
         return found
 
     async def _read_latest(self, timeout: float | None, receipt: Receipt | None = None) -> Message[_T] | None:
