@@ -56,7 +56,7 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     // A debug build should not be measured.
     module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
-    message::install(py)?;
+    message::memory::install(py)?;
     fast::fronts::install_all(py)?;
     aio::install(py)?;
     lifecycle::install(py)

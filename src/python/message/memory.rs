@@ -15,6 +15,13 @@ use crate::python::engine::Engine;
 use crate::python::host::detach::FREE_THREADED;
 use crate::{Clock, ManualClock, Now, Options};
 
+impl Draft {
+    /// Makes the message object.
+    pub(in crate::python) fn finish<'py>(self, py: Python<'py>, source: &Py<Source>) -> PyResult<Bound<'py, Message>> {
+        allocate(py, Message { source: source.clone_ref(py), draft: self, is_settled: AtomicBool::new(false) })
+    }
+}
+
 /// Frees a message the way an extension in C does. This is a large part of what a message costs. PyO3 would count the
 /// thread's attachment for it, and check that count for each reference it drops.
 ///
@@ -96,7 +103,7 @@ static FIELDS: AtomicUsize = AtomicUsize::new(0);
 
 /// Creates a message object the way an extension in C does. PyO3 would call `object.__new__` with an empty tuple, which
 /// is a third of the cost of a message.
-pub(super) fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
+fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
     let fields = FIELDS.load(Ordering::Relaxed);
     if fields == 0 {
         return Bound::new(py, message);

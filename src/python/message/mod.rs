@@ -1,6 +1,6 @@
 //! `Message` and `Event`.
 
-mod memory;
+pub(super) mod memory;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,8 +17,6 @@ use super::engine::{Engine, WeakEngine};
 use super::errors;
 use super::host::detach::{self, FREE_THREADED};
 use crate::{Delivery, Receipt, Settle, Topic};
-use memory::allocate;
-pub(super) use memory::install;
 
 /// The data of a message that is taken out under the lock. The object is created later, because creating it may run
 /// Python code.
@@ -94,10 +92,6 @@ impl Draft {
 
     fn receipt(&self) -> Option<&Receipt> {
         self.extra.as_ref()?.receipt.as_ref()
-    }
-
-    pub(super) fn finish<'py>(self, py: Python<'py>, source: &Py<Source>) -> PyResult<Bound<'py, Message>> {
-        allocate(py, Message { source: source.clone_ref(py), draft: self, is_settled: AtomicBool::new(false) })
     }
 }
 
