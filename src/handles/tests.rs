@@ -359,3 +359,17 @@ fn a_member_that_was_woken_for_a_gap_and_leaves_wakes_the_next() {
     members[0].close();
     assert_eq!((second.woken(), members[1].take_missed()), (1, Ok(Some(1))));
 }
+
+#[test]
+fn a_follower_of_a_group_wakes_when_the_message_is_settled() {
+    let (queue, _) = manual(Options::default());
+    let acking = GroupOptions { ack_wait: Some(10), ..GroupOptions::default() };
+    let group = queue.add_group("g", Start::Earliest, &acking, None).unwrap();
+    let second = follower(&queue, &group.add_consumer(None).unwrap(), MissedPolicy::Skip);
+    queue.enqueue(0, 1).unwrap();
+    let mut receipt = None;
+    group.members()[0].read_with(1, |delivery| receipt = delivery.receipt).unwrap();
+    let waiting = Waiting::on(&queue, Condition::Message(second.key()));
+    queue.settle(&receipt.unwrap(), Settle::Ack);
+    assert_eq!((waiting.woken(), second.read()), (1, Ok(Some(0))));
+}

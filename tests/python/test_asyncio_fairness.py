@@ -158,8 +158,9 @@ def test_an_error_while_waking_a_loop_is_raised_and_the_tasks_wake(wake, error):
         loop.close()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("name", ["close", "remove_consumer", "seek", "group.close", "member.close"])
-def test_an_error_while_a_consumer_changes_is_raised_by_that_call(name):
+def test_an_error_while_a_consumer_changes_is_raised_by_that_call(name, error):
     async def main(loop):
         queue = Queue("q")
         queue.enqueue("a")
@@ -167,7 +168,7 @@ def test_an_error_while_a_consumer_changes_is_raised_by_that_call(name):
         reader = group.add_consumer() if "." in name else queue.add_consumer(start="latest")
         task = asyncio.create_task(reader.aread())
         await settled(task)
-        loop.raises = KeyboardInterrupt()
+        loop.raises = error()
         changes = {
             "close": reader.close,
             "remove_consumer": lambda: queue.remove_consumer(reader),
@@ -175,7 +176,7 @@ def test_an_error_while_a_consumer_changes_is_raised_by_that_call(name):
             "group.close": group.close,
             "member.close": reader.close,
         }
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(error):
             changes[name]()
         await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 20)
 

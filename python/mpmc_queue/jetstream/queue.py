@@ -194,7 +194,7 @@ class Queue(Generic[_T]):
                     await unsettled.settled.wait()
             except TimeoutError:
                 if self._server.client.is_connected:
-                    log.warning("a consumer or group of queue %s cannot be made: producers go on", self.name)
+                    log.warning("queue %s: the server has not made a consumer or group yet: producers go on", self.name)
                     return
 
     async def _bury(self, topic: str | None, data: bytes, headers: dict[str, str]) -> None:
