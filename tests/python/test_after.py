@@ -257,6 +257,52 @@ def test_after_close_messages_that_were_held_up_can_still_be_read(make_chain):
             consumer.read()
 
 
+def ends_of(reader):
+    """The error that ends a waiting call, by each kind of call."""
+
+    def ended(call):
+        with pytest.raises(QueueClosedError):
+            call()
+        return True
+
+    return [
+        lambda: ended(lambda: reader.read(timeout=PATIENCE)),
+        lambda: ended(lambda: asyncio.run(reader.aread(timeout=PATIENCE))),
+        lambda: wait_any([reader], timeout=PATIENCE) == [reader],
+    ]
+
+
+def test_in_a_closed_queue_a_wait_ends_when_the_messages_expire(make_queue, run_thread):
+    queue = make_queue()
+    reader = queue.add_consumer(after=[queue.add_consumer()])
+    queue.enqueue("a")
+    queue.close()
+    waiting = [run_thread(call) for call in ends_of(reader)]
+    for thread in waiting:
+        thread.assert_waiting()
+    expire_all(queue)
+    assert [thread.result() for thread in waiting] == [True, True, True]
+
+
+def test_in_a_closed_queue_a_wait_ends_when_another_thread_has_read_the_last_message(make_queue, run_thread):
+    queue = make_queue()
+    first = queue.add_consumer()
+    reader = queue.add_consumer(after=[first])
+    queue.enqueue("a")
+    queue.close()
+    waiting = [run_thread(reader.read, timeout=PATIENCE) for _ in range(3)]
+    for thread in waiting:
+        thread.assert_waiting()
+    first.read()
+    results = []
+    for thread in waiting:
+        try:
+            results.append(thread.result().payload)
+        except QueueClosedError:
+            results.append("closed")
+    assert sorted(results) == ["a", "closed", "closed"]
+
+
 def test_join_waits_for_the_whole_chain(make_chain):
     chain = make_chain()
     queue, journal, replica, logic = chain
