@@ -23,6 +23,7 @@ from mpmc_queue.jetstream.options import Options
 from mpmc_queue.jetstream.placing import Placing
 from mpmc_queue.jetstream.pulls import BESIDES, Pulls
 from mpmc_queue.jetstream.server import NoAnswer, Server, log, pause
+from mpmc_queue.jetstream.settling import Settling
 from mpmc_queue.jetstream.starts import resolve
 
 EXPIRES: Final = 30.0
@@ -33,7 +34,7 @@ UNDER_WAY: Final = 0.1
 """Seconds to wait for messages that the stream holds, before checking again whether it still holds them."""
 
 
-class Feed:
+class Feed(Settling):
     """Fetches messages for one consumer into a buffer."""
 
     def __init__(
@@ -52,20 +53,14 @@ class Feed:
         """changed: called when a message has arrived. failed: called when none will. stored: returns a sequence that the
         stream has reached at least. heard: waits until the server's counts include it. after: the task that is still
         closing the previous consumer of this name."""
+        super().__init__(server)
         self.buffer: deque[Delivery] = deque()
         """The arrived messages, in order; every gap is a loss."""
         self.position = 0
         """The stream's sequence of the next message to read; 0: not known yet."""
         self.lost = 0
         """Messages that left the stream before they were read; with filters, only those of them that had arrived here."""
-        self.error: Exception | None = None
-        """Why the server does not make the consumer, or does not deliver; a new start clears it."""
-        self.denied: NotPermittedError | None = None
-        """Why the server does not accept acknowledgements; cleared once it has been raised."""
-        self.settled = asyncio.Event()
-        """Set while the start of the consumer is known to the server, or has been refused."""
 
-        self._server = server
         self._options = options
         self._placing = placing
         self._expiry = Expiry(server, options, failed)
@@ -248,26 +243,6 @@ class Feed:
         if self.pop() is None and 0 < self.position < (first := int(state["first_seq"])):
             self.lost += first - self.position
             self.position = first
-
-    async def known(self) -> None:
-        """Waits until the position is known."""
-        try:
-            async with asyncio.timeout(self._server.patience):
-                await self.settled.wait()
-        except TimeoutError:
-            raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
-        self.check()
-
-    def check(self) -> None:
-        """Raises the error that prevents delivery, and tries again: an operator may have removed its cause."""
-        if self.denied is not None:
-            denied, self.denied = self.denied, None
-            raise denied
-        if self.error is not None:
-            error, self.error = self.error, None
-            self.settled.clear()
-            self._restart()
-            raise error
 
     async def close(self, *, remove: bool) -> None:
         """Ends reading. remove: the server deletes the consumer and its position."""

@@ -24,6 +24,7 @@ from mpmc_queue.jetstream.member import Member
 from mpmc_queue.jetstream.message import Delivery, denied_ack
 from mpmc_queue.jetstream.parts import Whole
 from mpmc_queue.jetstream.server import NoAnswer, log, pause
+from mpmc_queue.jetstream.settling import Settling
 from mpmc_queue.jetstream.starts import KIND, NO_CONSUMER, create, find, resolve
 from mpmc_queue.jetstream.topics import filter_settings, filter_subjects, filters_in, topic_in
 from mpmc_queue.protocols import AsyncQueue
@@ -52,7 +53,7 @@ UNTIL_READ: Final = 30.0
 
 
 @final
-class Group(Generic[_T]):
+class Group(Settling, Generic[_T]):
     """Members share one position, as `mpmc_queue.ConsumerGroup`; `Queue.add_group` makes one, or joins it.
 
     It is a durable consumer of the stream. All processes that use the name share it, and must use the same options. You
@@ -73,6 +74,7 @@ class Group(Generic[_T]):
         topics: tuple[str, ...] | None,
         making: Making,
     ) -> None:
+        super().__init__(queue._server)
         self._queue = queue
         self._name = arguments.name_of(name, "name")
         self._start: Start = arguments.start_of(start)
@@ -100,11 +102,6 @@ class Group(Generic[_T]):
         self._making = making
         self._members: list[Member[_T]] = []
         self._closed = False
-        self.settled = asyncio.Event()
-        """Set when the server has the group, or has refused it."""
-        self.error: Exception | None = None
-        self.denied: NotPermittedError | None = None
-        """Why the server does not accept acknowledgements; cleared once it has been raised."""
         self._created: str | None = None
         """When the stream of this group was made."""
         wait = round(min(UNTIL_READ if self._ack_wait is None else self._ack_wait, arguments.LONGEST / 2) * 1e9)
@@ -122,7 +119,8 @@ class Group(Generic[_T]):
             self._settings["backoff"] = [wait + round(pause * 1e9) for pause in self._backoff]
             self._settings["ack_wait"] = self._settings["backoff"][0]
         queue._server.on_denied.append(self._on_denied)
-        self._opening = asyncio.get_running_loop().create_task(self._open())
+        self._opening: asyncio.Task[None]
+        self._restart()
 
     @property
     def name(self) -> str:
@@ -196,25 +194,8 @@ class Group(Generic[_T]):
         yield from self.known().__await__()
         return self
 
-    async def known(self) -> None:
-        """Waits until the server has the group; raises if it refuses."""
-        try:
-            async with asyncio.timeout(self._queue._server.patience):
-                await self.settled.wait()
-        except TimeoutError:
-            raise NotConfirmedError("no answer from the server in time") from None
-        self.check()
-
-    def check(self) -> None:
-        """Raises if the server refuses the group or its acknowledgements, and tries again."""
-        if self.denied is not None:
-            denied, self.denied = self.denied, None
-            raise denied
-        if self.error is not None:
-            error, self.error = self.error, None
-            self.settled.clear()
-            self._opening = asyncio.get_running_loop().create_task(self._open())
-            raise error
+    def _restart(self) -> None:
+        self._opening = asyncio.get_running_loop().create_task(self._open())
 
     async def confirm(self) -> None:
         """Raises if the group has been deleted. If the stream has been made again, makes the group again, too."""
