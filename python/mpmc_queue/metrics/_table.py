@@ -12,7 +12,7 @@ PREFIX: Final = "mpmc"
 _SUFFIXES: Final = {"By": "_bytes", "s": "_seconds"}
 """The suffix of Prometheus names for each unit."""
 _OLDER: Final = {"unread": "consumer_lag"}
-"""Prometheus names that are older than the OpenTelemetry names, and differ from them for compatibility."""
+"""Prometheus names older than the OpenTelemetry names. (In OpenTelemetry, `consumer_lag` is the metric in seconds.)"""
 
 
 class Kind(Enum):
