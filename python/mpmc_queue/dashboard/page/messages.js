@@ -24,7 +24,7 @@ const table = new DataTable($("messages"), {
   ],
 });
 
-// Those of a queue on a server would have to be fetched from there.
+// Messages of a queue on a server are not shown: they would have to be fetched from there.
 const areElsewhere = () => chosenQueue()?.kind === "jetstream";
 
 async function load(start = null) {
