@@ -80,7 +80,7 @@ class Asked(Locked, ABC):
             return self._round
 
     def known(self, limit: float) -> Figures:
-        """The last figures; only what is known without the server if the last round failed or they are older than `limit` seconds."""
+        """The last figures. If the last round failed, or they are older than `limit` seconds: what is known without it."""
         closed, now = self.closed, time.monotonic()
         if self._process != os.getpid():
             return self._blank._replace(closed=closed, taken=now, up=None, problem=FORKED)

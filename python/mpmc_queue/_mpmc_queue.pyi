@@ -350,7 +350,7 @@ class ConsumerStats:
         """
     @property
     def passed_items(self) -> int:
-        """Those of `total_items_read` that `read_where`, `read_latest` or a seek forward passed over without returning them."""
+        """Those of `total_items_read` that `read_where`, `read_latest` or a seek forward passed over, not returned."""
     @property
     def topics(self) -> tuple[str, ...] | None:
         """Its filters, as they were given (those of its group, for a member); None: it reads everything."""

@@ -69,7 +69,7 @@ class App:
     ) -> None:
         checked_token(token)
         self._feed = Feed(queues, checked_interval(interval))
-        # The sampler starts with the first request: the process that creates the application may not be the one that serves it.
+        # The sampler starts with the first request: another process may have created the application.
         self._threads = threading.BoundedSemaphore(MOST_ANSWERS)
         self._process = os.getpid()
         self._site = Site(self._feed, token=token, show_payloads=bool(show_payloads), is_guarded=bool(guarded))

@@ -241,7 +241,7 @@ def _unread(info: _Info) -> int:
 
 
 def _explain(error: Exception) -> NoReturn:
-    """Raises NotKnown with the reason. (Not with the error's own text: it may contain addresses, and the page may be public.)"""
+    """Raises NotKnown with the reason, but not the error's text: it may contain addresses, and the page may be public."""
     for kind, words in (
         (ConnectionLostError, "the connection to the server is gone for good"),
         (DeletedError, "the stream has been deleted"),

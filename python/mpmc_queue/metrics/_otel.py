@@ -86,7 +86,7 @@ class Instruments:
         return observe
 
     def _readings_for(self, metric: str) -> list[tuple[str, Reading]]:
-        """The same readings for all instruments of one collection; an instrument that asks twice starts the next collection."""
+        """The same readings for all instruments of one collection; an instrument that asks again starts a new one."""
         with self._lock:
             if metric not in self._served and time.monotonic() - self._taken < STALE:
                 self._served.add(metric)
