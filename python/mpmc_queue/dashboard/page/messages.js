@@ -88,7 +88,7 @@ async function showTrail(seq) {
     const who = event.kind === "enqueue" ? "enqueued" : `read by ${event.consumer}${event.group === null ? "" : ` (${event.group})`}`;
     line(`${at}  ${who}`);
   }
-  if (message && message.events.length === 1) line("nobody there now has read it, or reads leave no records", "zero");
+  if (message && message.events.length === 1) line("no current consumer has read it, or reads are not recorded", "zero");
   $("payload").hidden = message?.payload === undefined;
   write($("payload"), message?.payload ?? "");
   show();

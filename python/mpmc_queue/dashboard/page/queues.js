@@ -123,8 +123,8 @@ function show() {
     (!wanted || queue.name.toLowerCase().includes(wanted)) && (!pressed || kinds[pressed](queue)));
   table.show(table.sorted(queues));
   $("no-queues").hidden = queues.length > 0;
-  write($("no-queues"), snapshot.queues.length ? "No queue is like that." :
-    "No queue is there. Those that are watched are held weakly: when nobody else holds one, it goes.");
+  write($("no-queues"), snapshot.queues.length ? "No queue matches." :
+    "There are no queues. The dashboard keeps no queue alive: one that the program no longer refers to disappears.");
   showSummary(snapshot.queues);
   showSettings();
 }

@@ -78,7 +78,7 @@ function show() {
   write($("readers-count"), found.length
     ? `${count(shown.length)} of ${count(found.length)}` +
       (missing ? `; ${count(missing)} more, which lag less, are not sent` : "")
-    : readers.length ? "No name is like that." : "Nobody reads here.");
+    : readers.length ? "No name matches." : "There are no readers.");
   $("show-all").hidden = found.length <= ROWS;
   write($("show-all"), isShownAll ? `Show ${count(ROWS)}` : "Show all");
   write($("readers-of"), $("every-queue").checked ? "" : state.chosen ?? "");
