@@ -1,4 +1,4 @@
-"""Asking a server for a queue's figures, from any thread: in the queue's event loop, at most once a second for all who ask."""
+"""Requests a queue's figures from its server: from any thread, in the queue's event loop, at most once a second in total."""
 
 import asyncio
 import math
@@ -12,9 +12,9 @@ from mpmc_queue._figures import Figures
 from mpmc_queue._locked import Locked
 
 PAUSE: Final = 1.0
-"""Seconds from one round of questions to the next, at least."""
+"""Minimum seconds from the start of one round of requests to the start of the next."""
 ROUND: Final = 2.0
-"""Seconds that a round may take."""
+"""Maximum seconds that a round may take."""
 
 NOT_YET: Final = "the server has not been asked yet"
 NO_ANSWER: Final = "the server does not answer"
@@ -23,27 +23,27 @@ FORKED: Final = "it was connected before the process was forked"
 
 
 class NotKnown(Exception):
-    """The figures cannot be had, and why, in words for whoever looks."""
+    """The figures are not available; the text says why, for the user of the metrics or the dashboard."""
 
 
 class Asked(Locked, ABC):
-    """The last figures of a queue on a server. It belongs to the event loop that it is made in."""
+    """The last figures of a queue on a server. An instance belongs to the event loop that it was created in."""
 
     def __init__(self, blank: Figures) -> None:
-        """blank: what is known of the queue without the server."""
+        """blank: what is known about the queue without asking the server."""
         super().__init__()
         self._blank = blank
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._round: Future[None] | None = None
-        """The round that is under way, or was the last."""
+        """The current round, or the last one."""
         self._begun = -math.inf
-        """When it began."""
+        """When that round began."""
         self._task: asyncio.Task[None] | None = None
         self._known: Figures | None = None
         """The last answer."""
         self._problem: str | None = NOT_YET
-        """Why there is none; None: it is there."""
+        """Why there is no answer; None: there is one."""
 
     @property
     @abstractmethod
@@ -52,12 +52,12 @@ class Asked(Locked, ABC):
 
     @abstractmethod
     async def ask(self) -> Figures:
-        """In the loop: asks the server. NotKnown: in vain."""
+        """Asks the server; runs in the loop. Raises NotKnown when the figures are not available."""
 
     def begin(self) -> Future[None] | None:
-        """Has the loop ask, unless it has asked within the last second; in any thread, and without waiting.
+        """Starts a round in the loop, unless one began within the last second. Works in any thread and does not wait.
 
-        Returns what is done when there is an answer, or why there is none; None: there is nothing to wait for.
+        Returns a future that is done when the round has ended, with or without an answer; None: there is nothing to wait for.
         """
         if self._process != os.getpid():
             return None
@@ -66,7 +66,7 @@ class Asked(Locked, ABC):
                 self._problem = NO_LOOP
                 return None
             now = time.monotonic()
-            # (A loop that was stopped has forgotten a round that it had not begun.)
+            # (A loop that was stopped may never run a round scheduled before, so a round that is too old does not count.)
             if self._round is not None and not self._round.done() and now - self._begun < 2 * ROUND:
                 return self._round
             if now - self._begun < PAUSE:
@@ -74,20 +74,20 @@ class Asked(Locked, ABC):
             self._begun, self._round = now, Future()
             try:
                 self._loop.call_soon_threadsafe(self._start, self._round)
-            except RuntimeError:  # it was closed just now
+            except RuntimeError:  # the loop was closed just now
                 self._problem = NO_LOOP
                 self._round.set_result(None)
             return self._round
 
     def known(self, limit: float) -> Figures:
-        """The last figures; nothing but the name where the server has not answered since, or not for `limit` seconds."""
+        """The last figures. If the last round failed, or they are older than `limit` seconds: what is known without it."""
         closed, now = self.closed, time.monotonic()
         if self._process != os.getpid():
             return self._blank._replace(closed=closed, taken=now, up=None, problem=FORKED)
         with self._lock:
             known, problem = self._known, self._problem
             if self._round is not None and not self._round.done() and now - self._begun >= ROUND:
-                problem = NO_ANSWER  # the loop has not even come to give it up
+                problem = NO_ANSWER  # the loop is so busy that it has not even handled the timeout
         if problem is None and known is not None and now - known.taken <= limit:
             return known._replace(closed=closed)
         up = None if closed or problem == NOT_YET else False

@@ -1,7 +1,7 @@
-"""The figures of a queue, as the metrics and the dashboard have them; what is not known of it is None.
+"""A queue's statistics, in the form that the metrics and the dashboard read; a value that is not known is None.
 
-The figures of a queue in this process (`QueueStats`, `ConsumerStats`, `GroupStats`) are all known. The classes here are for
-those of a queue on a server.
+For a queue in this process (`QueueStats`, `ConsumerStats`, `GroupStats`) all values are known. The `PartOf` classes are for
+a queue on a server.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from uuid import UUID
 
 
 class QueueFigures(Protocol):
-    """A queue's own figures."""
+    """Figures of the queue itself."""
 
     @property
     def name(self) -> str: ...
@@ -47,7 +47,7 @@ class QueueFigures(Protocol):
 
 
 class ReaderFigures(Protocol):
-    """What consumers and groups have in common."""
+    """Figures that consumers and groups have in common."""
 
     @property
     def unread_items(self) -> int | None: ...
@@ -64,7 +64,7 @@ class ReaderFigures(Protocol):
 
 
 class ConsumerFigures(ReaderFigures, Protocol):
-    """Those of a consumer."""
+    """Figures of a consumer."""
 
     @property
     def id(self) -> UUID | None: ...
@@ -79,7 +79,7 @@ class ConsumerFigures(ReaderFigures, Protocol):
 
 
 class GroupFigures(ReaderFigures, Protocol):
-    """Those of a group."""
+    """Figures of a group."""
 
     @property
     def name(self) -> str: ...
@@ -97,7 +97,7 @@ class GroupFigures(ReaderFigures, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOfQueue:
-    """What is known of a queue on a server."""
+    """What is known about a queue on a server."""
 
     name: str
     created_at: datetime
@@ -118,9 +118,9 @@ class PartOfQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOfConsumer:
-    """What is known of a consumer there."""
+    """What is known about a consumer on a server."""
 
-    id: UUID | None  # None: another process has it, or nobody has now
+    id: UUID | None  # None: another process uses it, or no process does
     name: str | None
     group: str | None = None
     topics: tuple[str, ...] | None = None
@@ -135,7 +135,7 @@ class PartOfConsumer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOfGroup:
-    """What is known of a group there."""
+    """What is known about a group on a server."""
 
     name: str
     topics: tuple[str, ...] | None = None
@@ -152,9 +152,10 @@ class PartOfGroup:
 
 
 class Departed(NamedTuple):
-    """What readers that are not told one by one have read and missed.
+    """What readers that are not listed individually have read and missed.
 
-    Consumers that were removed: the unnamed ones, or namesakes of one that is there. Over a server, the members of a group.
+    These are removed consumers: those without a name, and those with the name of a registered consumer. On a server, they are
+    the members of a group.
     """
 
     group: str | None
@@ -164,14 +165,14 @@ class Departed(NamedTuple):
 
 
 class Follows(NamedTuple):
-    """A reader that reads a message only after another is done with it. Consumers by their id, groups by their name."""
+    """A reader that gets a message only after its predecessor is done with it. Consumers by id, groups by name."""
 
     follower: UUID | str
     predecessor: UUID | str
 
 
 class Figures(NamedTuple):
-    """All figures of a queue, of one moment."""
+    """All figures of a queue, taken at one moment."""
 
     queue: QueueFigures
     oldest: float | None  # seconds since the oldest message held was enqueued
@@ -180,14 +181,14 @@ class Figures(NamedTuple):
     departed: Sequence[Departed]
     closed: bool
     ttl: float | None
-    lifetime: float | None  # seconds that messages live, unless told otherwise; None: they do not expire, or not now
-    taken: float  # by the monotonic clock
+    lifetime: float | None  # default TTL in seconds; None: messages do not expire, or expiration is disabled
+    taken: float  # when, on the monotonic clock
     kind: Literal["process", "jetstream"] = "process"
-    up: bool | None = None  # whether the server answers; None: there is none, nobody asks, or it has not been asked yet
-    problem: str | None = None  # why it does not, in words
+    up: bool | None = None  # whether the server answers; None: no server, closed, or not asked yet
+    problem: str | None = None  # why the server does not answer, as text
     retention: Literal["limits", "interest", "workqueue"] | None = None  # None, here and below: not known
     overflow: Literal["reject", "drop_oldest"] | None = None
-    waiting_producers: int | None = None  # those that wait for room
+    waiting_producers: int | None = None  # producers that wait for room
     order: Sequence[Follows] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""A lock that a child process finds free."""
+"""A lock that is free in a forked child process."""
 
 import os
 import threading
@@ -7,9 +7,9 @@ from weakref import WeakSet
 
 
 class Locked:
-    """Something with a lock, which a child process finds free, whoever had it when the process was forked.
+    """An object with a lock that is free in a child process, even if a thread held it when the process was forked.
 
-    It is held for moments only, and what it guards is never left in pieces that matter.
+    The lock is only held briefly, and a fork in between leaves the data that it guards usable.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""The extension module: the engine, in Python's hands. Import the names from `mpmc_queue`.
+"""The extension module: Python bindings of the Rust engine. Import the names from `mpmc_queue`.
 
 Times are seconds, sizes are bytes, sequence numbers start at 0. `timeout=0` never waits and `timeout=None` waits for
-ever. An argument of the wrong type is a TypeError and one out of range a ValueError; nothing has changed by then.
+ever. An argument of the wrong type raises TypeError and one out of range ValueError; the call then changes nothing.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -37,19 +37,19 @@ CHUNK_SIZE: Final = 1000
 """Messages in one chunk of the list that holds them."""
 
 DEFAULT_TTL: Final = 600.0
-"""Seconds a message lives when `Queue` is not told otherwise."""
+"""The default `ttl` of a `Queue`, in seconds."""
 
 DEFAULT_MAX_BYTES: Final = 1_048_576
-"""What a queue may hold when `Queue` is not told otherwise, in bytes."""
+"""The default `max_bytes` of a `Queue`."""
 
 _IS_DEBUG_BUILD: Final[bool]
-"""Whether the engine was built without optimisation: benchmarks refuse that."""
+"""Whether the engine was built without optimisation: benchmarks refuse to run with such a build."""
 
 def estimate_size(payload: object) -> int:
-    """What the built-in estimate takes a payload for, in bytes: what `enqueue` counts it with, where there is no `sizer`.
+    """The estimated size of a payload in bytes, which `enqueue` uses when the queue has no `sizer`.
 
-    Containers, attributes, closures and what generators hold are followed, each object once. A view weighs its header and the
-    object whose memory it shows. Classes, modules, functions and interned singletons count as a pointer.
+    Containers, attributes, closures and the contents of generators are followed, each object once. A view counts as its header
+    plus the object whose memory it shows. Classes, modules, functions and interned singletons count as a pointer.
 
     >>> estimate_size("a" * 1000) > 1000
     True
@@ -58,14 +58,14 @@ def estimate_size(payload: object) -> int:
     """
 
 def register_sizer(cls: type[Any], sizer: Callable[[Any], int] | None, /) -> None:
-    """Says how much an instance of exactly this class weighs, wherever it stands in a payload, in every queue of the process.
+    """Sets the function that sizes instances of exactly this class, anywhere in a payload, in every queue of the process.
 
-    For objects whose memory Python cannot see: images, tensors, messages of C libraries. What `sizer` returns counts for the
-    attributes and contents, too; they are not followed. None takes a sizer back; of a class without one, it does nothing. A
-    queue's own `sizer` comes first.
+    For objects whose memory Python cannot see: images, tensors, messages of C libraries. The result of `sizer` includes the
+    attributes and contents of the instance: they are not followed. None removes the sizer, if there is one. A queue's own
+    `sizer` takes precedence.
 
-    Raises TypeError when `cls` is not a class or `sizer` not callable. When a payload is sized, an answer that is not an int >= 0
-    is a TypeError or ValueError, and what `sizer` raises leaves the call; nothing is enqueued then.
+    Raises TypeError when `cls` is not a class or `sizer` not callable. When a payload is sized, a result that is not an
+    int >= 0 raises TypeError or ValueError, and exceptions of `sizer` propagate; nothing is enqueued then.
 
     >>> class Image:
     ...     pass
@@ -82,13 +82,14 @@ def _check_filters(topics: object) -> tuple[str, ...] | None:
     """The argument `topics`, checked, for queues on a server; None: everything."""
 
 def wait_any(consumers: Iterable[Consumer[Any]], *, timeout: float | None = None) -> list[Consumer[Any]]:
-    """Waits until at least one of several consumers, of any queues, is readable; those that are, in the order given.
+    """Waits until at least one of several consumers, of any queues, is readable; returns the readable ones in the given order.
 
-    Readable means that `read(timeout=0)` would return a message or raise: there is a gap to tell, the queue is closed with nothing
-    left, or the consumer was removed. Nothing is read. [] when the timeout is over first. One that is given twice is returned
-    twice. No polling and no helper thread; Ctrl-C interrupts it.
+    Readable means that `read(timeout=0)` would return a message or raise, because there are missed messages to report, the
+    queue is closed and drained, or the consumer was removed. Nothing is read. Returns [] when the timeout ends first. A
+    consumer that is given twice is returned twice. No polling and no helper thread; Ctrl-C interrupts it.
 
-    ValueError when there are no consumers; TypeError for a Consumer by itself, and for anything among them that is none.
+    Raises ValueError when there are no consumers, and TypeError for a single Consumer instead of an iterable, or for an item
+    that is not a Consumer.
 
     >>> orders, alarms = Queue("orders"), Queue("alarms")
     >>> sources = [orders.add_consumer("orders"), alarms.add_consumer("alarms")]
@@ -110,7 +111,7 @@ async def await_any(consumers: Iterable[Consumer[Any]], *, timeout: float | None
 
 @final
 class Event:
-    """One entry of a message's audit trail: that it was enqueued, or that a consumer read it.
+    """One entry of a message's audit trail: the message was enqueued, or a consumer read it.
 
     >>> q = Queue("q")
     >>> _ = q.enqueue("hello")
@@ -123,13 +124,13 @@ class Event:
         """What happened."""
     @property
     def timestamp(self) -> datetime:
-        """When, as an aware datetime in UTC."""
+        """When it happened, as an aware datetime in UTC."""
     @property
     def queue(self) -> str:
         """The name of the queue."""
     @property
     def consumer_id(self) -> UUID | None:
-        """Who read it; None for "enqueue"."""
+        """The id of the consumer that read it; None for "enqueue"."""
 
 @final
 class Message(Generic[_T_co]):
@@ -153,7 +154,7 @@ class Message(Generic[_T_co]):
         """The position in the queue, gapless from 0 in enqueue order."""
     @property
     def payload(self) -> _T_co:
-        """The very object that was enqueued, not a copy: consumers share it."""
+        """The same object that was enqueued, not a copy: consumers share it."""
     @property
     def topic(self) -> str | None:
         """The topic it was enqueued under; None: without one. A dead letter keeps it."""
@@ -168,9 +169,9 @@ class Message(Generic[_T_co]):
         """The same in nanoseconds since the epoch."""
     @property
     def events(self) -> list[Event]:
-        """The audit trail: the enqueue, then every read so far by the consumers there are, in time order.
+        """The audit trail: the enqueue, then every read so far by the registered consumers, in time order.
 
-        With `Queue(audit=False)` it is the enqueue alone.
+        With `Queue(audit=False)` it contains only the enqueue.
         """
     @property
     def missed(self) -> int:
@@ -190,8 +191,9 @@ class Message(Generic[_T_co]):
     def ack(self) -> bool:
         """Settles the message: done, never to be delivered again.
 
-        True: this call settled it, also after its `ack_wait`, as long as nobody else has. False: too late, it has left the
-        queue, or another delivery of it was settled. Each delivery can be settled once, whatever the answer.
+        True: this call settled it. That is possible after its `ack_wait`, too, until another delivery of it is settled. False:
+        too late, it has left the queue, or another delivery of it was settled. Each delivery can be settled only once, whether
+        the result is True or False.
 
         Raises QueueError when it does not belong to an acknowledging group, or this delivery has been settled before.
 
@@ -205,7 +207,7 @@ class Message(Generic[_T_co]):
         0
         """
     def nack(self, delay: float = 0.0) -> bool:
-        """Gives the message back: delivered again, to whichever member reads next, not before `delay` seconds.
+        """Returns the message to the group: after `delay` seconds it is delivered again, to the member that reads next.
 
         True: it will be delivered again. False: too late, as for `ack`, or it has been delivered again already.
 
@@ -220,7 +222,7 @@ class Message(Generic[_T_co]):
         2
         """
     def term(self) -> bool:
-        """Never redeliver: straight to the dead letter queue. Where there is none, it counts as read.
+        """Ends redelivery: moves the message to the dead letter queue; without one, it counts as read.
 
         True: this call settled it. False: too late, as for `ack`. Raises QueueError as `ack` does.
 
@@ -233,9 +235,9 @@ class Message(Generic[_T_co]):
         'poison'
         """
     def in_progress(self) -> bool:
-        """Still at work on it: `ack_wait` starts afresh.
+        """Reports that work on the message continues: `ack_wait` starts again.
 
-        True: it did. False: too late, as for `nack`. Raises QueueError as `ack` does.
+        True: it was restarted. False: too late, as for `nack`. Raises QueueError as `ack` does.
 
         >>> q = Queue("q")
         >>> member = q.add_group("workers", ack_wait=30).add_consumer()
@@ -283,10 +285,10 @@ class QueueStats:
         """Bytes held by the read records, apart from `memory_usage`; never more than `max_bytes`."""
     @property
     def audit_complete(self) -> bool:
-        """Whether every read of what is held is on record, with its time.
+        """Whether every read of the messages held is recorded, with its time.
 
-        False: room was short. Reads of a consumer within a millisecond (then more) were made one record, or the oldest were
-        let go of.
+        False: space was short. Reads of a consumer within a millisecond (later, a longer time) were merged into one record,
+        or the oldest records were removed.
         """
     @property
     def consumer_count(self) -> int:
@@ -311,17 +313,17 @@ class QueueStats:
         """Messages refused with QueueFullError since creation; a refused batch counts each of its messages."""
     @property
     def first_seq(self) -> int:
-        """The oldest message held; `next_seq` when there is none."""
+        """The seq of the oldest message held; `next_seq` when there is none."""
     @property
     def next_seq(self) -> int:
-        """What the next enqueue returns."""
+        """The seq that the next enqueue returns."""
 
 @final
 class ConsumerStats:
     """A consumer's figures, all taken at the same moment, in O(1) however much is unread.
 
-    The books balance: `total_items_read + missed_items + unread_items` is what has been enqueued since the consumer's
-    start (until it seeks).
+    `total_items_read + missed_items + unread_items` is always the number of messages enqueued since the consumer's start
+    (until it seeks).
 
     >>> q = Queue("q")
     >>> reader = q.add_consumer("reader")
@@ -343,12 +345,12 @@ class ConsumerStats:
         """The name of its group, if it is a member of one."""
     @property
     def total_items_read(self) -> int:
-        """Messages read, those passed over by `read_where` or by seeking forward included; of a member of a group, the
-        deliveries it was given.
+        """Messages read, including those passed over by `read_where` or by seeking forward; for a member of a group, its
+        deliveries.
         """
     @property
     def passed_items(self) -> int:
-        """Those of them that were never handed over: passed over by `read_where`, `read_latest` or a seek forward."""
+        """Those of `total_items_read` that `read_where`, `read_latest` or a seek forward passed over, not returned."""
     @property
     def topics(self) -> tuple[str, ...] | None:
         """Its filters, as they were given (those of its group, for a member); None: it reads everything."""
@@ -375,7 +377,7 @@ class ConsumerStats:
 class GroupStats:
     """A group's figures, all taken at the same moment.
 
-    The books balance: `total_items_read + unread_items + pending_items + missed_items + dead_lettered_items` is what has been
+    `total_items_read + unread_items + pending_items + missed_items + dead_lettered_items` is always the number of messages
     enqueued since the group's start (until it seeks).
 
     >>> q = Queue("q")
@@ -395,7 +397,7 @@ class GroupStats:
         """Its name."""
     @property
     def member_count(self) -> int:
-        """Members there are."""
+        """The number of members."""
     @property
     def total_items_read(self) -> int:
         """Messages settled: acked, or termed where there is no dead letter queue; without ack_wait, delivered."""
@@ -407,7 +409,7 @@ class GroupStats:
         """Their size in bytes."""
     @property
     def lag(self) -> float:
-        """Seconds since the oldest of them was enqueued; 0.0 when there is none."""
+        """Seconds since the oldest unread message was enqueued; 0.0 when there is none."""
     @property
     def pending_items(self) -> int:
         """Messages delivered, not settled, and not ready to be delivered again."""
@@ -416,7 +418,7 @@ class GroupStats:
         """Messages that expired or were dropped, or that were delivered max_deliver times and have no dead letter queue."""
     @property
     def refused_dead_letters(self) -> int:
-        """Of the missed: those that the dead letter queue could never take, for it is too small for them."""
+        """Those of `missed_items` that were too large for the dead letter queue."""
     @property
     def redelivered_items(self) -> int:
         """Deliveries that were not the first of their message."""
@@ -434,15 +436,15 @@ class GroupStats:
 class Queue(Generic[_T]):
     """A named, thread-safe, memory-bounded broadcast log: every consumer reads every message, at its own pace.
 
-    A message leaves when it is older than its time to live; a full queue refuses what does not fit, or waits.
+    A message is removed when it is older than its TTL. When the queue is full, `enqueue` raises an error or waits.
 
-    name        what errors, stats and events call it.
+    name        its name in errors, stats and events.
     ttl         seconds (or a timedelta) a message lives; None: without limit.
     max_bytes   hard limit on what the queue holds, payloads and overhead, in bytes.
     max_items   hard limit on how many messages it holds; None: no limit but max_bytes.
     retention   "limits": kept until TTL or overflow removes it (the default).
-                "interest": also removed once every consumer and group that wants it has read (or acked) it; at once when there
-                are some and none wants its topic.
+                "interest": also removed once every consumer and group that wants it has read (or acked) it; at once if there
+                are consumers or groups, but none of them wants its topic.
     overflow    "reject": a full queue raises QueueFullError, or waits as long as `timeout` allows (the default).
                 "drop_oldest": the oldest messages make room; consumers count them as missed.
     sizer       called with each payload, returns its bytes (int >= 0); None: the built-in estimate, which follows
@@ -479,7 +481,7 @@ class Queue(Generic[_T]):
     def max_bytes(self) -> int:
         """The limit in bytes, payloads and overhead.
 
-        Settable at any time, also below what is held: then nothing fits until enough has left. Raising it wakes
+        Can be set at any time, also below the bytes held: then nothing fits until enough messages have left. Raising it wakes
         producers that wait for space. ValueError unless it is positive.
 
         >>> q = Queue("q")
@@ -513,14 +515,15 @@ class Queue(Generic[_T]):
     ) -> int:
         """Adds a message and returns its seq.
 
-        topic       what it is about: tokens joined by ".", such as "orders.eu.new", in 255 bytes of UTF-8 at the most, without
-                    white space, "*" or ">". Consumers with `topics=` read what matches; None: only consumers of everything.
+        topic       what it is about: tokens joined by ".", such as "orders.eu.new", at most 255 bytes of UTF-8, without
+                    white space, "*" or ">". Consumers with `topics=` read it if it matches. None: no topic; only
+                    consumers without `topics=` read it.
         ttl         seconds (or a timedelta) that this message lives, instead of the queue's ttl, shorter or longer;
                     None: without limit.
         timeout     seconds to wait for space; 0: not at all (the default), None: without limit.
 
         Raises MemoryLimitError or ItemLimitError when it does not fit in time (at once if it could never fit),
-        QueueClosedError when the queue is closed, and what `sizer` raised. The queue is then as it was.
+        QueueClosedError when the queue is closed, and exceptions of `sizer`. The queue is unchanged then.
 
         >>> q = Queue("q")
         >>> q.enqueue("a"), q.enqueue("b", ttl=5), q.enqueue("c", topic="orders.eu.new")
@@ -534,14 +537,14 @@ class Queue(Generic[_T]):
         ttl: float | timedelta | None = ...,
         timeout: float | None = 0.0,
     ) -> range:
-        """Adds all of the payloads, next to each other, or none; returns their seqs.
+        """Adds all of the payloads, with consecutive seqs, or none; returns their seqs.
 
-        topic       that of every message, as for `enqueue`.
+        topic       the topic of every message, as for `enqueue`.
         ttl         seconds (or a timedelta) that these messages live, instead of the queue's ttl; None: without limit.
         timeout     seconds to wait for space; 0: not at all (the default), None: without limit. A batch that could never
                     fit fails at once, an endless iterable as soon as it is past max_bytes.
 
-        Raises what `enqueue` raises, and what the iterable raised. The queue is then as it was.
+        Raises what `enqueue` raises, and exceptions of the iterable. The queue is unchanged then.
 
         >>> q = Queue("q")
         >>> q.enqueue_batch(["a", "b", "c"])
@@ -619,22 +622,23 @@ class Queue(Generic[_T]):
     ) -> Consumer[_T]:
         """A new consumer with a position of its own. It stays registered until it is closed or removed.
 
-        name        what stats call it; None: it has only its id.
+        name        its name in stats; None: it has only its id.
         start       "earliest": at the oldest message held (the default). "latest": at the next one enqueued.
                     An int: at that seq, or the oldest held if it is gone; beyond `next_seq` it is a ValueError.
                     An aware datetime: at the first message created then or later; a naive one is a ValueError.
-        on_missed   what happens when messages left unread: "skip": the read goes on, the counts tell (the default).
+        on_missed   what happens when messages left unread: "skip": the read continues, and they are counted (the default).
                     "raise": the next read raises MessagesMissedError, once per gap. A callable: called with the
                     count, in the reading thread, before the next message.
-        topics      a filter, or several: it reads only messages whose topic matches one of them, each once, and all its figures
-                    are about those. In a filter "*" stands for one token and ">", at the end, for one or more: "orders.*.new",
-                    "orders.>". A message without a topic matches none. None: everything (the default).
-        ephemeral   True: it is also removed when nobody refers to it any more, as if it were closed. A call in progress, a task
-                    or an iterator refers to it; its messages, its stats and the queue do not.
-        after       consumers and groups of this queue: a message is read only once each of them has been handed it (with
-                    `ack_wait`: settled it), missed it, does not want it (`topics`), started behind it, or is gone. A member stands for its group. One that
-                    seeks back holds up what has not been read yet. `read`, `has_more_data`, `peek` and waiting heed it,
-                    `unread_count` does not. It keeps nobody alive. ValueError for one of another queue.
+        topics      a filter, or several: it reads only messages whose topic matches one of them, each once, and its figures
+                    count only those. In a filter "*" stands for one token and ">", at the end, for one or more:
+                    "orders.*.new", "orders.>". A message without a topic matches none. None: everything (the default).
+        ephemeral   True: it is also removed when nothing refers to it any more, as if it were closed. A call in progress, a
+                    task or an iterator refers to it; its messages, its stats and the queue do not.
+        after       consumers and groups of this queue: this one gets a message only after each of them has read it
+                    (with `ack_wait`: settled it), or missed it, or does not want it (`topics`), or started behind it, or is
+                    gone. A member stands for its group. One that seeks back delays messages that this one has not read yet.
+                    `read`, `has_more_data`, `peek` and waiting respect the order, `unread_count` does not. `after` does not
+                    keep consumers or groups alive. ValueError for one of another queue.
 
         Works on a closed queue too, to drain it.
 
@@ -668,12 +672,13 @@ class Queue(Generic[_T]):
         start           where it begins, as for `add_consumer`.
         ack_wait        seconds (or a timedelta) a member has to `ack` a message before it is delivered again;
                         None: a delivery settles itself (the default).
-        max_deliver     deliveries before it is moved to `dead_letter` (or counted as missed); None: no end.
+        max_deliver     deliveries before it is moved to `dead_letter` (or counted as missed); None: no limit.
         backoff         seconds that each redelivery waits, the last one repeated; None: no wait.
-        max_ack_pending no new deliveries beyond so many not yet settled; None: no limit.
-        dead_letter     the queue that takes what was delivered too often, or refused with `term`.
-        dead_letter_missed  True: what the group would miss (it expired or was dropped, pending or unread) goes to `dead_letter`, too,
-                        before the call that removed it returns. What that does not take, full or closed, counts as missed.
+        max_ack_pending the maximum number of unsettled deliveries, at which new ones stop; None: no limit.
+        dead_letter     the queue for messages that were delivered too often, or refused with `term`.
+        dead_letter_missed  True: messages that the group would miss (expired or dropped, pending or unread) are moved to
+                        `dead_letter`, too, before the call that removed them returns. If that queue is full or closed, they
+                        count as missed.
         topics          a filter, or several: the group reads only messages whose topic matches, as for `add_consumer`.
         after           consumers and groups of this queue that have to be done with a message first, as for `add_consumer`.
 
@@ -721,7 +726,8 @@ class Queue(Generic[_T]):
     def ttl(self) -> float | None:
         """Seconds a message lives; None: without limit.
 
-        Settable; applies at once to what is already held, and to producers and readers waiting. ttl=0 is a ValueError.
+        Can be set; a new value applies at once to messages already held, and to waiting producers and readers. ttl=0 is a
+        ValueError.
 
         >>> q = Queue("q", ttl=60)
         >>> q.ttl = None
@@ -732,7 +738,7 @@ class Queue(Generic[_T]):
     def expiration_enabled(self) -> bool:
         """Whether messages expire; True until `disable_expiration`."""
     def enable_expiration(self) -> None:
-        """Lets messages expire again. What is past its TTL by then leaves at once.
+        """Lets messages expire again. Messages older than their TTL are removed at once.
 
         >>> q = Queue("q")
         >>> q.disable_expiration()
@@ -747,9 +753,9 @@ class Queue(Generic[_T]):
         False
         """
     def force_expiration(self) -> int:
-        """Removes what is past its TTL now, and returns how many; 0 while expiration is disabled.
+        """Removes expired messages now, and returns how many; 0 while expiration is disabled.
 
-        Never needed for correctness: what is past its TTL is not delivered, and a thread removes it in time.
+        Never needed for correctness: expired messages are not delivered, and a thread removes them in time.
 
         >>> Queue("q").force_expiration()
         0
@@ -795,8 +801,8 @@ class Queue(Generic[_T]):
         how many producers wait, and which reader follows which.
         """
     def _look(self, start: int, limit: int) -> list[Message[_T]]:
-        """Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. Nobody has read them
-        by that: it leaves every position, count and audit trail alone.
+        """Up to `limit` of the messages held, from the first at or after `start` on, for the dashboard. This does not count as
+        reading: positions, counts and audit trails do not change.
         """
     def is_empty(self) -> bool:
         """Whether no message is held. (As a truth value a queue is always True.)
@@ -817,9 +823,9 @@ class Queue(Generic[_T]):
 
     # ending
     def close(self, *, immediate: bool = False) -> None:
-        """Ends the queue: producers fail from here on, and everyone who waits wakes. Once is enough.
+        """Closes the queue: producers fail from now on, and all waiting calls wake. May be called again.
 
-        Consumers may read what is left. With `immediate` that is discarded (which is not missed) and memory freed.
+        Consumers may read the messages left. With `immediate` these are discarded (not counted as missed) and memory is freed.
 
         >>> q = Queue("q")
         >>> _ = q.enqueue("last")
@@ -833,7 +839,7 @@ class Queue(Generic[_T]):
         >>> Queue("q").shutdown()
         """
     def join(self, timeout: float | None = None) -> bool:
-        """Waits until every consumer and group has read (with ack_wait: settled) all that is held; False: not in time.
+        """Waits until every consumer and group has read (with ack_wait: settled) all messages held; False: not in time.
 
         timeout     seconds to wait; None: without limit (the default).
 
@@ -886,7 +892,7 @@ class Consumer(Generic[_T]):
 
     @property
     def id(self) -> UUID:
-        """What `Queue.get_consumer` finds it by."""
+        """The id by which `Queue.get_consumer` finds it."""
     @property
     def name(self) -> str | None:
         """The name it was given, if any."""
@@ -907,7 +913,7 @@ class Consumer(Generic[_T]):
         timeout     seconds to wait for one; 0: not at all (the default), None: without limit.
 
         Raises QueueClosedError when the queue is closed and drained, ConsumerClosedError when this consumer is
-        removed, and, as `on_missed` says, MessagesMissedError or what the callback raised; no message is lost by that.
+        removed, and, depending on `on_missed`, MessagesMissedError or an exception of the callback; no message is lost then.
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
@@ -920,14 +926,16 @@ class Consumer(Generic[_T]):
     def read_batch(
         self, limit: int, *, timeout: float | None = 0.0, linger: float = 0.0, max_bytes: int | None = None
     ) -> list[Message[_T]]:
-        """Waits for the first message as `read` does, then takes what is there, up to `limit`; [] when there is none.
+        """Waits for the first message as `read` does, then takes all available ones, up to `limit`; [] when there is none.
 
-        linger      seconds that the batch may wait to fill once its first message is there. A full batch, a closed queue, and
-                    a gap that has to be told first end it. Nothing is taken before the call returns: until then messages can
-                    expire, others that share the consumer may read them, and an interrupt leaves them unread.
-        max_bytes   payload bytes (their `size`) of the batch at the most, but always one message; None: no limit.
+        linger      seconds to wait for the batch to fill after its first message is available. The wait ends early when the
+                    batch is full, the queue is closed, or missed messages have to be reported first. Nothing is taken before
+                    the call returns: until then messages can expire, other threads that share the consumer may read them,
+                    and an interrupt leaves them unread.
+        max_bytes   the maximum of payload bytes (their `size`) in the batch, but always one message; None: no limit.
 
-        TypeError or ValueError for a bad argument, which it names; ConsumerClosedError when the consumer is removed meanwhile.
+        Raises TypeError or ValueError for a bad argument, which it names, and ConsumerClosedError when the consumer is
+        removed meanwhile.
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
@@ -938,11 +946,11 @@ class Consumer(Generic[_T]):
         1
         """
     def read_latest(self, *, timeout: float | None = 0.0) -> Message[_T] | None:
-        """The newest message there is, or None when there is none in time; what is older is passed over.
+        """The newest message, or None when there is none in time; older ones are passed over.
 
-        What is passed over counts as read (`ConsumerStats.passed_items` tells it apart) and stands in the audit trail. What was
-        missed before it comes with this message. QueueError for a member of a group, which has no position of its own.
-        Otherwise as `read`.
+        Messages passed over count as read (`ConsumerStats.passed_items` counts them separately) and are in the audit trail.
+        Messages missed before are reported with this message. QueueError for a member of a group, which has no position of
+        its own. Otherwise as `read`.
 
         >>> q = Queue("q")
         >>> viewer = q.add_consumer()
@@ -957,8 +965,8 @@ class Consumer(Generic[_T]):
     ) -> Message[_T] | None:
         """The next message for which `predicate` holds, or None when there is none in time.
 
-        What does not match is passed over for good, and counts as read; so does a message whose predicate raised,
-        and the error leaves the call. TypeError when `predicate` is not callable. Otherwise as `read`.
+        Messages that do not match are passed over permanently, and count as read. So does a message for which `predicate`
+        raises; that exception propagates. TypeError when `predicate` is not callable. Otherwise as `read`.
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
@@ -969,9 +977,9 @@ class Consumer(Generic[_T]):
         2
         """
     def peek(self) -> Message[_T] | None:
-        """The message that `read` would return now, left where it is; None when there is none.
+        """The message that `read` would return now, without reading it; None when there is none.
 
-        Leaves the position, the counts and the audit trail alone.
+        Does not change the position, the counts or the audit trail.
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
@@ -1110,8 +1118,8 @@ class Consumer(Generic[_T]):
 
         to          "earliest", "latest", a seq or an aware datetime, as `start` of `Queue.add_consumer`.
 
-        Going back reads messages again; going forward counts what it skips as read. A seq below what is held means
-        the oldest held, and nothing counts as missed; one beyond `next_seq` is a ValueError.
+        Going back reads messages again; going forward counts what it skips as read. A seq below the oldest message
+        held means that message, and nothing counts as missed; one beyond `next_seq` is a ValueError.
 
         >>> q = Queue("q")
         >>> reader = q.add_consumer()
@@ -1126,9 +1134,9 @@ class Consumer(Generic[_T]):
     # what left before this consumer read it
     @property
     def missed_count(self) -> int:
-        """Messages that left before this consumer read them, since it was added: exact, never lost, never twice."""
+        """Messages that left before this consumer read them, since it was added: an exact count."""
     def take_missed(self, *, timeout: float | None = 0.0) -> int:
-        """How many were missed since the last take; waits for the first one, and returns 0 when there was none in time.
+        """How many messages were missed since the last call; waits for the first one; 0 when there is none in time.
 
         timeout     seconds to wait for one; 0: not at all (the default), None: without limit. On a closed queue with
                     nothing to take it returns 0 at once.
@@ -1154,7 +1162,7 @@ class Consumer(Generic[_T]):
     def history(self, limit: int | None = None) -> list[tuple[int, datetime]]:
         """What this consumer has read of the messages still held, as (seq, read at), oldest first.
 
-        limit       only the last so many; None: all.
+        limit       only the last `limit` entries; None: all.
 
         Empty with `Queue(audit=False)`.
 
@@ -1194,8 +1202,8 @@ class ConsumerGroup(Generic[_T]):
     """Members share one position: each message goes to one of them. `Queue.add_group` makes one.
 
     With ack_wait, a message not acked within it (or nacked, or held by a member that closed) is delivered again, to
-    whichever member reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
-    A pending message that expires is counted as missed, and its late ack does nothing. `stats()` has the books.
+    the member that reads next; after max_deliver deliveries it is moved to dead_letter (or counted as missed).
+    A pending message that expires is counted as missed, and its late ack does nothing. `stats()` has all counts.
 
     >>> q = Queue("jobs")
     >>> workers = q.add_group("workers", ack_wait=30)
@@ -1221,17 +1229,17 @@ class ConsumerGroup(Generic[_T]):
         """The consumers that share it now."""
     @property
     def pending_count(self) -> int:
-        """Messages delivered, not settled, and not ready to be delivered again: those count as unread."""
+        """Messages delivered and not settled, except those ready to be delivered again, which count as unread."""
     @property
     def unread_count(self) -> int:
         """Messages that wait to be delivered: new ones, and those ready to be delivered again."""
     @property
     def missed_count(self) -> int:
-        """Messages that left before a member read (with ack_wait: settled) them, or that were given up without dead_letter."""
+        """Messages that left before a member read (with ack_wait: settled) them, or were given up without a dead_letter."""
     def add_consumer(self, name: str | None = None, *, ephemeral: bool = False) -> Consumer[_T]:
         """A new member.
 
-        ephemeral   True: it is also removed when nobody refers to it any more; what it held and had not settled is delivered again.
+        ephemeral   True: it is also removed when nothing refers to it any more; its unsettled messages are delivered again.
 
         >>> q = Queue("q")
         >>> q.add_group("workers").add_consumer("one").group.name

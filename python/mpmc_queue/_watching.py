@@ -1,4 +1,4 @@
-"""Queues that are watched from outside, held weakly, and their figures: what the metrics and the dashboard read."""
+"""The queues that the metrics and the dashboard watch (by weak references), and their figures."""
 
 import asyncio
 import concurrent.futures
@@ -13,16 +13,16 @@ from mpmc_queue._figures import Departed, Figures, Follows
 from mpmc_queue._locked import Locked
 
 WAIT: Final = ROUND + 0.5
-"""Seconds that a scrape waits for the answers of servers, at most, however many there are."""
+"""Maximum seconds that a scrape waits for the answers of all servers together."""
 LATE: Final = PAUSE + WAIT
-"""Seconds for which an answer serves, where answers are waited for."""
+"""Seconds for which an answer is used where the caller waits for answers."""
 LATE_IN_LOOP: Final = 300.0
-"""The same in the thread of an event loop, where nobody waits: an answer serves the next scrape. Prometheus itself goes by a
-sample for as long."""
+"""The same in the thread of an event loop, where the caller does not wait: a scrape uses the answer to an earlier one.
+Prometheus also uses a sample for that long."""
 
 
 class Remote(Protocol):
-    """A queue on a server, which is asked for its figures: what `mpmc_queue.jetstream` connects."""
+    """A queue on a server, from `mpmc_queue.jetstream`; the server is asked for its figures."""
 
     @property
     def name(self) -> str: ...
@@ -37,15 +37,15 @@ Watchable: TypeAlias = Queue[Any] | Remote
 
 
 def is_remote(queue: object) -> TypeGuard[Remote]:
-    """Whether it is a queue on a server. Told by what it has: the module that it is of may not be installed."""
+    """Whether it is a queue on a server. Checks an attribute, not the class, because importing the class needs an extra."""
     return isinstance(getattr(queue, "_watch", None), Asked)
 
 
 def figures_of(queues: Sequence[Watchable], wait: float = WAIT) -> list[Figures]:
-    """The figures of the queues, each read at once.
+    """The figures of the queues; those of one queue are all taken at the same moment.
 
-    Servers are asked, all at the same time and each at most once a second. wait: seconds to wait for them all. In the thread of
-    an event loop nobody waits: it may be the loop that asks.
+    Servers are asked concurrently, each at most once a second. wait: seconds to wait for all of them. In the thread of an
+    event loop this does not wait, because that loop may be the one that has to ask.
     """
     rounds = [begun for queue in queues if is_remote(queue) and (begun := queue._watch.begin()) is not None]
     in_loop = _is_in_loop()
@@ -85,7 +85,7 @@ def _is_in_loop() -> bool:
 
 
 class Watched(Locked):
-    """Queues in the order they were added, held weakly: one that nobody else holds any more is watched no more."""
+    """Queues in the order they were added, by weak references: a queue that nothing else refers to is no longer watched."""
 
     def __init__(self, queues: Watchable | Iterable[Watchable], *, distinct_names: bool) -> None:
         super().__init__()
@@ -118,19 +118,19 @@ class Watched(Locked):
             self._next += 1
 
     def discard(self, queue: Watchable) -> None:
-        """Watches a queue no more; nothing happens if it was not watched."""
+        """Stops watching a queue; nothing happens if it was not watched."""
         with self._lock:
             for number, other in self._living():
                 if other is queue:
                     del self._queues[number]
 
     def items(self) -> list[tuple[int, Watchable]]:
-        """The queues there are now, each with a number that no other ever has here."""
+        """The current queues, each with a number that is never reused."""
         with self._lock:
             return self._living()
 
     def get(self, number: int) -> Watchable | None:
-        """The queue with this number, if it is there."""
+        """The queue with this number, if it is still watched."""
         with self._lock:
             found = self._queues.get(number)
         return None if found is None else found()

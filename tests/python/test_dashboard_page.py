@@ -166,7 +166,7 @@ def test_queues_are_sorted_and_filtered(make_queue, dashboard, tab):
     shown.page.fill("#queue-filter", "A ")
     assert names(shown) == ["a 9", "a 10"]
     shown.page.fill("#queue-filter", "c")
-    shown.is_told("#no-queues", "No queue is like that.")
+    shown.is_told("#no-queues", "No queue matches.")
 
 
 def test_the_settings_of_the_chosen_queue(make_queue, dashboard, tab):

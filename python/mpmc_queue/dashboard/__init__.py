@@ -1,4 +1,4 @@
-"""A live picture of queues in the browser: how full they are, how fast, who lags, what is in them.
+"""A live view of queues in the browser: fill level, rates, lag of the readers, and messages.
 
     from mpmc_queue.dashboard import serve
 
@@ -6,23 +6,24 @@
         print(dashboard.url)    # http://127.0.0.1:49152/
         ...
 
-`serve` answers in a background thread, with nothing but the standard library. `app` is the same page as an ASGI
-application, to mount in one you have: `Mount("/queues", app([orders, invoices]))` in Starlette or FastAPI.
+`serve` runs a server in a background thread, using only the standard library. `app` is the same page as an ASGI
+application, to mount in another one: `Mount("/queues", app([orders, invoices]))` in Starlette or FastAPI.
 
-It only looks. Nothing can be changed through it, and looking leaves no trace: it is no consumer, so that it holds no
-message back, counts as nobody's reading, and stands in no audit trail. Payloads stay private: of a message it shows seq,
-age, size, topic and type, and the `repr` of its payload only with `show_payloads=True` (which runs the payload's code).
+The dashboard is read-only. It changes nothing and leaves no trace: it is not a consumer, so it holds no message back,
+changes no counts, and does not appear in audit trails. Payloads stay private: it shows the seq, age, size, topic and type of
+a message, and the `repr` of its payload only with `show_payloads=True` (which runs the payload's code).
 
-Queues over JetStream (`mpmc_queue.jetstream`) are shown, too, as far as the server knows their figures; their messages are
-not. The server is asked at most once a second. One that does not answer is marked, and holds up no other queue.
+Queues over JetStream (`mpmc_queue.jetstream`) are shown, too, with the figures that the server knows, but without their
+messages. The server is asked at most once a second. A queue whose server does not answer is marked, and does not delay
+other queues.
 
-One thread takes a sample a second, however many browsers look, and writes it down for the five-minute charts. What is
-sent goes through one of our own queues that keeps the newest sample alone, so a browser that is slow skips some and costs
-no more memory than one that is fast.
+One thread takes a sample every second, for any number of browsers, and records it for the five-minute charts. Samples are
+sent through an mpmc_queue queue that keeps only the newest one, so a slow browser skips samples and uses no more memory
+than a fast one.
 
-Who may look: with a token, whoever sends it; without one, this machine alone. An address that others can reach gets a
-token by itself. The page takes it from the part of its address behind `#`, which browsers do not send, so that it is in
-no log.
+Access: with a token, anyone who sends it; without one, only this machine. `serve` creates a token itself when it listens at
+an address that other machines can reach. The page reads the token from the part of its address after `#`, which browsers
+do not send, so it is in no log.
 """
 
 from mpmc_queue.dashboard._asgi import App, app

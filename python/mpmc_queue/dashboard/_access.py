@@ -1,4 +1,4 @@
-"""Who may look."""
+"""Access control."""
 
 import hmac
 import ipaddress
@@ -9,12 +9,12 @@ SHORTEST_TOKEN: Final = 16
 
 
 def new_token() -> str:
-    """A token that nobody guesses."""
+    """A new token that cannot be guessed."""
     return secrets.token_urlsafe(24)
 
 
 def checked_token(token: str | None) -> str | None:
-    """A token that was given, if it is one."""
+    """The argument `token`, checked; TypeError or ValueError if it is not valid."""
     if token is None:
         return None
     if not isinstance(token, str):
@@ -26,13 +26,13 @@ def checked_token(token: str | None) -> str | None:
 
 
 def has_token(authorization: str, token: str) -> bool:
-    """Whether a request's Authorization header carries the token, in a time that tells nothing about it."""
+    """Whether a request's Authorization header contains the token, compared in constant time."""
     scheme, _, sent = authorization.partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode())
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address, or a name that means one everywhere, is this machine."""
+    """Whether an address, or the name `localhost`, is this machine."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -40,8 +40,8 @@ def is_loopback(address: str) -> bool:
 
 
 def is_for_loopback(host: str) -> bool:
-    """Whether a request's Host header asks for this machine by that name: a foreign name that was made to point here
-    belongs to a page that wants to read what it should not."""
+    """Whether a request's Host header names this machine as a loopback address or `localhost`. Protects from DNS rebinding:
+    a foreign page can make its own host name resolve to this machine."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return is_loopback(name)
 

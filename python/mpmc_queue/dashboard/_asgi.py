@@ -1,4 +1,4 @@
-"""The dashboard as an ASGI application, to mount in one that there is."""
+"""The dashboard as an ASGI application, to mount in another one."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATIENCE: Final = 15.0
-"""Seconds without a snapshot after which a sign of life is sent."""
+"""Seconds without a snapshot after which a keep-alive is sent."""
 MOST_ANSWERS: Final = 16
-"""Answers made at the same time, each in a thread."""
+"""Maximum number of answers made at the same time, each in a thread."""
 LIFE: Final = 30.0
-"""Seconds after which a stream ends, and the page opens the next: a server that is being shut down waits for it."""
+"""Seconds after which a stream ends and the page opens the next: a server waits for open streams when it shuts down."""
 
 
 def app(
@@ -34,14 +34,14 @@ def app(
     show_payloads: bool = False,
     interval: float = 1.0,
 ) -> "App":
-    """The dashboard as an ASGI application for asyncio; nothing but the standard library is needed for it.
+    """The dashboard as an ASGI application for asyncio; it needs only the standard library.
 
-    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page. Also
-                    those of `mpmc_queue.jetstream`.
-    token           what browsers have to send; at least 16 characters.
-    guarded         the application around it decides who may look: nothing is checked here. With neither this nor a
-                    token, this machine alone may look, and not through a proxy that says it is one. A proxy that
-                    does not (nginx, unless told to) looks like this machine: behind it, pass a token.
+    queues          a Queue or several, referred to weakly: a queue that nothing else refers to disappears from the page.
+                    Also those of `mpmc_queue.jetstream`.
+    token           the token that browsers have to send; at least 16 characters.
+    guarded         True: the surrounding application controls access, and nothing is checked here. With neither this nor a
+                    token, only this machine has access, and not through a proxy that identifies itself by its headers.
+                    Requests through a proxy that does not (nginx by default) look local: behind one, pass a token.
     show_payloads   show the `repr` of payloads, too. That runs the payloads' code.
     interval        seconds from one sample to the next.
 
@@ -69,7 +69,7 @@ class App:
     ) -> None:
         checked_token(token)
         self._feed = Feed(queues, checked_interval(interval))
-        # The sampler starts with the first request: the process that makes the application may not be the one that serves.
+        # The sampler starts with the first request: another process may have created the application.
         self._threads = threading.BoundedSemaphore(MOST_ANSWERS)
         self._process = os.getpid()
         self._site = Site(self._feed, token=token, show_payloads=bool(show_payloads), is_guarded=bool(guarded))
@@ -79,11 +79,11 @@ class App:
         self._feed.watched.add(queue)
 
     def discard(self, queue: Watchable) -> None:
-        """Shows a queue no more; nothing happens if it was not shown."""
+        """Stops showing a queue; nothing happens if it was not shown."""
         self._feed.watched.discard(queue)
 
     def close(self) -> None:
-        """Ends the sampler and every stream. Once is enough; it also ends with the application itself."""
+        """Ends the sampler and every stream. May be called again; the sampler also ends with the application object."""
         self._feed.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,9 +109,9 @@ class App:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _respond(self, request: Request, place: str) -> Response:
-        """The answer, made in a thread: a payload's repr may be slow. It is a thread of our own, for those of the loop's
-        executor are the application's."""
-        if self._process != os.getpid():  # a child process, which has none of the threads
+        """The answer, made in a thread, because a payload's repr may be slow. It is a separate thread, because the threads of
+        the loop's executor are for the application."""
+        if self._process != os.getpid():  # a forked child process, in which the threads do not exist
             self._process, self._threads = os.getpid(), threading.BoundedSemaphore(MOST_ANSWERS)
         threads = self._threads
         if not threads.acquire(blocking=False):
@@ -167,7 +167,7 @@ class App:
             left.cancel()
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """For a server that runs it by itself."""
+        """Handles lifespan events, for a server that runs the dashboard as the main application."""
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":

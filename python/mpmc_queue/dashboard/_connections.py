@@ -1,4 +1,4 @@
-"""The HTTP server of the dashboard: a thread for each connection, none of which can keep others out for long."""
+"""The HTTP server of the dashboard: a thread per connection; no connection can block others for long."""
 
 import socket
 import socketserver
@@ -14,17 +14,17 @@ from mpmc_queue.dashboard._http import END, MOST_BYTES, BadRequestError, Head, p
 from mpmc_queue.dashboard._site import KEEP_ALIVE, Request, Response, Site, error, event
 
 MOST_CONNECTIONS: Final = 128
-"""Each has a thread."""
+"""Maximum number of connections; each has a thread."""
 MOST_REFUSALS: Final = 32
-"""Connections beyond those that are told so at the same time; what is beyond these, too, is ended without a word."""
+"""Maximum number of excess connections that are answered 503 at the same time; others are closed without an answer."""
 PATIENCE: Final = 15.0
-"""Seconds after which a browser that takes nothing, or asks nothing more, is given up. It comes back by itself."""
+"""Seconds without data received or a new request after which a browser is disconnected. It reconnects by itself."""
 DEADLINE: Final = 5.0
-"""Seconds in which a request has to arrive, from its first byte (of a new connection, from its start) to its last."""
+"""Seconds in which a request has to arrive, from its first byte (or from the start of a new connection) to its last."""
 LINGER: Final = 1.0
-"""Seconds that what is still on its way is thrown away for: if it were not, the answer might be lost."""
+"""Seconds for which data that still arrives is read and discarded: otherwise a TCP reset could destroy the answer."""
 SEND_BUFFER: Final = 1 << 17
-"""Bytes that the system keeps for a browser that is slow."""
+"""Bytes that the operating system buffers for a slow browser."""
 CHUNK: Final = 1 << 16
 """Bytes received at once."""
 
@@ -35,10 +35,10 @@ class Connection:
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
         self.waiting_since: float | None = time.monotonic()
-        """None: it has asked for something and is being answered."""
+        """None: a request is being answered."""
 
     def end(self) -> None:
-        """Ends it, from any thread; whoever reads from it or writes to it notices."""
+        """Ends it, from any thread; a thread that reads from it or writes to it notices."""
         try:
             self.stream.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -46,10 +46,10 @@ class Connection:
 
 
 class Http(socketserver.ThreadingTCPServer):
-    """The server proper: so many connections at the most, and none outlives it."""
+    """The server, with a limited number of connections; all of them end with it."""
 
     daemon_threads = True
-    request_queue_size = MOST_CONNECTIONS  # they may all come at once
+    request_queue_size = MOST_CONNECTIONS  # all may arrive at once
     site: Site
 
     def __init__(self, host: str, port: int) -> None:
@@ -84,7 +84,7 @@ class Http(socketserver.ThreadingTCPServer):
             super().process_request(request, client_address)
 
     def _makes_room(self) -> bool:
-        """Whether there is room for one more; who has been waiting longest without having asked for anything has to go."""
+        """Whether one more connection fits; ends the connection that has been idle the longest if that is necessary."""
         if len(self._connections) < MOST_CONNECTIONS:
             return True
         waiting = [(each.waiting_since, each) for each in self._connections.values() if each.waiting_since is not None]
@@ -96,7 +96,7 @@ class Http(socketserver.ThreadingTCPServer):
         return True
 
     def connection_of(self, request: socket.socket) -> Connection | None:
-        """The connection, if it is one that is served: None if it is one too many, or had to go."""
+        """The connection, if it is served; None if it was refused, or was ended to make room."""
         with self._lock:
             return self._connections.get(request)
 
@@ -107,7 +107,7 @@ class Http(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a browser that left is none
+        if not isinstance(sys.exception(), OSError):  # a browser that disconnected is no error
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
@@ -153,11 +153,11 @@ class _Handler(socketserver.BaseRequestHandler):
             raise
 
     def _head(self, *, is_first: bool) -> bytes | None:
-        """The next request's head; None when the browser leaves, or asks for nothing.
+        """The next request's head; None when the browser disconnects or sends nothing.
 
         Raises BadRequestError when the head is too large, or late.
         """
-        has_begun = is_first or bool(self._received)  # its time has begun already
+        has_begun = is_first or bool(self._received)  # the deadline already applies
         deadline = time.monotonic() + (DEADLINE if has_begun else PATIENCE)
         while (end := self._received.find(END)) < 0:
             if len(self._received) > MOST_BYTES:
@@ -180,7 +180,7 @@ class _Handler(socketserver.BaseRequestHandler):
         return head
 
     def _receive(self, deadline: float) -> bytes:
-        """What has come; TimeoutError when nothing does until then."""
+        """The data that arrives next; TimeoutError when there is none until the deadline."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -196,7 +196,7 @@ class _Handler(socketserver.BaseRequestHandler):
             self._stream(response)
             return False
         if head.has_body:
-            # It is not read: what follows on this connection would be read as a request.
+            # The body is not read, so a further read on this connection would take the body for a request.
             self._last_answer(response, is_head=is_head)
             return False
         self._send(_begin(response, {} if head.keeps_alive else {"Connection": "close"}, with_body=not is_head))
@@ -226,8 +226,8 @@ class _Handler(socketserver.BaseRequestHandler):
                 self._send(KEEP_ALIVE if message is None else event(message.payload))
 
     def _send(self, data: bytes) -> None:
-        """Sends as much as the browser takes, and gives it up when it takes nothing for too long, or all of it takes
-        too long."""
+        """Sends all data; TimeoutError when the browser accepts nothing for too long, or when sending takes too long in
+        total."""
         self.request.settimeout(PATIENCE)
         deadline = time.monotonic() + 2 * PATIENCE
         left = memoryview(data)
@@ -238,7 +238,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 def _begin(response: Response, more: Mapping[str, str], *, with_body: bool) -> bytes:
-    """An answer as it is sent, in one piece."""
+    """An answer as bytes: headers and body in one piece."""
     headers = {**response.headers, **more}
     if not response.is_stream:
         headers["Content-Length"] = str(len(response.body))

@@ -1,4 +1,4 @@
-"""The one sampler, and the queue through which its samples reach every browser."""
+"""The sampler, and the queue through which its samples reach all browsers."""
 
 import json
 import os
@@ -19,16 +19,16 @@ from mpmc_queue.dashboard._history import SPAN, History, Point
 from mpmc_queue.dashboard._sample import MOST_READERS, QueueRow, ReaderRow, Sample
 
 MOST_BYTES: Final = 1 << 30
-"""More than any sample takes: there is only ever one in the queue."""
+"""More than any sample needs: the queue never holds more than one."""
 PATIENCE: Final = 0.25
-"""Seconds that a sample waits for servers: one that takes longer answers for the next sample."""
+"""Seconds that a sample waits for servers: a later answer is used by the next sample."""
 
 
 class Feed(Locked):
-    """Samples the queues once an interval, in a thread that it starts when it is first needed.
+    """Samples the queues once per interval, in a thread that starts when it is first needed.
 
-    It goes on while nobody looks, for the charts; only what is sent is not made then. The thread holds the feed weakly,
-    and ends with it.
+    Sampling continues without viewers, for the charts, but no snapshots are made or sent then. The thread refers to the feed
+    weakly, and ends when the feed is deleted.
     """
 
     def __init__(self, queues: Watchable | Iterable[Watchable], interval: float) -> None:
@@ -36,7 +36,7 @@ class Feed(Locked):
         self.watched = Watched(queues, distinct_names=False)
         self.interval = interval
         self.boot = secrets.token_hex(8)
-        """Tells the page that another process, or another server, has taken over."""
+        """A random id, by which the page notices that another process or server answers now."""
         self._samples: dict[int, Sample] = {}
         self._histories: dict[int, History] = {}
         self._viewers = 0
@@ -44,13 +44,13 @@ class Feed(Locked):
         self._thread: threading.Thread | None = None
         self._process = 0
         self._closed = False
-        # A reader that is behind reads the newest sample next; a sample that grew old without a reader is dropped.
+        # A slow reader gets the newest sample next; a sample that no one reads expires.
         self._snapshots: Queue[bytes] = Queue(
             "dashboard", ttl=2 * interval, max_items=1, max_bytes=MOST_BYTES, overflow="drop_oldest", audit=False
         )
 
     def start(self) -> None:
-        """Sees to it that the sampler runs, also in a process that was forked since."""
+        """Starts the sampler unless it runs, also in a forked child process."""
         with self._lock:
             if self._closed or (self._process == os.getpid() and self._thread and self._thread.is_alive()):
                 return
@@ -78,12 +78,12 @@ class Feed(Locked):
 
     @property
     def viewers(self) -> int:
-        """Streams open now."""
+        """The number of open streams."""
         return self._viewers
 
     @contextmanager
     def view(self) -> Generator[Consumer[bytes]]:
-        """A reader of snapshots: of the newest first, then of each that comes (or as many as it gets to)."""
+        """A reader of snapshots: the newest first, then each new one (a slow reader skips some)."""
         self.start()
         with self._snapshots.add_consumer() as consumer:
             with self._lock:
@@ -91,7 +91,7 @@ class Feed(Locked):
                 is_first = self._viewers == 1
             try:
                 if is_first:
-                    self._wake.set()  # so that it is sent the last sample at once
+                    self._wake.set()  # the sampler then sends the last sample at once
                 yield consumer
             finally:
                 with self._lock:
@@ -111,7 +111,7 @@ class Feed(Locked):
         watched = self.watched.items()
         for (number, _), figures in zip(watched, figures_of([queue for _, queue in watched], PATIENCE), strict=True):
             last = before.get(number)
-            # A server is asked less often where samples are frequent: what it said last stands until it says more.
+            # With a short interval, not every sample has a new answer of the server: the last one is used until then.
             same = last is not None and last.taken == figures.taken and last.figures.closed == figures.closed
             samples[number] = last if last is not None and same else Sample(number, figures, last)
         with self._lock:
@@ -125,19 +125,19 @@ class Feed(Locked):
                 del self._histories[number]
 
     def send(self) -> None:
-        """Sends the last sample, if somebody looks."""
+        """Sends the last sample, if there are viewers."""
         if self._viewers:
             try:
                 self._snapshots.enqueue(self._snapshot(list(self._samples.values())))
             except QueueClosedError:
-                pass  # just now
+                pass  # closed just now
 
     def _snapshot(self, samples: list[Sample]) -> bytes:
         readers = [row for sample in samples for row in sample.reader_rows()]
         shown = nlargest(MOST_READERS, readers, key=_lag) if len(readers) > MOST_READERS else readers
         snapshot = {
             "boot": self.boot,
-            # By this clock, as the history is: the browser may run on another machine.
+            # This machine's clock, as in the history: the browser may run on another machine.
             "time": max((sample.time for sample in samples), default=time.time()),
             "interval": self.interval,
             "queue_fields": QueueRow._fields,
@@ -157,12 +157,12 @@ def _run(reference: "weakref.ref[Feed]", wake: threading.Event, interval: float)
     """The sampler's thread."""
     due = time.monotonic()
     while (feed := reference()) is not None and not feed.closed:
-        # A reader that wakes the sampler gets the last sample. A new one now would show the rate of an instant, and
-        # replace an older one in the charts.
+        # A viewer that wakes the sampler gets the last sample. A new sample now would compute rates over a very short time,
+        # and push an older one out of the charts.
         if time.monotonic() >= due:
             feed.sample()
             due = time.monotonic() + interval
         feed.send()
-        del feed  # while it waits nobody has to keep it
+        del feed  # no reference while waiting, so that the feed can be deleted
         wake.wait(max(0.0, due - time.monotonic()))
         wake.clear()

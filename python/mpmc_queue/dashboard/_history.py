@@ -10,10 +10,10 @@ SPAN: Final = 300.0
 
 
 class Point(NamedTuple):
-    """What the charts show of a moment. None: it is not known."""
+    """The values in the charts at one moment. None: not known."""
 
     time: float  # seconds since the epoch
-    enqueued: float | None  # messages per second, as all but the bytes and the lag
+    enqueued: float | None  # messages per second, like all others except bytes and lag
     delivered: float | None
     bytes: float | None
     lag: float | None  # seconds, of the reader furthest behind
@@ -28,7 +28,7 @@ class History:
     def __init__(self, length: int) -> None:
         self._length = length
         self._values = array("d")
-        self._next = 0  # where the next one goes once the ring is full
+        self._next = 0  # index of the point to overwrite next, once the ring is full
 
     def add(self, point: Point) -> None:
         width = len(Point._fields)

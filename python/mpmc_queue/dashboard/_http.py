@@ -1,7 +1,7 @@
-"""The head of an HTTP/1 request, read strictly: whatever two readers could understand differently is refused.
+"""Parses the head of an HTTP/1 request strictly: input that two parsers could interpret differently is refused.
 
-A proxy in front of the dashboard decides by what it reads whether a request may pass. So a request must not be one thing to
-the proxy and another one here.
+A proxy in front of the dashboard may decide from the request whether it may pass. So the proxy and the dashboard must not
+interpret a request differently (request smuggling).
 """
 
 import re
@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 MOST_BYTES: Final = 32_768
-"""Of a request's head."""
+"""Maximum size of a request's head."""
 END: Final = b"\r\n\r\n"
-"""What ends a head."""
+"""The end of a head."""
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _FIRST_LINE: Final = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/(\d)\.(\d)")
 _HEADER: Final = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
 _ONCE: Final = ("host", "authorization")
-"""Headers of which there may be only one: of two, the proxy may look at the other."""
+"""Headers that may appear only once: of two, the proxy might use the other one."""
 
 
 class BadRequestError(Exception):
-    """A request that is not answered but with an error, after which the connection ends."""
+    """A request that is answered with an error, after which the connection ends."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -30,21 +30,21 @@ class BadRequestError(Exception):
 
 
 class Head(NamedTuple):
-    """What a request's head says."""
+    """The parsed head of a request."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
-    """By lower-case name; those that came several times are joined with commas."""
+    """By lower-case name; the values of repeated headers are joined with commas."""
     has_body: bool
-    """Whether it announces a body, or may do so to another reader."""
+    """Whether it announces a body, or another parser might think so."""
     keeps_alive: bool
     """Whether another request may follow on this connection."""
 
 
 def parse(data: bytes) -> Head:
-    """Reads a head, without the empty line that ends it; BadRequestError when it is not one."""
+    """Parses a head, given without the empty line that ends it; BadRequestError when it is not valid."""
     first, *lines = data.decode("latin-1").split("\r\n")
     found = _FIRST_LINE.fullmatch(first)
     if found is None:

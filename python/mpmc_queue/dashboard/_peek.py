@@ -1,4 +1,4 @@
-"""A look at the messages of a queue, as plain data. It reads nothing: no position, count or trail changes."""
+"""The messages of a queue as plain data, without reading them: no position, count or audit trail changes."""
 
 import time
 from typing import Any, Final
@@ -7,9 +7,9 @@ from mpmc_queue import Message, Queue
 from mpmc_queue.dashboard._reprs import class_of, texts_of, whole_of
 
 PAGE: Final = 50
-"""Messages shown at once."""
+"""Messages per page."""
 TRAIL: Final = 200
-"""Reads of a message shown at once, the latest."""
+"""How many reads of a message are shown: the latest ones."""
 
 
 def messages(queue: Queue[Any], start: int | None, show_payloads: bool) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What payloads say of themselves. Their code may raise, end threads, or never return: nothing here suffers from that."""
+"""The `repr` of payloads. Their code may raise, raise SystemExit, or never return: this module copes with all of that."""
 
 import os
 import reprlib
@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 PATIENCE: Final = 1.0
-"""Seconds that a page of payloads may take altogether."""
+"""Maximum seconds for all payloads of a page together."""
 MOST_THREADS: Final = 4
-"""Pages at the same time, those included whose payloads have not returned yet."""
+"""Maximum number of pages at the same time, including those with a `repr` that has not returned yet."""
 MOST_TEXT: Final = 1000
-"""Characters of a payload's repr, in a list."""
+"""Maximum characters of a payload's repr in a list."""
 MOST_WHOLE: Final = 100_000
-"""Characters of a payload's repr, by itself."""
+"""Maximum characters of a payload's repr shown on its own."""
 TOO_LONG: Final = "<its repr takes too long>"
-"""What is shown instead of a repr that has not returned in time, or whose turn has not come."""
+"""Shown instead of a repr that did not return in time, or was not called because of an earlier one."""
 
 _REPR = reprlib.Repr()
 _REPR.maxlevel = 4
@@ -26,7 +26,7 @@ _threads = threading.BoundedSemaphore(MOST_THREADS)
 
 
 def _after_fork() -> None:
-    """None of the threads is there in a child process."""
+    """A forked child process has none of the threads."""
     global _threads
     _threads = threading.BoundedSemaphore(MOST_THREADS)
 
@@ -36,27 +36,27 @@ if hasattr(os, "register_at_fork"):
 
 
 def class_of(thing: object) -> str:
-    """The name of its class: the class's own, whatever a metaclass makes of it."""
+    """The name of its class, even if a metaclass overrides `__module__` or `__qualname__`."""
     kind = type(thing)
     module, name = (type.__dict__[attribute].__get__(kind) for attribute in ("__module__", "__qualname__"))
     return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else str(name)
 
 
 def whole_of(payload: object) -> str:
-    """The payload's whole repr; only one of many pages is cut short."""
+    """The payload's whole repr; only a very long one is cut."""
     return _texts_of((payload,), _whole)[0]
 
 
 def texts_of(payloads: Sequence[object]) -> list[str]:
-    """The payloads' reprs, cut short where they are long."""
+    """The payloads' reprs; long ones are cut."""
     return _texts_of(payloads, _text)
 
 
 def _texts_of(payloads: Sequence[object], text: Callable[[object], str]) -> list[str]:
     """What `text` makes of each payload.
 
-    They run in a thread of their own. One that does not return keeps that thread, and no other: the rest of its page is
-    not tried then, and once all threads are kept, nothing is until one returns.
+    They run in a separate thread. A repr that does not return blocks only that thread; the rest of its page is then not
+    tried. Once all threads are blocked, no repr is called until one of them returns.
     """
     deadline = time.monotonic() + PATIENCE
     threads = _threads
@@ -75,7 +75,7 @@ def _texts_of(payloads: Sequence[object], text: Callable[[object], str]) -> list
 
 
 class _Page:
-    """The reprs of a page, as far as they are there."""
+    """The reprs of a page that have been computed so far."""
 
     def __init__(
         self, payloads: Sequence[object], text: Callable[[object], str], threads: threading.BoundedSemaphore
@@ -100,7 +100,7 @@ class _Page:
 
 
 def _text(payload: object) -> str:
-    """The payload's repr, without what is long or deep in it."""
+    """The payload's repr, with long or deeply nested parts left out."""
     return _safely(_REPR.repr, payload, MOST_TEXT)
 
 
@@ -109,9 +109,9 @@ def _whole(payload: object) -> str:
 
 
 def _safely(of: Callable[[object], str], payload: object, most: int) -> str:
-    """The payload in words. What that raises is its own affair, and is told: SystemExit, too."""
+    """The payload as text. If its code raises anything, even SystemExit, the text names the exception instead."""
     try:
-        # A subclass of str could go on running code of its own.
+        # A subclass of str could run its own code later.
         text = str.__str__(of(payload))
     except BaseException as error:
         text = f"<its repr raised {class_of(error)}>"

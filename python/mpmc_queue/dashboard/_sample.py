@@ -1,6 +1,6 @@
-"""What a sample says of a queue and of those who read it, and the rates between two samples.
+"""A sample of a queue and its readers, and the rates between two samples.
 
-None is a figure that is not known, or does not apply.
+None stands for a figure that is not known or does not apply.
 """
 
 import math
@@ -14,17 +14,17 @@ from mpmc_queue._figures import ConsumerFigures, Figures, GroupFigures
 from mpmc_queue.dashboard._history import Point
 
 MOST_READERS: Final = 2000
-"""Readers in one sample, those who lag most; beyond that a page is of no use to a person."""
+"""Maximum number of readers in one sample: those with the longest lag. More would make the page unusable."""
 STALLED: Final = 10.0
-"""Seconds after which a reader that has something to read, and reads nothing, is called stalled."""
+"""Seconds after which a reader that has unread messages but reads nothing is called stalled."""
 MOST_FILTERS: Final = 20
-"""Filters of a reader that are told."""
+"""Maximum number of a reader's filters that are shown."""
 MOST_FILTER_TEXT: Final = 300
-"""Characters of them."""
+"""Maximum characters of the filters shown."""
 
 
 class Trouble(NamedTuple):
-    """What has been counted of messages that were not read as they should be."""
+    """Counts of messages that were lost or not settled at the first delivery."""
 
     missed: int | None
     redelivered: int | None
@@ -32,12 +32,12 @@ class Trouble(NamedTuple):
 
 
 class QueueRow(NamedTuple):
-    """A queue, as the page gets it. Rates are messages per second, sizes bytes, times seconds."""
+    """A queue, in the form sent to the page. Rates are messages per second, sizes bytes, times seconds."""
 
     id: int
     name: str
     kind: str  # "process", or "jetstream"
-    problem: str | None  # why its figures cannot be had, in words
+    problem: str | None  # why its figures are not available, as text
     closed: bool
     created: float
     items: int | None
@@ -60,7 +60,7 @@ class QueueRow(NamedTuple):
     expired: int | None
     dropped: int | None
     rejected: int | None
-    waiting_producers: int | None  # those that wait for room
+    waiting_producers: int | None  # producers that wait for room
     missed: int | None
     redelivered: int | None
     dead_lettered: int | None
@@ -71,14 +71,14 @@ class QueueRow(NamedTuple):
     missed_rate: float | None
     redelivered_rate: float | None
     dead_lettered_rate: float | None
-    missed_ago: float | None  # since a reader last missed some, as far as samples tell
+    missed_ago: float | None  # seconds since a sample first showed the latest missed messages
     lag: float | None
-    loss: float | None  # until the reader furthest behind begins to miss messages; None: it does not, as things are
-    stalled: int  # readers
+    loss: float | None  # seconds until the reader furthest behind misses messages; None: it will not, at present
+    stalled: int  # number of stalled readers
 
 
 class ReaderRow(NamedTuple):
-    """A consumer, or a group, which its members share."""
+    """A consumer or a group."""
 
     id: str
     queue: int
@@ -87,7 +87,7 @@ class ReaderRow(NamedTuple):
     is_group: bool
     members: int | None  # of a group
     after: tuple[str, ...]  # the readers that it follows, by id
-    topics: str | None  # its filters, cut short where they are many; of a member, told of its group
+    topics: str | None  # its filters, cut if they are many; None for a member: see its group
     filtered: int | None
     lag: float | None
     loss: float | None
@@ -104,7 +104,7 @@ class ReaderRow(NamedTuple):
 
 
 class Sample:
-    """The figures of a queue at one moment, and since the sample before."""
+    """The figures of a queue at one moment, and their change since the previous sample."""
 
     def __init__(self, number: int, figures: Figures, before: "Sample | None") -> None:
         self.taken = figures.taken
@@ -119,7 +119,7 @@ class Sample:
             self.read = _sum([*(each.total_items_read for each in consumers), *(each.read for each in departed)])
             self.lag = _longest([*(each.lag for each in consumers), *(each.lag for each in groups)])
             self.trouble = Trouble(
-                # What a member misses, its group misses.
+                # Messages missed by a member are counted for its group.
                 _sum(
                     [
                         *(each.missed_items for each in consumers if each.group is None),
@@ -131,7 +131,7 @@ class Sample:
                 _sum([each.dead_lettered_items for each in groups]),
             )
         self.missed_at: float | None = before.missed_at if before else None
-        """When a reader last missed some; None: not since the sampler runs."""
+        """When a reader last missed messages; None: not since the sampler was started."""
         missed, missed_before = self.trouble.missed, before.trouble.missed if before else None
         if missed is not None and missed_before is not None and missed > missed_before:
             self.missed_at = self.taken
@@ -140,10 +140,10 @@ class Sample:
         self._read_by: dict[str, int | None] | None = None
         self._rows: list[ReaderRow] | None = None
         if before:
-            before._before = None  # it needs no more than its own figures from here on
+            before._before = None  # the previous sample does not need the one before it any more
 
     def rate(self, now: int | None, before: int | None) -> float | None:
-        """What a count grew by, per second; where it shrank, because a reader left, nothing. None: it is not known."""
+        """The growth of a count per second; 0 if it shrank, because a reader was removed. None: not known."""
         if now is None or before is None:
             return None
         return max(0, now - before) / self._seconds if self._seconds > 0 else 0.0
@@ -206,7 +206,7 @@ class Sample:
         )
 
     def reader_rows(self) -> list[ReaderRow]:
-        """The groups, and the consumers; of a member only what is its own."""
+        """The groups and the consumers; a member has only the figures that it does not share with its group."""
         if self._rows is None:
             self._rows = list(self._make_rows())
         return self._rows
@@ -275,24 +275,24 @@ class Sample:
             )
 
     def _id(self, reader: UUID | str) -> str:
-        """What the page knows a consumer (by its id) or a group (by its name) by."""
+        """The page's id of a consumer (given by its id) or of a group (given by its name)."""
         return str(reader) if isinstance(reader, UUID) else f"{self.number}/{reader}"
 
     def _loss(self, lag: float | None) -> float | None:
-        """Seconds until the oldest message that is unread expires."""
+        """Seconds until the oldest unread message expires."""
         lifetime = self.figures.lifetime
         return None if lifetime is None or not lag else round(max(0.0, lifetime - lag), 3)
 
     def _idle(self, consumer: ConsumerFigures) -> float | None:
-        """Seconds since it last read; None: never."""
+        """Seconds since the consumer last read; None: never."""
         last = consumer.last_read_time
         return None if last is None else round(max(0.0, self.time - last.timestamp()), 1)
 
     @property
     def read_by(self) -> dict[str, int | None]:
-        """What every consumer has read, by id. Made when asked for: ids are dear."""
+        """How many messages each consumer has read, by id. Computed on demand, because making ids is expensive."""
         if self._read_by is None:
-            # (On the server a name is one consumer's, and has no slash.)
+            # (On a server, names are unique and have no slash.)
             self._read_by = {
                 str(each.id) if each.id is not None else f"{self.number}//{each.name}": each.total_items_read
                 for each in self.figures.consumers
@@ -301,14 +301,14 @@ class Sample:
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
-    """The sum of what is known; None: nothing is, though there is something."""
+    """The sum of the known values; None: there are values, but none is known."""
     values = list(values)
     known = [value for value in values if value is not None]
     return sum(known) if known or not values else None
 
 
 def _longest(lags: list[float | None]) -> float | None:
-    """The longest lag that is known; None: none is, though somebody reads."""
+    """The longest known lag; None: there are readers, but no lag is known."""
     return max((lag for lag in lags if lag is not None), default=None if lags else 0.0)
 
 
@@ -317,7 +317,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 
 def _filters(topics: tuple[str, ...] | None) -> str | None:
-    """Filters in a line; they hold no spaces."""
+    """Filters joined with spaces, which they cannot contain."""
     if topics is None:
         return None
     text = " ".join(topics[:MOST_FILTERS])
@@ -326,5 +326,5 @@ def _filters(topics: tuple[str, ...] | None) -> str | None:
 
 
 def _is_stalled(reader: ConsumerFigures | GroupFigures, idle: float | None) -> bool:
-    """Whether it has had something to read for a while, and has read nothing for as long."""
+    """Whether a message has been unread for a while, and the reader has read nothing for as long."""
     return bool(reader.unread_items) and (reader.lag or 0.0) >= STALLED and (idle is None or idle >= STALLED)

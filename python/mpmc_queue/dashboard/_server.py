@@ -1,4 +1,4 @@
-"""The dashboard over a small HTTP server of its own, in threads of its own."""
+"""The dashboard on its own small HTTP server, in background threads."""
 
 import threading
 from collections.abc import Iterable
@@ -23,11 +23,11 @@ def serve(
 ) -> "Server":
     """Serves the dashboard from a background thread, until it is closed.
 
-    queues          a Queue or several, held weakly: one that nobody else holds any more disappears from the page. Also
-                    those of `mpmc_queue.jetstream`.
-    host, port      where to listen; port 0 takes one that is free.
-    token           what browsers have to send; at least 16 characters. None: none on this machine alone (the default),
-                    and a fresh one where others can reach it.
+    queues          a Queue or several, referred to weakly: a queue that nothing else refers to disappears from the page.
+                    Also those of `mpmc_queue.jetstream`.
+    host, port      where to listen; port 0 takes a free one.
+    token           the token that browsers have to send; at least 16 characters. None (the default): no token if only this
+                    machine can reach the address, otherwise a new random one.
     show_payloads   show the `repr` of payloads, too. That runs the payloads' code.
     interval        seconds from one sample to the next.
 
@@ -43,7 +43,7 @@ def serve(
 
 
 class Server:
-    """A dashboard that is being served; `serve` makes it. `with` closes it."""
+    """A running dashboard; `serve` makes it. `with` closes it."""
 
     def __init__(
         self,
@@ -86,18 +86,18 @@ class Server:
 
     @property
     def token(self) -> str | None:
-        """What browsers have to send; None: nothing."""
+        """The token that browsers have to send; None: no token."""
         return self._token
 
     @property
     def url(self) -> str:
-        """Where it is, for this machine; the page asks for the token, if there is one."""
+        """The address for a browser on this machine; the page asks for the token, if there is one."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
 
     @property
     def login_url(self) -> str:
-        """The same with the token in it, for a person to open: whoever has it may look."""
+        """The same with the token in it: anyone who has this address has access."""
         return self.url if self._token is None else f"{self.url}#token={self._token}"
 
     def add(self, queue: Watchable) -> None:
@@ -105,11 +105,11 @@ class Server:
         self._feed.watched.add(queue)
 
     def discard(self, queue: Watchable) -> None:
-        """Shows a queue no more; nothing happens if it was not shown."""
+        """Stops showing a queue; nothing happens if it was not shown."""
         self._feed.watched.discard(queue)
 
     def close(self) -> None:
-        """Ends it, with every connection. Once is enough."""
+        """Ends the server and every connection. May be called again."""
         self._feed.close()
         if self._thread.is_alive():
             self._http.shutdown()

@@ -1,4 +1,4 @@
-"""What is answered to a request, whichever server it came through."""
+"""The answers to requests, independent of the server (its own or ASGI)."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ FILES: Final = {
     "icon.svg": ("icon.svg", "image/svg+xml"),
     **{f"{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS},
 }
-"""The page, by path: the same for everybody, and nothing in it is secret."""
+"""The static files of the page, by path; they need no token, because they contain nothing secret."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -34,25 +34,25 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Of every answer."""
+"""Headers of every answer."""
 STREAM_HEADERS: Final = HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 KEEP_ALIVE: Final = b": nothing new\n\n"
 MOST_DIGITS: Final = 19
-"""Of a number in a request."""
+"""Maximum digits of a number in a request."""
 
 
 class Request(NamedTuple):
-    """What matters of a request."""
+    """The parts of a request that matter here."""
 
     method: str
-    path: str  # below where the dashboard is mounted: "" stands for the place itself, without a slash
+    path: str  # relative to the mount point; "": the mount point itself, without a slash
     query: str
     headers: Mapping[str, str]  # by lower-case name
     client: str | None  # its address
 
 
 class Response(NamedTuple):
-    """An answer; of a stream, only how it begins."""
+    """An answer; for a stream, only its status and headers."""
 
     status: int
     headers: Mapping[str, str]
@@ -61,13 +61,13 @@ class Response(NamedTuple):
 
 
 class Site:
-    """The dashboard, apart from how it is served."""
+    """The dashboard, independent of how it is served."""
 
     def __init__(self, feed: Feed, *, token: str | None, show_payloads: bool, is_guarded: bool = False) -> None:
         self.feed = feed
         self._token = token
         self._show_payloads = show_payloads
-        # Whether the application around it decides who may look.
+        # Whether the surrounding application controls access.
         self._is_guarded = is_guarded
 
     def respond(self, request: Request, place: str = "") -> Response:
@@ -92,7 +92,7 @@ class Site:
         return self._api(name.removeprefix("api/"), request.query)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Without a token, this machine alone may look; None: it may."""
+        """The error if no token is set and the request is not from this machine; None: access is allowed."""
         if self._is_guarded or self._token is not None:
             return None
         is_forwarded = any(map(is_of_proxy, request.headers))
@@ -147,5 +147,5 @@ def _json(value: object) -> Response:
 
 
 def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer that says in a line why there is no other."""
+    """An error answer with one line of text."""
     return Response(status, {**HEADERS, "Content-Type": "text/plain; charset=utf-8", **(headers or {})}, text.encode())

@@ -1,6 +1,6 @@
-"""What the metrics and the dashboard are told of a queue: the stream's figures, and those of its consumers.
+"""The figures of a queue for the metrics and the dashboard: those of the stream and of its consumers.
 
-A round of questions is STREAM.INFO, and CONSUMER.LIST for each 256 consumers.
+A round of requests is one STREAM.INFO, and one CONSUMER.LIST for every 256 consumers.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from mpmc_queue.jetstream.topics import filters_in, topic_in
 _Info = Mapping[str, Any]
 
 LIST: Final = 1.0
-"""Seconds that listing the consumers may take: a cluster waits longer for one that has no leader at the moment."""
+"""Maximum seconds for listing the consumers: a cluster takes longer if a consumer has no leader at the moment."""
 
 
 class Watch(Asked):
@@ -39,7 +39,7 @@ class Watch(Asked):
         consumers: Sequence[Consumer[Any]],
         is_closed: Callable[[], bool],
     ) -> None:
-        """consumers: those of the handle, as they come and go."""
+        """consumers: the open ones of this handle; the sequence changes as they are added and closed."""
         super().__init__(
             Figures(
                 queue=PartOfQueue(name=options.name, created_at=created_at),
@@ -60,11 +60,11 @@ class Watch(Asked):
         self._consumers = consumers
         self._is_closed = is_closed
         self._refused: dict[str, NotPermittedError] = {}
-        """Questions that the server does not allow: they are not put again before there is another connection."""
+        """Requests that the server does not permit: they are not repeated before the next connection."""
         self._missed: WeakKeyDictionary[Consumer[Any], int] = WeakKeyDictionary()
-        """What consumers have been said to have missed: no figure takes that back."""
+        """Messages reported as missed by each consumer: the number never goes down."""
         self._read_before = self._missed_before = 0
-        """By consumers without a name that were closed."""
+        """Messages read and missed by unnamed consumers that have been closed."""
         server.on_back.append(self._refused.clear)
 
     @property
@@ -79,7 +79,7 @@ class Watch(Asked):
             self._missed_before += max(consumer._feed.lost, self._missed.get(consumer, 0))
 
     async def ask(self) -> Figures:
-        """One round."""
+        """Does one round of requests."""
         try:
             if self._server.lost is not None:
                 self._server.check()
@@ -131,7 +131,7 @@ class Watch(Asked):
         )
 
     async def _listed(self) -> dict[str, _Info]:
-        """What the server says of each consumer, by name; nothing where it does not say: there is what this side knows."""
+        """The server's figures of each consumer, by name; empty if it gives none: then only this side's figures are known."""
         try:
             async with asyncio.timeout(LIST):
                 return {info["name"]: info for info in await self._allowed("CONSUMER.LIST", self._list)}
@@ -139,7 +139,7 @@ class Watch(Asked):
             return {}
 
     async def _allowed(self, question: str, ask: Callable[[], Any]) -> Any:
-        """The answer; a question that the server does not allow is not put twice, for it would be in its log each time."""
+        """The answer. A request that is not permitted is not repeated, because the server would log an error each time."""
         if question in self._refused:
             raise self._refused[question].again()
         try:
@@ -160,13 +160,13 @@ class Watch(Asked):
         return max(0.0, (self._server.now_ns() - nanoseconds) / 1e9)
 
     def _own(self, consumer: Consumer[Any], info: _Info | None, first: int, inbox: Inbox | None) -> PartOfConsumer:
-        """A consumer of this handle: the server knows what it has not sent yet, and this side the rest.
+        """A consumer of this handle: the server knows what it has not sent yet, this side knows the rest.
 
-        first       the stream's sequence of the oldest message held.
-        inbox       where its messages came when the server was asked.
+        first       the stream sequence of the oldest message held.
+        inbox       the inbox that received its messages when the server was asked.
         """
         feed = consumer._feed
-        # Nothing is taken or counted here: that is for who reads.
+        # This changes nothing: only reads take messages and count them.
         here = [each for each in feed.buffer if each.stream_seq >= feed.position and not feed._expiry.over(each)]
         if info is None:
             unread = None
@@ -192,13 +192,13 @@ class Watch(Asked):
         )
 
     def _leaving(self, feed: Feed, here: int, first: int) -> int:
-        """What a consumer has missed and will count when it gets there.
+        """Messages that a consumer has missed, but will only count when its position reaches them.
 
         here        how many of the messages that have arrived it will deliver.
         """
         if feed._stale or not feed.position:
             return 0
-        if feed._placing.filters:  # what of the rest would have matched, nobody can tell
+        if feed._placing.filters:  # it cannot be known how many of the others would have matched
             return sum(1 for each in feed.buffer if each.stream_seq >= feed.position) - here
         end = max(feed.position, feed.buffer[-1].stream_seq + 1) if feed.buffer else feed.position
         return end - feed.position - here + max(0, first - end)
@@ -206,13 +206,13 @@ class Watch(Asked):
     def _others(
         self, listed: Mapping[str, _Info], consumers: list[PartOfConsumer]
     ) -> tuple[list[PartOfGroup], list[Departed]]:
-        """The groups, and what their members were sent; consumers of other processes are put to those of this handle."""
+        """The groups, and what was sent to their members; appends consumers of other processes to `consumers`."""
         groups: list[PartOfGroup] = []
         sent: list[Departed] = []
         for name, info in listed.items():
             config = info["config"]
             if config.get("durable_name") is None:
-                continue  # without a name: it is told where it reads
+                continue  # without a name: only the process that reads with it reports it
             if config["ack_policy"] == "explicit":
                 groups.append(
                     PartOfGroup(
@@ -236,12 +236,12 @@ class Watch(Asked):
 
 
 def _unread(info: _Info) -> int:
-    """What the server has not sent, and what it has sent without word that it has been read."""
+    """Messages that the server has not sent, or has sent without an acknowledgement so far."""
     return int(info["num_pending"]) + int(info["num_ack_pending"])
 
 
 def _explain(error: Exception) -> NoReturn:
-    """Raises why there are no figures. (The words of an error may name addresses, and the page may be anyone's.)"""
+    """Raises NotKnown with the reason, but not the error's text: it may contain addresses, and the page may be public."""
     for kind, words in (
         (ConnectionLostError, "the connection to the server is gone for good"),
         (DeletedError, "the stream has been deleted"),

@@ -1,7 +1,7 @@
 """Metrics of queues, for Prometheus and OpenTelemetry.
 
-They are read from the queues' own counters when they are scraped: what is not scraped costs nothing, and nothing is
-added to what a message costs.
+A scrape reads the counters that the queues keep anyway. Metrics add no cost per message, and none at all while nothing
+scrapes them.
 
     from prometheus_client import REGISTRY
     from mpmc_queue.metrics import QueueCollector    # pip install "mpmc-queue[prometheus]"
@@ -12,32 +12,33 @@ added to what a message costs.
 
     instrument([orders, invoices])
 
-Every metric has the label `queue`. Consumers that have a name have a label `consumer` each; all those without a name
-are summed under `consumer=""`, whoever comes and goes, so that they never grow into a label for each connection. What
-belongs to a group has the label `group`: members are counted in `delivered` one by one, everything else of a group is
-its own, for its members share it.
+Every metric has the label `queue`. The label `consumer` is the consumer's name. All consumers without a name are summed
+under `consumer=""`, so that short-lived connections do not create a new series each. Metrics of a group have the label
+`group`. `delivered` is counted for each member of a group; all other metrics are those of the whole group, because its
+members share one position.
 
-Counters never go backwards while what they count is there. What unnamed consumers contributed stays in their sum when
-they are removed, exactly, also when they came and went between two scrapes. The series of a name ends when the last
-consumer of that name is removed; should the name come back, it begins at zero, as after a restart. So give names to
-consumers that stay, and none to those that come and go.
+Counters never go backwards as long as their series exists. When an unnamed consumer is removed, its counts stay in the sum,
+exactly, even if it was added and removed between two scrapes. The series of a name ends when the last consumer of that
+name is removed; if the name is used again, it starts at zero, as after a restart. So name long-lived consumers, and leave
+short-lived ones unnamed.
 
-`delivered` counts deliveries: of an acknowledging group, each redelivery, too. What a consumer passes over without
-looking (`read_latest`, `read_where`, a seek forward) counts as delivered. `settled` counts messages that a group is done
-with, each once.
+`delivered` counts deliveries, including each redelivery by an acknowledging group. Messages that a consumer passes over
+(`read_latest`, `read_where`, a seek forward) count as delivered. `settled` counts messages that a group is done with, each
+once.
 
-The names in Prometheus are those that OpenTelemetry's exporter for Prometheus makes of the names there: `mpmc.limit`, in
-bytes, is `mpmc_limit_bytes`. (`mpmc_consumer_lag_bytes`, which is `mpmc.unread`, is older than that rule.) Grafana boards and alert rules work with either.
+The Prometheus names are those that OpenTelemetry's Prometheus exporter derives from the OpenTelemetry names: `mpmc.limit`,
+in bytes, becomes `mpmc_limit_bytes`. (The exception is `mpmc_consumer_lag_bytes`, for `mpmc.unread`: it is older than that
+rule.) So Grafana dashboards and alert rules work with either library.
 
-Queues over JetStream (`mpmc_queue.jetstream`) are taken, too, and may stand in one list with others. Their server is asked
-at most once a second, in the event loop that they belong to. What it does not know has no sample. While it does not
-answer, `mpmc_up` is 0, and of the queue's other series only `mpmc_closed` is left. In the thread of an event loop nobody waits
-for the answer: there a scrape has the one before.
+Queues over JetStream (`mpmc_queue.jetstream`) are accepted, too, also together with other queues. Their server is asked at
+most once a second, in the event loop that the queue belongs to. A value that the server does not know has no sample. While
+the server does not answer, `mpmc_up` is 0, and `mpmc_closed` is the only other series of the queue. A scrape in the thread
+of an event loop does not wait for the server: it reports the previous answer.
 
-Queues are held weakly: one that nobody else holds any more disappears. Names must differ, except that a queue may take
-the place of a closed one.
+Queues are referred to weakly: one that nothing else refers to disappears. Names must be unique, but a queue may replace a
+closed one of the same name.
 
-`METRICS` is the table of them all: names, kinds, units, what they mean.
+`METRICS` is the table of all metrics: names, kinds, units, meanings.
 """
 
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ else:
     }
 
     def __getattr__(name):
-        """Either library is imported when it is asked for: nobody needs both."""
+        """Imports a metrics library only when it is used, because a program normally needs one of them."""
         if name not in _EXTRAS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib

@@ -13,7 +13,7 @@ from mpmc_queue._watching import Watchable, Watched
 from mpmc_queue.metrics._table import METRICS, Kind, Metric, Reading, read
 
 STALE: Final = 1.0
-"""Seconds after which a reading serves no further instrument."""
+"""Seconds for which instruments share one reading."""
 
 _INSTRUMENTED: Final[WeakSet[MeterProvider]] = WeakSet()
 _LOCK: Final = threading.Lock()
@@ -24,12 +24,13 @@ def instrument(
 ) -> "Instruments":
     """Makes observable instruments that read the queues whenever OpenTelemetry collects.
 
-    queues          a Queue or several, held weakly; also those of `mpmc_queue.jetstream`. More can follow with `add` on
-                    what is returned.
-    meter_provider  where to make them; None: the global one.
+    queues          a Queue or several, referred to weakly; also those of `mpmc_queue.jetstream`. Call `add` on the returned
+                    object to watch more.
+    meter_provider  the provider that gets the instruments; None: the global one.
 
-    Call it once for a provider, and `add` to what it returns: instruments can never be removed. Raises TypeError for what
-    is not a Queue, and ValueError when two of them have the same name, or when the provider has the instruments already.
+    Call it once per provider, and `add` further queues to the returned object: instruments can never be removed. Raises
+    TypeError for an object that is not a Queue, and ValueError when two queues have the same name, or when the provider has
+    the instruments already.
 
     >>> from mpmc_queue import Queue
     >>> queue = Queue("orders")
@@ -57,7 +58,7 @@ def instrument(
 
 
 class Instruments:
-    """The queues that the instruments read. `instrument` makes it; the instruments keep it."""
+    """The queues that the instruments read. `instrument` makes it; the instruments keep it alive."""
 
     def __init__(self, queues: Watchable | Iterable[Watchable]) -> None:
         self._watched = Watched(queues, distinct_names=True)
@@ -71,7 +72,7 @@ class Instruments:
         self._watched.add(queue)
 
     def discard(self, queue: Watchable) -> None:
-        """Watches a queue no more; nothing happens if it was not watched."""
+        """Stops watching a queue; nothing happens if it was not watched."""
         self._watched.discard(queue)
 
     def callback(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
@@ -85,7 +86,7 @@ class Instruments:
         return observe
 
     def _readings_for(self, metric: str) -> list[tuple[str, Reading]]:
-        """The same readings for all instruments of a collection: an instrument that asks again begins the next one."""
+        """The same readings for all instruments of one collection; an instrument that asks again starts a new one."""
         with self._lock:
             if metric not in self._served and time.monotonic() - self._taken < STALE:
                 self._served.add(metric)

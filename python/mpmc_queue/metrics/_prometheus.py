@@ -13,13 +13,13 @@ from mpmc_queue.metrics._table import METRICS, Kind, Metric, read
 class QueueCollector(Collector):
     """Reads queues whenever Prometheus scrapes.
 
-    queues      a Queue or several, held weakly; also those of `mpmc_queue.jetstream`. More can follow with `add`.
-    registry    where to register it; None: nowhere, `registry.register(collector)` does it later.
+    queues      a Queue or several, referred to weakly; also those of `mpmc_queue.jetstream`. `add` watches more.
+    registry    where to register the collector; None: nowhere, call `registry.register(collector)` later.
 
-    A registry takes one collector: `add` the queues of all parts of a program to that.
+    A registry takes one collector: `add` all queues of a program to it.
 
-    Raises TypeError for what is not a Queue, and ValueError when two of them have the same name, or when the registry
-    has a collector already.
+    Raises TypeError for an object that is not a Queue, and ValueError when two queues have the same name, or when the
+    registry has a collector already.
 
     >>> from mpmc_queue import Queue
     >>> from prometheus_client import CollectorRegistry
@@ -47,15 +47,15 @@ class QueueCollector(Collector):
         self._watched.add(queue)
 
     def discard(self, queue: Watchable) -> None:
-        """Watches a queue no more; nothing happens if it was not watched."""
+        """Stops watching a queue; nothing happens if it was not watched."""
         self._watched.discard(queue)
 
     def describe(self) -> Iterator[Family]:
-        """The metrics without values, for the registry to see that no other has their names."""
+        """The metrics without values; the registry uses them to detect duplicate names."""
         return (_family(metric) for metric in METRICS)
 
     def collect(self) -> Iterator[Family]:
-        """The metrics with their values of now."""
+        """The metrics with their current values."""
         readings = read(self._watched)
         for metric in METRICS:
             family = _family(metric)

@@ -1,4 +1,4 @@
-"""Which metrics there are, and what each says of a queue."""
+"""The table of all metrics, and how each value is computed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -8,15 +8,15 @@ from mpmc_queue._figures import Figures, GroupFigures, QueueFigures
 from mpmc_queue._watching import Watchable, figures_of
 
 PREFIX: Final = "mpmc"
-"""What every name begins with, in either library."""
+"""The prefix of every name, in both libraries."""
 _SUFFIXES: Final = {"By": "_bytes", "s": "_seconds"}
-"""What Prometheus appends for a unit."""
+"""The suffix of Prometheus names for each unit."""
 _OLDER: Final = {"unread": "consumer_lag"}
-"""Names in Prometheus that were there before OpenTelemetry's, which would be the same as that of another unit."""
+"""Prometheus names older than the OpenTelemetry names. (In OpenTelemetry, `consumer_lag` is the metric in seconds.)"""
 
 
 class Kind(Enum):
-    """How values of a metric belong together."""
+    """How values of a metric change, and whether they can be summed."""
 
     COUNTER = "counter"  # only ever grows
     AMOUNT = "amount"  # goes up and down, and can be added up over queues and consumers
@@ -24,11 +24,11 @@ class Kind(Enum):
 
 
 class Reader(NamedTuple):
-    """The sums over those who read under the same labels: a name, all without one, or a group."""
+    """The sums over all readers with the same labels: one name, all without a name, or a group."""
 
     consumer: str
     group: str
-    delivered: int | None  # None: it does not apply or is not known, as for the rest
+    delivered: int | None  # here and below, None: not applicable or not known
     missed: int | None
     unread: int | None
     unread_bytes: int | None
@@ -36,14 +36,14 @@ class Reader(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the metrics are made of: a queue's figures, its readers under their labels."""
+    """The input of the metrics: a queue's figures, and its readers grouped by labels."""
 
     figures: Figures
     readers: list[Reader]
 
 
 def read(queues: Iterable[Watchable]) -> list[tuple[str, Reading]]:
-    """Reads queues: their names, and what there is to say of each."""
+    """Reads queues: the name and the reading of each."""
     return [(figures.queue.name, _reading(figures)) for figures in figures_of(list(queues))]
 
 
@@ -80,15 +80,15 @@ def _reading(now: Figures) -> Reading:
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
-    """The sum of what is known."""
+    """The sum of the known values; None: neither is known."""
     return other if one is None else one if other is None else one + other
 
 
 class Metric(NamedTuple):
     """One metric.
 
-    Its name in Prometheus is the one that OpenTelemetry's own exporter for Prometheus makes of its name and unit there, so that
-    dashboards and alert rules work with either library. One is older than that rule: `mpmc_consumer_lag_bytes`.
+    Its Prometheus name is the one that OpenTelemetry's Prometheus exporter derives from its OpenTelemetry name and unit, so
+    that dashboards and alert rules work with either library. One name is older than that rule: `mpmc_consumer_lag_bytes`.
 
     >>> for metric in METRICS[0], METRIC["limit"]:
     ...     print(metric.otel, metric.unit, metric.prometheus)
@@ -100,26 +100,26 @@ class Metric(NamedTuple):
     """Without prefix and unit."""
     kind: Kind
     unit: str
-    """As OpenTelemetry writes it: {message}, By, s; of what is true or false there is none."""
+    """As OpenTelemetry writes it: {message}, By, s; empty for flags."""
     help: str
     labels: tuple[str, ...]
-    """The labels beside `queue`."""
+    """The labels in addition to `queue`."""
     values: Callable[[Reading], Iterator[tuple[tuple[str, ...], float]]]
-    """The values of a queue, each with those of `labels`."""
+    """The values of a queue, each with its label values, in the order of `labels`."""
 
     @property
     def prometheus(self) -> str:
-        """Its name in Prometheus."""
+        """Its Prometheus name."""
         return f"{self.family}{'_total' if self.kind is Kind.COUNTER else ''}"
 
     @property
     def family(self) -> str:
-        """The same as prometheus_client takes it, which appends `_total` by itself."""
+        """The name to pass to prometheus_client, which appends `_total` to counters itself."""
         return f"{PREFIX}_{_OLDER.get(self.name, self.name)}{_SUFFIXES.get(self.unit, '')}"
 
     @property
     def otel(self) -> str:
-        """Its name in OpenTelemetry."""
+        """Its OpenTelemetry name."""
         return f"{PREFIX}.{self.name}"
 
 

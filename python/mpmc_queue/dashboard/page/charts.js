@@ -1,4 +1,4 @@
-// Small line charts on a canvas: the last five minutes, a line or more, the values under the pointer in the legend.
+// Small line charts on a canvas: the last five minutes, one to three lines, values at the pointer in the legend.
 
 import { element, mark, write } from "./elements.js";
 
@@ -33,7 +33,7 @@ export class Chart {
     this.describe();
   }
 
-  /** The same in words, for who does not see it. */
+  /** The same as text, for screen readers. */
   describe() {
     const parts = this.lines.map((line) => {
       const values = this.points.map(line.value).filter((value) => value !== null);
@@ -117,7 +117,7 @@ export class Chart {
   }
 }
 
-/** The points without those whose value is not known: in stretches, with a gap between two. */
+/** The points with known values, split into segments where values are not known. */
 function stretches(points, value) {
   const found = [];
   let isOpen = false;
@@ -129,7 +129,7 @@ function stretches(points, value) {
   return found;
 }
 
-/** Colours what is below a line, lightly. */
+/** Fills the area below a line with a light colour. */
 function fill(pen, path, ground) {
   pen.globalAlpha = 0.12;
   pen.beginPath();
@@ -146,7 +146,7 @@ function stroke(pen, path) {
   pen.stroke();
 }
 
-// A canvas does not know light-dark(): a colour that was computed for an element does.
+// A canvas does not support light-dark(), so take the colour that the browser computes for an element.
 const probe = document.createElement("i");
 function resolve(name) {
   if (!probe.isConnected) {

@@ -1,4 +1,4 @@
-// What the page is made of. Texts are put in as text, never as markup.
+// Makes and updates elements of the page. Texts are inserted as text, never as markup.
 
 export function element(kind, className = "", parent = null) {
   const made = document.createElement(kind);
@@ -7,18 +7,18 @@ export function element(kind, className = "", parent = null) {
   return made;
 }
 
-/** Sets a text, if it is another one: most stay as they are from one second to the next. */
+/** Sets a text only if it differs: most texts do not change from one second to the next. */
 export function write(node, text, className) {
   if (node.textContent !== text) node.textContent = text;
   if (className !== undefined && node.className !== className) node.className = className;
 }
 
-/** The same for attributes, which cost the browser work even if they stay what they are. */
+/** The same for attributes: setting one costs the browser time even if its value is the same. */
 export function mark(node, name, value) {
   if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-/** Little words behind a name: texts of one kind each, such as ["closed", ""] or ["missing", "bad"]. */
+/** Badges after a name: each is a text and a class, such as ["closed", ""] or ["missing", "bad"]. */
 export function tag(node, tags) {
   const told = tags.map(([text]) => text).join(", ");
   if (node.dataset.told === told) return;

@@ -1,10 +1,10 @@
-// Where the readers of an order stand: in layers from left to right, each behind all that it follows.
+// Layered layout of readers that follow each other: from left to right, each to the right of all its predecessors.
 
-const SWEEPS = 4; // more hardly change anything
+const SWEEPS = 4; // more make hardly any difference
 
 /**
- * ids: of the readers, in the order that they have where nothing else decides; edges: pairs of them, [predecessor, follower]
- * Returns {layers, paths}: the places of each layer, from top to bottom, and the places that each edge leads through.
+ * ids: of the readers, in the order to use when nothing else decides; edges: pairs of ids, [predecessor, follower]
+ * Returns {layers, paths}: the places of each layer, from top to bottom, and the places along each edge.
  * A place is {id, layer}; where an edge passes a layer, id is null.
  */
 export function layered(ids, edges) {
@@ -31,7 +31,7 @@ export function layered(ids, edges) {
   return { layers, paths };
 }
 
-/** How many readers come before each, one after the other, at most. */
+/** For each reader, the length of the longest chain of predecessors. */
 export function depths(ids, edges) {
   const depth = new Map(ids.map((id) => [id, 0]));
   // No chain is longer than there are readers.
@@ -46,7 +46,7 @@ export function depths(ids, edges) {
   return depth;
 }
 
-/** Sorts each layer by where its neighbours stand, so that few edges cross. */
+/** Sorts each layer by the positions of its neighbours, so that few edges cross. */
 function untangle(layers) {
   const arrange = (layer) => layer.forEach((place, at) => { place.at = at - (layer.length - 1) / 2; });
   layers.forEach(arrange);

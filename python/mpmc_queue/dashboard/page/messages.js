@@ -24,7 +24,7 @@ const table = new DataTable($("messages"), {
   ],
 });
 
-// Those of a queue on a server would have to be fetched from there.
+// Messages of a queue on a server are not shown: they would have to be fetched from there.
 const areElsewhere = () => chosenQueue()?.kind === "jetstream";
 
 async function load(start = null) {
@@ -88,7 +88,7 @@ async function showTrail(seq) {
     const who = event.kind === "enqueue" ? "enqueued" : `read by ${event.consumer}${event.group === null ? "" : ` (${event.group})`}`;
     line(`${at}  ${who}`);
   }
-  if (message && message.events.length === 1) line("nobody there now has read it, or reads leave no records", "zero");
+  if (message && message.events.length === 1) line("no current consumer has read it, or reads are not recorded", "zero");
   $("payload").hidden = message?.payload === undefined;
   write($("payload"), message?.payload ?? "");
   show();

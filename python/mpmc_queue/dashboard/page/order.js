@@ -1,22 +1,22 @@
-// Which reader of the chosen queue follows which (`after=`): drawn, and in words.
+// Which reader of the chosen queue follows which (`after=`): as a drawing and as text.
 
 import { mark } from "./elements.js";
 import { depths, layered } from "./layers.js";
 import { $, chosenQueue, listen, state } from "./state.js";
 import { called, count } from "./words.js";
 
-const MOST = 30; // readers in the drawing; of more, only the words are of use
-const SIZE = 13; // of the letters
+const MOST = 30; // readers in the drawing; if there are more, only the text is shown
+const SIZE = 13; // font size
 const NODE = { height: 26, padding: 10, longest: 180 };
 const GAP = { across: 46, down: 10, lane: 8 };
-const EDGE = 4; // around it all, for outlines
+const EDGE = 4; // margin around the drawing, for outlines
 
 const figure = $("order");
 const [box, list] = [figure.querySelector("div"), figure.querySelector("ul")];
 const pen = document.createElement("canvas").getContext("2d");
 const numbers = new Intl.Collator(undefined, { numeric: true });
 let drawn = "";
-let drawnId = null; // of the queue
+let drawnId = null; // id of the queue drawn last
 
 function show() {
   const order = chosenQueue() && !$("every-queue").checked ? orderOf(state.snapshot.readers) : null;
@@ -41,14 +41,14 @@ function show() {
   stop();
 }
 
-/** {readers, edges}: those that follow another or are followed, by id, and the pairs [predecessor, follower]. */
+/** {readers, edges}: the readers that follow or are followed, by id, and the pairs [predecessor, follower]. */
 function orderOf(all) {
   const there = new Map(all.filter((reader) => reader.queue === state.chosenId).map((reader) => [reader.id, reader]));
   const edges = [...there.values()].flatMap((reader) => reader.after.map((before) => [before, reader.id]));
   const named = (id) => {
     const reader = there.get(id);
     if (reader) return { id, label: called(reader), note: reader.is_group ? `group of ${count(reader.members)}` : "" };
-    // Those that lag least may be left out of a snapshot. Ids of groups have a slash before the name.
+    // A snapshot may omit the readers that lag least. Ids of groups have a slash before the name.
     const slash = id.indexOf("/");
     return slash < 0 ? { id, label: `consumer ${id.slice(0, 8)}`, note: "" } : { id, label: id.slice(slash + 1), note: "group" };
   };
@@ -57,7 +57,7 @@ function orderOf(all) {
   return { readers: new Map(readers.map((reader) => [reader.id, reader])), edges };
 }
 
-/** Each reader that others follow, and those: in a line each, from the first to the last. */
+/** One line for each reader that others follow, with its followers, from the first to the last. */
 function inWords({ readers, edges }) {
   const followers = new Map();
   for (const [from, to] of edges) followers.set(from, (followers.get(from) ?? new Set()).add(to));
@@ -91,7 +91,7 @@ function draw({ readers, edges }, words) {
   return picture;
 }
 
-/** A label as far as there is room, and how wide it is with its note. */
+/** A label, cut to the available room, and its width including its note. */
 function fitted(label, note) {
   const letters = [...label];
   let text = label;
@@ -100,12 +100,12 @@ function fitted(label, note) {
   return { text, width: Math.ceil(wide) + 2 * NODE.padding };
 }
 
-/** Says where the places are: x on the left, y in the middle. Returns width and height of it all. */
+/** Sets the coordinates of the places: x of the left edge, y of the middle. Returns total width and height. */
 function place(layers, texts) {
   const tall = ({ id }) => (id === null ? GAP.lane : NODE.height);
   const heights = layers.map((layer) => layer.reduce((sum, each) => sum + tall(each) + GAP.down, -GAP.down));
   const height = Math.max(...heights);
-  const gap = Math.max(GAP.across, Math.min(height / 8, 2 * GAP.across)); // edges are not too steep in a tall drawing
+  const gap = Math.max(GAP.across, Math.min(height / 8, 2 * GAP.across)); // keeps edges from being too steep in a tall drawing
   let x = EDGE;
   layers.forEach((layer, at) => {
     const width = Math.max(...layer.map(({ id }) => texts.get(id)?.width ?? 0));
@@ -119,7 +119,7 @@ function place(layers, texts) {
   return [x - gap + EDGE, height + 2 * EDGE];
 }
 
-/** A curve from each place to the next; straight through those where an edge only passes. */
+/** A curve from each place to the next, and a straight line through places that an edge only passes. */
 function line([first, ...rest]) {
   let [x, y] = [first.x + first.width, first.y];
   let d = `M${x} ${y}`;
@@ -139,7 +139,7 @@ function svg(kind, attributes, parent = null) {
   return made;
 }
 
-/** Where there is no room for all of it, the keyboard can move it. */
+/** Makes the drawing scrollable with the keyboard if it does not fit. */
 function stop() {
   for (const part of [box, list]) {
     if (part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight) mark(part, "tabindex", 0);

@@ -1,4 +1,4 @@
-// The page. Whatever it shows is put in as text, never as markup.
+// The page. Everything it shows is inserted as text, never as markup.
 
 import { Chart } from "./charts.js";
 import "./messages.js";
@@ -19,7 +19,7 @@ const charts = [
     [value("missed", "missed"), value("redelivered", "redelivered"), value("dead letters", "dead_lettered")], rate),
 ];
 
-/** What the lag is drawn against, once it comes near. */
+/** The limit drawn in the chart of the lag, once the lag comes near it. */
 function lifetime() {
   const queue = chosenQueue();
   if (!queue?.expires) return null;
@@ -38,7 +38,7 @@ async function loadHistory() {
 }
 
 function remember(queue) {
-  // The last sample is sent again to who begins to look.
+  // A new viewer gets the last sample, which may be in the history already.
   if (state.snapshot.time <= (state.history.at(-1)?.time ?? 0)) return;
   state.history.push({
     time: state.snapshot.time, enqueued: queue.enqueued_rate, delivered: queue.delivered_rate, bytes: queue.bytes,
@@ -62,7 +62,7 @@ function take(data) {
     readers: rows(data.reader_fields, data.readers),
   };
   if (before?.boot !== state.snapshot.boot || !chosenQueue()) {
-    // Another server, or the queue has gone: the one of that name, the one that the address names, or the first.
+    // The server changed or the queue is gone: choose the queue of the same name, the one in the address, or the first.
     const same = state.snapshot.queues.find((queue) => queue.name === state.chosen);
     choose((same ?? named() ?? state.snapshot.queues[0])?.id, false);
   }

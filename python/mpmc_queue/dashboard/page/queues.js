@@ -1,14 +1,14 @@
-// The queues: a line that sums them up, the list, and the settings of the one that is chosen.
+// The queues: a summary line, the list, and the settings of the chosen queue.
 
 import { element, mark, tag, write } from "./elements.js";
 import { $, announce, chosenQueue, listen, state } from "./state.js";
 import { DataTable, names } from "./tables.js";
 import { UNKNOWN, bytes, count, or, rate, seconds } from "./words.js";
 
-const RECENT = 60; // seconds that a queue is called missing after a reader missed messages
+const RECENT = 60; // seconds for which a queue is marked "missing" after a reader missed messages
 
 const isRemote = (queue) => queue.kind === "jetstream";
-// Over JetStream there may be no limit in bytes.
+// A JetStream queue may have no limit in bytes.
 const memory = (queue) => (queue.max_bytes ? queue.bytes / queue.max_bytes : queue.max_bytes === null ? 0 : 1);
 const share = (queue) => Math.max(memory(queue), queue.max_items ? queue.items / queue.max_items : 0);
 
@@ -67,7 +67,7 @@ function states(queue) {
   return [...(queue.closed ? [["closed", ""]] : []), ...(queue.problem !== null && !queue.closed ? [["unreachable", "bad"]] : [])];
 }
 
-/** How near messages are to being missed, as a class. */
+/** A CSS class for how soon messages will be missed. */
 export function nearness(loss, ttl) {
   if (loss === null || ttl === null) return "zero";
   return loss < 0.2 * ttl ? "bad" : loss < 0.5 * ttl ? "warn" : "";
@@ -91,7 +91,7 @@ function showBar(parts, queue) {
   write(parts.text, bytes(queue.bytes));
 }
 
-/** Shows another queue; by hand, the address bar says so, too. */
+/** Shows another queue; if the user chose it, also puts it into the address bar. */
 export function choose(id, isByHand) {
   const queue = state.snapshot?.queues.find((each) => each.id === id);
   Object.assign(state, { chosenId: queue?.id ?? null, chosen: queue?.name ?? null, history: [], page: null, seq: null });
@@ -103,7 +103,7 @@ export function choose(id, isByHand) {
   announce("show");
 }
 
-/** The queue that the address bar names, if it is there. */
+/** The queue named in the address bar, if it exists. */
 export function named() {
   const name = new URLSearchParams(location.hash.slice(1)).get("queue");
   return name === null ? undefined : state.snapshot?.queues.find((queue) => queue.name === name);
@@ -123,8 +123,8 @@ function show() {
     (!wanted || queue.name.toLowerCase().includes(wanted)) && (!pressed || kinds[pressed](queue)));
   table.show(table.sorted(queues));
   $("no-queues").hidden = queues.length > 0;
-  write($("no-queues"), snapshot.queues.length ? "No queue is like that." :
-    "No queue is there. Those that are watched are held weakly: when nobody else holds one, it goes.");
+  write($("no-queues"), snapshot.queues.length ? "No queue matches." :
+    "There are no queues. The dashboard keeps no queue alive: one that the program no longer refers to disappears.");
   showSummary(snapshot.queues);
   showSettings();
 }

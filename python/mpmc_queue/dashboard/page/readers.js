@@ -1,4 +1,4 @@
-// Consumers and groups, of the chosen queue or of all.
+// Consumers and groups, of the chosen queue or of all queues.
 
 import { tag, write } from "./elements.js";
 import { nearness } from "./queues.js";
@@ -6,15 +6,15 @@ import { $, listen, state } from "./state.js";
 import { DataTable, names } from "./tables.js";
 import { UNKNOWN, bytes, called, count, or, rate, seconds } from "./words.js";
 
-const ROWS = 100; // until more are asked for
+const ROWS = 100; // shown until the user asks for more
 let isShownAll = false;
 
 const figure = (key, label, text, level) => ({ key, label, kind: "number", text, level });
-// In this process everything is known: what is not there does not apply.
+// For queues in this process every figure is known: a missing one does not apply.
 const known = (reader, key, words) => (reader.isRemote && reader[key] === null ? UNKNOWN : or(reader[key], words));
 const OF_GROUPS = ["pending", "redelivered", "dead_lettered"];
 const applies = (reader, key) => reader.is_group || !OF_GROUPS.includes(key);
-// The position of a member is its group's, and told there.
+// A member has no position of its own: see its group.
 const own = (key, label, words, level) => figure(key, label,
   (reader) => (reader.group === null && applies(reader, key) ? known(reader, key, words) : ""), level);
 const grown = (key, label, level) => own(key, label, count,
@@ -25,7 +25,7 @@ const table = new DataTable($("readers"), {
   sort: { key: "lag", sign: -1 },
   sorter: $("reader-sorter"),
   changed: show,
-  // Where it is the same: who has more to read, a group before its members.
+  // Ties: the reader with more unread messages first, a group before its members.
   tie: (left, right) => (right.unread - left.unread) || (right.is_group - left.is_group) ||
     left.label.localeCompare(right.label, undefined, { numeric: true }) || (left.id < right.id ? -1 : 1),
   columns: [
@@ -78,7 +78,7 @@ function show() {
   write($("readers-count"), found.length
     ? `${count(shown.length)} of ${count(found.length)}` +
       (missing ? `; ${count(missing)} more, which lag less, are not sent` : "")
-    : readers.length ? "No name is like that." : "Nobody reads here.");
+    : readers.length ? "No name matches." : "There are no readers.");
   $("show-all").hidden = found.length <= ROWS;
   write($("show-all"), isShownAll ? `Show ${count(ROWS)}` : "Show all");
   write($("readers-of"), $("every-queue").checked ? "" : state.chosen ?? "");

@@ -1,4 +1,4 @@
-// Many things that can be chosen, and one stop of the tabulator for all of them: arrows go from one to the next.
+// Roving tabindex: a list of elements with a single tab stop; arrow keys move between the elements.
 
 export class Roving {
   /** container; items(): its elements, in order; back, forward: the keys */
@@ -12,7 +12,7 @@ export class Roving {
     });
   }
 
-  /** Sees to it that there is a stop, also when the element that was it has gone. */
+  /** Makes sure that an element is the tab stop, also after the last one was removed. */
   refresh(preferred = null) {
     if (this.current?.isConnected && !preferred) return;
     const item = preferred ?? this.items()[0];

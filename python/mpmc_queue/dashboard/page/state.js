@@ -1,21 +1,21 @@
-// What the page shows, and who is told when it changes.
+// What the page shows, and the listeners that are called when it changes.
 
 export const $ = (id) => document.getElementById(id);
 
 export const state = {
   snapshot: null,
-  chosen: null, // the name of a queue, and its id while the server is the same
+  chosen: null, // name of the chosen queue; its id is only valid until the server changes
   chosenId: null,
   history: [],
-  page: null, // of messages
-  seq: null, // of the message whose trail is shown
+  page: null, // page of messages
+  seq: null, // seq of the message whose audit trail is shown
 };
 
 export const chosenQueue = () => state.snapshot?.queues.find((queue) => queue.id === state.chosenId) ?? null;
 
 const listeners = new Map();
 
-/** Calls back whenever this is announced: "show" (draw everything anew), "chosen" (another queue, or none). */
+/** Calls back on each announcement of this event: "show" (redraw everything), "chosen" (another queue, or none). */
 export function listen(what, call) {
   listeners.set(what, [...(listeners.get(what) ?? []), call]);
 }

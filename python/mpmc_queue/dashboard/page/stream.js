@@ -1,4 +1,4 @@
-// The server: its stream of snapshots, and what is asked for besides. The token, where it takes one.
+// Communication with the server: the stream of snapshots, other requests, and the token if it needs one.
 
 import { write } from "./elements.js";
 import { $ } from "./state.js";
@@ -7,12 +7,12 @@ const RETRY = 1000; // milliseconds
 const KEY = "mpmc_queue.token";
 const base = new URL(".", document.baseURI);
 
-let stream = null; // what ends it
+let stream = null; // its AbortController
 let isPaused = false;
 let receive = () => {};
 let resumed = () => {};
 
-// The token stays in this tab. The part of an address behind # is sent to nobody; it is taken off the address bar at once.
+// The token stays in this tab. Browsers do not send the part of an address after #; it is removed from the address bar.
 const fragment = new URLSearchParams(location.hash.slice(1));
 if (fragment.has("token")) {
   sessionStorage.setItem(KEY, fragment.get("token"));
@@ -22,7 +22,7 @@ if (fragment.has("token")) {
 }
 const headers = () => {
   const token = sessionStorage.getItem(KEY);
-  // What is no token cannot be sent as one, either.
+  // A text with other characters is no valid token, and could not be sent in a header.
   return /^[!-~]+$/.test(token ?? "") ? { Authorization: `Bearer ${token}` } : {};
 };
 
@@ -31,16 +31,16 @@ function tell(name) {
   write($("status"), name);
 }
 
-/** Whether snapshots come in. */
+/** Whether snapshots are being received. */
 export const isLive = () => stream !== null && !document.hidden;
 
-/** Asks for something besides the stream; null when there is no answer. */
+/** Sends a request besides the stream; null when there is no answer. */
 export async function ask(path) {
   try {
     const answer = await fetch(new URL(path, base), { headers: headers() });
     return answer.ok ? await answer.json() : null;
   } catch {
-    return null; // the stream notices, and says so
+    return null; // the stream detects and shows this
   }
 }
 
@@ -75,7 +75,7 @@ async function follow(controller) {
     text += value;
     const events = text.split("\n\n");
     text = events.pop();
-    // Of several that came while the page was busy, the last one says it all.
+    // If several arrived while the page was busy, only the last one is needed.
     const last = events.filter((event) => event.startsWith("data: ")).pop();
     if (last && !controller.signal.aborted) {
       $("main").hidden = $("pause").hidden = false;
@@ -93,7 +93,7 @@ async function connect() {
       const began = Date.now();
       try {
         if (!(await follow(controller))) return;
-        // It ends by itself now and then, and goes on at once.
+        // The server ends a stream from time to time; connect again at once.
         if (Date.now() - began > 5000) continue;
       } catch (error) {
         if (controller.signal.aborted) return;
@@ -125,13 +125,13 @@ $("pause").addEventListener("click", () => {
   else goOn();
 });
 
-// A tab that nobody sees asks for nothing.
+// A hidden tab sends no requests.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) stop();
   else if (!isPaused) goOn();
 });
 
-/** Begins. take(snapshot) is called with each; missed() when some may have been missed. */
+/** Connects. take(snapshot) is called with each snapshot; missed() when some may have been missed. */
 export function start(take, missed) {
   receive = take;
   resumed = missed;

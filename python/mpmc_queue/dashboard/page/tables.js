@@ -1,4 +1,4 @@
-// Tables that are sorted by any column, whose rows stay for as long as what they show is there.
+// Tables that can be sorted by any column. A row element is kept as long as its item exists.
 
 import { element, mark, write } from "./elements.js";
 import { Roving } from "./roving.js";
@@ -8,18 +8,18 @@ const words = new Intl.Collator(undefined, { numeric: true });
 
 export class DataTable {
   /**
-   * table: an empty one, inside a .scroll
+   * table: an empty <table> inside a .scroll element
    * options:
    *   columns   [{key, label, kind, text(item), level(item), hint(item), value(item), make(cell), update(parts, item), isFixed}]
-   *             kind: "number", "name" or another class; value: what it is sorted by, the item's field of that name unless told;
-   *             make and update: for a cell that is more than a text; isFixed: no sorting
-   *   key(item) what a row is kept by
-   *   choose(item)   when a row is chosen; without it none can be
+   *             kind: "number", "name" or another class; value: what to sort by (default: the item's field named key);
+   *             make and update: for cells that contain more than a text; isFixed: not sortable
+   *   key(item) identifies the row of an item
+   *   choose(item)   called when a row is chosen; without it, rows cannot be chosen
    *   isChosen(item)
    *   sort      {key, sign}; null: in the order of the items
-   *   sorter    a <select>, for where there is no room for headings
-   *   changed() when another order was asked for
-   *   tie(left, right)   the order of what is equal
+   *   sorter    a <select>, for layouts without room for headings
+   *   changed() called when the user changes the sorting
+   *   tie(left, right)   compares items that are equal in the sort column
    */
   constructor(table, options) {
     Object.assign(this, { choose: null, isChosen: () => false, sort: null, sorter: null, tie: () => 0 }, options);
@@ -65,7 +65,7 @@ export class DataTable {
     return headings;
   }
 
-  /** The other way round if it is sorted by this already; where items have an order of their own, the third time that. */
+  /** Sorts by a column; the second time in reverse; the third time in the items' own order, if they have one. */
   sortBy(column) {
     const first = firstSign(column);
     if (this.sort?.key !== column.key) this.sort = { key: column.key, sign: first };
@@ -84,7 +84,7 @@ export class DataTable {
     if (this.sorter) this.sorter.value = this.sort?.key ?? "";
   }
 
-  /** The items in the order that is asked for. */
+  /** The items in the chosen order. */
   sorted(items) {
     if (!this.sort) return items;
     const { key, sign } = this.sort;
@@ -92,13 +92,13 @@ export class DataTable {
     const value = column.value ?? ((item) => item[key]);
     const compare = (left, right) => {
       const [a, b] = [value(left) ?? null, value(right) ?? null];
-      if (a === null || b === null) return (a === null) - (b === null); // last, either way
+      if (a === null || b === null) return (a === null) - (b === null); // last in both directions
       return sign * (typeof a === "string" ? words.compare(a, b) : a - b);
     };
     return [...items].sort((left, right) => compare(left, right) || this.tie(left, right));
   }
 
-  /** Which items are in sight, or nearly. */
+  /** Which items are visible, or nearly. */
   sight() {
     const height = this.body.rows[0]?.offsetHeight || 25;
     const first = Math.floor(this.scroller.scrollTop / height);
@@ -127,7 +127,7 @@ export class DataTable {
     this.rows = kept;
     this.refresh(sight);
     this.stops?.refresh();
-    // A row that was moved has lost the focus.
+    // Moving a row removes its focus.
     if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   }
 
@@ -184,10 +184,10 @@ export class DataTable {
   }
 }
 
-/** Names from A on, figures from the largest. */
+/** Names are sorted from A, figures from the largest. */
 const firstSign = (column) => (column.kind === "number" ? -1 : 1);
 
-/** A column of names, with little words behind them. */
+/** A column of names with badges. */
 export function names(key, label, text, tags, tagger) {
   return {
     key, label, kind: "name", value: text, hint: text,

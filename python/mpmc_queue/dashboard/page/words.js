@@ -1,8 +1,8 @@
-// Numbers in words.
+// Numbers as text.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-/** What stands for a figure that is not known. */
+/** Shown for a figure that is not known. */
 export const UNKNOWN = "-";
 const known = (words) => (value) => (value === null || value === undefined ? UNKNOWN : words(value));
 export const count = known((value) => whole.format(value));
@@ -22,7 +22,7 @@ export const seconds = known((value) => {
   if (value < 86400) return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
   return `${count(value / 86400)} d`;
 });
-/** The name of a reader, or what stands for it. */
+/** The name of a reader, or a placeholder. */
 export const called = (reader) => reader.name ?? `unnamed ${reader.id.slice(0, 8)}`;
-/** For what does not apply everywhere. */
+/** For figures that do not always apply: empty if there is no value. */
 export const or = (value, words) => (value === null || value === undefined ? "" : words(value));
