@@ -268,10 +268,18 @@ def test_requests_on_a_kept_connection_do_not_wait_for_each_other(server):
 
 
 def test_an_internal_error_is_reported_and_logged(server, monkeypatch, capfd):
+    handle_error, handled = server._http.handle_error, threading.Event()
+
+    def handle(*arguments):
+        handle_error(*arguments)
+        handled.set()
+
     monkeypatch.setattr(server._http, "site", None)
+    monkeypatch.setattr(server._http, "handle_error", handle)
     status, text = refusal(server, ASK)
     assert (status, text) == (500, "The dashboard failed")
-    eventually(lambda: "AttributeError" in capfd.readouterr().err)
+    assert handled.wait(PATIENCE)  # readouterr may lose what is written while it reads
+    assert "AttributeError" in capfd.readouterr().err
 
 
 # --- payloads ---------------------------------------------------------------------------------------------------------
