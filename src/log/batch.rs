@@ -36,10 +36,10 @@ impl<T> Batch<T> {
         while each.len() > 0 {
             let mut slots = Slots::with_capacity(each.len().min(CHUNK_SIZE));
             let mut through = 0u64;
-            for (payload, size) in each.by_ref().take(CHUNK_SIZE) {
+            slots.fill(each.by_ref().map(|(payload, size)| {
                 through = size.wrapping_add(through);
-                slots.push(Slot { payload: Some(payload), through, stamp, wall: 0 });
-            }
+                Slot { payload: Some(payload), through, stamp, wall: 0 }
+            }));
             let items = slots.len() as u64;
             let deadlines = match lifetime {
                 Lifetime::Own(ttl) => vec![ttl.min(NEVER - 1); slots.len()],

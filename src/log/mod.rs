@@ -179,16 +179,16 @@ impl<T> Log<T> {
         }
         while each.len() > 0 {
             let chunk = match self.chunks.get_mut(self.filling) {
-                Some(chunk) if chunk.slots.len() < CHUNK_SIZE => chunk,
+                Some(chunk) if chunk.slots.has_room() => chunk,
                 _ => self.append_chunk(),
             };
             let filled = chunk.slots.len();
             let before = chunk.through_before(filled);
             let mut through = before;
-            for (payload, size) in each.by_ref().take(CHUNK_SIZE - filled) {
+            chunk.slots.fill(each.by_ref().map(|(payload, size)| {
                 through = through.wrapping_add(size);
-                chunk.slots.push(Slot { payload: Some(payload), through, stamp, wall: now.wall });
-            }
+                Slot { payload: Some(payload), through, stamp, wall: now.wall }
+            }));
             let added = (chunk.slots.len() - filled) as u32;
             chunk.live += added;
             if let Some(deadline) = own {

@@ -81,6 +81,19 @@ impl<T> Slots<T> {
         self.len += 1;
     }
 
+    /// Adds slots until there is no more room, or no more of them.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, mut each: impl Iterator<Item = Slot<T>>) {
+        let mut added = 0;
+        for cell in &self.cells[self.len..] {
+            let Some(slot) = each.next() else { break };
+            // SAFETY: as in `push`.
+            cell.0.with_mut(|cell| unsafe { (*cell).write(slot) });
+            added += 1;
+        }
+        self.len += added; // not one by one: the length would be stored for each
+    }
+
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<&Slot<T>> {
         // SAFETY: the slot is in use, and changes only through `&mut self`.
@@ -158,9 +171,9 @@ impl<T> Slots<T> {
 
     /// Drops all slots. No lease may read them.
     pub(crate) fn clear(&mut self) {
-        for index in 0..std::mem::take(&mut self.len) {
+        for cell in &self.cells[..std::mem::take(&mut self.len)] {
             // SAFETY: the slot was in use, nobody else reads it, and it is dropped once.
-            self.cells[index].0.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
+            cell.0.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
         }
     }
 

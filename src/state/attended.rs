@@ -34,10 +34,10 @@ fn roll(filter: Option<usize>) -> usize {
 }
 
 impl Attended {
-    /// Whether there are no entries that every message concerns.
+    /// The number of entries that every message concerns.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+    pub(super) fn len(&self) -> usize {
+        self.count
     }
 
     /// Whether no reader with this filter waits for a message.

@@ -104,6 +104,7 @@ static SYSTEM: LazyLock<SystemClock<Machine>> = LazyLock::new(|| SystemClock::ne
 pub(crate) fn reset_after_fork() {
     SYSTEM.version.store(0, Ordering::SeqCst);
     SYSTEM.scale.store(0, Ordering::SeqCst);
+    SYSTEM.span.store(0, Ordering::SeqCst);
     if SYSTEM.measuring.is_locked() {
         SYSTEM.lost_to_fork.store(1, Ordering::SeqCst);
     }
@@ -143,7 +144,7 @@ struct SystemClock<S> {
     wall: AtomicU64,
     /// Nanoseconds per tick, fixed point; 0 while unknown.
     scale: AtomicU64,
-    /// How many ticks after itself the anchor is used for.
+    /// How many ticks after itself the anchor is used for; 0 while the rate is unknown.
     span: AtomicU64,
     /// An upper bound for every reading of the monotonic clock up to the moment when the anchor was last set.
     floor: AtomicU64,
@@ -180,7 +181,8 @@ impl<S: Source> SystemClock<S> {
 
     #[inline]
     fn now(&self) -> Now {
-        let version = self.version.load(Ordering::Acquire);
+        // An odd version differs from every later one: the anchor is being set.
+        let version = self.version.load(Ordering::Acquire) & !1;
         let ticks = self.ticks.load(Ordering::Relaxed);
         let mono = self.mono.load(Ordering::Relaxed);
         let wall = self.wall.load(Ordering::Relaxed);
@@ -188,7 +190,7 @@ impl<S: Source> SystemClock<S> {
         let span = self.span.load(Ordering::Relaxed);
         let passed = self.source.ticks().wrapping_sub(ticks);
         fence(Ordering::Acquire);
-        if passed < span && scale != 0 && version & 1 == 0 && self.version.load(Ordering::Relaxed) == version {
+        if passed < span && self.version.load(Ordering::Relaxed) == version {
             let nanoseconds = scaled(passed, scale);
             return Now { mono: mono + nanoseconds, wall: wall + nanoseconds };
         }

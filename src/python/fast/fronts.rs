@@ -51,26 +51,18 @@ trait Front {
     }
 }
 
-/// The result: an object, [`RAISED`], or null if nothing was done.
+/// The result: what CPython gets (an object, or null with an error set), or [`Outcome::UNUSUAL`].
 ///
 /// It is one word, so that it stays in a register. An `Option<PyResult<Bound>>` goes through memory. It was written in
 /// pieces and read as a whole, which delayed every call by 7 ns.
 struct Outcome(*mut PyObject);
 
-/// An error is set.
-const RAISED: *mut PyObject = ptr::without_provenance_mut(1);
-
 impl Outcome {
-    /// It was not the usual case.
-    const UNUSUAL: Self = Outcome(ptr::null_mut());
+    /// It was not the usual case, and nothing was done. No object has this address.
+    const UNUSUAL: Self = Outcome(ptr::without_provenance_mut(1));
 
     fn new<T>(object: Bound<'_, T>) -> Self {
         Outcome(object.into_ptr())
-    }
-
-    /// Converts a new reference, or null with an error set.
-    fn made(object: *mut PyObject) -> Self {
-        Outcome(if object.is_null() { RAISED } else { object })
     }
 
     fn from<T>(result: PyResult<Bound<'_, T>>, py: Python<'_>) -> Self {
@@ -78,7 +70,7 @@ impl Outcome {
             Ok(object) => Outcome::new(object),
             Err(error) => {
                 error.restore(py);
-                Outcome(RAISED)
+                Outcome(ptr::null_mut())
             }
         }
     }
@@ -113,11 +105,7 @@ unsafe extern "C" fn call<F: Front>(
             }
         }));
         let outcome = outcome.unwrap_or_else(|_| Outcome::from(Err::<Bound<'_, PyAny>, _>(errors::panicked()), py));
-        if outcome.0 == RAISED {
-            cold_path();
-            return ptr::null_mut();
-        }
-        if !outcome.0.is_null() {
+        if outcome.0 != Outcome::UNUSUAL.0 {
             return outcome.0;
         }
         cold_path();
@@ -244,7 +232,7 @@ macro_rules! front {
 front!(
     /// `queue.enqueue(payload)`, `queue.enqueue(payload, topic="a.b")`
     Enqueue, Queue, "enqueue", |py, queue, args| match args {
-        [payload] => queue.get().add_fast(payload).map_or(Outcome::UNUSUAL, |seq| Outcome::made(queue.get().last_seq.int(py, seq))),
+        [payload] => queue.get().add_fast(payload).map_or(Outcome::UNUSUAL, |seq| Outcome(queue.get().last_seq.int(py, seq))),
         _ => Outcome::UNUSUAL,
     },
     |py, queue, args, names| match args {
@@ -252,7 +240,7 @@ front!(
             // SAFETY: it is a str.
             let topic = unsafe { topic.cast_unchecked::<PyString>() };
             let seq = topic.to_str().ok().and_then(|topic| queue.get().add_under_fast(payload, topic));
-            seq.map_or(Outcome::UNUSUAL, |seq| Outcome::made(queue.get().last_seq.int(py, seq)))
+            seq.map_or(Outcome::UNUSUAL, |seq| Outcome(queue.get().last_seq.int(py, seq)))
         }
         _ => Outcome::UNUSUAL,
     }

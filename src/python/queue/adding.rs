@@ -72,50 +72,25 @@ impl Batch {
     }
 }
 
-/// The objects in a list or tuple that cannot change while this is used. With the GIL the thread keeps the interpreter,
+/// The objects in a list or tuple that cannot change while they are used. With the GIL the thread keeps the interpreter,
 /// so no other thread can access the list. Without the GIL the thread keeps the list's lock ([`holding_still`]).
-#[derive(Clone)]
-struct Unchanging<'a, 'py> {
-    container: &'a Bound<'py, PyAny>,
-    items: std::slice::Iter<'a, *mut ffi::PyObject>,
-}
-
-impl<'a, 'py> Unchanging<'a, 'py> {
-    fn of(container: &'a Bound<'py, PyAny>) -> Option<Self> {
-        let object = container.as_ptr();
-        // SAFETY: the layouts of an exact list and tuple, whose length says how many objects there are. They do not
-        // change, for the reason above. The reference keeps the container itself.
-        let items = unsafe {
-            if container.is_exact_instance_of::<PyTuple>() {
-                let items = (&raw const (*object.cast::<ffi::PyTupleObject>()).ob_item).cast();
-                std::slice::from_raw_parts(items, ffi::PyTuple_GET_SIZE(object) as usize)
-            } else if container.is_exact_instance_of::<PyList>() && ffi::PyList_GET_SIZE(object) > 0 {
-                let items = (*object.cast::<ffi::PyListObject>()).ob_item.cast_const();
-                std::slice::from_raw_parts(items, ffi::PyList_GET_SIZE(object) as usize)
-            } else {
-                return None;
-            }
-        };
-        Some(Unchanging { container, items: items.iter() })
+fn unchanging<'a, 'py>(container: &'a Bound<'py, PyAny>) -> Option<&'a [Borrowed<'a, 'py, PyAny>]> {
+    let object = container.as_ptr();
+    // SAFETY: the layouts of an exact list and tuple, whose length says how many objects there are. They do not
+    // change, for the reason above. The reference keeps the container itself, and that holds the objects. A Borrowed
+    // is a pointer to an object (`repr(transparent)`).
+    unsafe {
+        if container.is_exact_instance_of::<PyTuple>() {
+            let items = (&raw const (*object.cast::<ffi::PyTupleObject>()).ob_item).cast();
+            Some(std::slice::from_raw_parts(items, ffi::PyTuple_GET_SIZE(object) as usize))
+        } else if container.is_exact_instance_of::<PyList>() && ffi::PyList_GET_SIZE(object) > 0 {
+            let items = (*object.cast::<ffi::PyListObject>()).ob_item.cast_const();
+            Some(std::slice::from_raw_parts(items.cast(), ffi::PyList_GET_SIZE(object) as usize))
+        } else {
+            None
+        }
     }
 }
-
-impl<'a, 'py> Iterator for Unchanging<'a, 'py> {
-    type Item = Borrowed<'a, 'py, PyAny>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let &object = self.items.next()?;
-        // SAFETY: the container holds it, and the container does not change.
-        Some(unsafe { Borrowed::from_ptr(self.container.py(), object) })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.items.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Unchanging<'_, '_> {}
 
 /// Runs a closure during which a list must not change.
 fn holding_still<R>(container: &Bound<'_, PyAny>, act: impl FnOnce() -> R) -> R {
@@ -293,21 +268,22 @@ impl Queue {
     /// The container is walked twice, first for the sizes, and nothing is built in between. This is 2 to 3 times as
     /// fast.
     pub(in crate::python) fn add_all_fast(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
-        if self.has_sizer.load(Ordering::Relaxed) {
+        // Checked once: a sizer that another thread registers meanwhile is for the next batch.
+        if self.has_sizer.load(Ordering::Relaxed) || !size::has_quick_sizes() {
             return None;
         }
         holding_still(payloads, || self.add_each(payloads))
     }
 
     fn add_each(&self, payloads: &Bound<'_, PyAny>) -> Option<Range<u64>> {
-        let each = Unchanging::of(payloads).filter(|each| each.len() <= SLICE)?;
+        let each = unchanging(payloads).filter(|each| each.len() <= SLICE)?;
         let mut need = Need { bytes: 0, items: each.len() as u64 };
-        for payload in each.clone() {
-            need.bytes = need.bytes.saturating_add(size::quick_size(&payload)? as u64);
+        for payload in each {
+            need.bytes = need.bytes.saturating_add(size::layout_size(payload)? as u64);
         }
-        let sized = each.map(|payload| {
-            let size = size::quick_size(&payload).unwrap_or(0) as u64;
-            (Bound::clone(&payload).unbind(), size)
+        let sized = each.iter().map(|payload| {
+            let size = size::layout_size(payload).unwrap_or(0) as u64;
+            (Bound::clone(payload).unbind(), size)
         });
         let first = self.engine.enqueue_batch_fast(sized, need)?;
         Some(first..first + need.items)

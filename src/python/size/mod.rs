@@ -38,10 +38,22 @@ use layout::quick_size_of;
 /// It takes a handful of instructions and no call into the interpreter. Most payloads never need more.
 #[inline]
 pub(crate) fn quick_size(object: &Bound<'_, PyAny>) -> Option<usize> {
-    if sizers::is_for_plain() {
+    if !has_quick_sizes() {
         cold_path();
         return None;
     }
+    layout_size(object)
+}
+
+/// Whether [`quick_size`] knows any sizes now: nobody has registered a sizer for one of its classes.
+#[inline]
+pub(crate) fn has_quick_sizes() -> bool {
+    !sizers::is_for_plain()
+}
+
+/// As [`quick_size`], whatever sizers there are.
+#[inline]
+pub(crate) fn layout_size(object: &Bound<'_, PyAny>) -> Option<usize> {
     // SAFETY: `object` is a live object.
     unsafe { quick_size_of(object.as_ptr()) }
 }
