@@ -115,8 +115,11 @@ impl Consumer {
         if drafts.is_empty() {
             return Ok(None);
         }
-        let messages = drafts.into_iter().map(|draft| draft.finish(py, &self.source)).collect::<PyResult<Vec<_>>>()?;
-        PyList::new(py, messages).map(Some)
+        let mut messages = Filling::new(py, drafts.len())?;
+        for draft in drafts {
+            messages.push(draft.finish(py, &self.source)?.into_any());
+        }
+        messages.finish().map(Some)
     }
 
     /// Number of available messages, up to `limit`.
@@ -167,7 +170,9 @@ impl Consumer {
         // One place even if nothing is available, because only a read tells why.
         let mut payloads = Filling::new(py, self.there(fill.limit).max(1))?;
         let places = fill.limit.min(payloads.places());
-        self.take_slices(py, Fill { limit: places, ..fill }, |delivery| payloads.push(delivery.payload))?;
+        self.take_slices(py, Fill { limit: places, ..fill }, |delivery| {
+            payloads.push(delivery.payload.bind(py).clone());
+        })?;
         Ok(if payloads.len() > 0 { Some(payloads.finish()?) } else { None })
     }
 

@@ -108,25 +108,21 @@ impl<T> State<T> {
                 return Err(Error::Missed(reader.cursor.tell()));
             }
             let Some(found) = found.filter(|found| found.seq < upto) else { break };
-            let missed = reader.cursor.missed_just_before();
-            let seq = found.seq;
-            reader.cursor.deliver_match();
-            reader.cursor.read += 1;
-            reader.consumer.read += 1;
-            count += 1;
-            // The visit comes last, after all counts are updated, because foreign code may panic.
-            visit(found.delivery(missed, 1, None));
-            if reader.cursor.filter.is_some() {
-                continue;
-            }
             // No messages are missed between those that follow each other directly.
-            let more = usize::try_from(upto - seq - 1).unwrap_or(usize::MAX).min(limit - count);
-            for found in self.log.following(seq, reader.cursor.hint).take(more) {
-                reader.cursor.deliver();
+            let mut missed = reader.cursor.missed_just_before();
+            let more = usize::try_from(upto - found.seq - 1).unwrap_or(usize::MAX).min(limit - count - 1);
+            let (more, hint) = if reader.cursor.filter.is_some() { (0, NIL) } else { (more, reader.cursor.hint) };
+            let mut following = self.log.following(found.seq, hint).take(more);
+            let mut next = Some(found);
+            // One loop, so that there is one visit. Only then does the compiler inline a visitor of some size.
+            while let Some(found) = next {
+                reader.cursor.deliver_match();
                 reader.cursor.read += 1;
                 reader.consumer.read += 1;
                 count += 1;
-                visit(found.delivery(0, 1, None));
+                // The visit comes last, after all counts are updated, because foreign code may panic.
+                visit(found.delivery(std::mem::take(&mut missed), 1, None));
+                next = following.next();
             }
         }
         drop(reader);

@@ -1,4 +1,4 @@
-//! A list that is filled in a place where no Python object may be created: under a lock.
+//! A list that is filled one by one: also in a place where no Python object may be created, under a lock.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -37,9 +37,9 @@ impl<'py> Filling<'py> {
 
     /// Fills the next place, if there is one.
     #[inline]
-    pub(in crate::python) fn push(&mut self, object: &Py<PyAny>) {
+    pub(in crate::python) fn push(&mut self, object: Bound<'py, PyAny>) {
         if self.filled < self.places {
-            let object = object.clone_ref(self.list.py()).into_ptr();
+            let object = object.into_ptr();
             // SAFETY: there is such a place, and it is still empty. It takes over the reference.
             unsafe { ffi::PyList_SET_ITEM(self.list.as_ptr(), self.filled as ffi::Py_ssize_t, object) };
             self.filled += 1;

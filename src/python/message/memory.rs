@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::hint::cold_path;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::type_object::PyTypeInfo;
 use pyo3::types::PyString;
 
 use super::{Draft, Message, Source};
@@ -17,6 +16,7 @@ use crate::{Clock, ManualClock, Now, Options};
 
 impl Draft {
     /// Makes the message object.
+    #[inline]
     pub(in crate::python) fn finish<'py>(self, py: Python<'py>, source: &Py<Source>) -> PyResult<Bound<'py, Message>> {
         allocate(py, Message { source: source.clone_ref(py), draft: self, is_settled: AtomicBool::new(false) })
     }
@@ -98,26 +98,28 @@ unsafe fn let_go(message: *mut ffi::PyObject) {
     let _ = CHAIN.try_with(|chain| chain.borrow_mut().take());
 }
 
-/// The offset of the fields in the memory of a message object; 0: not known.
-static FIELDS: AtomicUsize = AtomicUsize::new(0);
+/// The class of messages, if the fields follow the header in the memory of its objects; null: this is not known.
+///
+/// This is the class itself, not a reference of ours to it, because two readers would contend for its count.
+static CLASS: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Creates a message object the way an extension in C does. PyO3 would call `object.__new__` with an empty tuple, which
 /// is a third of the cost of a message.
+#[inline]
 fn allocate(py: Python<'_>, message: Message) -> PyResult<Bound<'_, Message>> {
-    let fields = FIELDS.load(Ordering::Relaxed);
-    if fields == 0 {
+    let class = CLASS.load(Ordering::Relaxed);
+    if class.is_null() {
+        cold_path();
         return Bound::new(py, message);
     }
-    // The class itself, not a reference of ours to it, because two readers would contend for its count.
-    let class = Message::type_object_raw(py);
     // SAFETY: the class allocates its instances zeroed, with their header in place. Everything else that PyO3 keeps in
-    // an instance is all zeros at first, as `install` has checked. The fields are written once, before anybody else
-    // sees them: an allocation may run the garbage collector, but only starts to track the object at its end, and no
-    // code that is ours runs after it.
+    // an instance is all zeros at first, and the fields follow the header: `install` has checked both. The fields are
+    // written once, before anybody else sees them: an allocation may run the garbage collector, but only starts to track
+    // the object at its end, and no code that is ours runs after it.
     unsafe {
         let object = ffi::PyType_GenericAlloc(class, 0);
         let object = Bound::from_owned_ptr_or_err(py, object)?;
-        object.as_ptr().byte_add(fields).cast::<Message>().write(message);
+        object.as_ptr().add(1).cast::<Message>().write(message);
         Ok(object.cast_into_unchecked())
     }
 }
@@ -141,7 +143,7 @@ pub(in crate::python) fn install(py: Python<'_>) -> PyResult<()> {
             (*class).tp_basicsize as usize - end,
         );
         if fields == size_of::<ffi::PyObject>() && rest.iter().all(|&byte| byte == 0) {
-            FIELDS.store(fields, Ordering::Relaxed);
+            CLASS.store(class, Ordering::Relaxed);
         }
         (*class).tp_dealloc = Some(dealloc);
     }
