@@ -49,7 +49,12 @@ def test_the_settings_it_recommends_are_accepted(name):
 
 
 def test_the_first_commands_install_demonstrate_and_test_it():
-    assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:3] == ["pip install mpmc-queue", "make demo", "make test"]
+    assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:4] == [
+        "pip install mpmc-queue",
+        "python -m mpmc_queue demo",
+        "make demo",
+        "make test",
+    ]
 
 
 def test_links_work_where_the_readme_is_shown_alone():
