@@ -46,7 +46,7 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
-.PHONY: docs docs-live sdist test-sdist check-package
+.PHONY: docs docs-live docs-publish sdist test-sdist check-package
 .PHONY: loom stress stress-here soak soak-here soak-model
 .PHONY: fuzz asan tsan valgrind mutants audit
 .PHONY: payload-sizes bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
@@ -82,6 +82,7 @@ help:
 	@echo 'make format               let ruff and rustfmt put the code in form'
 	@echo 'make docs                 the documentation, in site/; a broken link or reference is an error'
 	@echo 'make docs-live            the same in a browser, made again whenever a page changes'
+	@echo 'make docs-publish         the same as a version on the local branch gh-pages (REF=main or REF=v1.2.3); nothing is pushed'
 	@echo 'make wheel                a wheel for $(PYTHON), in dist/'
 	@echo 'make sdist                the source distribution, in dist/'
 	@echo 'make check-package        twine: whether PyPI takes the metadata and shows the README'
@@ -256,6 +257,11 @@ test-sdist: sdist
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(docs_group)
 	$(python) -m mkdocs build --strict
+
+docs-publish: export NO_MKDOCS_2_WARNING := 1
+docs-publish: REF ?= main
+docs-publish: $(docs_group)
+	$(python) docs/publish.py '$(REF)'
 
 docs-live: $(docs_group)
 	$(python) -m mkdocs serve

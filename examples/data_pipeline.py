@@ -17,7 +17,7 @@ to_parse, to_add = raw.add_consumer("parse"), parsed.add_consumer("add up")
 def read() -> None:
     with raw:  # closing it is what tells the next stage that there is no more
         for n in range(LINES):
-            raw.enqueue(f"sensor-{n % 7},{n}", timeout=None)  # back-pressure: waits for space
+            raw.enqueue(f"sensor-{n % 7},{n}", timeout=None)  # backpressure: waits for space
 
 
 def parse() -> None:

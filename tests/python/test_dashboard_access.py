@@ -7,7 +7,7 @@ import pytest
 
 from dashboards import ask, first, request, snapshots
 from helpers import PATIENCE
-from mpmc_queue.dashboard import serve
+from mpmc_queue.dashboard import _site, serve
 from mpmc_queue.dashboard._access import is_for_loopback, is_loopback
 from mpmc_queue.dashboard._site import FILES
 
@@ -26,7 +26,8 @@ MARKUP = "<img src=x onerror=alert(1)>"
 def test_without_the_token_nothing_is_shown(make_queue, dashboard, path, headers):
     server = dashboard(make_queue("a name"), token=TOKEN)
     status, answer, body = request(server, path, **headers)
-    assert (status, body) == (401, b"It takes a token")
+    assert (status, body.decode()) == (401, _site.NO_TOKEN)
+    assert TOKEN not in body.decode()
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
@@ -73,7 +74,8 @@ def test_nothing_is_printed(make_queue, dashboard, capfd):
 def test_a_foreign_name_that_points_here_is_refused(make_queue, dashboard):
     server = dashboard(make_queue())
     for path in ("", "api/messages?queue=0"):
-        assert request(server, path, Host="evil.example")[0] == 421
+        status, _, body = request(server, path, Host="evil.example")
+        assert (status, body.decode()) == (421, _site.NOT_LOCALHOST)
         assert request(server, path, Host="127.0.0.1.evil.example:80")[0] == 421
     for host in ("localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:80"):
         assert request(server, "", Host=host)[0] == 200
@@ -81,13 +83,14 @@ def test_a_foreign_name_that_points_here_is_refused(make_queue, dashboard):
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via", "Forwarded"])
 def test_a_request_through_a_local_proxy_is_not_local(make_queue, dashboard, header):
-    assert request(dashboard(make_queue()), "", **{header: "127.0.0.1"})[0] == 403
+    status, _, body = request(dashboard(make_queue()), "", **{header: "127.0.0.1"})
+    assert (status, body.decode()) == (403, _site.NOT_LOCAL)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_methods_that_could_change_something_are_refused(make_queue, dashboard, method):
-    status, headers, _ = request(dashboard(make_queue()), "api/messages?queue=0", method)
-    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+    status, headers, body = request(dashboard(make_queue()), "api/messages?queue=0", method)
+    assert (status, headers["Allow"], body.decode()) == (405, "GET, HEAD", _site.NO_SUCH_METHOD)
 
 
 def test_head_has_no_body(make_queue, dashboard):
@@ -128,6 +131,15 @@ def test_the_page_needs_nothing_from_elsewhere(make_queue, dashboard):
 )  # fmt: skip
 def test_bad_requests_are_refused(make_queue, dashboard, path, status):
     assert request(dashboard(make_queue()), path)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("nowhere", _site.NO_SUCH_PATH), ("api/nowhere", _site.NO_SUCH_PATH), ("api/history?queue=7", _site.NO_SUCH_QUEUE),
+     ("api/messages?queue=x", "queue must be a whole number below 2**63")],
+)  # fmt: skip
+def test_an_error_says_what_to_do(make_queue, dashboard, path, text):
+    assert request(dashboard(make_queue()), path)[2].decode() == text
 
 
 def test_names_arrive_unchanged(make_queue, dashboard):

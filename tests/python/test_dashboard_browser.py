@@ -8,6 +8,7 @@ from browsing import FAST, expect
 from harness import acking_group, eventually
 from mpmc_queue import Queue
 from mpmc_queue.dashboard import app
+from mpmc_queue.dashboard._site import error
 from test_dashboard_asgi import around, served
 
 pytestmark = pytest.mark.thread_unsafe
@@ -150,14 +151,32 @@ def test_it_survives_the_servers_restart(make_queue, dashboard, tab):
     shown.page.click("#queues tbody tr:nth-child(2)")
     server.close()
     shown.is_told("#status", "reconnecting")
+    shown.is_told("#refusal", "The program does not answer. It may have ended. The page keeps trying.")
     second.enqueue_batch(range(7))
     again = dashboard([second, first], port=server.port)
     shown.is_told("#status", "live")
+    expect(shown.page.locator("#refusal")).to_be_hidden()
     expect(shown.cell("queues", "second", "items")).to_have_text("7")
     expect(shown.page.locator("#queues tr[aria-selected=true] td").first).to_have_text("second")
     shown.is_told("#messages tbody td.number", "6")
     assert again.port == server.port
     assert all("net::ERR" in error for error in shown.errors)  # while the server was away
+    shown.errors.clear()
+
+
+def test_it_shows_why_it_is_refused(make_queue, dashboard, tab, monkeypatch):
+    server = dashboard(make_queue())
+    respond = server._http.site.respond
+
+    def refuse(request):
+        return error(503, "Close some pages.") if request.path.startswith("/api") else respond(request)
+
+    monkeypatch.setattr(server._http.site, "respond", refuse)
+    shown = tab().open(server.url, "reconnecting")
+    shown.is_told("#refusal", "Close some pages.")
+    monkeypatch.undo()
+    shown.is_told("#status", "live")
+    expect(shown.page.locator("#refusal")).to_be_hidden()
     shown.errors.clear()
 
 

@@ -115,7 +115,7 @@ def test_a_request_in_a_body_is_not_answered(server, announced, method):
 )  # fmt: skip
 def test_a_header_that_others_could_read_differently_is_refused(server, header):
     request = b"GET / HTTP/1.1\r\n" + HOST + header + b"\r\n\r\n" + SMUGGLED
-    assert refusal(server, request) == (400, "A header is not well formed")
+    assert refusal(server, request) == (400, "A header of the request is malformed")
 
 
 def test_a_response_arrives_although_the_body_of_its_request_is_not_read(server):
@@ -236,7 +236,7 @@ def test_streams_beyond_the_limit_get_an_error(server):
             status, headers, body = raw.answer()
             assert raw.rest() == b""
         assert (status, headers["retry-after"]) == (503, "1")
-        assert body == b"Too many connections: try again later"
+        assert body.decode() == _connections.TOO_MANY
         check_headers(headers)
         streams.pop().__exit__()
         # The server notices when it sends the next snapshot.
@@ -277,7 +277,7 @@ def test_an_internal_error_is_reported_and_logged(server, monkeypatch, capfd):
     monkeypatch.setattr(server._http, "site", None)
     monkeypatch.setattr(server._http, "handle_error", handle)
     status, text = refusal(server, ASK)
-    assert (status, text) == (500, "The dashboard failed")
+    assert (status, text) == (500, _connections.FAILED)
     assert handled.wait(PATIENCE)  # readouterr may lose what is written while it reads
     assert "AttributeError" in capfd.readouterr().err
 

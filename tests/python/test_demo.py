@@ -23,7 +23,7 @@ from mpmc_queue.cli import demo
 pytestmark = pytest.mark.thread_unsafe(reason="starts processes and sends signals")
 
 COMMAND = [sys.executable, "-m", "mpmc_queue"]
-BOOKS = re.compile(r"^  (\S+) +([\d,]+) = +([\d,]+) \+ +([\d,]+) \+ +([\d,]+)   (.*)$", re.MULTILINE)
+COUNTS = re.compile(r"^  (\S+) +([\d,]+) = +([\d,]+) \+ +([\d,]+) \+ +([\d,]+)   (.*)$", re.MULTILINE)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,25 +31,25 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment)
 
 
-def books(output: str) -> dict[str, tuple[int, int, int, int]]:
+def counts(output: str) -> dict[str, tuple[int, int, int, int]]:
     """For each consumer in the summary: enqueued, read, missed, unread."""
     found = {}
-    for name, *figures, verdict in BOOKS.findall(output):
-        assert verdict == "balanced"
+    for name, *figures, verdict in COUNTS.findall(output):
+        assert verdict == "correct"
         enqueued, read, missed, unread = (int(figure.replace(",", "")) for figure in figures)
         found[name] = (enqueued, read, missed, unread)
     return found
 
 
-def test_demo_ends_with_books_that_balance():
+def test_demo_ends_with_counts_that_are_correct():
     result = run("demo", "--seconds", "2")
     assert (result.returncode, result.stderr) == (0, "")
-    consumers = books(result.stdout)
+    consumers = counts(result.stdout)
     assert list(consumers) == ["fast", "steady", "slow"]
     for enqueued, read, missed, unread in consumers.values():
         assert enqueued == read + missed + unread > 0
     assert consumers["slow"][2] > 0, "the slow consumer is there to miss messages"
-    assert result.stdout.endswith("The books balance: enqueued = read + missed + unread for every consumer.\n")
+    assert result.stdout.endswith("All counts are correct: enqueued = read + missed + unread for every consumer.\n")
 
 
 def test_demo_shows_figures_while_it_runs():
@@ -63,7 +63,7 @@ def test_demo_shows_figures_while_it_runs():
 def test_demo_accepts_other_numbers(producers, consumers):
     result = run("demo", "--seconds", "0.5", "--producers", str(producers), "--consumers", str(consumers))
     assert (result.returncode, result.stderr) == (0, "")
-    assert len(books(result.stdout)) == consumers
+    assert len(counts(result.stdout)) == consumers
 
 
 def test_ctrl_c_ends_the_demo_with_its_summary():
@@ -83,7 +83,7 @@ def test_ctrl_c_ends_the_demo_with_its_summary():
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
     assert "Interrupted after" in output
-    assert len(books(output)) == 3
+    assert len(counts(output)) == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the browser is a shell script")
@@ -110,7 +110,20 @@ def test_web_opens_the_dashboard_until_ctrl_c(tmp_path):
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
-    assert len(books(output)) == 3
+    assert len(counts(output)) == 3
+
+
+def test_ctrl_c_while_the_dashboard_closes_does_not_keep_it_open():
+    closed: list[bool] = []
+
+    class Impatient:
+        def close(self) -> None:
+            closed.append(True)
+            if len(closed) < 3:
+                raise KeyboardInterrupt
+
+    demo._close(Impatient())  # type: ignore[arg-type]
+    assert len(closed) == 3
 
 
 def test_web_listens_at_the_given_address():
@@ -125,6 +138,7 @@ def test_web_for_other_machines_prints_the_token():
     result = run("demo", "--web", "--host", "0.0.0.0", "--seconds", "0.3")
     assert result.returncode == 0
     assert re.match(r"The dashboard is at http://127\.0\.0\.1:\d+/#token=\S{32,}\n", result.stdout)
+    assert "From other machines, use the name of this one in place of 127.0.0.1" in result.stdout
 
 
 def test_a_port_in_use_is_one_line():
@@ -147,15 +161,15 @@ def test_an_address_of_another_machine_is_one_line():
 @pytest.mark.parametrize("arguments", [("--port", "8080"), ("--host", "localhost")])
 def test_host_and_port_need_web(arguments, capsys):
     assert main(["demo", *arguments]) == 2
-    assert capsys.readouterr() == ("", "--host and --port say where --web listens: pass --web, too\n")
+    assert capsys.readouterr() == ("", "--host and --port are for --web: pass --web, too\n")
 
 
-def test_exit_code_is_1_when_the_books_do_not_balance(monkeypatch):
+def test_exit_code_is_1_when_a_count_is_not_correct(monkeypatch):
     monkeypatch.setattr(demo.Demo, "enqueued", property(lambda demo: sum(demo._enqueued) + 1))
     out = io.StringIO()
     assert demo.run(seconds=0.3, producers=1, consumers=2, out=out) == 1
     assert "off by -1" in out.getvalue()
-    assert out.getvalue().endswith("The books do not balance.\n")
+    assert out.getvalue().endswith("The counts are not correct.\n")
 
 
 def test_exit_code_is_1_when_a_thread_fails(monkeypatch):
@@ -222,7 +236,7 @@ def test_on_a_terminal_it_redraws_in_place_and_leaves_the_cursor_on(command, goe
     assert text.count("mpmc_queue demo") >= 5
     assert re.search(goes_back_up, text), "to redraw"
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-    assert "The books balance" in text
+    assert "All counts are correct" in text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -231,8 +245,8 @@ def test_the_last_screen_agrees_with_the_summary(command, goes_back_up):
     last = screen(on_a_terminal([*command, "demo", "--seconds", "1"]))
     view, _, rest = last.partition("Finished after")
     assert "Ctrl-C" not in view
-    assert "over" in view
-    for name, (_, read, missed, unread) in books(rest).items():
+    assert "finished" in view.lower()
+    for name, (_, read, missed, unread) in counts(rest).items():
         (line,) = [line for line in view.splitlines() if f" {name} " in line]
         assert [int(word.replace(",", "")) for word in re.findall(r" ([\d,]+)(?= )", line)[1:4]] == [
             read,
@@ -252,10 +266,10 @@ def test_a_narrow_terminal_keeps_the_columns_that_matter(command, goes_back_up, 
     (heading,) = [line for line in view.splitlines() if "consumer " in line and "missed" in line]
     assert set(heading.split()) - {"│", "consumer"} == headings
     assert max(map(len, view.splitlines())) <= max(
-        columns, len("  2 producers, 1 queue, 3 consumers, messages live 1 s")
+        columns, len("  2 producers, 1 queue, 3 consumers, time to live 1 s")
     )
-    assert max(len(line) for line in rest.splitlines()[1:-1] if "books" not in line) <= columns
-    assert re.search(r"^  slow +[\d,]+   balanced$", rest, re.MULTILINE)
+    assert max(len(line) for line in rest.splitlines()[1:-1] if "counts" not in line) <= columns
+    assert re.search(r"^  slow +[\d,]+   correct$", rest, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -293,7 +307,7 @@ def test_without_a_command_help_is_shown():
     result = run()
     assert result.returncode == 0
     assert result.stdout == run("--help").stdout
-    for words in ("commands:", "demo ", "bench ", "--version", "for instance:"):
+    for words in ("commands:", "demo ", "bench ", "--version", "examples:"):
         assert words in result.stdout
 
 

@@ -120,6 +120,32 @@ def test_the_speed_chart_shows_the_figures_of_the_table():
     assert f">{figures[0][1]} mpmc-queue<" in drawn["picture"]()
 
 
+PUBLISH = runpy.run_path(str(ROOT / "docs" / "publish.py"))
+
+
+@pytest.mark.parametrize(
+    ("ref", "published", "version", "is_latest"),
+    [
+        ("main", [], "dev", True),
+        ("main", ["dev"], "dev", True),
+        ("main", ["dev", "0.1"], "dev", False),
+        ("v0.1.0", ["dev"], "0.1", True),
+        ("v0.1.7", ["dev", "0.1"], "0.1", True),
+        ("v0.10.0", ["dev", "0.9", "0.2"], "0.10", True),
+        ("v0.9.1", ["dev", "0.10", "0.9"], "0.9", False),
+    ],
+)
+def test_the_newest_release_is_what_readers_get_by_default(ref, published, version, is_latest):
+    assert PUBLISH["name_of"](ref) == version
+    assert PUBLISH["is_latest"](version, published) is is_latest
+
+
+@pytest.mark.parametrize("ref", ["", "topic", "v1", "v1.2", "v1.2.3rc1", "1.2.3", "v1.2.3/x"])
+def test_only_main_and_releases_are_published(ref):
+    with pytest.raises(SystemExit, match="nothing is published"):
+        PUBLISH["name_of"](ref)
+
+
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "images").glob("*.svg")), ids=lambda picture: picture.stem)
 def test_every_colour_of_a_diagram_has_one_for_dark_pages(picture):
     text = picture.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.thread_unsafe(reason="starts processes")
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCS = "https://mpmc-queue.github.io/mpmc-queue/"
+SITE = "https://mpmc-queue.github.io/mpmc-queue/"
 REPOSITORY = "https://github.com/mpmc-queue/mpmc-queue"
 BLOB, TREE = f"{REPOSITORY}/blob/main/", f"{REPOSITORY}/tree/main/"
 RAW = "https://raw.githubusercontent.com/mpmc-queue/mpmc-queue/main/"
@@ -49,7 +49,12 @@ def test_the_settings_it_recommends_are_accepted(name):
 
 
 def test_the_first_commands_install_demonstrate_and_test_it():
-    assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:3] == ["pip install mpmc-queue", "make demo", "make test"]
+    assert re.findall(r"^\$ (.*)$", README, re.MULTILINE)[:4] == [
+        "pip install mpmc-queue",
+        "python -m mpmc_queue demo",
+        "make demo",
+        "make test",
+    ]
 
 
 def test_links_work_where_the_readme_is_shown_alone():
@@ -58,9 +63,11 @@ def test_links_work_where_the_readme_is_shown_alone():
     links = re.findall(r"\]\(([^)]*)\)", prose)
     assert len(links) > 20
     assert [link for link in links if not link.startswith("https://")] == []
-    docs = [link.removeprefix(DOCS) for link in links if link.startswith(DOCS)]
+    # A page without a version leads nowhere; the site alone leads to the latest.
+    docs = [link.removeprefix(SITE) for link in links if link.startswith(SITE)]
+    assert [page for page in docs if page and not page.startswith("latest/")] == []
     files = [link.removeprefix(place) for link in links for place in (RAW, BLOB, TREE) if link.startswith(place)]
-    pages = [page.strip("/") or "index" for page in docs]
+    pages = [page.removeprefix("latest/").strip("/") or "index" for page in docs]
     assert [page for page in pages if not (ROOT / "docs" / f"{page}.md").is_file()] == []
     assert [file for file in files if not (ROOT / file).exists()] == []
     assert len(pages) >= 5

@@ -25,7 +25,7 @@ SWELL: Final = 3.0
 """Seconds from one peak of the rate to the next."""
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, as shells define it."""
-WIDE_BOOKS: Final = 76
+WIDE_COUNTS: Final = 76
 """Columns that the whole accounting takes; in a narrower terminal only missed messages are shown."""
 UNAVAILABLE: Final = 2
 """The exit code when the demo cannot start."""
@@ -65,13 +65,13 @@ def run(
         last = demo.sample()
         view.close(last)
         if dashboard is not None:
-            dashboard.close()
-    return close_books(last, demo, elapsed, interrupted, out)
+            _close(dashboard)
+    return close_counts(last, demo, elapsed, interrupted, out)
 
 
 def view_for(out: TextIO, seconds: float, producers: int, consumers: int, between: str) -> View:
     """The best view for this output and the installed packages."""
-    title = f"{_many(producers, 'producer')}, {between}, {_many(consumers, 'consumer')}, messages live {TTL:g} s"
+    title = f"{_many(producers, 'producer')}, {between}, {_many(consumers, 'consumer')}, time to live {TTL:g} s"
     if not is_terminal(out, rows=consumers + Live.ROWS_BESIDES_CONSUMERS):
         return Lines(out, title, seconds)
     try:
@@ -83,7 +83,7 @@ def view_for(out: TextIO, seconds: float, producers: int, consumers: int, betwee
     return Rich(out, title, seconds)
 
 
-def close_books(sample: Sample, counted: "Counted", elapsed: float, interrupted: bool, out: TextIO) -> int:
+def close_counts(sample: Sample, counted: "Counted", elapsed: float, interrupted: bool, out: TextIO) -> int:
     """Prints the accounting of every consumer, and returns the exit code."""
     balanced = _summary(sample, counted, elapsed, interrupted, Ink(out), out)
     out.flush()
@@ -213,12 +213,24 @@ def _dashboard(demo: Demo, host: str, port: int, out: TextIO) -> "Server":
     from mpmc_queue.dashboard import serve
 
     server = serve(demo.queue, host, port, show_payloads=True)
-    print(f"The dashboard is at {server.login_url}\n", file=out, flush=True)
+    print(f"The dashboard is at {server.login_url}", file=out)
+    if here := {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host):
+        print(f"From other machines, use the name of this one in place of {here}.", file=out)
+    print("Ctrl-C stops the demo.\n", file=out, flush=True)
     # Without a desktop, `webbrowser` might start a text browser in this terminal.
     has_desktop = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys()
     if has_desktop:
         webbrowser.open(server.login_url)
     return server
+
+
+def _close(dashboard: "Server") -> None:
+    """Closes it, even if Ctrl-C is pressed again: that takes a moment."""
+    while True:
+        try:
+            return dashboard.close()
+        except KeyboardInterrupt:
+            continue
 
 
 def tide(rate: float, elapsed: float) -> int:
@@ -237,7 +249,7 @@ def _join(thread: threading.Thread) -> None:
 
 
 def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, ink: "Ink", out: TextIO) -> bool:
-    """Prints the accounting of every consumer, and returns whether it balances."""
+    """Prints the accounting of every consumer, and returns whether it is correct."""
     queue = sample.queue
     how = "Interrupted" if interrupted else "Finished"
     told = (
@@ -245,7 +257,7 @@ def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, i
         f"{queue.expired:,} expired, {queue.rejected:,} refused."
     )
     print(f"\n{textwrap.fill(told, columns_of(out))}\n", file=out)
-    is_wide = columns_of(out) >= WIDE_BOOKS
+    is_wide = columns_of(out) >= WIDE_COUNTS
     rest = f" {'enqueued':>10}   {'read':>10}   {'missed':>10}   {'unread':>10}" if is_wide else f" {'missed':>10}"
     print(ink.dim(f"  {'consumer':<12}{rest}"), file=out)
     balanced = not demo.errors and queue.enqueued == demo.enqueued
@@ -256,7 +268,7 @@ def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, i
         rest = f"{consumer.missed_items:>10,}"
         if is_wide:
             rest = f"{demo.enqueued:>10,} = {consumer.total_items_read:>10,} + {rest} + {consumer.unread_items:>10,}"
-        verdict = ink.good("balanced") if correct else ink.bad(f"off by {accounted - demo.enqueued:+,}")
+        verdict = ink.good("correct") if correct else ink.bad(f"off by {accounted - demo.enqueued:+,}")
         print(f"  {consumer.name or '':<12} {rest}   {verdict}", file=out)
         if consumer.total_items_read != received:
             print(ink.bad(f"    but it received {received:,}"), file=out)
@@ -266,9 +278,9 @@ def _summary(sample: Sample, demo: Counted, elapsed: float, interrupted: bool, i
     for error in demo.errors:
         print(ink.bad(f"A thread failed: {type(error).__name__}: {error}"), file=out)
     if balanced:
-        print(ink.good("The books balance: enqueued = read + missed + unread for every consumer."), file=out)
+        print(ink.good("All counts are correct: enqueued = read + missed + unread for every consumer."), file=out)
     else:
-        print(ink.bad("The books do not balance."), file=out)
+        print(ink.bad("The counts are not correct."), file=out)
     return balanced
 
 

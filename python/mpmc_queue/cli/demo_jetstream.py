@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TextIO
 from uuid import uuid4
 
 from mpmc_queue import QueueClosedError, QueueFullError, jetstream
-from mpmc_queue.cli.demo import close_books, tide, view_for
+from mpmc_queue.cli.demo import close_counts, tide, view_for
 from mpmc_queue.cli.demo_samples import TTL, Sample
 
 RATE: Final = 1000.0
@@ -42,7 +42,7 @@ async def _run(url: str, seconds: float, producers: int, consumers: int, out: Te
             url, f"demo-{uuid4().hex[:8]}", ttl=TTL, connection={"max_reconnect_attempts": 1, "connect_timeout": 2}
         )
     except Exception as error:  # the client raises many kinds of errors for a wrong address
-        print(f"There is no JetStream at {url}: {error}", file=sys.stderr)
+        print(f"Cannot use NATS JetStream at {url}: {error}", file=sys.stderr)
         return 2
     demo = Demo(queue, producers, consumers)
     interrupted = False
@@ -72,7 +72,7 @@ async def _run(url: str, seconds: float, producers: int, consumers: int, out: Te
             raise
         view.close(sample)
         await queue.delete()
-    return close_books(sample, demo, elapsed, interrupted, out)
+    return close_counts(sample, demo, elapsed, interrupted, out)
 
 
 class Demo:

@@ -57,9 +57,7 @@ class Rich:
 
     def _panel(self, sample: Sample, before: Sample | None, *, is_over: bool) -> RenderableType:
         width = self._console.width
-        time = (
-            f"{sample.elapsed:.1f} s, it is over" if is_over else f"{sample.elapsed:.1f}{self._of} s, Ctrl-C stops it"
-        )
+        time = f"{sample.elapsed:.1f} s, finished" if is_over else f"{sample.elapsed:.1f}{self._of} s, Ctrl-C stops it"
         return Panel(
             Group(self._figures(sample, before, width), _consumers(sample, before, width)),
             title=f"[bold]mpmc_queue demo[/]  {self._title}" if width >= WIDE else "[bold]mpmc_queue demo[/]",

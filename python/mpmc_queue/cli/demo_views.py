@@ -134,7 +134,7 @@ class Live:
             )
             gauge = f"  {paint(ink.bar(late, 12))}" if width >= 84 else ""
             lines.append(f"  {ink.bold(f'{consumer.name:<12}')}{line}{gauge}")
-        return [*lines, "", ink.dim("  It is over." if is_over else "  Ctrl-C stops it")]
+        return [*lines, "", ink.dim("  Finished." if is_over else "  Ctrl-C stops it")]
 
 
 class Column(NamedTuple):

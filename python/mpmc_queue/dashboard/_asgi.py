@@ -22,6 +22,9 @@ PATIENCE: Final = 15.0
 """Seconds without a snapshot after which a keep-alive is sent."""
 MOST_ANSWERS: Final = 16
 """Maximum number of answers made at the same time, each in a thread."""
+TOO_MANY: Final = (
+    f"The dashboard is answering {MOST_ANSWERS} requests, and takes no more at the same time. Try again in a second."
+)
 LIFE: Final = 30.0
 """Seconds after which a stream ends and the page opens the next: a server waits for open streams when it shuts down."""
 
@@ -115,7 +118,7 @@ class App:
             self._process, self._threads = os.getpid(), threading.BoundedSemaphore(MOST_ANSWERS)
         threads = self._threads
         if not threads.acquire(blocking=False):
-            return error(503, "Too many requests at the same time: try again later", {"Retry-After": "1"})
+            return error(503, TOO_MANY, {"Retry-After": "1"})
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Response] = loop.create_future()
 

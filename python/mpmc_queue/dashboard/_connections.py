@@ -15,6 +15,7 @@ from mpmc_queue.dashboard._site import KEEP_ALIVE, Request, Response, Site, erro
 
 MOST_CONNECTIONS: Final = 128
 """Maximum number of connections; each has a thread."""
+TOO_MANY: Final = f"The dashboard has {MOST_CONNECTIONS} connections, and takes no more. Close some pages that show it, or try again later."
 MOST_REFUSALS: Final = 32
 """Maximum number of excess connections that are answered 503 at the same time; others are closed without an answer."""
 PATIENCE: Final = 15.0
@@ -25,6 +26,14 @@ LINGER: Final = 1.0
 """Seconds for which data that still arrives is read and discarded: otherwise a TCP reset could destroy the answer."""
 SEND_BUFFER: Final = 1 << 17
 """Bytes that the operating system buffers for a slow browser."""
+TOO_LARGE: Final = (
+    f"The headers of the request are larger than {MOST_BYTES} bytes. Browsers send the cookies of all programs on this host: "
+    "delete these, or open the dashboard under 127.0.0.1 instead of localhost, or the reverse."
+)
+FAILED: Final = (
+    "The dashboard could not answer, because of an error in it. The traceback is in the standard error (stderr) of the program "
+    "that serves the dashboard. Please report it as a bug."
+)
 CHUNK: Final = 1 << 16
 """Bytes received at once."""
 
@@ -133,7 +142,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         if self._connection is None:
-            refusal = error(503, "Too many connections: try again later", {"Retry-After": "1"})
+            refusal = error(503, TOO_MANY, {"Retry-After": "1"})
             self._last_answer(refusal)
             return
         head: Head | None = None
@@ -149,7 +158,7 @@ class _Handler(socketserver.BaseRequestHandler):
         except OSError:
             raise
         except Exception:
-            self._last_answer(error(500, "The dashboard failed"))
+            self._last_answer(error(500, FAILED))
             raise
 
     def _head(self, *, is_first: bool) -> bytes | None:
@@ -161,13 +170,13 @@ class _Handler(socketserver.BaseRequestHandler):
         deadline = time.monotonic() + (DEADLINE if has_begun else PATIENCE)
         while (end := self._received.find(END)) < 0:
             if len(self._received) > MOST_BYTES:
-                raise BadRequestError(431, "The request is too large")
+                raise BadRequestError(431, TOO_LARGE)
             try:
                 data = self._receive(deadline)
             except TimeoutError:
                 if not self._received:
                     return None
-                raise BadRequestError(408, "The request took too long") from None
+                raise BadRequestError(408, "The request took too long to arrive") from None
             if not data:
                 return None
             if not has_begun:
@@ -176,7 +185,7 @@ class _Handler(socketserver.BaseRequestHandler):
         head = bytes(self._received[:end])
         del self._received[: end + len(END)]
         if end > MOST_BYTES:
-            raise BadRequestError(431, "The request is too large")
+            raise BadRequestError(431, TOO_LARGE)
         return head
 
     def _receive(self, deadline: float) -> bytes:

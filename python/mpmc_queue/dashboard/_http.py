@@ -48,23 +48,23 @@ def parse(data: bytes) -> Head:
     first, *lines = data.decode("latin-1").split("\r\n")
     found = _FIRST_LINE.fullmatch(first)
     if found is None:
-        raise BadRequestError(400, "This is not a request of HTTP/1.1")
+        raise BadRequestError(400, "This is not an HTTP/1.1 request")
     method, target, major, minor = found.groups()
     if major != "1":
-        raise BadRequestError(505, "It speaks HTTP/1.1")
+        raise BadRequestError(505, "Only HTTP/1.1 is supported")
     if not target.startswith("/"):
-        raise BadRequestError(400, "Ask for a path that begins with a slash")
+        raise BadRequestError(400, "The path of a request must begin with a slash")
     headers: dict[str, str] = {}
     for line in lines:
         header = _HEADER.fullmatch(line)
         if header is None:
-            raise BadRequestError(400, "A header is not well formed")
+            raise BadRequestError(400, "A header of the request is malformed")
         name, value = header[1].lower(), header[2]
         if name in headers and name in _ONCE:
-            raise BadRequestError(400, f"There is more than one {name.title()} header")
+            raise BadRequestError(400, f"The request has more than one {name.title()} header")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if "host" not in headers and minor != "0":
-        raise BadRequestError(400, "There is no Host header")
+        raise BadRequestError(400, "The request has no Host header")
     path, _, query = target.partition("#")[0].partition("?")
     has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
     options = {option.strip().lower() for option in headers.get("connection", "").split(",")}

@@ -37,6 +37,24 @@ HEADERS: Final = {
 """Headers of every answer."""
 STREAM_HEADERS: Final = HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 KEEP_ALIVE: Final = b": nothing new\n\n"
+NO_SUCH_METHOD: Final = "The dashboard changes nothing, so it answers only GET and HEAD requests."
+NO_SUCH_PATH: Final = (
+    "The dashboard has nothing at this path. Open its own address: Server.url, or where app() is mounted."
+)
+NO_SUCH_QUEUE: Final = "The dashboard no longer shows this queue, or the program was started again: reload the page."
+NO_TOKEN: Final = (
+    "The token is missing or wrong. Open the address of the dashboard that contains the token, or type the token into the page. "
+    "Other clients send it as the header Authorization: Bearer TOKEN."
+)
+NOT_LOCAL: Final = (
+    "This dashboard has no token. So it is open only to browsers on the same machine, and not through a proxy. To open it to "
+    "others, pass a token: serve(..., token=...) or app(..., token=...). If your application checks who may see it, pass "
+    "app(..., guarded=True)."
+)
+NOT_LOCALHOST: Final = (
+    "This dashboard has no token. So it answers only under the names localhost and 127.0.0.1, and your browser asked for "
+    "another name. Use one of these, or pass a token: serve(..., token=...) or app(..., token=...)."
+)
 MOST_DIGITS: Final = 19
 """Maximum digits of a number in a request."""
 
@@ -73,12 +91,16 @@ class Site:
     def respond(self, request: Request, place: str = "") -> Response:
         """The answer. `place` is the path that the dashboard is mounted at."""
         if request.method not in ("GET", "HEAD"):
-            return error(405, "It only looks: GET and HEAD", {"Allow": "GET, HEAD"})
+            return error(405, NO_SUCH_METHOD, {"Allow": "GET, HEAD"})
         if refusal := self._refusal(request):
             return refusal
         if request.path == "":
             # The page loads everything relative to itself, so its address has to end with a slash.
-            return error(307, "It is one slash further", {"Location": quote(place.rpartition("/")[2] or ".") + "/"})
+            return error(
+                307,
+                "The address of the dashboard ends with a slash.",
+                {"Location": quote(place.rpartition("/")[2] or ".") + "/"},
+            )
         name = request.path.removeprefix("/")
         if found := FILES.get(name):
             file, kind = found
@@ -86,9 +108,9 @@ class Site:
                 200, HEADERS | {"Content-Type": kind}, files("mpmc_queue.dashboard").joinpath("page", file).read_bytes()
             )
         if not name.startswith("api/"):
-            return error(404, "There is nothing here")
+            return error(404, NO_SUCH_PATH)
         if self._token is not None and not has_token(request.headers.get("authorization", ""), self._token):
-            return error(401, "It takes a token", {"WWW-Authenticate": 'Bearer realm="mpmc_queue"'})
+            return error(401, NO_TOKEN, {"WWW-Authenticate": 'Bearer realm="mpmc_queue"'})
         return self._api(name.removeprefix("api/"), request.query)
 
     def _refusal(self, request: Request) -> Response | None:
@@ -97,9 +119,9 @@ class Site:
             return None
         is_forwarded = any(map(is_of_proxy, request.headers))
         if request.client is None or not is_loopback(request.client) or is_forwarded:
-            return error(403, "Without a token only this machine may look: pass token=, or guarded=True to app()")
+            return error(403, NOT_LOCAL)
         if not is_for_loopback(request.headers.get("host", "")):
-            return error(421, "Ask for localhost, or pass token=")
+            return error(421, NOT_LOCALHOST)
         return None
 
     def _api(self, name: str, query: str) -> Response:
@@ -107,7 +129,7 @@ class Site:
         if name == "events":
             return Response(200, STREAM_HEADERS, is_stream=True)
         if name not in ("history", "messages", "message"):
-            return error(404, "There is nothing here")
+            return error(404, NO_SUCH_PATH)
         try:
             numbers = _numbers(query)
         except ValueError as problem:
@@ -115,15 +137,15 @@ class Site:
         number = numbers.get("queue")
         queue = None if number is None else self.feed.watched.get(number)
         if number is None or queue is None:
-            return error(404, "There is no such queue")
+            return error(404, NO_SUCH_QUEUE)
         if name == "history":
             return _json(self.feed.history(number))
         if not isinstance(queue, Queue):
-            return error(404, "The messages of a queue over JetStream are not shown")
+            return error(404, "The dashboard does not show the messages of a queue over JetStream.")
         if name == "messages":
             return _json(_peek.messages(queue, numbers.get("start"), self._show_payloads))
         found = _peek.message(queue, numbers.get("seq", 0), self._show_payloads)
-        return _json(found) if found else error(404, "This message has left")
+        return _json(found) if found else error(404, "The queue no longer holds this message.")
 
 
 def event(snapshot: bytes) -> bytes:

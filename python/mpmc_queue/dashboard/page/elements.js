@@ -18,7 +18,7 @@ export function mark(node, name, value) {
   if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-/** Badges after a name: each is a text and a class, such as ["closed", ""] or ["missing", "bad"]. */
+/** Badges after a name: each is a text and a class, such as ["closed", ""] or ["missed", "bad"]. */
 export function tag(node, tags) {
   const told = tags.map(([text]) => text).join(", ");
   if (node.dataset.told === told) return;

@@ -5,7 +5,7 @@ import { $, announce, chosenQueue, listen, state } from "./state.js";
 import { DataTable, names } from "./tables.js";
 import { UNKNOWN, bytes, count, or, rate, seconds } from "./words.js";
 
-const RECENT = 60; // seconds for which a queue is marked "missing" after a reader missed messages
+const RECENT = 60; // seconds for which a queue is marked "missed" after a reader missed messages
 
 const isRemote = (queue) => queue.kind === "jetstream";
 // A JetStream queue may have no limit in bytes.
@@ -19,7 +19,7 @@ const isMissing = (queue) => queue.missed_ago !== null && queue.missed_ago < REC
 const isStalled = (queue) => queue.stalled > 0;
 const isWaited = (queue) => queue.waiting_producers > 0;
 const kinds = { full: isFull, waiting: isWaited, missing: isMissing, stalled: isStalled };
-const words = { full: "full", waiting: "with waiting producers", missing: "missing messages", stalled: "stalled" };
+const words = { full: "full", waiting: "with waiting producers", missing: "with missed messages", stalled: "stalled" };
 
 const RETENTION = { limits: "kept until its TTL", interest: "leaves once read by all", workqueue: "leaves once a group is done with it" };
 const OVERFLOW = { reject: "refuses new messages when full", drop_oldest: "drops its oldest when full" };
@@ -39,7 +39,7 @@ const table = new DataTable($("queues"), {
     names("name", "Queue", (queue) => queue.name, (queue) => [
       ...(isRemote(queue) ? [["JetStream", ""]] : []),
       ...states(queue),
-      ...(isMissing(queue) ? [["missing", "bad"]] : []),
+      ...(isMissing(queue) ? [["missed", "bad"]] : []),
       ...(isFull(queue) ? [["full", "warn"]] : []),
       ...(isWaited(queue) ? [["producers wait", "warn"]] : []),
       ...(isStalled(queue) ? [["stalled", "warn"]] : []),
@@ -53,8 +53,8 @@ const table = new DataTable($("queues"), {
     figure("enqueued_rate", "In", (queue) => rate(queue.enqueued_rate)),
     figure("delivered_rate", "Out", (queue) => rate(queue.delivered_rate)),
     figure("lag", "Lag", (queue) => seconds(queue.lag)),
-    figure("loss", "Loss in", (queue) => (queue.lag === null ? UNKNOWN : or(queue.loss, seconds)), (queue) => nearness(queue.loss, queue.ttl),
-      () => "until the reader furthest behind begins to miss messages"),
+    figure("loss", "Next miss in", (queue) => (queue.lag === null ? UNKNOWN : or(queue.loss, seconds)), (queue) => nearness(queue.loss, queue.ttl),
+      () => "until the reader furthest behind misses its next message, if it reads nothing"),
     total("missed", "Missed", (queue) => (isMissing(queue) ? "bad" : ""), grows("missed")),
     total("redelivered", "Redelivered", (queue) => (queue.redelivered_rate > 0 ? "warn" : ""), grows("redelivered")),
     total("dead_lettered", "Dead letters", (queue) => (queue.dead_lettered_rate > 0 ? "bad" : "warn"), grows("dead_lettered")),
@@ -159,7 +159,7 @@ function showSettings() {
   write($("chosen-title"), queue.name);
   tag($("chosen-tags"), [...(isRemote(queue) ? [["JetStream", ""]] : []), ...states(queue)]);
   $("problem").hidden = queue.problem === null;
-  write($("problem"), `Its figures cannot be had: ${queue.problem}.`);
+  write($("problem"), `There are no figures: ${queue.problem}.`);
   const groups = queue.groups ? `, ${count(queue.groups)} group${queue.groups === 1 ? "" : "s"}` : "";
   const texts = {
     ttl: queue.ttl === null ? "no limit" : seconds(queue.ttl) + (queue.expires ? "" : ", but nothing expires now"),
@@ -168,14 +168,14 @@ function showSettings() {
     limits: `${queue.max_bytes === null ? "any number of bytes" : bytes(queue.max_bytes)}, ${queue.max_items === null ? "any number of messages" : `${count(queue.max_items)} messages`}`,
     overflow: OVERFLOW[queue.overflow] ?? UNKNOWN,
     held: `${bytes(queue.bytes)}, ${count(queue.items)} message${queue.items === 1 ? "" : "s"}` +
-      (queue.items ? `, the oldest from ${seconds(queue.oldest)} ago` : ""),
+      (queue.items ? `, the oldest ${seconds(queue.oldest)} old` : ""),
     readers: isRemote(queue) ? `${count(queue.consumers)} consumers and groups`
       : `${count(queue.consumers)} consumer${queue.consumers === 1 ? "" : "s"}${groups}`,
     enqueued: count(queue.enqueued),
     left: queue.expired === null ? UNKNOWN : `${count(queue.expired)} expired, ${count(queue.dropped)} dropped`,
     refused: count(queue.rejected),
     waiting: count(queue.waiting_producers),
-    audit: queue.audit_bytes === null ? UNKNOWN : `${bytes(queue.audit_bytes)}, ${queue.audit_complete ? "complete" : "shortened for want of room"}`,
+    audit: queue.audit_bytes === null ? UNKNOWN : `${bytes(queue.audit_bytes)}, ${queue.audit_complete ? "complete" : "shortened, because it needs more than max_bytes"}`,
     created: new Date(queue.created * 1000).toLocaleString(),
   };
   if (queue.problem !== null) for (const name of ["ttl", "limits", "held", "readers"]) texts[name] = UNKNOWN;

@@ -36,7 +36,7 @@ const table = new DataTable($("readers"), {
     { key: "topics", label: "Topics", text: (reader) => reader.topics ?? "", hint: (reader) => reader.topics ?? "" },
     { key: "queueName", label: "Queue", kind: "name", text: (reader) => reader.queueName },
     own("lag", "Lag", seconds),
-    figure("loss", "Loss in",
+    figure("loss", "Next miss in",
       (reader) => (reader.group !== null ? "" : reader.lag === null ? UNKNOWN : or(reader.loss, seconds)),
       (reader) => nearness(reader.loss, reader.ttl)),
     own("unread", "Unread", count),

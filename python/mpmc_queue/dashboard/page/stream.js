@@ -29,6 +29,13 @@ const headers = () => {
 function tell(name) {
   document.body.dataset.state = $("status").dataset.state = name;
   write($("status"), name);
+  if (name !== "reconnecting") refused("");
+}
+
+/** Says why there is no stream. */
+function refused(text) {
+  write($("refusal"), text);
+  $("refusal").hidden = text === "";
 }
 
 /** Whether snapshots are being received. */
@@ -61,12 +68,21 @@ $("login").addEventListener("submit", (event) => {
 
 /** Reads events until the stream ends; EventSource could not send the token. */
 async function follow(controller) {
-  const answer = await fetch(new URL("api/events", base), { headers: headers(), signal: controller.signal });
+  let answer;
+  try {
+    answer = await fetch(new URL("api/events", base), { headers: headers(), signal: controller.signal });
+  } catch (error) {
+    if (!controller.signal.aborted) refused("The program does not answer. It may have ended. The page keeps trying.");
+    throw error;
+  }
   if (answer.status === 401) {
     login(sessionStorage.getItem(KEY) !== null);
     return false;
   }
-  if (!answer.ok) throw new Error(`${answer.status}`);
+  if (!answer.ok) {
+    refused(await answer.text());
+    throw new Error(`${answer.status}`);
+  }
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
