@@ -393,6 +393,41 @@ fn hold_everything() {
     clock.advance(40 * SECOND);
     queue.force_expiration();
 
+    // Pending messages that expire: by a ttl of their own, at both ends of what one group has pending; and one that many
+    // groups have pending.
+    let (jobs, clock) = filled(0, &Options { ttl: Some(60 * SECOND), ..options() });
+    let group = jobs.add_group("one", Start::Earliest, &acking, None).unwrap();
+    let member = group.add_consumer(None).unwrap();
+    for number in 0..300_000 {
+        let is_short = number < 2_000 || number >= 298_000;
+        let lifetime = if is_short { Lifetime::Own(SECOND / 2) } else { Lifetime::Queue };
+        jobs.enqueue_for(number, 8, lifetime).unwrap();
+    }
+    member.read_with(300_000, |_| ()).unwrap();
+    clock.advance(SECOND / 2);
+    jobs.force_expiration();
+    member.close();
+    let member = group.add_consumer(None).unwrap();
+    member.read_with(100_000, |_| ()).unwrap();
+    member.seek(Start::Seq(150_000)).unwrap();
+    member.read_with(100_000, |_| ()).unwrap();
+    member.seek(Start::Earliest).unwrap();
+    member.read_with(300_000, |_| ()).unwrap();
+    group.close();
+    let groups: Vec<_> =
+        (0..1000).map(|number| jobs.add_group(&number.to_string(), Start::Latest, &acking, None).unwrap()).collect();
+    for number in 0..20 {
+        let lifetime = if number < 10 { Lifetime::Own(SECOND / 2) } else { Lifetime::Queue };
+        jobs.enqueue_for(number, 8, lifetime).unwrap();
+    }
+    for group in &groups {
+        group.add_consumer(None).unwrap().read_with(20, |_| ()).unwrap();
+    }
+    clock.advance(SECOND / 2);
+    jobs.force_expiration();
+    clock.advance(60 * SECOND);
+    jobs.force_expiration();
+
     let bounded = Options { overflow: Overflow::DropOldest, max_items: Some(MANY), ..options() };
     let (ring, _) = filled(MANY, &bounded);
     ring.enqueue_batch((0..MANY).map(|seq| (seq, 8)).collect()).unwrap();

@@ -827,3 +827,69 @@ fn what_many_groups_have_pending_expires_whole_and_counts_once() {
     }
     queue.check();
 }
+
+#[test]
+fn what_many_groups_have_pending_expires_by_its_own_ttl_and_the_rest_stays() {
+    const GROUPS: u64 = 120;
+    let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
+    let groups: Vec<_> = (0..GROUPS)
+        .map(|number| queue.add_group(&format!("{number}"), Start::Earliest, &acks(), None).unwrap())
+        .collect();
+    for n in 0..30 {
+        let lifetime = if n % 3 == 0 { Lifetime::Own(SECOND) } else { Lifetime::Forever };
+        assert_eq!(queue.enqueue_for(n, 1, lifetime), Ok(n));
+    }
+    for group in &groups {
+        assert_eq!(group.add_consumer(None).unwrap().read_with(usize::MAX, |_| ()), Ok(30));
+    }
+    clock.advance(SECOND);
+    assert_eq!((queue.force_expiration(), queue.len()), (10, 20));
+    clock.advance(20 * SECOND);
+    assert_eq!((queue.force_expiration(), queue.len()), (0, 20));
+    for group in &groups {
+        let stats = group.stats().unwrap();
+        assert_eq!((stats.missed, stats.pending + stats.unread), (10, 20));
+    }
+    queue.check();
+}
+
+#[test]
+fn a_member_that_held_much_gives_all_of_it_back() {
+    let f = fixture(acks());
+    f.enqueue(5_000);
+    let mut of_a = Vec::new();
+    // By turns at first, then many at once.
+    for (member, count) in [(&f.a, 1), (&f.b, 1)].into_iter().cycle().take(2_000).chain([(&f.a, 3_000)]) {
+        let read = seqs(member, count);
+        assert_eq!(read.len(), count);
+        if std::ptr::eq(member, &f.a) {
+            of_a.extend(read);
+        }
+    }
+    f.a.close();
+    assert_eq!(f.books(), [1_000, 4_000, 0, 0]);
+    assert_eq!(seqs(&f.b, 10_000), of_a);
+}
+
+#[test]
+fn a_group_goes_back_over_much_that_is_pending() {
+    let f = fixture(acks());
+    f.enqueue(20_000);
+    assert_eq!(seqs(&f.a, 20_000).len(), 20_000);
+    f.b.seek(Start::Seq(1_234)).unwrap();
+    assert_eq!(f.books(), [1_234, 18_766, 0, 0]);
+    assert_eq!(seqs(&f.b, 20_000), (1_234..20_000).collect::<Vec<_>>());
+    f.a.seek(Start::Earliest).unwrap();
+    assert_eq!(f.books(), [0, 20_000, 0, 0]);
+}
+
+#[test]
+fn a_batch_drops_as_much_that_is_pending_as_it_needs() {
+    let options = Options { overflow: Overflow::DropOldest, max_items: Some(5_000), ..Options::default() };
+    let f = fixture_of(Options { max_bytes: u64::MAX >> 1, ..options }, &acks(), None);
+    f.enqueue(5_000);
+    assert_eq!(seqs(&f.a, 4_500).len(), 4_500);
+    f.queue.enqueue_batch((0..4_000).map(|n| (n, 1)).collect()).unwrap();
+    assert_eq!(f.books(), [500, 4_500, 4_000, 0]);
+    assert_eq!((f.queue.len(), f.queue.stats().dropped), (5_000, 4_000));
+}

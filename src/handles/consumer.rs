@@ -289,7 +289,14 @@ impl<T: Send + Sync + 'static, H: Host> Consumer<T, H> {
     /// # Errors
     /// [`Error::BeyondEnd`], [`Error::ConsumerClosed`].
     pub fn seek(&self, to: Start) -> Result<(), Error> {
-        self.queue.core.with(|state, _, fx| state.seek(self.key, to, fx))
+        let mut next = Some(to);
+        while let Some(to) = next {
+            next = self.queue.core.with(|state, _, fx| state.seek(self.key, to, fx))?.map(Start::Seq);
+            if next.is_some() {
+                self.queue.core.let_others_in();
+            }
+        }
+        Ok(())
     }
 
     /// Whether a read would return a message now.

@@ -84,7 +84,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         how: How<'_>,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        self.core.with_leases(|state, _, fx| state.enqueue(each, need, how, ticket, fx))
+        self.with_room(need, how.topic, |state, fx| state.enqueue(each, need, how, ticket, fx))
     }
 
     /// Adds all messages of a batch that is already in slots, or none. If it is refused, it stays in `batch`.
@@ -94,10 +94,30 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         topic: Option<&Topic>,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        while self.core.with_leases(|state, _, fx| state.make_room(batch.need(), topic, fx)) {
+        self.with_room(batch.need(), topic, |state, fx| state.enqueue_prepared(batch, topic, ticket, fx))
+    }
+
+    /// Calls `add`, which adds `need`. If many messages have to be dropped for it, they are dropped before, in slices.
+    fn with_room<R>(
+        &self,
+        need: Need,
+        topic: Option<&Topic>,
+        add: impl FnOnce(&mut State<T>, &mut Effects<T>) -> R,
+    ) -> R {
+        let mut add = Some(add);
+        let mut attempt = |is_ready: bool| {
+            self.core.with_leases(|state, _, fx| match is_ready || state.makes_room_at_once(need) {
+                true => add.take().map(|add| add(state, fx)),
+                false => None,
+            })
+        };
+        if let Some(result) = attempt(false) {
+            return result;
+        }
+        while self.core.with_leases(|state, _, fx| state.make_room(need, topic, fx)) {
             self.core.let_others_in();
         }
-        self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, topic, ticket, fx))
+        attempt(true).expect("it is called once")
     }
 
     /// Adds all messages of a batch, or none, without waiting. A refusal is counted.
@@ -107,7 +127,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         need: Need,
         how: How<'_>,
     ) -> Result<u64, Error> {
-        self.core.with_leases(|state, _, fx| {
+        self.with_room(need, how.topic, |state, fx| {
             let result = state.enqueue(each, need, how, None, fx);
             if let Err(Error::Full(_)) = result {
                 state.reject(need);
@@ -283,10 +303,17 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         })
     }
 
-    /// Calls `change`, which adds or removes a reader. Then removes the filters that nobody uses any more, in slices.
+    /// Calls `change`, which adds or removes a reader. Then gives back what removed members held, and removes the
+    /// filters that nobody uses any more, in slices.
     pub(super) fn change_readers<R>(&self, change: impl FnOnce(&mut State<T>, &mut Effects<T>) -> R) -> R {
-        let (result, mut has_left_filters) =
-            self.core.with(|state, _, fx| (change(state, fx), state.log.has_left_filters()));
+        let (result, mut has_abandoned, mut has_left_filters) = self.core.with(|state, _, fx| {
+            let result = change(state, fx);
+            (result, state.has_abandoned(), state.log.has_left_filters())
+        });
+        while has_abandoned {
+            self.core.let_others_in();
+            has_abandoned = self.core.with_leases(|state, _, fx| state.give_back_abandoned(fx));
+        }
         while has_left_filters {
             self.core.let_others_in();
             has_left_filters = self.core.with_leases(|state, _, _| state.log.forget_filters());

@@ -71,15 +71,23 @@ impl<T> Log<T> {
         Some(need)
     }
 
-    /// Removes messages whose own ttl is over, from at most `slice` chunks.
-    pub(crate) fn remove_overdue(&mut self, now: u64, slice: usize, removed: &mut Removed<T>) -> Swept {
+    /// Removes messages whose own ttl is over, from at most `slice` chunks, up to the first message for which
+    /// `may_leave` returns false.
+    pub(crate) fn remove_overdue(
+        &mut self,
+        now: u64,
+        slice: usize,
+        removed: &mut Removed<T>,
+        mut may_leave: impl FnMut(u64) -> bool,
+    ) -> Swept {
         let mut swept = Swept { need: Need::NONE, from: self.next, upto: self.head, done: false };
+        let mut goes_on = true;
         for _ in 0..slice {
-            let Some((due, key)) = self.first_deadline().filter(|&(due, _)| due <= now) else {
-                swept.done = true;
+            let due = self.first_deadline().filter(|&(due, _)| goes_on && due <= now);
+            let Some((_, key)) = due else {
+                swept.done = goes_on;
                 break;
             };
-            debug_assert!(due <= now);
             let chunk = &mut self.chunks[key];
             let mut need = Need::NONE;
             let mut next = NEVER;
@@ -88,12 +96,13 @@ impl<T> Log<T> {
                 if chunk.slots[index].payload.is_none() {
                     continue;
                 }
-                if deadline > now {
+                let seq = chunk.seq(index);
+                goes_on = goes_on && (deadline > now || may_leave(seq));
+                if deadline > now || !goes_on {
                     next = next.min(deadline);
                     continue;
                 }
                 need = need.and(Need::one(chunk.size(index)));
-                let seq = chunk.seq(index);
                 (swept.from, swept.upto) = (swept.from.min(seq), swept.upto.max(seq + 1));
                 self.leases.vacate(key, seq);
                 let payload = chunk.take(index);

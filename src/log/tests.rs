@@ -98,7 +98,7 @@ impl Both {
                 self.map.retain(|_, message| message.deadline > mono);
                 let mut count = 0;
                 loop {
-                    let swept = self.log.remove_overdue(mono, 2, &mut removed);
+                    let swept = self.log.remove_overdue(mono, 2, &mut removed, |_| true);
                     count += swept.need.items as usize;
                     if swept.done {
                         break;

@@ -13,6 +13,7 @@
 
 use std::ops::Range;
 
+use super::leaving::slice;
 use super::pending::{Pending, PendingMap, Stage};
 use crate::options::{GroupOptions, Settle};
 use crate::time::NEVER;
@@ -31,6 +32,10 @@ pub(crate) struct Acks {
 
 /// Number of deliveries that one call of the timers processes. It may exceed this by the rest of a block.
 const AT_ONCE: usize = 256;
+
+/// Number of deliveries that one hold of the lock looks at for those of a removed member, and that it gives back.
+const LOOKED_AT: usize = slice(4_000);
+const GIVEN_BACK: usize = slice(200);
 
 /// The result of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,22 +277,28 @@ impl Acks {
         self.pending.set(seq, Stage::Dying, now.saturating_add(wait.max(1)));
     }
 
-    /// Gives back at once what a removed member held. Returns the seqs to bury, and how many messages have become
-    /// ready.
-    pub(crate) fn give_back(&mut self, member: u64) -> (Vec<u64>, u64) {
+    /// Gives back a slice of what a removed member held, from a seq on. Returns the seqs to bury, and where to
+    /// continue; None: it holds no more.
+    pub(crate) fn give_back(&mut self, member: u64, from: u64) -> (Vec<u64>, Option<u64>) {
+        let mut pending = self.pending.range(from..u64::MAX);
         let held = |(_, pending): &(u64, &Pending)| pending.stage == Stage::Held && pending.member == member;
-        let seqs: Vec<u64> = self.pending.range(0..u64::MAX).filter(held).map(|(seq, _)| seq).collect();
-        let (mut dying, mut ready) = (Vec::new(), 0);
+        let seqs: Vec<u64> =
+            pending.by_ref().take(LOOKED_AT).filter(held).map(|(seq, _)| seq).take(GIVEN_BACK).collect();
+        let next = match seqs.len() < GIVEN_BACK {
+            true => pending.next().map(|(seq, _)| seq),
+            false => seqs.last().map(|seq| seq + 1),
+        };
+        drop(pending);
+        let mut dying = Vec::new();
         for seq in seqs {
             if self.deliveries(seq) >= self.max_deliver {
                 self.pending.set(seq, Stage::Dying, NEVER);
                 dying.push(seq);
             } else {
                 self.pending.set(seq, Stage::Ready, NEVER);
-                ready += 1;
             }
         }
-        (dying, ready)
+        (dying, next)
     }
 
     /// Removes the pending deliveries in a range of seqs whose messages the queue no longer holds. Returns how many
@@ -297,17 +308,14 @@ impl Acks {
         gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
     }
 
-    /// Removes the pending deliveries from `from` on, because the position was moved back before them.
-    pub(crate) fn take_back(&mut self, from: u64) {
-        let seqs: Vec<u64> = self.pending.range(from..u64::MAX).map(|(seq, _)| seq).collect();
-        for seq in seqs {
-            self.remove(seq);
-        }
+    /// How far back towards `goal` one hold of the lock can take out pending deliveries.
+    pub(crate) fn step_back(&self, goal: u64) -> u64 {
+        self.pending.step_back(goal)
     }
 
-    /// Removes all pending deliveries.
-    pub(crate) fn clear(&mut self) {
-        self.pending.clear();
+    /// Takes out the pending deliveries from `from` on. They are only to be dropped.
+    pub(super) fn take_from(&mut self, from: u64) -> PendingMap {
+        self.pending.split_off(from)
     }
 
     /// Checks the invariants between operations.

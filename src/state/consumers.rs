@@ -161,13 +161,18 @@ impl<T> State<T> {
         })
     }
 
-    pub(crate) fn seek(&mut self, key: ConsumerKey, to: Start, fx: &mut Effects<T>) -> Result<(), Error> {
-        let to = self.seq_of(to)?;
+    /// Moves the position of a consumer, or of its group, which goes back step by step if it has much pending. Returns
+    /// the seq of the next step, if there is one.
+    pub(crate) fn seek(&mut self, key: ConsumerKey, to: Start, fx: &mut Effects<T>) -> Result<Option<u64>, Error> {
+        let goal = self.seq_of(to)?;
+        let mut to = goal;
         let at = self.consumer(key)?.cursor;
         if let Some(group) = self.cursors[at].group
             && let Some(acks) = &mut self.groups[group].acks
         {
-            acks.take_back(to);
+            to = acks.step_back(goal);
+            // The position moves back before them.
+            fx.pending.push(acks.take_from(to));
             self.charge_pending(group, fx);
         }
         let skipped = self.cursors[at].seek(to, &self.log);
@@ -177,7 +182,7 @@ impl<T> State<T> {
         self.wake_readers(at, available, fx);
         self.moved(at, fx);
         self.wake_joiners(fx);
-        Ok(())
+        Ok((to > goal).then_some(goal))
     }
 
     /// The seq of the next message that the consumer would read.

@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use super::pending::PendingMap;
 use crate::keys::GroupKey;
 use crate::log::Removed;
 use crate::topics::Topic;
@@ -19,6 +20,8 @@ pub(crate) struct Effects<T> {
     pub(crate) dying: Vec<Dying>,
     /// Messages that left, and that a group would miss.
     pub(crate) lost: Vec<Lost>,
+    /// Pending deliveries to drop.
+    pub(super) pending: Vec<PendingMap>,
 }
 
 impl<T> Effects<T> {
@@ -29,6 +32,7 @@ impl<T> Effects<T> {
             unwoken: Vec::new(),
             dying: Vec::new(),
             lost: Vec::new(),
+            pending: Vec::new(),
         }
     }
 }
@@ -46,6 +50,7 @@ impl<T> Effects<T> {
             | self.unwoken.capacity()
             | self.dying.capacity()
             | self.lost.capacity()
+            | self.pending.capacity()
             == 0
     }
 }

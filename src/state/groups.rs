@@ -18,6 +18,15 @@ use crate::topics::Topic;
 /// Number of groups whose timers one hold of the lock processes.
 const GROUPS: usize = 4;
 
+/// A member that was removed while it held deliveries.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    group: GroupKey,
+    member: u64,
+    /// It holds none before this seq.
+    from: u64,
+}
+
 impl Group {
     /// Messages that were delivered and are not settled, including those that are ready for redelivery.
     pub(super) fn unsettled(&self) -> u64 {
@@ -116,14 +125,15 @@ impl<T> State<T> {
         keys
     }
 
-    /// Called after a member was removed. Wakes its waiters, and makes its pending deliveries ready again.
+    /// Called after a member was removed. Wakes its waiters, and makes a slice of its pending deliveries ready again.
+    /// While [`has_abandoned`](Self::has_abandoned) is true, there are more.
     pub(super) fn remove_member(&mut self, index: usize, serial: u64, fx: &mut Effects<T>) {
         let group = &mut self.groups[index];
         group.members -= 1;
-        let key = GroupKey { index, serial: group.serial };
+        let abandoned = Abandoned { group: GroupKey { index, serial: group.serial }, member: serial, from: 0 };
         let cursor = group.cursor;
-        let (dying, _) = group.acks.as_mut().map_or((Vec::new(), 0), |acks| acks.give_back(serial));
-        fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
+        self.abandoned.push(abandoned);
+        self.give_back_abandoned(fx);
         let at = &mut self.cursors[cursor];
         at.readers.take_of(serial, &mut fx.wakers);
         at.batches.take_of(serial, &mut fx.wakers);
@@ -134,13 +144,35 @@ impl<T> State<T> {
         self.wake_readers(cursor, available, fx);
     }
 
+    /// Whether removed members of groups still hold deliveries.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        !self.abandoned.is_empty()
+    }
+
+    /// Makes a slice of the deliveries that a removed member held ready again. Whether there are more.
+    pub(crate) fn give_back_abandoned(&mut self, fx: &mut Effects<T>) -> bool {
+        let Some(Abandoned { group: key, member, from }) = self.abandoned.pop() else { return false };
+        if self.group(key).is_ok()
+            && let group = &mut self.groups[key.index]
+            && let Some(acks) = &mut group.acks
+        {
+            let cursor = group.cursor;
+            let (dying, next) = acks.give_back(member, from);
+            fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
+            self.abandoned.extend(next.map(|from| Abandoned { group: key, member, from }));
+            let available = self.available(cursor);
+            self.wake_readers(cursor, available, fx);
+        }
+        self.has_abandoned()
+    }
+
     /// Removes a group with all its members. Returns false if it was already removed.
     pub(crate) fn remove_group(&mut self, key: GroupKey, fx: &mut Effects<T>) -> bool {
         let Ok(cursor) = self.group(key).map(|group| group.cursor) else { return false };
         for member in self.members(key) {
             self.take_consumer(member.index);
         }
-        let group = self.groups.remove(key.index);
+        let mut group = self.groups.remove(key.index);
         self.names.remove(&group.name);
         self.departed.forget_group(key.index);
         self.budget.set_pending(group.charged, 0);
@@ -152,6 +184,7 @@ impl<T> State<T> {
                 self.look_at_everything();
             }
         }
+        fx.pending.extend(group.acks.as_mut().map(|acks| acks.take_from(0)));
         self.remove_cursor(cursor, fx);
         true
     }

@@ -2,21 +2,31 @@
 //! them.
 
 use std::cell::Cell;
+use std::ops::Range;
 
-use super::acks::Acks;
 use super::cursor::Cursor;
 use super::gone::Gone;
 use super::{Effects, State};
+use crate::log::Log;
+use crate::log::batch::LARGE;
 use crate::log::chunk::NIL;
 use crate::need::Need;
 use crate::options::{Overflow, Retention};
 use crate::time::NEVER;
 use crate::topics::Topic;
 
+/// The length of a slice of pending deliveries. Debug builds, and so the models, have short ones, so that they come to
+/// their ends.
+pub(super) const fn slice(length: usize) -> usize {
+    if cfg!(debug_assertions) { 3 } else { length }
+}
+
 /// Maximum number of chunks that one hold of the lock removes. This takes far less than 100 µs.
 pub(super) const SLICE: usize = 128;
 /// Number of messages that can be dropped one by one in the time that a chunk takes.
 const SINGLY: usize = 8;
+/// Approximate number of pending deliveries that one hold of the lock removes.
+pub(super) const PENDING_SLICE: u64 = slice(200) as u64;
 /// Number of consumers whose read records are checked for each slice of removals.
 const TRIM: usize = 64;
 
@@ -30,29 +40,9 @@ impl<T> State<T> {
         self.budget.give_back(gone.need);
         self.budget.set_topics(self.log.topics.charge());
         self.trim_reads(TRIM);
-        for (_, group) in &mut self.groups {
-            if let Some(acks) = &mut group.acks
-                && !acks.is_empty()
-            {
-                let before = acks.len();
-                // Pending messages are before the cursor's position, so the cursor's own count of missed messages does
-                // not include them.
-                let lost = acks.forget(gone.seqs.clone(), |seq| self.log.contains(seq));
-                let key = group.cursor;
-                let cursor = &mut self.cursors[key];
-                cursor.lose(lost);
-                group.charged = acks.len();
-                self.budget.set_pending(before, group.charged);
-                if cursor.readers.is_empty() {
-                    continue; // counting the unread messages is the most expensive step here
-                }
-                // The lost messages made room for new deliveries. The end of a closed queue concerns every reader.
-                let concerns = match self.closed && lost > 0 && acks.is_empty() {
-                    true => u64::MAX,
-                    false => lost.min(cursor.unread(&self.log)),
-                };
-                cursor.readers.wake(concerns, &mut fx.wakers);
-                self.attended.update(&mut self.cursors, key);
+        for index in 0..self.groups.capacity() {
+            if self.groups.contains(index) {
+                self.lose_pending(index, gone.seqs.clone(), Log::contains, fx);
             }
         }
         // Backwards, because the last entry takes the place of an entry that leaves.
@@ -67,6 +57,42 @@ impl<T> State<T> {
         self.wake_all_followers(fx);
         self.wake_producer(fx);
         self.wake_joiners(fx);
+    }
+
+    /// Counts the pending deliveries of a group in `seqs` as missed, except for messages that are held and stay. Returns
+    /// how many.
+    pub(super) fn lose_pending(
+        &mut self,
+        index: usize,
+        seqs: Range<u64>,
+        stays: impl Fn(&Log<T>, u64) -> bool,
+        fx: &mut Effects<T>,
+    ) -> u64 {
+        let group = &mut self.groups[index];
+        let Some(acks) = group.acks.as_mut().filter(|acks| !acks.is_empty()) else { return 0 };
+        let before = acks.len();
+        let lost = acks.forget(seqs, |seq| stays(&self.log, seq));
+        if lost == 0 {
+            return 0;
+        }
+        // Pending messages are before the cursor's position, so the cursor's own count of missed messages does not
+        // include them.
+        let key = group.cursor;
+        let cursor = &mut self.cursors[key];
+        cursor.lose(lost);
+        group.charged = acks.len();
+        self.budget.set_pending(before, group.charged);
+        if cursor.readers.is_empty() {
+            return lost; // counting the unread messages is the most expensive step here
+        }
+        // The lost messages made room for new deliveries. The end of a closed queue concerns every reader.
+        let concerns = match self.closed && acks.is_empty() {
+            true => u64::MAX,
+            false => lost.min(cursor.unread(&self.log)),
+        };
+        cursor.readers.wake(concerns, &mut fx.wakers);
+        self.attended.update(&mut self.cursors, key);
+        lost
     }
 
     /// A cursor was added, moved or removed. With `Retention::Interest`, this [`collect`](Self::collect)s what no
@@ -157,6 +183,13 @@ impl<T> State<T> {
         Some(payload)
     }
 
+    /// Whether the messages that have to leave for `need` can be dropped in one hold of the lock.
+    pub(crate) fn makes_room_at_once(&self, need: Need) -> bool {
+        self.overflow != Overflow::DropOldest
+            || self.budget.check(need).is_ok()
+            || need.items < LARGE as u64 && self.groups.is_empty()
+    }
+
     /// Drops a slice of the oldest messages, if more than that have to leave for `need`. Returns whether to call it
     /// again.
     pub(crate) fn make_room(&mut self, need: Need, topic: Option<&Topic>, fx: &mut Effects<T>) -> bool {
@@ -182,6 +215,8 @@ impl<T> State<T> {
         let gone = Cell::new((Need::NONE, 0));
         // Whether `need` still does not fit after `gone` and `more` have left.
         let lacks = |more: Need| budget.check_without(gone.get().0.and(more), gone.get().1, need).is_err();
+        let most_pending = if slice == usize::MAX { u64::MAX } else { PENDING_SLICE };
+        let is_cut = Cell::new(false);
         let groups = &self.groups;
         let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
         let swept = self.log.sweep(
@@ -198,17 +233,23 @@ impl<T> State<T> {
                 leaves
             },
             |chunk, index| {
-                lacks(Need::NONE).then(|| {
-                    let pending = acks().filter(|acks| acks.contains(chunk.seq(index))).count() as u64;
-                    gone.set((gone.get().0.and(Need::one(chunk.size(index))), gone.get().1 + pending));
-                    true
-                })
+                if !lacks(Need::NONE) {
+                    return None;
+                }
+                let (need, pending) = gone.get();
+                if pending >= most_pending {
+                    is_cut.set(true);
+                    return None;
+                }
+                let more = acks().filter(|acks| acks.contains(chunk.seq(index))).count() as u64;
+                gone.set((need.and(Need::one(chunk.size(index))), pending + more));
+                Some(true)
             },
         );
         self.dropped += swept.need.items;
         self.rescue(from, fx);
         self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
-        swept.done
+        swept.done && !is_cut.get()
     }
 
     /// Drops the oldest messages one by one. How much each gives back depends on whether it is the last under its
@@ -219,10 +260,11 @@ impl<T> State<T> {
         let head = self.log.head();
         let (mut gone, mut pending) = (Need::NONE, 0);
         let mut fits = false;
+        let most_pending = if slice == usize::MAX { u64::MAX } else { PENDING_SLICE };
         for _ in 0..slice.saturating_mul(SINGLY) {
             self.budget.set_topics(self.log.topics.charge());
             fits = self.budget.check_without(gone, pending, self.need_under(need, topic)).is_ok();
-            if fits || self.log.len() == 0 {
+            if fits || self.log.len() == 0 || pending >= most_pending {
                 break;
             }
             let seq = self.log.head();
@@ -241,7 +283,7 @@ impl<T> State<T> {
         let end = self.log.next();
         let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();
         for (_, group) in &mut self.groups {
-            group.acks.iter_mut().for_each(Acks::clear);
+            fx.pending.extend(group.acks.as_mut().map(|acks| acks.take_from(0)));
             self.budget.set_pending(std::mem::take(&mut group.charged), 0);
         }
         let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));

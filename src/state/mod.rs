@@ -51,6 +51,7 @@ use cursor::Cursor;
 use departed::Departed;
 pub(crate) use effects::{Burial, Dying, Effects};
 use floor::Floor;
+use groups::Abandoned;
 use hashing::ByBits;
 pub(crate) use readers::{Consumer, Group, Identity};
 use wanting::Wanting;
@@ -69,6 +70,7 @@ pub(crate) struct State<T> {
     groups: Slab<Group>,
     /// Sums of what removed consumers had read and missed.
     departed: Departed,
+    abandoned: Vec<Abandoned>,
     retention: Retention,
     overflow: Overflow,
     audit: Audit,
@@ -81,6 +83,8 @@ pub(crate) struct State<T> {
     lives: u64,
     /// Every message before this seq that lives by the queue's ttl has expired.
     swept: u64,
+    /// A message that expires next, and that many groups have pending: groups with a lower index have lost it already.
+    freeing: Option<(u64, usize)>,
     /// A moment before which nothing expires.
     due: u64,
     /// With `Retention::Interest`: every message before this seq that is not needed has left.
@@ -129,6 +133,7 @@ impl<T> State<T> {
             cursors: Slab::new(),
             groups: Slab::new(),
             departed: Departed::default(),
+            abandoned: Vec::new(),
             retention: options.retention,
             overflow: options.overflow,
             audit: Audit::new(options.audit, options.max_bytes),
@@ -137,6 +142,7 @@ impl<T> State<T> {
             expires: true,
             lives: options.ttl.unwrap_or(NEVER),
             swept: 0,
+            freeing: None,
             due: NEVER,
             collected: 0,
             has_to_collect: false,

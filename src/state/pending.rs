@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use crate::time::NEVER;
 
+/// Number of blocks that one hold of the lock takes out.
+const SPLIT_OFF: usize = if cfg!(debug_assertions) { 1 } else { 100 };
 /// Seqs in a block: the number of bits of a word.
 const BLOCK: u64 = 64;
 
@@ -232,8 +234,35 @@ impl PendingMap {
         blocks.into_iter().flatten().flat_map(Block::seqs).filter(move |(seq, _)| seqs.contains(seq))
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// The lowest seq, but not before `goal`, from which [`split_off`](Self::split_off) takes a few blocks out.
+    pub(super) fn step_back(&self, goal: u64) -> u64 {
+        let is_all = self.first().is_none_or(|first| first >= goal); // which takes no time
+        let last = self.blocks.range(goal / BLOCK..).rev().nth(SPLIT_OFF).filter(|_| !is_all);
+        last.map_or(goal, |(key, _)| goal.max(key * BLOCK))
+    }
+
+    /// Takes out the deliveries from a seq on, a whole block at a time. They are only to be dropped.
+    pub(super) fn split_off(&mut self, from: u64) -> Self {
+        let beside: Vec<u64> = self.range(from..from.next_multiple_of(BLOCK)).map(|(seq, _)| seq).collect();
+        for seq in beside {
+            self.remove(seq);
+        }
+        let from = from.div_ceil(BLOCK);
+        if self.blocks.first_key_value().is_none_or(|(&first, _)| first >= from) {
+            return std::mem::take(self);
+        }
+        let blocks = self.blocks.split_off(&from);
+        self.ready_blocks.split_off(&from);
+        for (&key, block) in &blocks {
+            self.dues.remove(&(block.due, key));
+            self.len -= block.entries.len() as u64;
+            let ready = || Block::seqs((&key, block)).filter(|(_, pending)| pending.stage == Stage::Ready);
+            if block.ready != 0 {
+                self.ready -= ready().count() as u64;
+                self.ready_bytes -= ready().map(|(_, pending)| pending.size).sum::<u64>();
+            }
+        }
+        PendingMap { blocks, ..Self::default() }
     }
 
     /// Checks the invariants between operations.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::auditing::Audit;
 use super::cursor::Cursor;
+use super::leaving::slice;
 use super::{Consumer, Effects, State};
 use crate::delivery::Delivery;
 use crate::error::Error;
@@ -16,8 +17,12 @@ use crate::options::Retention;
 use crate::stats::ConsumerStats;
 use crate::time::clock::Now;
 
-/// Number of messages that one hold of the lock reads with a filter.
+/// Number of messages that one hold of the lock reads.
+const AT_ONCE: usize = 4_000;
+/// The same with a filter, because each match has to be found.
 const FILTERED_AT_ONCE: usize = 256;
+/// The same in an acknowledging group, because each delivery becomes pending.
+const PENDING_AT_ONCE: usize = slice(200);
 
 impl<T> State<T> {
     /// Delivers the next message in the usual case: there is a message, there is no gap before it, and the read has no
@@ -137,11 +142,14 @@ impl<T> State<T> {
         Ok(count)
     }
 
-    /// Number of messages that one hold of the lock may read. With a filter the number is limited, because each match
-    /// has to be found.
+    /// Number of messages that one hold of the lock may read.
     pub(crate) fn at_once(&self, key: ConsumerKey) -> usize {
-        let has_filter = self.cursor(key).is_ok_and(|cursor| cursor.filter.is_some());
-        if has_filter { FILTERED_AT_ONCE } else { usize::MAX }
+        let Ok(cursor) = self.cursor(key) else { return AT_ONCE };
+        match (cursor.filter, self.acks_of(cursor)) {
+            (Some(_), _) => FILTERED_AT_ONCE,
+            (None, Some(_)) => PENDING_AT_ONCE,
+            (None, None) => AT_ONCE,
+        }
     }
 
     /// Wall time of a read at this moment; 0 if read times are not recorded.

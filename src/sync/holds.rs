@@ -29,9 +29,9 @@ mod recorder {
 mod recorder {
     use std::cell::Cell;
     use std::collections::BTreeMap;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::{LazyLock, Mutex};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// All holds of a lock for one purpose.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,6 @@ mod recorder {
         pub longest: Duration,
     }
 
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     static HOLDS: Mutex<BTreeMap<&'static str, (u64, Duration)>> = Mutex::new(BTreeMap::new());
 
     thread_local! {
@@ -62,6 +61,22 @@ mod recorder {
         holds.into_iter().map(|(what, (count, longest))| Hold { what, count, longest }).collect()
     }
 
+    /// The time that this thread has been running for. A hold does not become longer because another thread gets the
+    /// processor in the middle of it: that says nothing about the engine, and much about what else the machine does.
+    #[cfg(unix)]
+    fn now() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: it writes the time into a `timespec` of ours.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    #[cfg(not(unix))]
+    fn now() -> Duration {
+        static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed()
+    }
+
     /// Measures the holds of one lock, one after another.
     #[derive(Debug)]
     pub(crate) struct Stopwatch(AtomicU64);
@@ -71,11 +86,11 @@ mod recorder {
         pub(crate) const NEW: Self = Stopwatch(AtomicU64::new(0));
 
         pub(crate) fn start(&self) {
-            self.0.store(START.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            self.0.store(now().as_nanos() as u64, Ordering::Relaxed);
         }
 
         pub(crate) fn stop(&self) {
-            let took = START.elapsed().as_nanos() as u64 - self.0.load(Ordering::Relaxed);
+            let took = (now().as_nanos() as u64).saturating_sub(self.0.load(Ordering::Relaxed));
             let mut holds = HOLDS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             let hold = holds.entry(WHAT.get()).or_default();
             *hold = (hold.0 + 1, hold.1.max(Duration::from_nanos(took)));
