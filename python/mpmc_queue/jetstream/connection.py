@@ -154,14 +154,16 @@ class Connection:
         return QueueClosedError("the connection to the server is closed") if self.lost is None else self.lost.again()
 
     async def hand_over(
-        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None, more: bytes = b""
     ) -> None:
-        """Publishes a message. NoAnswer: there is no connection, and the buffer is full."""
+        """Publishes a message, and `more` from `frames`. NoAnswer: there is no connection, and the buffer is full."""
         self.check()
         if self.client.pending_data_size > self._limit:
             await self._make_room()
         try:
             await self.client.publish(subject, data, reply, headers)
+            if more:
+                await self.client._send_command(more)
         except nats.errors.ConnectionClosedError:
             raise self._gone() from None
         except (nats.errors.OutboundBufferLimitError, OSError) as error:

@@ -52,7 +52,7 @@ class Server(Connection):
         self._deaf: NotPermittedError | None = None
         """Why no reply can arrive; None if it can."""
         self._asked = 0
-        self._outbox: deque[tuple[str, bytes]] = deque()
+        self._outbox: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
         self._sending: asyncio.Task[None] | None = None
         self.on_cut.append(self._on_lost)
         self.on_back.append(self._forget)  # replies to earlier requests do not arrive any more
@@ -139,15 +139,17 @@ class Server(Connection):
             raise NobodyThere("nobody serves this subject now")
         return msg.data
 
-    async def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
+    async def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None, more: bytes = b""
+    ) -> None:
         """Publishes without a reply. NoAnswer: there is no connection, and the buffer is full."""
         if self._outbox:
             await self._send()  # keep the order: earlier acknowledgements go first
-        await self.hand_over(subject, data, reply, headers)
+        await self.hand_over(subject, data, reply, headers, more)
 
-    def send(self, subject: str, data: bytes) -> None:
+    def send(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
         """Publishes soon, in order and before any later publish. Errors are only logged: it is for acknowledgements."""
-        self._outbox.append((subject, data))
+        self._outbox.append((subject, data, "", headers))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
