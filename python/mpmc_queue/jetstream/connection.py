@@ -9,11 +9,10 @@ from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mpmc_queue._errors import QueueClosedError, QueueError
+from mpmc_queue.jetstream.direct import Call, new_client
 from mpmc_queue.jetstream.errors import ConnectionLostError, NotConfirmedError, NotPermittedError
 
 _Callback: TypeAlias = Callable[..., Awaitable[None]]
@@ -40,7 +39,7 @@ class Connection:
     def __init__(self, patience: float) -> None:
         self.patience = patience
         """Seconds to wait for an answer."""
-        self.client = Client()
+        self.client = new_client()
         self.on_cut: list[Callable[[], None]] = []
         """Called when the connection is interrupted, or lost for good: then `lost` is set."""
         self.on_back: list[Callable[[], None]] = []
@@ -141,10 +140,10 @@ class Connection:
         version = self.client.connected_server_version
         return version.major, version.minor
 
-    async def subscribe(self, subject: str, call: Callable[[Msg], Awaitable[None]], **limits: Any) -> Subscription:
+    async def subscribe(self, subject: str, call: Call, **limits: Any) -> Subscription:
         """Subscribes to the subject; `call` gets each message."""
         try:
-            return await self.client.subscribe(subject, cb=call, **limits)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
+            return await self.client.call_with(subject, call, **limits)
         except nats.errors.ConnectionClosedError:
             raise self._gone() from None
 

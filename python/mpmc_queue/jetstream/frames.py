@@ -4,12 +4,13 @@ The client can only publish one message at a time, and makes all its headers ane
 the number.
 """
 
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from nats.aio.client import Client
 
+from mpmc_queue.jetstream.at_once import run_at_once
 from mpmc_queue.jetstream.connection import log
 from mpmc_queue.jetstream.headers import BATCH_ID, BATCH_SEQUENCE
 from mpmc_queue.jetstream.outgoing import Outgoing, batch_headers
@@ -63,7 +64,7 @@ def client_takes_frames() -> bool:
     expected = frames([message], "batch", 7)
     probe = _Probe()
     try:
-        _run(probe.publish(message.subject, message.data, "", batch_headers("batch", 7) | message.headers))
+        run_at_once(probe.publish(message.subject, message.data, "", batch_headers("batch", 7) | message.headers))
     except Exception as error:
         log.debug("this nats-py takes no messages that are made here: %s", error)
         return False
@@ -82,13 +83,3 @@ class _Probe(Client):
     async def _send_command(self, cmd: bytes, priority: bool = False) -> None:
         self.sent += cmd
         await super()._send_command(cmd)
-
-
-def _run(work: Coroutine[Any, Any, object]) -> None:
-    """Runs what does not wait for anything."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    work.close()
-    raise RuntimeError("it waits")

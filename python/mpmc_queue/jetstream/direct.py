@@ -1,0 +1,91 @@
+"""A client that hands each message to the function of its subscription at once.
+
+nats-py has a queue and a task for each subscription, which take longer than our functions: none of those waits.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeAlias
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.protocol.parser import Parser
+
+from mpmc_queue.jetstream.at_once import run_at_once
+from mpmc_queue.jetstream.parsing import quicker
+
+log = logging.getLogger("mpmc_queue.jetstream")
+
+Call: TypeAlias = Callable[[str, str, bytes, dict[str, str] | None], None]
+"""A function that gets a message: its subject, its reply subject, its data, and its headers."""
+
+
+class QueuedClient(Client):
+    """nats-py's client as it is."""
+
+    async def call_with(self, subject: str, call: Call, **limits: Any) -> Subscription:
+        """Subscribes to the subject; `call` gets each message."""
+
+        async def queued(msg: Msg) -> None:
+            call(msg.subject, msg.reply, msg.data, msg.headers)
+
+        return await self.subscribe(subject, cb=queued, **limits)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
+
+    def forget(self, subscription: Subscription) -> None:
+        """Calls nothing any more for a subscription that has ended."""
+
+
+class DirectClient(QueuedClient):
+    """The client without queues. It replaces methods that are not public: only to be used if `hands_over` says so."""
+
+    if (_quicker := quicker(getattr(Client, "_parse_header_lines", None))) is not None:
+        _parse_header_lines = staticmethod(_quicker)  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: dict[int, Call] = {}
+
+    async def call_with(self, subject: str, call: Call, **limits: Any) -> Subscription:
+        subscription = await super().call_with(subject, call, **limits)
+        self._calls[subscription._id] = call
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        self._calls.pop(subscription._id, None)
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
+        """None: there is nothing to put into a queue."""
+        call = self._calls.get(sid)
+        if call is None:
+            message: Msg = super()._build_message(sid, subject, reply, data, headers)
+            return message
+        try:
+            call(subject.decode(), reply.decode(), data, headers)
+        except Exception:  # it would end the task that reads
+            log.exception("a message could not be handled")
+        return None
+
+
+def new_client() -> QueuedClient:
+    """A client without queues, if the installed nats-py allows that."""
+    return DirectClient() if hands_over(DirectClient) else QueuedClient()
+
+
+@cache
+def hands_over(kind: type[DirectClient]) -> bool:
+    """Whether a message that the client's parser has read reaches the function, and no queue."""
+    got: list[object] = []
+    try:
+        client = kind()
+        subscription = Subscription(client, 7, "one")
+        client._subs[7] = subscription
+        client._calls[subscription._id] = lambda *message: got.append(message)
+        run_at_once(Parser(client).parse(b"HMSG one 7 two 18 22\r\nNATS/1.0\r\nA: 1\r\n\r\ndata\r\n"))
+        return got == [("one", "two", b"data", {"A": "1"})] and subscription.pending_msgs == 0
+    except Exception as error:
+        log.debug("messages go through the queues of this nats-py: %s", error)
+        return False
