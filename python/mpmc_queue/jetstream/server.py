@@ -150,7 +150,8 @@ class Server(Connection):
         await self.hand_over(subject, data, reply, headers, more)
 
     def send(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
-        """Publishes soon, in order and before any later publish. Errors are only logged: it is for acknowledgements."""
+        """Publishes soon, in order and before any later publish. Errors are only logged: it is for acknowledgements,
+        and to have a batch dropped."""
         self._outbox.append((subject, data, "", headers))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())
@@ -160,7 +161,7 @@ class Server(Connection):
             try:
                 await self.hand_over(*self._outbox.popleft())
             except (NoAnswer, QueueError) as error:
-                log.debug("an acknowledgement could not be sent, its message will come again: %s", error)
+                log.debug("could not be sent (if it is an acknowledgement, its message will come again): %s", error)
 
     def _on_answer(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
         _, future = self._answers.get(subject[len(self._prefix) :], (None, None))
