@@ -6,8 +6,9 @@ nats-py has a queue and a task for each subscription, which take longer than our
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+import nats.aio.client
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -17,6 +18,11 @@ from mpmc_queue.jetstream.at_once import run_at_once
 from mpmc_queue.jetstream.parsing import quicker
 
 log = logging.getLogger("mpmc_queue.jetstream")
+
+_START: Final = b"NATS/1.0\r\n"
+_others: Final = getattr(nats.aio.client, "parse_email", None)
+"""The parser of another library, which the client uses if it is installed."""
+_parse: Final = quicker(getattr(Client, "_parse_header_lines", None)) if _others is None else None
 
 Call: TypeAlias = Callable[[str, str, bytes, dict[str, str] | None], None]
 """A function that gets a message: its subject, its reply subject, its data, and its headers."""
@@ -38,10 +44,7 @@ class QueuedClient(Client):
 
 
 class DirectClient(QueuedClient):
-    """The client without queues. It replaces methods that are not public: only to be used if `hands_over` says so."""
-
-    if (_quicker := quicker(getattr(Client, "_parse_header_lines", None))) is not None:
-        _parse_header_lines = staticmethod(_quicker)  # type: ignore[assignment]
+    """The client without queues. It replaces a method that is not public: only to be used if `hands_over` says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,37 +58,43 @@ class DirectClient(QueuedClient):
     def forget(self, subscription: Subscription) -> None:
         self._calls.pop(subscription._id, None)
 
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Msg | None:
-        """None: there is nothing to put into a queue."""
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        """Called by the client's parser."""
         call = self._calls.get(sid)
         if call is None:
-            message: Msg = super()._build_message(sid, subject, reply, data, headers)
-            return message
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        parsed: dict[str, str] | None = None
+        if headers:
+            if _parse is not None and headers.startswith(_START):
+                parsed = _parse(headers[len(_START) :]) or None
+            else:  # a status
+                parsed = await self._process_headers(headers)
         try:
-            call(subject.decode(), reply.decode(), data, headers)
+            call(subject.decode(), reply.decode(), data, parsed)
         except Exception:  # it would end the task that reads
             log.exception("a message could not be handled")
-        return None
 
 
 def new_client() -> QueuedClient:
     """A client without queues, if the installed nats-py allows that."""
-    return DirectClient() if hands_over(DirectClient) else QueuedClient()
+    return DirectClient() if hands_over() else QueuedClient()
 
 
 @cache
-def hands_over(kind: type[DirectClient]) -> bool:
-    """Whether a message that the client's parser has read reaches the function, and no queue."""
+def hands_over() -> bool:
+    """Whether messages that the client's parser has read reach the function, and no queue."""
     got: list[object] = []
     try:
-        client = kind()
+        client = DirectClient()
         subscription = Subscription(client, 7, "one")
         client._subs[7] = subscription
         client._calls[subscription._id] = lambda *message: got.append(message)
-        run_at_once(Parser(client).parse(b"HMSG one 7 two 18 22\r\nNATS/1.0\r\nA: 1\r\n\r\ndata\r\n"))
-        return got == [("one", "two", b"data", {"A": "1"})] and subscription.pending_msgs == 0
+        parser = Parser(client)
+        run_at_once(parser.parse(b"HMSG one 7 two 18 22\r\nNATS/1.0\r\nA: 1\r\n\r\ndata\r\n"))
+        run_at_once(parser.parse(b"HMSG one 7 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"))
+        expected = [("one", "two", b"data", {"A": "1"}), ("one", "", b"", {"Status": "503"})]
+        return got == expected and subscription.pending_msgs == 0
     except Exception as error:
         log.debug("messages go through the queues of this nats-py: %s", error)
         return False

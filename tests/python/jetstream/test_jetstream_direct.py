@@ -9,6 +9,7 @@ from helpers import PATIENCE
 jetstream = pytest.importorskip("mpmc_queue.jetstream", reason="nats-py is not installed", exc_type=ImportError)
 
 from nats.aio.client import Client  # noqa: E402
+from nats.protocol.parser import Parser  # noqa: E402
 
 from mpmc_queue.jetstream import connection, direct  # noqa: E402
 from mpmc_queue.jetstream.parsing import NAMES, quicker  # noqa: E402
@@ -62,37 +63,45 @@ def test_a_parser_of_another_kind_is_left_alone(other):
 
 
 def test_this_client_hands_messages_over():
-    assert direct.hands_over.__wrapped__(direct.DirectClient)
+    assert direct.hands_over.__wrapped__()
     assert isinstance(direct.new_client(), direct.DirectClient)
 
 
-class WithoutMethod(direct.DirectClient):
-    """A nats-py that does not call the method."""
-
-    async def _process_msg(self, sid, subject, reply, data, headers):
-        self._subs[sid]._pending_queue.put_nowait(None)
+class OtherMethod(Parser):
+    async def parse(self, data=b""):
+        self.nc._subs[7]._pending_queue.put_nowait(None)
 
 
-class WithoutCheck(direct.DirectClient):
-    """A nats-py that puts any message into the queue."""
-
-    async def _process_msg(self, sid, subject, reply, data, headers):
-        self._subs[sid]._pending_queue.put_nowait(self._build_message(sid, subject, reply, data, {"A": "1"}))
+class OtherArguments(Parser):
+    async def parse(self, data=b""):
+        await self.nc._process_msg(7, b"one", b"two", b"data")
 
 
-class OtherArguments(direct.DirectClient):
-    """A nats-py that calls the method with other arguments."""
-
-    async def _process_msg(self, sid, subject, reply, data, headers):
-        self._build_message(sid=sid, raw=data)
+class OtherHeaders(Parser):
+    async def parse(self, data=b""):
+        await self.nc._process_msg(7, b"one", b"two", b"data", {"A": "1"})
 
 
-@pytest.mark.parametrize("kind", [WithoutMethod, WithoutCheck, OtherArguments])
-def test_another_client_keeps_its_queues(monkeypatch, kind):
-    assert not direct.hands_over.__wrapped__(kind)
+class Waits(Parser):
+    async def parse(self, data=b""):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", [OtherMethod, OtherArguments, OtherHeaders, Waits])
+def test_a_client_with_another_parser_keeps_its_queues(monkeypatch, kind):
+    monkeypatch.setattr(direct, "Parser", kind)
     monkeypatch.setattr(direct, "hands_over", direct.hands_over.__wrapped__)
-    monkeypatch.setattr(direct, "DirectClient", kind)
     assert type(direct.new_client()) is direct.QueuedClient
+
+
+def test_a_client_that_reads_a_status_otherwise_keeps_its_queues(monkeypatch):
+    monkeypatch.delattr(Client, "_process_headers")
+    assert not direct.hands_over.__wrapped__()
+
+
+def test_headers_are_read_without_the_quicker_parser(monkeypatch):
+    monkeypatch.setattr(direct, "_parse", None)
+    assert direct.hands_over.__wrapped__()
 
 
 def test_a_queue_works_with_the_client_as_it_is(run_remote, monkeypatch):
@@ -145,5 +154,25 @@ def test_an_error_in_the_function_does_not_end_the_connection(run_remote, caplog
         assert "of a test" in caplog.text
         queue._server.client.forget(subscription)
         await subscription.unsubscribe()
+
+    run_remote(main)
+
+
+def test_more_messages_are_requested_while_those_in_the_buffer_are_read(run_remote):
+    """Even by a loop that never waits."""
+
+    async def main(place):
+        queue = await place.queue(prefetch=16)
+        await queue.aenqueue_batch(range(100))
+        reads = [lambda consumer: consumer.aread(), lambda consumer: consumer.aget(), lambda consumer: anext(consumer)]
+        for read in reads:
+            consumer = await queue.add_consumer()
+            async with asyncio.timeout(PATIENCE):
+                while len(consumer._feed.buffer) < 16:
+                    await asyncio.sleep(0.01)
+            for _ in range(12):
+                await read(consumer)
+            assert len(consumer._feed.buffer) == 4
+            assert consumer._feed._pulls.messages > 0
 
     run_remote(main)
