@@ -69,7 +69,7 @@ class DirectClient(QueuedClient):
             if _parse is not None and headers.startswith(_START):
                 parsed = _parse(headers[len(_START) :]) or None
             else:  # a status
-                parsed = await self._process_headers(headers)
+                parsed = await self._process_headers(headers)  # pyright: ignore[reportUnknownMemberType]: its argument has no type
         try:
             call(subject.decode(), reply.decode(), data, parsed)
         except Exception:  # it would end the task that reads
@@ -85,11 +85,15 @@ def new_client() -> QueuedClient:
 def hands_over() -> bool:
     """Whether messages that the client's parser has read reach the function, and no queue."""
     got: list[object] = []
+
+    def note(*message: object) -> None:
+        got.append(message)
+
     try:
         client = DirectClient()
         subscription = Subscription(client, 7, "one")
         client._subs[7] = subscription
-        client._calls[subscription._id] = lambda *message: got.append(message)
+        client._calls[subscription._id] = note
         parser = Parser(client)
         run_at_once(parser.parse(b"HMSG one 7 two 18 22\r\nNATS/1.0\r\nA: 1\r\n\r\ndata\r\n"))
         run_at_once(parser.parse(b"HMSG one 7 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"))
