@@ -108,7 +108,10 @@ class Publisher:
         """Publishes a message and returns its sequence in the stream."""
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
-        await self.sure(lambda: self._check_payload(message))
+        try:
+            self._check_payload(message)
+        except QueueFullError:
+            await self.sure(lambda: self._check_payload(message))
         if timeout is not None:
             return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
