@@ -181,18 +181,19 @@ class Publisher:
         """Sends all messages of a batch but the last."""
         together = client_takes_frames()
         number = 1
-        for part in parts(messages, min(PART, self._server.client.max_payload) if together else 0):
-            (subject, data, headers), *others = part
-            if together and number > 1:
-                try:
+        try:
+            for part in parts(messages, min(PART, self._server.client.max_payload) if together else 0):
+                if together and number > 1:
                     await asyncio.sleep(0)  # the client sends a part while the next is made
-                except asyncio.CancelledError:
-                    # Otherwise the server would wait for the rest. A number out of order makes it drop the batch.
-                    self._server.send(subject, b"", batch_headers(batch, MAX_BATCH + 1))
-                    raise
-            more = frames(others, batch, number + 1)
-            await self._server.publish(subject, data, "", batch_headers(batch, number) | headers, more)
-            number += len(part)
+                (subject, data, headers), *others = part
+                more = frames(others, batch, number + 1)
+                await self._server.publish(subject, data, "", batch_headers(batch, number) | headers, more)
+                number += len(part)
+        except asyncio.CancelledError:
+            if number > 1:
+                # Otherwise the server would wait for the rest. A number out of order makes it drop the batch.
+                self._server.send(messages[0].subject, b"", batch_headers(batch, MAX_BATCH + 1))
+            raise
 
     async def _stored_before(self, message: Outgoing) -> int:
         """The sequence of a message that an earlier attempt has stored, although its confirmation was lost.
