@@ -9,11 +9,10 @@ from inspect import iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mpmc_queue._errors import QueueClosedError, QueueError
+from mpmc_queue.jetstream.direct import Call, new_client
 from mpmc_queue.jetstream.errors import ConnectionLostError, NotConfirmedError, NotPermittedError
 
 _Callback: TypeAlias = Callable[..., Awaitable[None]]
@@ -40,7 +39,7 @@ class Connection:
     def __init__(self, patience: float) -> None:
         self.patience = patience
         """Seconds to wait for an answer."""
-        self.client = Client()
+        self.client = new_client()
         self.on_cut: list[Callable[[], None]] = []
         """Called when the connection is interrupted, or lost for good: then `lost` is set."""
         self.on_back: list[Callable[[], None]] = []
@@ -141,10 +140,10 @@ class Connection:
         version = self.client.connected_server_version
         return version.major, version.minor
 
-    async def subscribe(self, subject: str, call: Callable[[Msg], Awaitable[None]], **limits: Any) -> Subscription:
+    async def subscribe(self, subject: str, call: Call, **limits: Any) -> Subscription:
         """Subscribes to the subject; `call` gets each message."""
         try:
-            return await self.client.subscribe(subject, cb=call, **limits)  # pyright: ignore[reportUnknownMemberType]: a future of the client's has no type
+            return await self.client.call_with(subject, call, **limits)
         except nats.errors.ConnectionClosedError:
             raise self._gone() from None
 
@@ -154,14 +153,16 @@ class Connection:
         return QueueClosedError("the connection to the server is closed") if self.lost is None else self.lost.again()
 
     async def hand_over(
-        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None, more: bytes = b""
     ) -> None:
-        """Publishes a message. NoAnswer: there is no connection, and the buffer is full."""
+        """Publishes a message, and `more` from `frames`. NoAnswer: there is no connection, and the buffer is full."""
         self.check()
         if self.client.pending_data_size > self._limit:
             await self._make_room()
         try:
             await self.client.publish(subject, data, reply, headers)
+            if more:
+                await self.client._send_command(more)
         except nats.errors.ConnectionClosedError:
             raise self._gone() from None
         except (nats.errors.OutboundBufferLimitError, OSError) as error:

@@ -123,6 +123,9 @@ class Consumer(Reader[_T]):
             self._feed.read(message._delivery)
         return message
 
+    def _requesting(self) -> bool:
+        return self._feed._ask.is_set()
+
     def _next(self) -> Message[_T] | None:
         """Takes the next message from the buffer, without telling the server."""
         delivery = self._look()

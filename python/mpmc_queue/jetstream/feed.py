@@ -80,7 +80,7 @@ class Feed(Settling):
         server.room.readers += 1
         self._stale = True
         self._live = asyncio.Event()  # set while the server delivers from the position, or has refused
-        self._ask = asyncio.Event()
+        self._ask = asyncio.Event()  # set when the task has something to do, usually to request more messages
         self.moves = 0
         """How many seeks there were."""
         self.arrivals = Arrivals()

@@ -26,7 +26,10 @@ _CONTEXT: Final = "opentelemetry.context"
 
 def header_bytes(headers: Mapping[str, str]) -> int:
     """Bytes of these headers on the wire."""
-    return sum(len(key.encode()) + len(value.encode()) + 4 for key, value in headers.items())
+    size = 0
+    for key, value in headers.items():
+        size += len(key.encode()) + len(value.encode()) + 4
+    return size
 
 
 def headers_of(value: object) -> dict[str, str]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Final
 
 import nats.errors
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from mpmc_queue.jetstream.errors import NotPermittedError
@@ -59,6 +58,7 @@ class Inbox:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             self._server.on_denied.remove(self._denied)
+            self._server.client.forget(subscription)
             try:
                 await subscription.unsubscribe()
             except (nats.errors.Error, OSError):
@@ -66,12 +66,14 @@ class Inbox:
 
     async def drain(self) -> None:
         """Unsubscribes, but still receives what is in transit; the server then drops the open requests."""
-        if self._subscription is not None:
+        if (subscription := self._subscription) is not None:
             self._server.on_denied.remove(self._denied)
             try:
-                await self._subscription.drain()  # type: ignore[no-untyped-call]
+                await subscription.drain()  # type: ignore[no-untyped-call]
             except (nats.errors.Error, OSError):
                 pass
+            finally:
+                self._server.client.forget(subscription)
             self._subscription = None
 
     async def pull(self, number: int, batch: int, expires: float | None, max_bytes: int = 0) -> None:
@@ -92,16 +94,16 @@ class Inbox:
         if mine.lower() == error.subject:
             self._on_denied(NotPermittedError(mine, error.operation))
 
-    async def _on(self, msg: Msg) -> None:
+    def _on(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
         if self._subscription is None:
             return
         self.heard = True
-        if msg.reply:
-            self._on_message(delivery(msg.reply, msg.headers, msg.data, msg.subject))
+        if reply:
+            self._on_message(delivery(reply, headers, data, subject))
             return
-        headers = msg.headers or {}
+        headers = headers or {}
         status = headers.get("Status", "")
         if status != "100":
             left = int(headers.get("Nats-Pending-Messages", "0"))
-            number = int(msg.subject[len(self._prefix) :])
+            number = int(subject[len(self._prefix) :])
             self._on_end(number, status, headers.get("Description", ""), left)

@@ -5,25 +5,17 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from mpmc_queue._errors import ItemLimitError, MemoryLimitError, QueueClosedError, QueueError, QueueFullError
 from mpmc_queue.jetstream.binding import look
 from mpmc_queue.jetstream.errors import NotAtomicError, NotConfirmedError, OptionError, ServerError
-from mpmc_queue.jetstream.headers import (
-    BATCH_COMMIT,
-    BATCH_ID,
-    BATCH_SEQUENCE,
-    CONTENT_TYPE,
-    EXPECTED_STREAM,
-    FRAME,
-    MSG_ID,
-    OWN_TTL,
-    header_bytes,
-)
+from mpmc_queue.jetstream.frames import PART, client_takes_frames, frames, parts
+from mpmc_queue.jetstream.headers import CONTENT_TYPE, EXPECTED_STREAM, FRAME, MSG_ID, OWN_TTL, header_bytes
 from mpmc_queue.jetstream.ids import Ids
 from mpmc_queue.jetstream.options import Options
+from mpmc_queue.jetstream.outgoing import Outgoing, batch_headers
 from mpmc_queue.jetstream.server import NOT_NOW, NoAnswer, NobodyThere, Server, log, pause
 from mpmc_queue.jetstream.topics import covers, subject_of
 
@@ -41,8 +33,6 @@ FIGURES: Final = 0.2
 """Seconds that a call waits after its timeout for the figures of its error."""
 HEARD: Final = 0.05
 """Seconds after which the server's consumers surely count a stored message."""
-OVERHEAD: Final = 30
-"""Bytes that the server's store adds to a message."""
 
 STORE_FAILED: Final = 10077
 BATCH_DISABLED: Final = 10174
@@ -52,25 +42,6 @@ BATCH_HEADER: Final = 10177
 """The error code of the first servers with batches. They accept no ids in a batch, so a repeated one could be stored twice."""
 BATCH_TOO_LARGE: Final = 10199
 BATCH_DUPLICATE: Final = 10201
-
-
-class Outgoing(NamedTuple):
-    """A message to be published."""
-
-    subject: str
-    data: bytes
-    headers: dict[str, str]
-
-    @property
-    def size(self) -> int:
-        """Approximate bytes that the server counts for it."""
-        return len(self.subject.encode()) + len(self.data) + header_bytes(self.headers) + OVERHEAD
-
-
-def batch_headers(batch: str, number: int, *, last: bool = False) -> dict[str, str]:
-    """The headers of one message in an atomic batch."""
-    headers = {BATCH_ID: batch, BATCH_SEQUENCE: str(number)}
-    return headers | {BATCH_COMMIT: "1"} if last else headers
 
 
 class Publisher:
@@ -109,6 +80,26 @@ class Publisher:
             headers[EXPECTED_STREAM] = self._options.name  # the subject may belong to another stream
         return Outgoing(subject_of(self._options.subject, topic), data, headers)
 
+    def for_batch(
+        self, topic: str | None, own_ttl: str | None, own_headers: Mapping[str, str], atomic: bool
+    ) -> Callable[[tuple[bytes, str | None]], Outgoing]:
+        """A function that makes the messages of a batch from encoded payloads.
+
+        atomic      those with the same content type share their headers; False: each has an id of its own.
+        """
+        if not atomic:
+            return lambda encoded: self.outgoing(topic, encoded, own_ttl, own_headers, self.id())
+        alike: dict[str | None, Outgoing] = {}
+
+        def message(encoded: tuple[bytes, str | None]) -> Outgoing:
+            data, content_type = encoded
+            if (first := alike.get(content_type)) is not None:
+                return Outgoing(first.subject, data, first.headers)
+            alike[content_type] = first = self.outgoing(topic, encoded, own_ttl, own_headers)
+            return first
+
+        return message
+
     def id(self) -> str:
         """A new id for a message."""
         return self._ids.next()
@@ -117,7 +108,10 @@ class Publisher:
         """Publishes a message and returns its sequence in the stream."""
         if self._closed():
             raise QueueClosedError("it is closed", queue=self._options.name)
-        await self.sure(lambda: self._check_payload(message))
+        try:
+            self._check_payload(message)
+        except QueueFullError:
+            await self.sure(lambda: self._check_payload(message))
         if timeout is not None:
             return await self._persist(lambda: self._try_one(message), timeout, [message])
         try:
@@ -133,7 +127,8 @@ class Publisher:
         if not messages:
             return range(0)
         # One id is enough: the server refuses the whole batch if it knows any of its ids.
-        messages[-1].headers[MSG_ID] = self._ids.next()
+        subject, data, headers = messages[-1]
+        messages = [*messages[:-1], Outgoing(subject, data, headers | {MSG_ID: self._ids.next()})]
         if len(messages) == 1:
             seq = await self.one(messages[0], timeout)
             return range(seq, seq + 1)
@@ -147,9 +142,7 @@ class Publisher:
                 f"the server stores up to {MAX_BATCH:,} messages all or nothing, and this batch is {len(messages):,}: "
                 "send smaller ones, or atomic=False"
             )
-        more = header_bytes(batch_headers(self._ids.next(), len(messages), last=True))
-        for message in messages:
-            await self.sure(partial(self._check_payload, message, more))
+        await self._check_payloads(messages)
         return await self._persist(lambda: self._try_many(messages), timeout, messages)
 
     async def each(self, messages: Sequence[Outgoing], timeout: float | None) -> list[int]:
@@ -172,10 +165,9 @@ class Publisher:
 
     async def _try_many(self, messages: Sequence[Outgoing]) -> range:
         """One attempt. It has its own batch id, so that the server never mixes two attempts."""
-        batch, publish = self._ids.next(), self._server.publish
+        batch = self._ids.next()
         *before, (subject, data, headers) = messages
-        for number, (its_subject, each, its) in enumerate(before, 1):
-            await publish(its_subject, each, "", batch_headers(batch, number) | its)
+        await self._send_parts(before, batch)
         answer = await self._server.request(subject, data, batch_headers(batch, len(messages), last=True) | headers)
         try:
             stored = self._stored(answer)
@@ -184,6 +176,24 @@ class Publisher:
                 raise
             stored = await self._stored_before(messages[-1])
         return range(stored - len(messages) + 1, stored + 1)
+
+    async def _send_parts(self, messages: Sequence[Outgoing], batch: str) -> None:
+        """Sends all messages of a batch but the last."""
+        together = client_takes_frames()
+        number = 1
+        try:
+            for part in parts(messages, min(PART, self._server.client.max_payload) if together else 0):
+                if together and number > 1:
+                    await asyncio.sleep(0)  # the client sends a part while the next is made
+                (subject, data, headers), *others = part
+                more = frames(others, batch, number + 1)
+                await self._server.publish(subject, data, "", batch_headers(batch, number) | headers, more)
+                number += len(part)
+        except asyncio.CancelledError:
+            if number > 1:
+                # Otherwise the server would wait for the rest. A number out of order makes it drop the batch.
+                self._server.send(messages[0].subject, b"", batch_headers(batch, MAX_BATCH + 1))
+            raise
 
     async def _stored_before(self, message: Outgoing) -> int:
         """The sequence of a message that an earlier attempt has stored, although its confirmation was lost.
@@ -312,6 +322,17 @@ class Publisher:
                 f"a payload of {size:,} bytes with headers of {headers:,} is above {limit:,}, the server's max_payload",
                 queue=self._options.name,
             )
+
+    async def _check_payloads(self, messages: Sequence[Outgoing]) -> None:
+        """Does `_check_payload` for each message of a batch."""
+        more = header_bytes(batch_headers(self._ids.next(), len(messages), last=True))
+        headers = {id(message.headers): message.headers for message in messages}.values()
+        largest = Outgoing("", max((message.data for message in messages), key=len), max(headers, key=header_bytes))
+        try:
+            self._check_payload(largest, more)
+        except (QueueFullError, ServerError):
+            for message in messages:
+                await self.sure(partial(self._check_payload, message, more))
 
     async def _check_stream(self, messages: Sequence[Outgoing]) -> None:
         """Raises if there was no responder because the stream has been deleted, or does not have the subject."""

@@ -21,7 +21,8 @@ from mpmc_queue.jetstream.group import Group
 from mpmc_queue.jetstream.headers import headers_of
 from mpmc_queue.jetstream.making import making
 from mpmc_queue.jetstream.options import Options
-from mpmc_queue.jetstream.publisher import MOMENT, Outgoing, Publisher
+from mpmc_queue.jetstream.outgoing import Outgoing
+from mpmc_queue.jetstream.publisher import MOMENT, Publisher
 from mpmc_queue.jetstream.server import NoAnswer, Server, log
 from mpmc_queue.jetstream.stats import QueueStats
 from mpmc_queue.jetstream.topics import subject_of
@@ -141,11 +142,9 @@ class Queue(Generic[_T]):
             raise QueueClosedError(f"queue {self.name!r} is closed")
         messages: list[Outgoing] = []
         size = 0
-        check_fit = self._publisher.check_fit
+        outgoing, check_fit = self._publisher.for_batch(topic, own, given, atomic), self._publisher.check_fit
         for payload in payloads:
-            id = None if atomic else self._publisher.id()
-            message = self._publisher.outgoing(topic, encoded(self._options.codec, payload), own, given, id)
-            messages.append(message)
+            messages.append(message := outgoing(encoded(self._options.codec, payload)))
             size += len(message.data)
             if atomic:
                 try:

@@ -73,6 +73,10 @@ class Reader(ABC, Generic[_T]):
         """Takes a message that is in the buffer; None if that takes more."""
         return None
 
+    def _requesting(self) -> bool:
+        """Whether it is about to request more messages, as soon as the loop has a turn."""
+        return False
+
     async def aread(self, *, timeout: float | timedelta | None = None) -> Message[_T] | None:
         """The next message, or None if there is none in time.
 
@@ -83,6 +87,8 @@ class Reader(ABC, Generic[_T]):
         Cancelling it never loses a message.
         """
         wait = arguments.seconds(timeout, "timeout")
+        if self._requesting():
+            await _let_it_be_sent()
         message = self._take()
         if message is not None:
             return message
@@ -121,6 +127,8 @@ class Reader(ABC, Generic[_T]):
     async def aget(self, *, timeout: float | timedelta | None = None) -> _T:
         """Waits for the next payload. Raises `queue.Empty` if there is none in time."""
         wait = arguments.seconds(timeout, "timeout")
+        if self._requesting():
+            await _let_it_be_sent()
         message = self._take()
         if message is None:
             found = await self._read(1, wait)
@@ -147,6 +155,8 @@ class Reader(ABC, Generic[_T]):
 
     async def __anext__(self) -> Message[_T]:
         try:
+            if self._requesting():
+                await _let_it_be_sent()
             message = self._take()
             if message is None:
                 (message,) = await self._read(1, None)
@@ -167,6 +177,15 @@ class Reader(ABC, Generic[_T]):
 
     async def __aexit__(self, *exc: object) -> None:
         self.close()
+
+
+async def _let_it_be_sent() -> None:
+    """Lets a request for more messages be sent: a loop that only takes from the buffer would keep it until that is empty.
+
+    In one turn the request is made, in the next the client sends it. No message has been taken yet.
+    """
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 def deadline_in(timeout: float | None) -> float | None:

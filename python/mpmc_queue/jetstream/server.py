@@ -5,9 +5,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
-
-from nats.aio.msg import Msg
+from typing import Any, Final, TypeAlias
 
 from mpmc_queue._errors import QueueError
 from mpmc_queue.jetstream.connection import Connection, NoAnswer, log
@@ -24,6 +22,10 @@ ASK: Final = 2.0
 """Seconds to wait for one answer of the API: a request that arrives before a leader is elected never gets one."""
 PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 """Seconds between attempts while a server cannot answer; the last value is repeated."""
+
+
+_Answer: TypeAlias = tuple[bytes, dict[str, str] | None]
+"""The data of a reply, and its headers."""
 
 
 class NobodyThere(NoAnswer):
@@ -46,13 +48,13 @@ class Server(Connection):
         """Nanoseconds to add to this machine's clock to get the server's."""
         self.api = api
         """The prefix of the API's subjects."""
-        self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._answers: dict[str, tuple[str, asyncio.Future[_Answer]]] = {}
         """Open requests by token: the subject, and the future for the reply."""
         self._prefix = ""
         self._deaf: NotPermittedError | None = None
         """Why no reply can arrive; None if it can."""
         self._asked = 0
-        self._outbox: deque[tuple[str, bytes]] = deque()
+        self._outbox: deque[tuple[str, bytes, str, dict[str, str] | None]] = deque()
         self._sending: asyncio.Task[None] | None = None
         self.on_cut.append(self._on_lost)
         self.on_back.append(self._forget)  # replies to earlier requests do not arrive any more
@@ -119,7 +121,7 @@ class Server(Connection):
         if self._deaf is not None:
             raise self._deaf.again()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Msg] = loop.create_future()
+        future: asyncio.Future[_Answer] = loop.create_future()
         self._asked += 1
         token = str(self._asked)
         self._answers[token] = subject, future
@@ -127,7 +129,7 @@ class Server(Connection):
         timer = loop.call_later(patience, _give_up, future)
         try:
             await self.publish(subject, data, f"{self._prefix}{token}", headers)
-            msg = await future
+            answer, status = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
                 future.exception()  # mark the exception as retrieved
@@ -135,19 +137,22 @@ class Server(Connection):
         finally:
             timer.cancel()
             del self._answers[token]
-        if not msg.data and msg.headers and msg.headers.get("Status") == "503":
+        if not answer and status and status.get("Status") == "503":
             raise NobodyThere("nobody serves this subject now")
-        return msg.data
+        return answer
 
-    async def publish(self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None) -> None:
+    async def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: dict[str, str] | None = None, more: bytes = b""
+    ) -> None:
         """Publishes without a reply. NoAnswer: there is no connection, and the buffer is full."""
         if self._outbox:
             await self._send()  # keep the order: earlier acknowledgements go first
-        await self.hand_over(subject, data, reply, headers)
+        await self.hand_over(subject, data, reply, headers, more)
 
-    def send(self, subject: str, data: bytes) -> None:
-        """Publishes soon, in order and before any later publish. Errors are only logged: it is for acknowledgements."""
-        self._outbox.append((subject, data))
+    def send(self, subject: str, data: bytes, headers: dict[str, str] | None = None) -> None:
+        """Publishes soon, in order and before any later publish. Errors are only logged: it is for acknowledgements,
+        and to have a batch dropped."""
+        self._outbox.append((subject, data, "", headers))
         if self._sending is None or self._sending.done():
             self._sending = asyncio.get_running_loop().create_task(self._send())
 
@@ -156,12 +161,12 @@ class Server(Connection):
             try:
                 await self.hand_over(*self._outbox.popleft())
             except (NoAnswer, QueueError) as error:
-                log.debug("an acknowledgement could not be sent, its message will come again: %s", error)
+                log.debug("could not be sent (if it is an acknowledgement, its message will come again): %s", error)
 
-    async def _on_answer(self, msg: Msg) -> None:
-        _, future = self._answers.get(msg.subject[len(self._prefix) :], (None, None))
+    def _on_answer(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        _, future = self._answers.get(subject[len(self._prefix) :], (None, None))
         if future is not None and not future.done():
-            future.set_result(msg)
+            future.set_result((data, headers))
 
     def _on_denied(self, error: NotPermittedError) -> None:
         if error.operation == "subscribe":
@@ -183,7 +188,7 @@ class Server(Connection):
             _give_up(future)
 
 
-def _give_up(future: "asyncio.Future[Msg]") -> None:
+def _give_up(future: "asyncio.Future[_Answer]") -> None:
     if not future.done():
         future.set_exception(NoAnswer())
 
