@@ -48,8 +48,9 @@ $(shell test ! -f $(VENV)/pyvenv.cfg || $(python) -c '' 2>/dev/null || rm -rf $(
 .PHONY: help demo build test test-rust test-python test-types test-free-threaded browser lint format wheel clean
 .PHONY: docs docs-live docs-publish sdist test-sdist check-package
 .PHONY: loom stress stress-here soak soak-here soak-model
-.PHONY: fuzz asan tsan valgrind mutants audit
-.PHONY: payload-sizes bench bench-rust bench-growth bench-python bench-jetstream instructions need-python need-rust
+.PHONY: fuzz asan tsan valgrind check-windows mutants audit
+.PHONY: payload-sizes bench bench-rust bench-growth bench-python bench-jetstream instructions
+.PHONY: need-python need-rust need-windows
 
 help:
 	@echo 'make demo                 build the package and watch producers and consumers share a queue'
@@ -76,6 +77,7 @@ help:
 	@echo 'make asan                 the Rust tests under AddressSanitizer'
 	@echo 'make tsan                 threads that meet, under ThreadSanitizer (SECONDS=N for each of three)'
 	@echo 'make valgrind             every operation of the package under valgrind'
+	@echo 'make check-windows        the Rust tests as Windows programs, under wine; and that the binding links there'
 	@echo 'make mutants              faults put into the engine one by one: each has to be found by a test'
 	@echo 'make audit                known vulnerabilities and licenses of the crates (needs the network)'
 	@echo 'make lint                 ruff, clippy and rustfmt, which change nothing'
@@ -191,6 +193,30 @@ valgrind: need-rust $(environment)
 		--leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \
 		--suppressions=tests/valgrind.supp $(python) tests/valgrind.py $(ROUNDS)
 
+# Cross-compiled by MinGW. A runner of Windows itself has the whole suite: .github/workflows/test.yml.
+windows_target := x86_64-pc-windows-gnu
+mingw := x86_64-w64-mingw32-gcc
+WINE ?= wine
+wine_home := $(CURDIR)/target/wine
+# Of what wine reports, only missing DLLs are shown. It would offer to download the two named here, which are not needed.
+in_wine := WINEPREFIX='$(wine_home)' WINEDEBUG=-all,err+module WINEDLLOVERRIDES='mscoree,mshtml='
+
+# The binding is linked and no more: that takes no Python of Windows, and finds what PyO3 has no import for.
+check-windows: PYTHONS ?= 3.11 3.14 3.14t
+check-windows: need-windows $(wine_home)/.made
+	$(in_wine) CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER='$(WINE)' cargo test --target $(windows_target) --target-dir target/windows
+	set -e; for version in $(PYTHONS); do PYO3_CROSS_PYTHON_VERSION=$$version cargo build --lib --features python \
+		--target $(windows_target) --target-dir target/windows/python-$$version; done
+
+# Debian's wine 8 lacks a DLL of Windows that Rust's standard library needs. Without 32-bit programs, which are not needed
+# either, wine says at this point that it cannot open one.
+$(wine_home)/.made: tests/windows/bcryptprimitives.c | need-windows
+	mkdir -p $(@D)
+	$(in_wine) $(WINE) wineboot --init
+	cd $(wine_home)/drive_c/windows/system32 && { test -e bcryptprimitives.dll || \
+		$(mingw) -O2 -Wall -Wextra -shared -o bcryptprimitives.dll $(CURDIR)/$< -ladvapi32; }
+	@touch $@
+
 mutants: need-rust $(groups)
 	$(python) tests/mutants.py $(MUTANTS_ARGS)
 
@@ -276,6 +302,16 @@ need-python:
 
 need-rust:
 	@command -v cargo >/dev/null || { echo 'cargo is not on PATH: install Rust from https://rustup.rs'; exit 1; }
+
+need-windows: need-rust
+	@have=yes; \
+	command -v $(mingw) >/dev/null || \
+		{ echo '$(mingw) is not on PATH. On Debian: apt install gcc-mingw-w64-x86-64'; have=no; }; \
+	command -v $(WINE) >/dev/null || \
+		{ echo 'WINE=$(WINE) is not on PATH. On Debian: apt install --no-install-recommends wine wine64'; have=no; }; \
+	test -d "$$(rustc --print target-libdir --target $(windows_target))" || \
+		{ echo 'Rust has no standard library for $(windows_target): rustup target add $(windows_target)'; have=no; }; \
+	test $$have = yes
 
 $(environment): pyproject.toml | need-python
 	$(PYTHON) -m venv --clear $(VENV)

@@ -1,5 +1,5 @@
 //! The floors of the engine: a file uses only files on lower floors or on its own, and no import forms a cycle.
-//! `CONTRIBUTING.md` has the map.
+//! `CONTRIBUTING.md` has the map. And what else the sources must not do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -178,6 +178,25 @@ fn no_imports_go_round() {
         .map(|(from, to, at)| format!("{at}: {from} uses {to}"))
         .collect();
     assert!(round.is_empty(), "these go round:\n{}", round.join("\n"));
+}
+
+/// On Windows each foreign function needs the name of its DLL at compile time. PyO3 gives one to what it declares. What
+/// this crate declared itself would compile everywhere, and would not link there.
+#[test]
+fn foreign_functions_are_declared_by_others() {
+    let mut sources = Vec::new();
+    files(Path::new("src"), &mut sources);
+    let mut declared = Vec::new();
+    for file in sources {
+        let source = fs::read_to_string(&file).expect("it is text");
+        for (number, line) in source.lines().enumerate() {
+            let block = line.trim().trim_start_matches("unsafe ").strip_prefix("extern");
+            if block.is_some_and(|block| block.ends_with('{') && !block.contains("fn ")) {
+                declared.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(declared.is_empty(), "\n{}", declared.join("\n"));
 }
 
 #[test]

@@ -12,6 +12,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use super::LONGEST_SLEEP;
 use super::counter::{Machine, Source};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering, fence};
@@ -90,11 +91,10 @@ impl ManualClock {
     }
 }
 
-/// Converts a monotonic reading to an `Instant`, for the waits of the standard library and of channels.
+/// Converts a monotonic reading to an `Instant` to sleep until. For a far moment, it is [`LONGEST_SLEEP`] away.
 pub(crate) fn instant(mono: u64) -> Instant {
-    let far = Duration::from_secs(86_400 * 365);
     let origin = SYSTEM.source.origin;
-    origin + Duration::from_nanos(mono).min(origin.elapsed() + far)
+    origin + Duration::from_nanos(mono).min(origin.elapsed() + LONGEST_SLEEP)
 }
 
 static SYSTEM: LazyLock<SystemClock<Machine>> = LazyLock::new(|| SystemClock::new(Machine::new()));

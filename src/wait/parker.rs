@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, Thread};
+use crate::time::LONGEST_SLEEP;
 
 /// A parked thread.
 #[derive(Debug)]
@@ -20,14 +21,15 @@ impl Parker {
         Arc::new(Parker { thread: thread::current(), notified: AtomicBool::default() })
     }
 
-    /// Parks the current thread until it is woken, at most for `limit`. Returns whether it was woken.
+    /// Parks the current thread until it is woken, at most for `limit`, and not longer than [`LONGEST_SLEEP`] if there
+    /// is one. Returns whether it was woken.
     pub(crate) fn park(&self, limit: Option<Duration>) -> bool {
         if self.notified.swap(false, Ordering::Acquire) {
             return true;
         }
         match limit {
             None => thread::park(),
-            Some(limit) => thread::park_timeout(limit),
+            Some(limit) => thread::park_timeout(limit.min(LONGEST_SLEEP)),
         }
         self.notified.swap(false, Ordering::Acquire)
     }

@@ -9,7 +9,8 @@
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::python::objects::{Consumer, Queue};
 
@@ -24,10 +25,6 @@ struct CoroutineMethod {
     vectorcall: ffi::vectorcallfunc,
     /// The descriptor of the wrapped method.
     behind: Py<PyAny>,
-}
-
-unsafe extern "C" {
-    fn PyMethod_New(function: *mut PyObject, of: *mut PyObject) -> *mut PyObject;
 }
 
 /// Calls the wrapped method.
@@ -55,12 +52,11 @@ impl CoroutineMethod {
         of: &Bound<'py, PyAny>,
         _class: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        static METHOD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         if of.is_none() {
             return Ok(slf.clone().into_any());
         }
-        // SAFETY: a function and what it is bound to, neither of them null. The result is a new reference, or null with
-        // an error set.
-        unsafe { Bound::from_owned_ptr_or_err(slf.py(), PyMethod_New(slf.as_ptr(), of.as_ptr())) }
+        METHOD.import(slf.py(), "types", "MethodType")?.call1((slf, of))
     }
 
     /// All attributes except the mark are those of the method.

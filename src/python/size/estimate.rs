@@ -34,7 +34,7 @@ fn is_code(object: &Bound<'_, PyAny>) -> bool {
 const SPARE_PLACES: usize = 8;
 
 /// Objects that are looked up in the interpreter once.
-struct Known {
+pub(super) struct Known {
     /// The class of all enum classes. Their members are part of the program, and count as a pointer.
     enum_type: Py<PyType>,
     /// A class that is written in Python, inherits from no other, and has a `__dict__`.
@@ -42,6 +42,8 @@ struct Known {
     /// Containers that are written in C but are not part of the C API. They are read as the garbage collector reads
     /// them.
     containers: [Py<PyType>; 2],
+    /// The class of bound methods.
+    pub(super) method: Py<PyType>,
     /// `dict.__sizeof__`, the C function: the layout of a dict's table is private.
     dict_sizeof: ffi::PyCFunction,
 }
@@ -62,6 +64,7 @@ impl Known {
                     enum_type: class("enum", "EnumMeta")?,
                     plain: class("enum", "auto")?,
                     containers: [class("collections", "deque")?, class("functools", "partial")?],
+                    method: class("types", "MethodType")?,
                     dict_sizeof,
                 }),
                 _ => Err(PyErr::take(py).unwrap_or_else(|| PyTypeError::new_err("dict.__sizeof__ is not as in C"))),
@@ -73,7 +76,7 @@ impl Known {
 /// One estimate in progress.
 pub(super) struct Estimate<'py> {
     /// The types that are not part of the C API.
-    known: &'py Known,
+    pub(super) known: &'py Known,
     /// Bytes counted so far; saturates.
     total: usize,
     /// Number of references that the interpreter has shown so far.

@@ -14,12 +14,6 @@ use super::layout::{GC_HEADER, POINTER, static_base};
 use super::owners;
 use crate::python::host::detach;
 
-unsafe extern "C" {
-    static mut PyMethod_Type: ffi::PyTypeObject;
-    fn PyMethod_Self(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
-    fn PyMethod_Function(method: *mut ffi::PyObject) -> *mut ffi::PyObject;
-}
-
 /// Size of the dict of a `staticmethod` or `classmethod`: five attributes.
 const WRAPPER_DICT: usize = 200;
 
@@ -39,11 +33,14 @@ impl<'py> Estimate<'py> {
         // SAFETY: each is read after the check for its type, and holds what is borrowed from it. Closures never change.
         unsafe {
             let kind = ffi::Py_TYPE(function);
-            if kind == &raw mut PyMethod_Type {
+            if kind == self.known.method.as_ptr().cast() {
                 // Created anew each time, like the functions below that have an object of their own.
                 self.add(GC_HEADER + (*kind).tp_basicsize as usize);
-                self.visit(py, PyMethod_Self(function));
-                self.visit(py, PyMethod_Function(function));
+                for name in [intern!(py, "__self__"), intern!(py, "__func__")] {
+                    // The reference is dropped before the visit, which counts references. The method keeps its own.
+                    let held = object.getattr(name).map(|held| held.as_ptr());
+                    held.into_iter().for_each(|held| self.visit(py, held));
+                }
                 true
             } else if ffi::PyCFunction_Check(function) != 0 {
                 let of = ffi::PyCFunction_GetSelf(function);

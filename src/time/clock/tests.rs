@@ -17,6 +17,17 @@ fn readings_stay_close_to_the_system_clocks() {
 }
 
 #[test]
+fn no_sleep_is_longer_than_windows_can_count() {
+    let before = Instant::now();
+    let soon = instant(Clock::System.now().mono + 1_000_000_000);
+    let far = [crate::time::NEVER, 60 * 24 * HOUR].map(instant);
+    let after = Instant::now();
+    assert!(soon > before && soon <= after + 2 * Duration::from_secs(1));
+    assert!(far.iter().all(|&far| far >= before + LONGEST_SLEEP && far <= after + LONGEST_SLEEP));
+    assert!(LONGEST_SLEEP.as_millis() < u128::from(u32::MAX));
+}
+
+#[test]
 fn a_manual_clock_moves_only_by_hand() {
     let manual = ManualClock::at(Now { mono: 5, wall: 7 });
     let clock = Clock::Manual(manual.clone());
