@@ -157,9 +157,13 @@ def codec_from(value: object) -> Codec[Any]:
 def encoded(codec: Codec[Any], payload: object) -> tuple[bytes, str | None]:
     """The payload's bytes and content type; a CodecError if it cannot be encoded."""
     try:
-        return codec.encode(payload)
+        data, content_type = codec.encode(payload)
     except Exception as error:
         raise CodecError(f"payload cannot be encoded: {error}") from error
+    given: object = content_type  # a codec of the user's may return anything; further lines would be further headers
+    if given is not None and not (isinstance(given, str) and given.isprintable()):
+        raise CodecError(f"payload cannot be encoded: {content_type!r} is not a content type")
+    return data, content_type
 
 
 def decoded(codec: Codec[Any], data: bytes, content_type: str | None, seq: int) -> Any:

@@ -283,6 +283,28 @@ def test_a_payload_that_cannot_be_encoded_is_refused_and_nothing_is_sent(run_rem
     run_remote(main)
 
 
+@pytest.mark.parametrize("content_type", ["text/plain\r\nNats-TTL: 1s", "a\nb", "", 7])
+def test_a_content_type_that_is_not_one_line_is_refused(run_remote, content_type):
+    class Injecting:
+        def encode(self, payload):
+            return payload, content_type
+
+        def decode(self, data, content_type):
+            return data
+
+    async def main(place):
+        queue = await place.queue(codec=Injecting())
+        for publish in (queue.aenqueue(b"a"), queue.aenqueue_batch([b"a", b"b"])):
+            if content_type == "":
+                await publish
+                continue
+            with pytest.raises(jetstream.CodecError, match="is not a content type"):
+                await publish
+        assert (await queue.stats()).total_items == (3 if content_type == "" else 0)
+
+    run_remote(main)
+
+
 def test_pickle_needs_explicit_consent():
     for arguments in ({}, {"i_trust_everyone_who_can_publish": False}, {"i_trust_everyone_who_can_publish": 1}):
         with pytest.raises(jetstream.OptionError, match="run any code"):
