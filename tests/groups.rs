@@ -829,10 +829,13 @@ fn what_many_groups_have_pending_expires_whole_and_counts_once() {
 }
 
 #[test]
-fn what_many_groups_have_pending_expires_by_its_own_ttl_and_the_rest_stays() {
-    const GROUPS: u64 = 120;
+fn what_groups_have_pending_expires_by_its_own_ttl_and_the_rest_stays() {
+    [1, 2, 120].into_iter().for_each(expires_by_its_own_ttl);
+}
+
+fn expires_by_its_own_ttl(groups: u64) {
     let (queue, clock) = manual(Options { ttl: Some(10 * SECOND), ..Options::default() });
-    let groups: Vec<_> = (0..GROUPS)
+    let groups: Vec<_> = (0..groups)
         .map(|number| queue.add_group(&format!("{number}"), Start::Earliest, &acks(), None).unwrap())
         .collect();
     for n in 0..30 {
@@ -879,6 +882,13 @@ fn a_group_goes_back_over_much_that_is_pending() {
     f.b.seek(Start::Seq(1_234)).unwrap();
     assert_eq!(f.books(), [1_234, 18_766, 0, 0]);
     assert_eq!(seqs(&f.b, 20_000), (1_234..20_000).collect::<Vec<_>>());
+    // The same with deliveries that are ready again.
+    assert_eq!(f.books(), [20_000, 0, 0, 0]);
+    f.b.close();
+    assert_eq!(f.books(), [1_234, 18_766, 0, 0]);
+    f.a.seek(Start::Seq(5_000)).unwrap();
+    assert_eq!(f.books(), [1_234, 18_766, 0, 0]);
+    assert_eq!(seqs(&f.a, 3_766), (1_234..5_000).collect::<Vec<_>>());
     f.a.seek(Start::Earliest).unwrap();
     assert_eq!(f.books(), [0, 20_000, 0, 0]);
 }

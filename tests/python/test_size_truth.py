@@ -9,6 +9,7 @@ import functools
 import gc
 import io
 import itertools
+import re
 import subprocess
 import sys
 import sysconfig
@@ -147,6 +148,7 @@ LEAVES = {
     "timezone": zone,
     "datetime with a zone": lambda: datetime.datetime(2026, 1, 1, second=next(numbers) % 60, tzinfo=zone()),
     "time with a zone": lambda: datetime.time(1, 2, tzinfo=zone()),
+    "match": lambda: re.match(r"(\d+)-(\d+)", text("x" * 40)),
     "range": lambda: range(next(numbers), 10 * next(numbers)),
 }
 PAIRS = {
@@ -206,8 +208,11 @@ def emptied_free_lists():
     return tuples, [[None] for _ in range(300)], [{} for _ in range(300)], [number + 0.5 for number in range(300)]
 
 
-def truth_and_estimate(make):
-    """Bytes of what `make` creates: as traced, and as estimated."""
+def truth_and_estimate(make, *, traced_after=False):
+    """Bytes of what `make` creates: as traced, and as estimated.
+
+    traced_after  trace them after the estimate, which makes these objects smaller.
+    """
     make()
     kept = emptied_free_lists()
     graphs = [None] * COPIES
@@ -218,12 +223,13 @@ def truth_and_estimate(make):
         before, _ = tracemalloc.get_traced_memory()
         for number in range(COPIES):
             graphs[number] = make()
+        estimate = sum(map(estimate_size, graphs)) if traced_after else None
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
         gc.enable()
     del kept
-    return after - before, sum(map(estimate_size, graphs))
+    return after - before, sum(map(estimate_size, graphs)) if estimate is None else estimate
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
@@ -243,6 +249,37 @@ def test_an_object_is_estimated_close_to_the_truth(name):
 def test_any_graph_of_ordinary_objects_is_estimated_close_to_the_truth(recipe):
     truth, estimate = truth_and_estimate(lambda: [build(recipe) for _ in range(GRAPHS)])
     assert LOWEST * truth <= estimate <= HIGHEST * truth
+
+
+@pytest.mark.parametrize("character", "xé中😀")
+@pytest.mark.parametrize(("parts", "each"), [(1, 100), (3, 7), (50, 3), (100, 10), (5, 1000)])
+@pytest.mark.parametrize("was_read", [False, True])
+def test_a_file_of_text_in_parts_is_not_estimated_below_the_truth(character, parts, each, was_read):
+    def make():
+        file = io.StringIO()
+        file.write("ab")
+        if was_read:  # from then on it keeps four bytes for each character
+            file.seek(0)
+            file.read()
+        for _ in range(parts):
+            file.write(character * each)
+        return file
+
+    truth, estimate = truth_and_estimate(make, traced_after=True)
+    assert LOWEST * truth <= estimate <= 4.5 * truth
+
+
+@pytest.mark.parametrize("character", "x中")
+@pytest.mark.parametrize(("count", "length"), [(100, 5), (100, 12), (100, 40), (10, 1000), (1000, 300)])
+def test_an_array_of_strings_is_estimated_close_to_the_truth(character, count, length):
+    np = pytest.importorskip("numpy")
+    kind = np.dtypes.StringDType
+    texts = [f"{number:03}" + character * length for number in range(count)]
+    truth, estimate = truth_and_estimate(lambda: np.array(texts, dtype=kind()))
+    assert LOWEST * truth <= estimate <= HIGHEST * truth
+    # A view weighs as much as its owner; a missing value weighs nothing.
+    array = np.array([*texts, None], dtype=kind(na_object=None))
+    assert estimate_size(array[:1]) > estimate_size(array) > 0.9 * estimate / COPIES
 
 
 def test_a_time_zone_weighs_its_name_also_if_it_is_the_first_thing_weighed():

@@ -85,6 +85,8 @@ pub(super) struct Estimate<'py> {
     pub(super) seen: Addresses,
     /// Objects that were found and still have to be walked.
     pub(super) found: Vec<Bound<'py, PyAny>>,
+    /// What the object that is traversed now shows, and what belongs to the program.
+    pub(super) passed_over: *mut PyObject,
     /// Objects that were walked and still have to be asked for their own size.
     to_ask: Vec<Bound<'py, PyAny>>,
     /// The type of the object that claims more bytes than any memory has, and how many it claims.
@@ -114,6 +116,7 @@ impl<'py> Estimate<'py> {
             references: 0,
             seen: Addresses::new(),
             found: Vec::new(),
+            passed_over: ptr::null_mut(),
             to_ask: Vec::new(),
             absurd: None,
         };
@@ -295,7 +298,9 @@ impl<'py> Estimate<'py> {
             unsafe {
                 let estimate = estimate.cast::<Estimate<'_>>();
                 (*estimate).references += 1;
-                (*estimate).visit(Python::assume_attached(), object);
+                if object != (*estimate).passed_over {
+                    (*estimate).visit(Python::assume_attached(), object);
+                }
             }
             0
         }

@@ -7,15 +7,18 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER, static_base};
-use super::owners;
+use super::{owners, quick_size};
 use crate::python::host::detach;
 
 /// Size of the dict of a `staticmethod` or `classmethod`: five attributes.
 const WRAPPER_DICT: usize = 200;
+
+/// What a `StringIO` takes beside its text: a list of its parts, or a writer.
+const WRITER: usize = 96;
 
 impl<'py> Estimate<'py> {
     /// Visits an object that was created for this purpose, or found by a look-up.
@@ -128,10 +131,15 @@ impl<'py> Estimate<'py> {
         let (bytes_io, string_io) = (BYTES_IO.import(py, "io", "BytesIO")?, STRING_IO.import(py, "io", "StringIO")?);
         if owners::is_of(object, bytes_io) {
             // It may share its bytes with the code that passed them, and then does not count them.
-            let length = contents(bytes_io, object);
+            let length = contents(bytes_io, object).and_then(|contents| contents.len()).unwrap_or(0);
             self.add(if size < length { length } else { 0 });
         } else if owners::is_of(object, string_io) {
-            self.add(4 * contents(string_io, object));
+            self.add_text(&contents(string_io, object));
+        } else if let Some(class) = owners::loaded(py, &MATCH, "re", "Match").filter(|class| kind.is(class)) {
+            self.passed_over = object.getattr(intern!(py, "re"))?.as_ptr();
+            // SAFETY: it is an instance of the class, which never changes but for a tuple that it keeps once it is made.
+            unsafe { self.traverse(object, class.as_type_ptr()) };
+            self.passed_over = std::ptr::null_mut();
         } else if is_awaitable
             && let Some(future) = owners::loaded(py, &FUTURE, "_asyncio", "Future")
             && kind.is(&future)
@@ -147,6 +155,15 @@ impl<'py> Estimate<'py> {
 }
 
 impl<'py> Estimate<'py> {
+    /// Counts the text in a `StringIO`, none if it is closed. The file does not tell how it keeps it: as characters of
+    /// four bytes, with room for an eighth more, or as a string with room for a quarter more.
+    fn add_text(&mut self, contents: &PyResult<Bound<'py, PyAny>>) {
+        let Some(text) = contents.as_ref().ok().and_then(|contents| contents.cast::<PyString>().ok()) else { return };
+        let Ok(characters) = text.len() else { return };
+        let size = quick_size(text).unwrap_or(0);
+        self.add(WRITER + (characters * 9 / 2).max(size + size / 4));
+    }
+
     /// Visits the time zone of a time, and what a time zone holds. Zones that the whole program shares are not counted.
     fn visit_zone(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         static DATETIME: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -218,10 +235,10 @@ fn is_running(object: &Bound<'_, PyAny>) -> bool {
 
 static BYTES_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static STRING_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static MATCH: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static FUTURE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
-/// Number of characters or bytes in an in-memory file; 0 if it is closed.
-fn contents(class: &Bound<'_, PyType>, file: &Bound<'_, PyAny>) -> usize {
-    let contents = detach::call_out(file.py(), || class.call_method1(intern!(file.py(), "getvalue"), (file,)));
-    contents.and_then(|contents| contents.len()).unwrap_or(0)
+/// The contents of an in-memory file. Those of a `StringIO` are put together for this, if they were still in parts.
+fn contents<'py>(class: &Bound<'py, PyType>, file: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    detach::call_out(file.py(), || class.call_method1(intern!(file.py(), "getvalue"), (file,)))
 }

@@ -5,7 +5,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER};
@@ -14,6 +14,11 @@ use crate::python::host::detach;
 /// Size of what a memoryview keeps beside itself: an object with a count, flags, and the buffer that it got from the
 /// owner.
 const MANAGED_BUFFER: usize = GC_HEADER + size_of::<ffi::PyObject>() + 2 * POINTER + size_of::<ffi::Py_buffer>();
+
+/// What an array of numpy's `StringDType` has for itself: a type with an allocator.
+const STRING_TYPE: usize = 350;
+/// The longest string of numpy's `StringDType` that an array has among its items.
+const SHORT_STRING: usize = 15;
 
 /// A class of a module, if the module has been imported.
 pub(super) fn loaded<'py>(
@@ -110,7 +115,28 @@ impl<'py> Estimate<'py> {
         Ok(true)
     }
 
-    /// Visits the objects in the fields of a structured array.
+    /// Counts the strings of an array of numpy's `StringDType`. It has short ones (up to 15 bytes of UTF-8) among its
+    /// items, and all others in an arena, each behind its length; the arena has room for up to a quarter more. The array
+    /// does not tell how large the arena is.
+    fn add_strings(&mut self, array: &Bound<'py, PyAny>, class: &Bound<'py, PyType>) -> PyResult<()> {
+        let py = array.py();
+        let items = class.getattr(intern!(py, "flat"))?.call_method1(intern!(py, "__get__"), (array,))?;
+        let mut arena = 0usize;
+        for item in items.try_iter()? {
+            let item = item?;
+            // Others stand for a value that is missing.
+            let length = item.cast::<PyString>().ok().and_then(|text| text.to_str().ok()).map_or(0, str::len);
+            arena += match length {
+                0..=SHORT_STRING => 0,
+                0..=0xFF => 1 + length,
+                _ => size_of::<usize>() + length,
+            };
+        }
+        self.add(STRING_TYPE + arena + arena / 4);
+        Ok(())
+    }
+
+    /// Visits the objects in the fields of a structured array, or counts the strings of an array.
     pub(super) fn visit_fields(&mut self, object: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = object.py();
         let Some(class) = array_class(py).filter(|class| is_of(object, class)) else {
@@ -119,6 +145,9 @@ impl<'py> Estimate<'py> {
         let attribute = |name: &str| class.getattr(name)?.call_method1(intern!(py, "__get__"), (object,));
         detach::call_out(py, || {
             let kind = attribute("dtype")?;
+            if kind.getattr(intern!(py, "char"))?.cast::<PyString>().is_ok_and(|code| code == "T") {
+                return self.add_strings(object, &class);
+            }
             let fields = kind.getattr(intern!(py, "fields"))?;
             if !fields.is_none() {
                 // The dtype belongs to the array, unless many arrays share it.
