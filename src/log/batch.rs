@@ -1,6 +1,6 @@
 //! Messages that are put into slots before they are added. So a large batch is added in a short hold of the lock.
 
-use super::chunk::CHUNK_SIZE;
+use super::chunk::{CHUNK_SIZE, Chunk};
 use super::slot::{Slot, Stamp};
 use super::slots::Slots;
 use crate::need::Need;
@@ -10,20 +10,11 @@ use crate::time::NEVER;
 /// A batch of at least this many messages is put into slots first.
 pub(crate) const LARGE: usize = if cfg!(loom) { 3 } else { 10 * CHUNK_SIZE };
 
-/// The slots of one chunk. Their times are relative to the moment at which they are added.
-#[derive(Debug)]
-pub(crate) struct Run<T> {
-    pub(crate) slots: Slots<T>,
-    /// Deadlines, if the messages have a lifetime of their own that ends.
-    pub(crate) deadlines: Vec<u64>,
-    /// Payload bytes.
-    pub(crate) bytes: u64,
-}
-
 /// A batch in slots.
 #[derive(Debug)]
 pub(crate) struct Batch<T> {
-    runs: Vec<Run<T>>,
+    /// The chunks, with their payload bytes. The times of the slots are relative to the moment at which they are added.
+    chunks: Vec<(Box<Chunk<T>>, u64)>,
     need: Need,
     lifetime: Lifetime,
 }
@@ -32,7 +23,8 @@ impl<T> Batch<T> {
     /// Puts messages with their sizes into slots.
     pub(crate) fn new(mut each: impl ExactSizeIterator<Item = (T, u64)>, lifetime: Lifetime) -> Self {
         let stamp = Stamp::new(0, lifetime != Lifetime::Queue);
-        let mut batch = Batch { runs: Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE)), need: Need::NONE, lifetime };
+        let chunks = Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE));
+        let mut batch = Batch { chunks, need: Need::NONE, lifetime };
         while each.len() > 0 {
             let mut slots = Slots::with_capacity(each.len().min(CHUNK_SIZE));
             let mut through = 0u64;
@@ -40,13 +32,16 @@ impl<T> Batch<T> {
                 through = size.wrapping_add(through);
                 Slot { payload: Some(payload), through, stamp, wall: 0 }
             }));
-            let items = slots.len() as u64;
-            let deadlines = match lifetime {
-                Lifetime::Own(ttl) => vec![ttl.min(NEVER - 1); slots.len()],
-                Lifetime::Queue | Lifetime::Forever => Vec::new(),
-            };
-            batch.need = batch.need.and(Need { bytes: through, items });
-            batch.runs.push(Run { slots, deadlines, bytes: through });
+            let mut chunk = Box::new(Chunk::new(0, 0, slots));
+            chunk.live = chunk.slots.len() as u32;
+            if lifetime != Lifetime::Queue {
+                chunk.own = chunk.live;
+            }
+            if let Lifetime::Own(ttl) = lifetime {
+                chunk.deadlines = vec![ttl.min(NEVER - 1); chunk.slots.len()];
+            }
+            batch.need = batch.need.and(Need { bytes: through, items: u64::from(chunk.live) });
+            batch.chunks.push((chunk, through));
         }
         batch
     }
@@ -59,14 +54,14 @@ impl<T> Batch<T> {
         self.lifetime
     }
 
-    /// Takes all runs out.
-    pub(super) fn take(&mut self) -> Vec<Run<T>> {
-        std::mem::take(&mut self.runs)
+    /// Takes all chunks out.
+    pub(super) fn take(&mut self) -> Vec<(Box<Chunk<T>>, u64)> {
+        std::mem::take(&mut self.chunks)
     }
 
     /// The payloads, until the batch is added.
     #[allow(dead_code, reason = "for the binding")]
     pub(crate) fn payloads(&self) -> impl Iterator<Item = &T> {
-        self.runs.iter().flat_map(|run| run.slots.from(0)).filter_map(|slot| slot.payload.as_ref())
+        self.chunks.iter().flat_map(|(chunk, _)| chunk.slots.from(0)).filter_map(|slot| slot.payload.as_ref())
     }
 }

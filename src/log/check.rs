@@ -38,7 +38,7 @@ impl<T> Log<T> {
             end = chunk.end();
             match key == self.filling {
                 true => assert!(self.filling_due <= chunk.first_deadline() && key == self.back),
-                false => indexed.push((key, chunk)),
+                false => indexed.push((key, &**chunk)),
             }
             prev = key;
             key = chunk.next;

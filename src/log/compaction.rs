@@ -116,7 +116,7 @@ impl<T> Chunk<T> {
 impl<T> Log<T> {
     /// Compacts a chunk after messages have left it, if it takes more than the remaining messages are charged.
     pub(super) fn compact(&mut self, key: usize) {
-        if key == self.front || key == self.filling || !self.chunks.get(key).is_some_and(Chunk::is_sparse) {
+        if key == self.front || key == self.filling || !self.chunks.get(key).is_some_and(|chunk| chunk.is_sparse()) {
             return;
         }
         self.leases.vacate_chunk(key);
@@ -156,14 +156,14 @@ impl<T> Log<T> {
                 None => index.move_to(right.base, base, first),
             }
         }
-        left.absorb(right);
+        left.absorb(*right);
         self.index.add(base, Held { items, bytes });
         self.index.set_due(base, due.min(self.index.due(base)));
         first
     }
 
     /// Unlinks a chunk and returns it.
-    pub(super) fn take_out(&mut self, key: usize) -> Chunk<T> {
+    pub(super) fn take_out(&mut self, key: usize) -> Box<Chunk<T>> {
         self.leases.vacate_chunk(key);
         let chunk = self.chunks.remove(key);
         match self.chunks.get_mut(chunk.prev) {

@@ -36,11 +36,10 @@ use slab::Slab;
 
 use crate::delivery::{Delivery, Receipt};
 use crate::need::Need;
-use crate::options::Lifetime;
 use crate::time::NEVER;
 use crate::time::clock::Now;
 use crate::topics::Topic;
-use batch::{Batch, Run};
+use batch::Batch;
 use chunk::{CHUNK_SIZE, Chunk, NIL};
 use held::Held;
 use index::Index;
@@ -73,8 +72,8 @@ impl<'a, T> Found<'a, T> {
 
 #[derive(Debug)]
 pub(crate) struct Log<T> {
-    /// The chunks, by key.
-    chunks: Slab<Chunk<T>>,
+    /// The chunks, by key. (Boxed: when the list of them grows, they are not copied.)
+    chunks: Slab<Box<Chunk<T>>>,
     /// Key of the oldest chunk, or NIL.
     front: usize,
     /// Key of the newest chunk, or NIL.
@@ -210,15 +209,11 @@ impl<T> Log<T> {
     /// Adds a batch that is already in chunks. Its times are those of `now`.
     pub(crate) fn append_batch(&mut self, batch: &mut Batch<T>, now: Now) -> Need {
         let need = batch.need();
-        let has_own_ttl = batch.lifetime() != Lifetime::Queue;
-        for Run { slots, deadlines, bytes } in batch.take() {
-            let items = slots.len() as u64;
+        for (mut chunk, bytes) in batch.take() {
             self.close_filling();
-            let mut chunk = Chunk::new(self.next, self.through, slots);
-            (chunk.mono, chunk.wall, chunk.live) = (now.mono, now.wall, items as u32);
-            (chunk.own, chunk.deadlines) = (if has_own_ttl { items as u32 } else { 0 }, deadlines);
-            let due = chunk.deadline(0);
-            let base = chunk.base;
+            (chunk.base, chunk.before, chunk.mono, chunk.wall) = (self.next, self.through, now.mono, now.wall);
+            let (base, due) = (chunk.base, chunk.deadline(0));
+            let items = u64::from(chunk.live);
             let key = self.link(chunk);
             self.index.push(base, key, Held { items, bytes }, due);
             self.next += items;
@@ -234,12 +229,12 @@ impl<T> Log<T> {
     fn append_chunk(&mut self) -> &mut Chunk<T> {
         self.close_filling();
         let slots = self.spare.take().unwrap_or_else(|| Slots::with_capacity(CHUNK_SIZE));
-        self.filling = self.link(Chunk::new(self.next, self.through, slots));
+        self.filling = self.link(Box::new(Chunk::new(self.next, self.through, slots)));
         &mut self.chunks[self.filling]
     }
 
     /// Links a chunk at the end.
-    fn link(&mut self, mut chunk: Chunk<T>) -> usize {
+    fn link(&mut self, mut chunk: Box<Chunk<T>>) -> usize {
         chunk.prev = self.back;
         let key = self.chunks.insert(chunk);
         match self.chunks.get_mut(self.back) {

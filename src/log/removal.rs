@@ -8,7 +8,7 @@ use crate::need::Need;
 use crate::time::NEVER;
 
 /// This many chunks without topics take as long to remove as one with topics.
-const WITH_TOPICS: usize = 128;
+const WITH_TOPICS: usize = 64;
 
 /// What [`Log::sweep`] removed.
 #[derive(Debug)]

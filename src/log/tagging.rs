@@ -11,7 +11,7 @@ use crate::time::NEVER;
 use crate::topics::{Filters, Topic};
 
 /// Chunks that one hold of the lock counts for a new filter.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 1;
 /// Chunks that one hold of the lock has forget a filter.
 const FORGOTTEN: usize = 250;
 

@@ -16,7 +16,7 @@ use crate::need::{TOPIC_ENTRY, TOPIC_OVERHEAD};
 use crate::topics::{Filters, Matcher, Topic};
 
 /// Number of topics that are compared with a new filter in one hold of the lock.
-const AT_ONCE: usize = 1_000;
+const AT_ONCE: usize = 400;
 
 /// Texts of a filter that one hold of the lock enters or takes out.
 const TEXTS: usize = 200;

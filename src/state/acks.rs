@@ -304,6 +304,9 @@ impl Acks {
     /// Removes the pending deliveries in a range of seqs whose messages the queue no longer holds. Returns how many
     /// there were.
     pub(crate) fn forget(&mut self, seqs: Range<u64>, is_held: impl Fn(u64) -> bool) -> u64 {
+        if self.pending.first().is_none_or(|first| first >= seqs.end) {
+            return 0; // the usual case, and much quicker
+        }
         let gone: Vec<u64> = self.pending.range(seqs).map(|(seq, _)| seq).filter(|&seq| !is_held(seq)).collect();
         gone.iter().filter(|&&seq| self.remove(seq)).count() as u64
     }

@@ -13,7 +13,7 @@ const PASSED_SLICE: u64 = slice(4_000) as u64;
 /// Number of groups that lose a pending delivery of the same message in one hold of the lock.
 const GROUPS_SLICE: u64 = if cfg!(debug_assertions) { 1 } else { 50 };
 /// Messages that leave in one hold of the lock where each may be the last under its topic.
-const TOPICS_SLICE: u64 = 400;
+const TOPICS_SLICE: u64 = 80;
 /// Chunks in which one hold of the lock looks for times to live of their own.
 const OWN_SLICE: usize = 4;
 

@@ -22,7 +22,7 @@ pub(super) const fn slice(length: usize) -> usize {
 }
 
 /// Maximum number of chunks that one hold of the lock removes. This takes far less than 100 µs.
-pub(super) const SLICE: usize = 128;
+pub(super) const SLICE: usize = 64;
 /// Number of messages that can be dropped one by one in the time that a chunk takes.
 const SINGLY: usize = 8;
 /// Approximate number of pending deliveries that one hold of the lock removes.
