@@ -13,8 +13,8 @@
 
 use std::ops::Range;
 
-use super::leaving::slice;
 use super::pending::{Pending, PendingMap, Stage};
+use super::slices::slice;
 use crate::options::{GroupOptions, Settle};
 use crate::time::NEVER;
 

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use super::gone::Gone;
-use super::leaving::{PENDING_SLICE, SLICE, slice};
+use super::leaving::SLICE;
+use super::slices::{PENDING_SLICE, slice};
 use super::{Effects, State};
 use crate::log::chunk::NIL;
 use crate::time::NEVER;

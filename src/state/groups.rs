@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::acks::{Acks, SettleOutcome};
 use super::cursor::Cursor;
+use super::readers::Abandoned;
 use super::{Burial, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
@@ -17,15 +18,6 @@ use crate::topics::Topic;
 
 /// Number of groups whose timers one hold of the lock processes.
 const GROUPS: usize = 4;
-
-/// A member that was removed while it held deliveries.
-#[derive(Debug)]
-pub(super) struct Abandoned {
-    group: GroupKey,
-    member: u64,
-    /// It holds none before this seq.
-    from: u64,
-}
 
 impl Group {
     /// Messages that were delivered and are not settled, including those that are ready for redelivery.
@@ -63,7 +55,7 @@ impl<T> State<T> {
             serial,
             name,
             cursor,
-            members: 0,
+            members: Vec::new(),
             acks,
             charged: 0,
             rescues: options.rescues_missed,
@@ -95,7 +87,7 @@ impl<T> State<T> {
         let backlog = self.backlog(cursor, now);
         Ok(GroupStats {
             name: group.name.clone(),
-            members: group.members,
+            members: group.members.len() as u64,
             pending: group.acks.as_ref().map_or(0, Acks::in_flight),
             unread: backlog.items,
             unread_bytes: backlog.bytes,
@@ -112,24 +104,24 @@ impl<T> State<T> {
 
     pub(crate) fn add_member(&mut self, key: GroupKey, id: Uuid, name: Option<String>) -> Result<ConsumerKey, Error> {
         let cursor = self.group(key)?.cursor;
-        self.groups[key.index].members += 1;
-        Ok(self.insert_consumer(id, name, cursor, Some(key.index), MissedPolicy::Skip))
+        let member = self.insert_consumer(id, name, cursor, Some(key.index), MissedPolicy::Skip);
+        self.groups[key.index].members.push(member);
+        Ok(member)
     }
 
     /// Keys of the members of a group, in the order they were added.
     pub(crate) fn members(&self, key: GroupKey) -> Vec<ConsumerKey> {
-        let of_group = self.consumers.iter().filter(|(_, consumer)| consumer.group == Some(key.index));
-        let mut keys: Vec<_> =
-            of_group.map(|(index, consumer)| ConsumerKey { index, serial: consumer.serial }).collect();
-        keys.sort_unstable_by_key(|key| key.serial);
-        keys
+        self.group(key).map(|group| group.members.clone()).unwrap_or_default()
     }
 
     /// Called after a member was removed. Wakes its waiters, and makes a slice of its pending deliveries ready again.
     /// While [`has_abandoned`](Self::has_abandoned) is true, there are more.
     pub(super) fn remove_member(&mut self, index: usize, serial: u64, fx: &mut Effects<T>) {
         let group = &mut self.groups[index];
-        group.members -= 1;
+        // They are in the order of their serial numbers.
+        if let Ok(place) = group.members.binary_search_by_key(&serial, |member| member.serial) {
+            group.members.remove(place);
+        }
         let abandoned = Abandoned { group: GroupKey { index, serial: group.serial }, member: serial, from: 0 };
         let cursor = group.cursor;
         self.abandoned.push(abandoned);

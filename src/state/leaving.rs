@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::cursor::Cursor;
 use super::gone::Gone;
+use super::slices::PENDING_SLICE;
 use super::{Effects, State};
 use crate::log::Log;
 use crate::log::batch::LARGE;
@@ -15,18 +16,10 @@ use crate::options::{Overflow, Retention};
 use crate::time::NEVER;
 use crate::topics::Topic;
 
-/// The length of a slice of pending deliveries. Debug builds, and so the models, have short ones, so that they come to
-/// their ends.
-pub(super) const fn slice(length: usize) -> usize {
-    if cfg!(debug_assertions) { 3 } else { length }
-}
-
 /// Maximum number of chunks that one hold of the lock removes. This takes far less than 100 µs.
 pub(super) const SLICE: usize = 64;
 /// Number of messages that can be dropped one by one in the time that a chunk takes.
 const SINGLY: usize = 8;
-/// Approximate number of pending deliveries that one hold of the lock removes.
-pub(super) const PENDING_SLICE: u64 = slice(200) as u64;
 /// Number of consumers whose read records are checked for each slice of removals.
 const TRIM: usize = 64;
 

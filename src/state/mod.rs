@@ -28,6 +28,7 @@ mod readers;
 mod reading;
 mod rescuing;
 mod roll;
+mod slices;
 mod trail;
 mod waiting;
 mod wanting;
@@ -51,8 +52,8 @@ use cursor::Cursor;
 use departed::Departed;
 pub(crate) use effects::{Burial, Dying, Effects};
 use floor::Floor;
-use groups::Abandoned;
 use hashing::ByBits;
+use readers::Abandoned;
 pub(crate) use readers::{Consumer, Group, Identity};
 use wanting::Wanting;
 
@@ -219,7 +220,11 @@ impl<T> State<T> {
             assert!(self.floor.lowest() <= lowest && self.floor.lowest().is_some() == lowest.is_some());
             self.check_wanting();
         }
-        for (_, group) in &self.groups {
+        for (place, group) in &self.groups {
+            let members = self.consumers.iter().filter(|(_, consumer)| consumer.group == Some(place));
+            let mut serials: Vec<u64> = members.map(|(_, consumer)| consumer.serial).collect();
+            serials.sort_unstable();
+            assert!(group.members.iter().map(|member| member.serial).eq(serials));
             assert_eq!(group.charged, group.unsettled());
             group.acks.iter().for_each(Acks::check);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::acks::Acks;
-use crate::keys::ConsumerKey;
+use crate::keys::{ConsumerKey, GroupKey};
 use crate::log::audit::Reads;
 use crate::log::lane::Lane;
 
@@ -24,8 +24,8 @@ pub(crate) struct Group {
     pub(crate) name: String,
     /// Key of its cursor.
     pub(super) cursor: usize,
-    /// How many members share the cursor now.
-    pub(super) members: u64,
+    /// The members that share the cursor now, in the order in which they were added.
+    pub(super) members: Vec<ConsumerKey>,
     /// Its pending deliveries, if it is an acknowledging group.
     pub(super) acks: Option<Acks>,
     /// How many of the pending deliveries have been charged.
@@ -66,4 +66,13 @@ pub(crate) struct Consumer<T> {
     pub(super) turn: usize,
     /// Whether a read fails after messages were missed.
     pub(super) tells: bool,
+}
+
+/// A member that was removed while it held deliveries.
+#[derive(Debug)]
+pub(super) struct Abandoned {
+    pub(super) group: GroupKey,
+    pub(super) member: u64,
+    /// It holds none before this seq.
+    pub(super) from: u64,
 }

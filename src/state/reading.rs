@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::auditing::Audit;
 use super::cursor::Cursor;
-use super::leaving::slice;
+use super::slices::slice;
 use super::{Consumer, Effects, State};
 use crate::delivery::Delivery;
 use crate::error::Error;
