@@ -115,7 +115,7 @@ def test_messages_are_not_shown(orders, dashboard):
     server = dashboard(orders)
     for path in ("api/messages?queue=0", "api/message?queue=0&seq=0"):
         status, _, body = request(server, path)
-        assert (status, body) == (404, b"The messages of a queue over JetStream are not shown")
+        assert (status, body) == (404, b"The dashboard does not show the messages of a queue over JetStream.")
 
 
 def test_a_server_that_does_not_answer_is_said_to_be_and_holds_nobody_up(directory, dashboard):
@@ -219,9 +219,7 @@ def test_the_page_says_that_a_queue_is_unreachable(directory, dashboard, tab):
         expect(row.locator(".tag.bad")).to_have_text("unreachable")
         expect(shown.of(row, "items")).to_have_text("-")
         expect(shown.page.locator("#problem")).to_have_text(
-            re.compile(
-                r"^Its figures cannot be had: (there is no connection to the server|the server does not answer)\.$"
-            )
+            re.compile(r"^There are no figures: (there is no connection to the server|the server does not answer)\.$")
         )
         nats.start()
         expect(shown.of(row, "items")).to_have_text("1")
