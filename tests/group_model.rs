@@ -69,6 +69,10 @@ impl Op {
     }
 }
 
+/// How many messages one hold of the lock reads: with a filter, and in an acknowledging group.
+const FILTERED_SLICE: usize = 256;
+const PENDING_SLICE: usize = if cfg!(debug_assertions) { 3 } else { 200 };
+
 /// What a group does with messages that it cannot deliver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Letters {
@@ -339,6 +343,8 @@ struct Model {
     dead_next: u64,
     dead_rejected: u64,
     dead_closed: bool,
+    /// Burials that are due, and that the current call does after its first hold of the lock.
+    dying: Vec<(u64, u64)>,
 }
 
 impl Model {
@@ -479,6 +485,11 @@ impl Model {
         dying
     }
 
+    fn bury_rest(&mut self) {
+        let dying = std::mem::take(&mut self.dying);
+        self.bury_all(dying);
+    }
+
     fn bury_all(&mut self, dying: Vec<(u64, u64)>) {
         self.rescue();
         for (number, seq) in dying {
@@ -512,21 +523,30 @@ impl Model {
         }
     }
 
+    /// The bytes that so many messages of a size need: always, and while no other message is held under their topic.
+    fn need(&self, count: u64, size: u64) -> (u64, u64) {
+        let topic = topic_of(self.next).filter(|_| self.has_topics);
+        let of_topic = topic.as_ref().map_or(0, |_| TOPIC_OVERHEAD);
+        let text = topic.as_ref().map_or(0, |topic| topic.as_str().len() as u64 + TOPIC_ENTRY);
+        (count * (size + MESSAGE_OVERHEAD + of_topic), text)
+    }
+
+    fn fits(&self, count: u64, size: u64) -> bool {
+        let topic = topic_of(self.next).filter(|_| self.has_topics);
+        let (needed, text) = self.need(count, size);
+        let text = if self.held.iter().any(|held| held.topic == topic) { 0 } else { text };
+        count == 0
+            || self.bytes() + needed + text <= self.options.max_bytes
+                && self.held.len() as u64 + count <= self.options.max_items.unwrap_or(u64::MAX)
+    }
+
     fn enqueue(&mut self, count: u64, size: u64, lifetime: Lifetime) -> Option<u64> {
         if self.closed {
             return None;
         }
         let topic = topic_of(self.next).filter(|_| self.has_topics);
-        let of_topic = topic.as_ref().map_or(0, |_| TOPIC_OVERHEAD);
-        let needed = count * (size + MESSAGE_OVERHEAD + of_topic);
-        let text = topic.as_ref().map_or(0, |topic| topic.as_str().len() as u64 + TOPIC_ENTRY);
+        let (needed, text) = self.need(count, size);
         let max_items = self.options.max_items.unwrap_or(u64::MAX);
-        let fits = |model: &Model| {
-            let text = if model.held.iter().any(|held| held.topic == topic) { 0 } else { text };
-            count == 0
-                || model.bytes() + needed + text <= model.options.max_bytes
-                    && model.held.len() as u64 + count <= max_items
-        };
         let has_readers = !(self.teams.is_empty() && self.alone.is_empty());
         let is_wanted = !self.alone.is_empty() || self.teams.iter().any(|team| team.wants(topic.as_ref()));
         let first = self.next;
@@ -535,11 +555,11 @@ impl Model {
             self.next += count;
             return Some(first);
         }
-        if is_hopeless || self.options.overflow == Overflow::Reject && !fits(self) {
+        if is_hopeless || self.options.overflow == Overflow::Reject && !self.fits(count, size) {
             self.rejected += count;
             return None;
         }
-        while !fits(self) {
+        while !self.fits(count, size) {
             let oldest = self.head();
             self.dropped += self.lose(|held| held.seq == oldest);
         }
@@ -698,6 +718,7 @@ fn run(options: Options, dead_max: u64, has_topics: bool, ops: Vec<Op>) -> usize
         dead_next: 0,
         dead_rejected: 0,
         dead_closed: false,
+        dying: Vec::new(),
     };
     for op in ops {
         // If the operation is one call, it is the operation that processes what is due, and not a read of the figures.
@@ -706,10 +727,19 @@ fn run(options: Options, dead_max: u64, has_topics: bool, ops: Vec<Op>) -> usize
             model.tick();
         }
         let is_silent = matches!(op, Op::Advance(_));
-        let dying = if op.is_one_call() { model.due() } else { Vec::new() };
+        model.dying = if op.is_one_call() { model.due() } else { Vec::new() };
+        let added = match op {
+            Op::Enqueue(size, _) => (1, size),
+            Op::Batch(count, size) => (count as u64, size),
+            _ => (0, 0),
+        };
+        // Messages may have to be dropped in slices, so what is due is over before the call itself.
+        if model.options.overflow == Overflow::DropOldest && !model.teams.is_empty() && !model.fits(added.0, added.1) {
+            model.bury_rest();
+        }
         step(&stand, &mut model, op);
         if !is_silent {
-            model.bury_all(dying);
+            model.bury_rest();
             compare(&stand, &mut model);
         }
     }
@@ -826,7 +856,22 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 read.push((delivery.seq, delivery.deliveries, delivery.size, delivery.created, delivery.receipt));
                 model.teams[team].told += delivery.missed;
             });
-            let expected = model.read(team, member, limit);
+            let slice = match &model.teams[team].options {
+                GroupOptions { filters: Some(_), .. } => FILTERED_SLICE,
+                GroupOptions { ack_wait: Some(_), .. } => PENDING_SLICE,
+                _ => usize::MAX,
+            };
+            let mut expected = Vec::new();
+            loop {
+                let most = slice.min(limit - expected.len());
+                let part = model.read(team, member, most);
+                let is_all = part.len() < most;
+                expected.extend(part);
+                if is_all || expected.len() == limit {
+                    break;
+                }
+                model.bury_rest();
+            }
             assert_eq!(read.iter().map(|read| (read.0, read.1)).collect::<Vec<_>>(), expected);
             let team = &model.teams[team];
             let is_drained = model.closed && team.pending.is_empty();

@@ -106,7 +106,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
     ) -> R {
         let mut add = Some(add);
         let mut attempt = |is_ready: bool| {
-            self.core.with_leases(|state, _, fx| match is_ready || state.makes_room_at_once(need) {
+            self.core.with_leases(|state, _, fx| match is_ready || state.makes_room_at_once(need, topic) {
                 true => add.take().map(|add| add(state, fx)),
                 false => None,
             })

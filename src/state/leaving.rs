@@ -177,9 +177,9 @@ impl<T> State<T> {
     }
 
     /// Whether the messages that have to leave for `need` can be dropped in one hold of the lock.
-    pub(crate) fn makes_room_at_once(&self, need: Need) -> bool {
+    pub(crate) fn makes_room_at_once(&self, need: Need, topic: Option<&Topic>) -> bool {
         self.overflow != Overflow::DropOldest
-            || self.budget.check(need).is_ok()
+            || self.budget.check(self.need_under(need, topic)).is_ok()
             || need.items < LARGE as u64 && self.groups.is_empty()
     }
 
