@@ -856,6 +856,10 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 read.push((delivery.seq, delivery.deliveries, delivery.size, delivery.created, delivery.receipt));
                 model.teams[team].told += delivery.missed;
             });
+            for &(seq, _, size, created, _) in &read {
+                let index = model.held.binary_search_by_key(&seq, |held| held.seq).unwrap();
+                assert_eq!((size, created), (model.held[index].size, model.held[index].at));
+            }
             let slice = match &model.teams[team].options {
                 GroupOptions { filters: Some(_), .. } => FILTERED_SLICE,
                 GroupOptions { ack_wait: Some(_), .. } => PENDING_SLICE,
@@ -876,9 +880,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
             let team = &model.teams[team];
             let is_drained = model.closed && team.pending.is_empty();
             assert_eq!(result, if read.is_empty() && is_drained { Err(Error::Closed) } else { Ok(read.len()) });
-            for (seq, _, size, created, receipt) in read {
-                let index = model.held.binary_search_by_key(&seq, |held| held.seq).unwrap();
-                assert_eq!((size, created), (model.held[index].size, model.held[index].at));
+            for (seq, _, _, _, receipt) in read {
                 assert_eq!(receipt.is_some(), team.options.ack_wait.is_some());
                 if let Some(receipt) = receipt {
                     let number = team.pending[&seq].latest;

@@ -271,6 +271,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             // Two threads that take turns would move what groups would miss to their dead letter queues in another order.
             let in_order = state.has_rescuers();
             drop(state);
+            fx.removed.reserve();
             state = if in_order { self.lock_beside_leases() } else { self.lock_again() };
             count += state.expire(fx);
         }

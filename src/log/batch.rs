@@ -23,8 +23,7 @@ impl<T> Batch<T> {
     /// Puts messages with their sizes into slots.
     pub(crate) fn new(mut each: impl ExactSizeIterator<Item = (T, u64)>, lifetime: Lifetime) -> Self {
         let stamp = Stamp::new(0, lifetime != Lifetime::Queue);
-        let chunks = Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE));
-        let mut batch = Batch { chunks, need: Need::NONE, lifetime };
+        let mut runs = Vec::with_capacity(each.len().div_ceil(CHUNK_SIZE));
         while each.len() > 0 {
             let mut slots = Slots::with_capacity(each.len().min(CHUNK_SIZE));
             let mut through = 0u64;
@@ -32,16 +31,24 @@ impl<T> Batch<T> {
                 through = size.wrapping_add(through);
                 Slot { payload: Some(payload), through, stamp, wall: 0 }
             }));
+            let deadlines = match lifetime {
+                Lifetime::Own(ttl) => vec![ttl.min(NEVER - 1); slots.len()],
+                Lifetime::Queue | Lifetime::Forever => Vec::new(),
+            };
+            runs.push((slots, deadlines, through));
+        }
+        let mut batch = Batch { chunks: Vec::with_capacity(runs.len()), need: Need::NONE, lifetime };
+        // The chunks are made last: while the lock is held they are changed, and then they are still in the processor's
+        // cache, which the slots of a large batch fill.
+        for (slots, deadlines, bytes) in runs {
             let mut chunk = Box::new(Chunk::new(0, 0, slots));
             chunk.live = chunk.slots.len() as u32;
             if lifetime != Lifetime::Queue {
                 chunk.own = chunk.live;
             }
-            if let Lifetime::Own(ttl) = lifetime {
-                chunk.deadlines = vec![ttl.min(NEVER - 1); chunk.slots.len()];
-            }
-            batch.need = batch.need.and(Need { bytes: through, items: u64::from(chunk.live) });
-            batch.chunks.push((chunk, through));
+            chunk.deadlines = deadlines;
+            batch.need = batch.need.and(Need { bytes, items: u64::from(chunk.live) });
+            batch.chunks.push((chunk, bytes));
         }
         batch
     }

@@ -27,6 +27,13 @@ impl<T> Removed<T> {
         Removed { payloads: Vec::new(), notes: None, chunks: Vec::new() }
     }
 
+    /// Makes room for what the next hold of the lock removes. Otherwise long lists would be copied during it.
+    pub(crate) fn reserve(&mut self) {
+        self.payloads.reserve(4 * CHUNK_SIZE);
+        self.notes.iter_mut().for_each(|notes| notes.reserve(4 * CHUNK_SIZE));
+        self.chunks.reserve(CHUNK_SIZE);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.payloads.is_empty() && self.chunks.is_empty()
     }
