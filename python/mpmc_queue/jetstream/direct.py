@@ -81,9 +81,7 @@ def new_client() -> QueuedClient:
     return DirectClient() if hands_over() else QueuedClient()
 
 
-@cache
-def hands_over() -> bool:
-    """Whether messages that the client's parser has read reach the function, and no queue."""
+def _try_direct() -> bool:
     got: list[object] = []
 
     def note(*message: object) -> None:
@@ -102,3 +100,7 @@ def hands_over() -> bool:
     except Exception as error:
         log.debug("messages go through the queues of this nats-py: %s", error)
         return False
+
+
+hands_over: Final = cache(_try_direct)
+"""Whether messages that the client's parser has read reach the function, and no queue."""

@@ -54,12 +54,7 @@ def _lines(headers: Mapping[str, str]) -> bytes:
     return "".join(f"{key}: {value.strip().translate(_LINES)}\r\n" for key, value in headers.items()).encode()
 
 
-@cache
-def client_takes_frames() -> bool:
-    """Whether the installed client sends messages by `_send_command`, which is not public, in the form made here.
-
-    Otherwise messages are published one at a time.
-    """
+def _try_frames() -> bool:
     message = Outgoing("a.b", b"data", {"key": "value"})
     expected = frames([message], "batch", 7)
     probe = _Probe()
@@ -69,6 +64,13 @@ def client_takes_frames() -> bool:
         log.debug("this nats-py takes no messages that are made here: %s", error)
         return False
     return probe.sent == expected and probe.pending_data_size == len(expected)
+
+
+client_takes_frames: Final = cache(_try_frames)
+"""Whether the installed client sends messages by `_send_command`, which is not public, in the form made here.
+
+Otherwise messages are published one at a time.
+"""
 
 
 class _Probe(Client):
