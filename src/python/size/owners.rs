@@ -127,8 +127,8 @@ impl<'py> Estimate<'py> {
             // Others stand for a value that is missing.
             let length = item.cast::<PyString>().ok().and_then(|text| text.to_str().ok()).map_or(0, str::len);
             arena += match length {
-                0..=SHORT_STRING => 0,
-                0..=0xFF => 1 + length,
+                length if length <= SHORT_STRING => 0,
+                ..=0xFF => 1 + length,
                 _ => size_of::<usize>() + length,
             };
         }
