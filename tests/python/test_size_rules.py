@@ -846,6 +846,15 @@ def test_a_sizer_may_be_for_a_plain_class_too(sizer, make_queue):
 
 
 @pytest.mark.thread_unsafe(reason="sizers are the process's")
+def test_a_file_of_text_weighs_its_text_whatever_the_sizer_of_str_says(sizer):
+    file = io.StringIO()
+    file.write("😀" * 10_000)
+    before = estimate_size(file)
+    sizer(str, lambda text: 1)
+    assert estimate_size(file) == before > 50_000
+
+
+@pytest.mark.thread_unsafe(reason="sizers are the process's")
 @pytest.mark.parametrize(
     ("answer", "error"), [("a", TypeError), (1.5, TypeError), (True, TypeError), (None, TypeError), (-1, ValueError)]
 )

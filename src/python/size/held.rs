@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyString, PyType};
 
 use super::estimate::Estimate;
 use super::layout::{GC_HEADER, POINTER, static_base};
-use super::{owners, quick_size};
+use super::{layout_size, owners};
 use crate::python::host::detach;
 
 /// Size of the dict of a `staticmethod` or `classmethod`: five attributes.
@@ -160,7 +160,7 @@ impl<'py> Estimate<'py> {
     fn add_text(&mut self, contents: &PyResult<Bound<'py, PyAny>>) {
         let Some(text) = contents.as_ref().ok().and_then(|contents| contents.cast::<PyString>().ok()) else { return };
         let Ok(characters) = text.len() else { return };
-        let size = quick_size(text).unwrap_or(0);
+        let size = layout_size(text).unwrap_or(0);
         self.add(WRITER + (characters * 9 / 2).max(size + size / 4));
     }
 
