@@ -122,18 +122,14 @@ impl<T> State<T> {
         if let Ok(place) = group.members.binary_search_by_key(&serial, |member| member.serial) {
             group.members.remove(place);
         }
-        let abandoned = Abandoned { group: GroupKey { index, serial: group.serial }, member: serial, from: 0 };
-        let cursor = group.cursor;
-        self.abandoned.push(abandoned);
-        self.give_back_abandoned(fx);
-        let at = &mut self.cursors[cursor];
+        self.abandoned.push(Abandoned { group: GroupKey { index, serial: group.serial }, member: serial, from: 0 });
+        let at = &mut self.cursors[group.cursor];
         at.readers.take_of(serial, &mut fx.wakers);
         at.batches.take_of(serial, &mut fx.wakers);
         at.gap_waiters.take_of(serial, &mut fx.wakers);
         // The member may have been woken for what another member can still take.
         at.gap_waiters.wake(u64::from(at.has_missed(&self.log)), &mut fx.wakers);
-        let available = self.available(cursor);
-        self.wake_readers(cursor, available, fx);
+        self.give_back_abandoned(fx);
     }
 
     /// Whether removed members of groups still hold deliveries.
@@ -141,17 +137,18 @@ impl<T> State<T> {
         !self.abandoned.is_empty()
     }
 
-    /// Makes a slice of the deliveries that a removed member held ready again. Whether there are more.
+    /// Makes a slice of the deliveries that a removed member held ready again, and wakes the others for what there is.
+    /// Whether there are more.
     pub(crate) fn give_back_abandoned(&mut self, fx: &mut Effects<T>) -> bool {
         let Some(Abandoned { group: key, member, from }) = self.abandoned.pop() else { return false };
-        if self.group(key).is_ok()
-            && let group = &mut self.groups[key.index]
-            && let Some(acks) = &mut group.acks
-        {
+        if self.group(key).is_ok() {
+            let group = &mut self.groups[key.index];
             let cursor = group.cursor;
-            let (dying, next) = acks.give_back(member, from);
-            fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
-            self.abandoned.extend(next.map(|from| Abandoned { group: key, member, from }));
+            if let Some(acks) = &mut group.acks {
+                let (dying, next) = acks.give_back(member, from);
+                fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
+                self.abandoned.extend(next.map(|from| Abandoned { group: key, member, from }));
+            }
             let available = self.available(cursor);
             self.wake_readers(cursor, available, fx);
         }

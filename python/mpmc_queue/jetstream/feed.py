@@ -227,12 +227,7 @@ class Feed(Settling):
 
     async def _begun(self) -> None:
         """Waits until the server's consumer delivers from the position."""
-        try:
-            async with asyncio.timeout(self._server.patience):
-                await self._live.wait()
-        except TimeoutError:
-            raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
-        self.check()
+        await self._until(self._live)
 
     async def count_lost(self) -> None:
         """Counts messages that have left at the start of the stream since the last read."""

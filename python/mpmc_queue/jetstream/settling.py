@@ -21,9 +21,13 @@ class Settling(ABC):
 
     async def known(self) -> None:
         """Waits until the server has the consumer and its position; raises if it refuses."""
+        await self._until(self.settled)
+
+    async def _until(self, event: asyncio.Event) -> None:
+        """Waits for what the server has to do first; raises if it refuses, or does not answer."""
         try:
             async with asyncio.timeout(self._server.patience):
-                await self.settled.wait()
+                await event.wait()
         except TimeoutError:
             raise NotConfirmedError(f"no answer from the server in {self._server.patience:g} s") from None
         self.check()
