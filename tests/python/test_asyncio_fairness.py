@@ -103,6 +103,20 @@ def test_a_call_that_is_never_awaited_warns_and_does_nothing(name):
 
 
 @pytest.mark.thread_unsafe(reason="warnings are caught for the whole process")
+def test_a_call_that_only_the_collector_finds_warns_too():
+    queue = Queue("q")
+    payload = []
+    payload.append(queue.aenqueue(payload))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del payload
+        gc.collect()
+    (warning,) = caught
+    assert str(warning.message) == "coroutine 'Queue.aenqueue' was never awaited"
+    assert len(queue) == 0
+
+
+@pytest.mark.thread_unsafe(reason="warnings are caught for the whole process")
 def test_a_call_that_was_closed_or_cancelled_does_not_warn():
     async def main():
         reader = Queue("q").add_consumer()

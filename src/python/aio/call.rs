@@ -1,9 +1,9 @@
 //! The coroutines that asynchronous methods return.
 
 use std::ffi::CString;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::ffi;
@@ -18,28 +18,39 @@ use crate::python::errors;
 use crate::python::host::detach;
 use crate::python::host::interpreter::Interpreter;
 use crate::python::message::Message;
+use crate::python::objects::Consumer;
 use crate::python::timeouts::Timeout;
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// An asynchronous call: a coroutine. It runs when it is awaited.
 #[pyclass(module = "mpmc_queue", frozen, weakref)]
 pub(in crate::python) struct Call {
-    /// None while it runs, and after it has ended.
-    progress: Mutex<Option<Progress>>,
-    /// Whether it was ever awaited or closed.
-    is_begun: AtomicBool,
-    /// The method that was called.
-    name: &'static str,
+    stage: Mutex<Stage>,
+}
+
+/// How far a call has come.
+enum Stage {
+    /// It was never awaited.
+    New(Operation, Timeout),
+    Suspended(Box<Progress>),
+    /// It runs, or has ended.
+    Away,
+    /// It was never awaited, and the collector took what it refers to. Its name is still needed for the warning.
+    Collected(&'static str),
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !*self.is_begun.get_mut() {
-            Python::try_attach(|py| detach::call_out(py, || warn_of_no_await(py, self.name)));
-        }
-        if let Some(mut progress) = self.progress.get_mut().take() {
-            Python::try_attach(|py| progress.put_away(py, false));
-        }
+        let unawaited = match self.stage.get_mut() {
+            Stage::New(operation, _) => operation.name(),
+            Stage::Collected(name) => name,
+            Stage::Suspended(progress) => {
+                Python::try_attach(|py| progress.put_away(py, false));
+                return;
+            }
+            Stage::Away => return,
+        };
+        Python::try_attach(|py| detach::call_out(py, || warn_of_no_await(py, unawaited)));
     }
 }
 
@@ -62,9 +73,7 @@ fn warn_of_no_await(py: Python<'_>, name: &str) {
 
 impl Call {
     pub(in crate::python) fn new(operation: Operation, timeout: Timeout) -> Self {
-        let name = operation.name();
-        let progress = Progress::new(operation, timeout);
-        Call { progress: Mutex::new(Some(progress)), is_begun: AtomicBool::new(false), name }
+        Call { stage: Mutex::new(Stage::New(operation, timeout)) }
     }
 
     /// `__aenter__`, with the name of the method.
@@ -77,18 +86,26 @@ impl Call {
         Call::new(Operation::Close(name, object.into_any()), Timeout::NOW)
     }
 
-    fn progress(&self) -> MutexGuard<'_, Option<Progress>> {
-        lock::<Interpreter, _>(&self.progress)
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        lock::<Interpreter, _>(&self.stage)
+    }
+
+    /// Takes what the caller goes on with, or ends.
+    fn take(&self) -> Stage {
+        mem::replace(&mut self.stage(), Stage::Away)
     }
 
     fn step(&self, py: Python<'_>, value: Option<&Bound<'_, PyAny>>) -> PyResult<Step> {
-        self.is_begun.store(true, Ordering::Relaxed);
-        let Some(mut progress) = self.progress().take() else {
-            return Err(PyRuntimeError::new_err("cannot reuse an awaited call, nor await it twice at once"));
+        let mut progress = match self.take() {
+            Stage::New(operation, timeout) => Progress::new(operation, timeout),
+            Stage::Suspended(progress) => *progress,
+            Stage::Away | Stage::Collected(_) => {
+                return Err(PyRuntimeError::new_err("cannot reuse an awaited call, nor await it twice at once"));
+            }
         };
         let step = progress.step(py, value);
         match &step {
-            Ok(Step::Suspend(_)) => *self.progress() = Some(progress),
+            Ok(Step::Suspend(_)) => *self.stage() = Stage::Suspended(Box::new(progress)),
             Ok(Step::Done(_)) => {}
             Err(_) => progress.put_away(py, false),
         }
@@ -107,16 +124,27 @@ impl Call {
         if !turn::is_under_way() {
             return None;
         }
-        let progress = self.progress().take_if(|progress| progress.is_plain_read())?;
-        self.is_begun.store(true, Ordering::Relaxed);
-        let Operation::Read(consumer) = &progress.operation else { return None };
+        let (consumer, timeout) = self.stage().take_read()?;
         let message = consumer.get().take_message_fast(py);
         if message.is_none() {
-            *self.progress() = Some(progress);
-        } else if let Operation::Read(consumer) = progress.operation {
+            *self.stage() = Stage::New(Operation::Read(consumer), timeout);
+        } else {
             consumer.drop_ref(py);
         }
         message
+    }
+}
+
+impl Stage {
+    /// Takes a read that was never awaited; None: it is something else.
+    fn take_read(&mut self) -> Option<(Py<Consumer>, Timeout)> {
+        if !matches!(self, Stage::New(Operation::Read(_), _)) {
+            return None;
+        }
+        match mem::replace(self, Stage::Away) {
+            Stage::New(Operation::Read(consumer), timeout) => Some((consumer, timeout)),
+            _ => None,
+        }
     }
 }
 
@@ -243,26 +271,25 @@ impl Call {
     }
 
     fn close(&self, py: Python<'_>) {
-        self.is_begun.store(true, Ordering::Relaxed);
-        self.clear(py);
+        if let Stage::Suspended(mut progress) = self.take() {
+            progress.put_away(py, false);
+        }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let progress = self.progress();
-        let Some(progress) = &*progress else { return Ok(()) };
-        progress.traverse(&visit)
+        match &*self.stage() {
+            Stage::New(operation, _) => operation.traverse(&visit),
+            Stage::Suspended(progress) => progress.traverse(&visit),
+            Stage::Away | Stage::Collected(_) => Ok(()),
+        }
     }
 
     fn __clear__(&self) {
-        Python::attach(|py| self.clear(py));
-    }
-}
-
-impl Call {
-    fn clear(&self, py: Python<'_>) {
-        let progress = self.progress().take();
-        if let Some(mut progress) = progress {
-            progress.put_away(py, false);
+        match self.take() {
+            Stage::New(operation, _) => *self.stage() = Stage::Collected(operation.name()),
+            Stage::Suspended(mut progress) => Python::attach(|py| progress.put_away(py, false)),
+            Stage::Away => {}
+            Stage::Collected(name) => *self.stage() = Stage::Collected(name),
         }
     }
 }

@@ -234,11 +234,6 @@ impl Progress {
         }
     }
 
-    /// Whether this is a read that has not waited yet.
-    pub(super) fn is_plain_read(&self) -> bool {
-        matches!(self.operation, Operation::Read(_)) && self.waiting.is_none() && self.awaited.is_none()
-    }
-
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.operation.traverse(visit)?;
         if let Some(batch) = &self.batch {
