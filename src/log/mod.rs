@@ -21,6 +21,7 @@ pub(crate) mod lane;
 pub(crate) mod lease;
 mod removal;
 mod removed;
+mod rising;
 mod segment;
 mod slot;
 mod slots;
@@ -261,6 +262,7 @@ impl<T> Log<T> {
             chunk.slots.shrink_to_fit();
         }
         self.index.push(chunk.base, key, Held { items, bytes }, due);
+        chunk.segments.shrink_to_fit();
         for segment in &mut chunk.segments {
             segment.shrink_to_fit();
             self.topics.filters[segment.filter as usize].index.push(chunk.base, key, segment.held, NEVER);
