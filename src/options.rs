@@ -86,6 +86,10 @@ pub struct Options {
     /// Whether consumers record the time of their last read. Without this, without audit and without a ttl, a read does
     /// not read the clock.
     pub read_times: bool,
+    /// Whether messages record the time at which they were enqueued. Without this and without a ttl, to add a message
+    /// does not read the clock: messages then have the time at which the queue last read it, and a ttl that is set later
+    /// counts from there.
+    pub created_times: bool,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -100,6 +104,7 @@ impl Default for Options {
             overflow: Overflow::Reject,
             audit: true,
             read_times: true,
+            created_times: true,
             clock: Clock::System,
         }
     }

@@ -492,3 +492,32 @@ fn a_large_batch_drops_as_many_as_it_needs_and_no_more() {
     assert_eq!((queue.len(), queue.stats().dropped), (max, large - 7), "and so nothing left for it");
     queue.check();
 }
+
+#[test]
+fn a_lease_delivers_up_to_the_last_moment_and_not_after_it() {
+    for ttl in [SECOND / 2, 60 * SECOND] {
+        let (_, reader, clock) = leased(Options { ttl: Some(ttl), ..Options::default() }, 10);
+        clock.advance(ttl - 1);
+        assert_eq!(reader.read(), Ok(Some(1)));
+        clock.advance(1);
+        assert_eq!(reader.read(), Ok(None));
+        assert_eq!(reader.stats().unwrap().missed, 8);
+    }
+}
+
+#[test]
+fn a_message_without_a_time_of_its_own_has_the_last_one_read_unless_it_may_expire() {
+    let untimed = Options { created_times: false, ttl: None, ..Options::default() };
+    let (queue, clock) = manual(untimed.clone());
+    let began = queue.now().wall;
+    clock.advance(SECOND);
+    assert_eq!(queue.enqueue(0, 8), Ok(0));
+    assert_eq!(consumer(&queue).peek_with(|delivery| delivery.created), Ok(Some(began)));
+    let (queue, clock) = manual(Options { ttl: Some(SECOND), ..untimed });
+    clock.advance(SECOND);
+    assert_eq!(queue.enqueue(0, 8), Ok(0));
+    clock.advance(SECOND - 1);
+    assert_eq!(queue.len(), 1);
+    clock.advance(1);
+    assert_eq!(queue.len(), 0);
+}

@@ -627,6 +627,7 @@ fn options() -> impl Strategy<Value = Options> {
             overflow: if drops { Overflow::DropOldest } else { Overflow::Reject },
             audit,
             read_times: true,
+            created_times: true,
             clock: Clock::System,
         },
     )

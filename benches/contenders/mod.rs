@@ -48,7 +48,7 @@ pub(crate) trait Contender {
 
 /// All contenders: ours first, then tokio's.
 pub(crate) fn contenders() -> Vec<Box<dyn Contender>> {
-    let plain = Options { audit: false, read_times: false, ttl: None, ..Options::default() };
+    let plain = Options { audit: false, read_times: false, created_times: false, ttl: None, ..Options::default() };
     let ring = Options { max_items: Some(CAPACITY as u64), overflow: Overflow::DropOldest, ..plain.clone() };
     vec![
         Box::new(MpmcQueue { name: "mpmc_queue", options: plain }),

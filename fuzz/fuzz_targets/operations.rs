@@ -74,6 +74,7 @@ impl Stand {
             overflow: if setup.drops { Overflow::DropOldest } else { Overflow::Reject },
             audit: setup.audit,
             read_times: setup.read_times,
+            created_times: true,
             ..Options::default()
         });
         let dead = of(Options {

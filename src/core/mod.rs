@@ -37,8 +37,9 @@ pub(crate) struct Core<T: Send + Sync + 'static, H: Host> {
     /// Unique in the process.
     pub(crate) number: u64,
     pub(crate) clock: Clock,
-    /// Whether a read needs the time even if nothing expires.
+    /// Whether a read needs the time even if nothing expires, and whether an enqueue does.
     is_read_timed: bool,
+    is_created_timed: bool,
     state: Apart<Mutex<State<T>>>,
     /// Whether a thread that forks holds the lock at this moment.
     #[allow(dead_code, reason = "for the binding")]
@@ -56,6 +57,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             clock: options.clock.clone(),
             is_read_timed: options.audit || options.read_times,
+            is_created_timed: options.created_times,
             state: Apart(Mutex::new(State::new(options, options.clock.now()))),
             is_held_for_fork: AtomicBool::new(false),
             dead_letters: Mutex::new(HashMap::new()),
@@ -63,9 +65,10 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
         }
     }
 
-    /// Takes the lock if it is free, at once or after a few tries, and if nothing is due.
+    /// Takes the lock if it is free, at once or after a few tries, and if nothing is due. `is_timed`: whether the call
+    /// needs the time even if nothing ever expires.
     #[inline(always)]
-    fn enter(&self, is_timed: bool) -> Option<MutexGuard<'_, State<T>>> {
+    fn enter(&self, is_timed: impl FnOnce(&State<T>) -> bool) -> Option<MutexGuard<'_, State<T>>> {
         let mut state = self.state.0.try_lock();
         if H::TRIES > 0 && state.is_none() {
             cold_path();
@@ -75,8 +78,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
             cold_path();
             return None;
         };
-        // If nothing ever expires, a read may not need the time.
-        if is_timed || state.due() != NEVER {
+        if is_timed(&state) || state.due() != NEVER {
             // The clock is read while the lock is held. The processor executes the following instructions while it
             // reads its counter, but it would not begin to take a lock before that read is finished.
             state.advance(self.clock.now());
@@ -93,14 +95,14 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
     /// [`with_leases`](Self::with_leases). This never waits, so the interpreter stays attached.
     #[inline(always)]
     pub(crate) fn enter_to_read(&self) -> Option<MutexGuard<'_, State<T>>> {
-        self.enter(self.is_read_timed)
+        self.enter(|_| self.is_read_timed)
     }
 
     /// Takes the lock for a producer in the usual case. If something becomes due before the expiration thread wakes,
     /// the caller has to call [`unlock`](Self::unlock).
     #[inline(always)]
     pub(crate) fn enter_to_add(&self) -> Option<MutexGuard<'_, State<T>>> {
-        self.enter(true)
+        self.enter(|state| self.is_created_timed || state.ttl().is_some())
     }
 
     /// Takes the lock and takes back all leases.

@@ -54,6 +54,16 @@ impl Clock {
         }
     }
 
+    /// A time that has just been, by up to [`LAG`] earlier than [`now`](Self::now): for what is not due soon, and for
+    /// people.
+    #[inline]
+    pub(crate) fn recent(&self) -> Now {
+        match self {
+            Clock::System => SYSTEM.recent(),
+            Clock::Manual(manual) => manual.recent(),
+        }
+    }
+
     /// Whether time passes by itself, so that a thread can wait for a deadline.
     pub(crate) fn runs(&self) -> bool {
         matches!(self, Clock::System)
@@ -89,6 +99,12 @@ impl ManualClock {
     fn now(&self) -> Now {
         Now { mono: self.mono.load(Ordering::SeqCst), wall: self.wall.load(Ordering::SeqCst) }
     }
+
+    /// By the monotonic clock this is late, so that tests find who takes it for the exact time.
+    fn recent(&self) -> Now {
+        let now = self.now();
+        Now { mono: now.mono.saturating_sub(LAG), ..now }
+    }
 }
 
 /// Converts a monotonic reading to an `Instant` to sleep until. For a far moment, it is [`LONGEST_SLEEP`] away.
@@ -109,6 +125,10 @@ pub(crate) fn reset_after_fork() {
         SYSTEM.lost_to_fork.store(1, Ordering::SeqCst);
     }
 }
+
+/// Nanoseconds by which [`Clock::recent`] may be late. The kernel's clock is late by one or two ticks of up to 10 ms, or
+/// for as long as the processor that moves it stands still while others run: under a hypervisor that gives it no time.
+pub(crate) const LAG: u64 = 1_000_000_000;
 
 /// Nanoseconds for which an anchor is used. A rate that is off by a millionth is off by 5 ns at the end of the span.
 const ANCHOR_SPAN: u64 = 5_000_000;
@@ -146,6 +166,10 @@ struct SystemClock<S> {
     scale: AtomicU64,
     /// How many ticks after itself the anchor is used for; 0 while the rate is unknown.
     span: AtomicU64,
+    /// By how much the wall clock is ahead of the monotonic clock, wrapping, and until when by the latter that is taken
+    /// for true. They need not belong together: both are those of a few milliseconds ago at most.
+    ahead: AtomicU64,
+    ahead_until: AtomicU64,
     /// An upper bound for every reading of the monotonic clock up to the moment when the anchor was last set.
     floor: AtomicU64,
     /// This lock is only tried, so a reading never waits.
@@ -173,6 +197,8 @@ impl<S: Source> SystemClock<S> {
             wall: AtomicU64::new(0),
             scale: AtomicU64::new(0),
             span: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
+            ahead_until: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             measuring: Mutex::new(Measuring { baseline: None, last: 0 }),
             lost_to_fork: AtomicU64::new(0),
@@ -197,12 +223,24 @@ impl<S: Source> SystemClock<S> {
         self.anchor()
     }
 
+    #[inline]
+    fn recent(&self) -> Now {
+        match self.source.coarse() {
+            Some(mono) if mono < self.ahead_until.load(Ordering::Relaxed) => {
+                Now { mono, wall: mono.wrapping_add(self.ahead.load(Ordering::Relaxed)) }
+            }
+            _ => self.now(),
+        }
+    }
+
     /// Reads the system clocks, and sets the anchor there unless another thread is doing so.
     #[cold]
     fn anchor(&self) -> Now {
         let mut sample = self.sample();
         // The last anchor may have run slightly ahead of the system clock. No reading goes back before it.
         sample.now.mono = sample.now.mono.max(self.floor.load(Ordering::Relaxed));
+        self.ahead.store(sample.now.wall.wrapping_sub(sample.now.mono), Ordering::Relaxed);
+        self.ahead_until.store(sample.now.mono + ANCHOR_SPAN, Ordering::Relaxed);
         if self.lost_to_fork.load(Ordering::Relaxed) == 1 {
             return sample.now;
         }

@@ -11,6 +11,8 @@ pub(super) trait Source: Debug {
     fn mono(&self) -> u64;
     /// Nanoseconds since the epoch, by the system's wall clock.
     fn wall(&self) -> u64;
+    /// Nanoseconds by the system's monotonic clock as of its last tick, if that is cheaper to read than the counter.
+    fn coarse(&self) -> Option<u64>;
 }
 
 /// The counter and clocks of this machine.
@@ -19,11 +21,12 @@ pub(super) struct Machine {
     counter: Counter,
     /// The moment from which `mono` counts.
     pub(super) origin: Instant,
+    coarse: Option<Coarse>,
 }
 
 impl Machine {
     pub(super) fn new() -> Self {
-        Machine { counter: Counter::new(), origin: Instant::now() }
+        Machine { counter: Counter::new(), origin: Instant::now(), coarse: Coarse::new() }
     }
 }
 
@@ -39,6 +42,11 @@ impl Source for Machine {
 
     fn wall(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    }
+
+    #[inline]
+    fn coarse(&self) -> Option<u64> {
+        Some(self.coarse.as_ref()?.read())
     }
 }
 
@@ -90,4 +98,48 @@ fn has_steady_tsc() -> bool {
     use std::arch::x86_64::__cpuid;
     const POWER_MANAGEMENT: u32 = 0x8000_0007;
     __cpuid(0x8000_0000).eax >= POWER_MANAGEMENT && __cpuid(POWER_MANAGEMENT).edx & 1 << 8 != 0
+}
+
+/// The clock that Linux sets at each tick of its timer, every 1 to 10 ms. Reading it takes 3 to 5 ns, where the
+/// processor's counter takes 8 to 17.
+#[derive(Debug)]
+struct Coarse {
+    /// Its time when `Machine::mono` was 0.
+    began: u64,
+}
+
+#[cfg(target_os = "linux")]
+impl Coarse {
+    /// None: a reading would be a system call, which takes far longer than to read the counter.
+    fn new() -> Option<Self> {
+        // SAFETY: it takes a number and returns a number.
+        let has_vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } != 0;
+        has_vdso.then(|| Coarse { began: now_by(libc::CLOCK_MONOTONIC) })
+    }
+
+    #[inline]
+    fn read(&self) -> u64 {
+        now_by(libc::CLOCK_MONOTONIC_COARSE).saturating_sub(self.began)
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[inline]
+fn now_by(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time` alone. It does not fail for the two clocks that are passed here, which every
+    // Linux on which Rust runs has.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Coarse {
+    fn new() -> Option<Self> {
+        None
+    }
+
+    fn read(&self) -> u64 {
+        self.began
+    }
 }

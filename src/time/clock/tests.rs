@@ -17,6 +17,17 @@ fn readings_stay_close_to_the_system_clocks() {
 }
 
 #[test]
+fn a_recent_time_is_at_most_a_little_earlier() {
+    let clock = Clock::System;
+    let start = Instant::now();
+    while start.elapsed().as_millis() < 50 {
+        let (before, recent, after) = (clock.now(), clock.recent(), clock.now());
+        assert!(recent.mono <= after.mono + 1_000 && recent.mono + LAG >= before.mono);
+        assert!(recent.wall <= after.wall + 100_000_000 && recent.wall + LAG >= before.wall);
+    }
+}
+
+#[test]
 fn no_sleep_is_longer_than_windows_can_count() {
     let before = Instant::now();
     let soon = instant(Clock::System.now().mono + 1_000_000_000);
@@ -58,6 +69,12 @@ impl Source for Moved {
     fn wall(&self) -> u64 {
         self.wall.load(Ordering::Relaxed)
     }
+
+    /// As of the last tick: one every 4 ms.
+    fn coarse(&self) -> Option<u64> {
+        let mono = self.mono();
+        Some(mono - mono % (4 * MILLISECOND))
+    }
 }
 
 const MILLISECOND: u64 = 1_000_000;
@@ -95,7 +112,8 @@ impl Awake {
         let mut moved_at = began;
         for _ in 0..nanoseconds / step {
             self.pass(step);
-            let (now, mono) = (self.clock.now(), self.clock.source.mono());
+            let (recent, now, mono) = (self.clock.recent(), self.clock.now(), self.clock.source.mono());
+            assert!(recent.mono <= mono && mono - recent.mono <= 5 * MILLISECOND, "{} at {mono}", recent.mono);
             assert!(now.mono >= self.last.mono, "it runs backwards");
             if now.mono > self.last.mono {
                 moved_at = mono;
@@ -104,6 +122,9 @@ impl Awake {
             assert!(now.mono.abs_diff(mono) <= 5 * MILLISECOND, "{} at {mono}", now.mono);
             // A step of the wall clock appears with the next anchor.
             assert!(mono - began <= 5 * MILLISECOND || now.wall.abs_diff(self.clock.source.wall()) <= 5 * MILLISECOND);
+            // And then with a tick.
+            let is_stepped = mono - began <= 10 * MILLISECOND;
+            assert!(is_stepped || recent.wall.abs_diff(self.clock.source.wall()) <= 10 * MILLISECOND);
             self.last = now;
         }
     }
