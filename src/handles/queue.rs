@@ -94,7 +94,16 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         topic: Option<&Topic>,
         ticket: Option<&Ticket>,
     ) -> Result<u64, Error> {
-        self.with_room(batch.need(), topic, |state, fx| state.enqueue_prepared(batch, topic, ticket, fx))
+        self.make_room(batch.need(), topic);
+        batch.warm();
+        self.core.with_leases(|state, _, fx| state.enqueue_prepared(batch, topic, ticket, fx))
+    }
+
+    /// Drops the oldest messages, in slices, if `need` takes their place.
+    fn make_room(&self, need: Need, topic: Option<&Topic>) {
+        while self.core.with_leases(|state, _, fx| state.make_room(need, topic, fx)) {
+            self.core.let_others_in();
+        }
     }
 
     /// Calls `add`, which adds `need`. If many messages have to be dropped for it, they are dropped before, in slices.
@@ -114,9 +123,7 @@ impl<T: Send + Sync + 'static, H: Host> Queue<T, H> {
         if let Some(result) = attempt(false) {
             return result;
         }
-        while self.core.with_leases(|state, _, fx| state.make_room(need, topic, fx)) {
-            self.core.let_others_in();
-        }
+        self.make_room(need, topic);
         attempt(true).expect("it is called once")
     }
 

@@ -210,8 +210,8 @@ impl<T> Log<T> {
     /// Adds a batch that is already in chunks. Its times are those of `now`.
     pub(crate) fn append_batch(&mut self, batch: &mut Batch<T>, now: Now) -> Need {
         let need = batch.need();
+        self.close_filling();
         for (mut chunk, bytes) in batch.take() {
-            self.close_filling();
             (chunk.base, chunk.before, chunk.mono, chunk.wall) = (self.next, self.through, now.mono, now.wall);
             let (base, due) = (chunk.base, chunk.deadline(0));
             let items = u64::from(chunk.live);

@@ -6,7 +6,7 @@ use super::acks::Acks;
 use super::cursor::Cursor;
 use super::departed::Who;
 use super::readers::Identity;
-use super::{Consumer, Effects, State};
+use super::{Consumer, Discarded, Effects, State};
 use crate::error::Error;
 use crate::keys::{ConsumerKey, Predecessor};
 use crate::log::audit::Reads;
@@ -98,14 +98,15 @@ impl<T> State<T> {
         if self.consumer(key).is_err() {
             return false;
         }
-        let consumer = self.take_consumer(key.index);
+        let mut consumer = self.take_consumer(key.index);
         // The group counts the losses of its members.
         let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
-        self.departed.depart(&Who { group: consumer.group, name: consumer.name }, consumer.read, missed);
+        self.departed.depart(&Who { group: consumer.group, name: consumer.name.take() }, consumer.read, missed);
         match consumer.group {
             None => self.remove_cursor(consumer.cursor, fx),
             Some(group) => self.remove_member(group, consumer.serial, fx),
         }
+        fx.discarded.push(Discarded::Consumer(consumer));
         true
     }
 
@@ -172,7 +173,7 @@ impl<T> State<T> {
         {
             to = acks.step_back(goal);
             // The position moves back before them.
-            fx.pending.push(acks.take_from(to));
+            fx.discarded.push(Discarded::Pending(acks.take_from(to)));
             self.charge_pending(group, fx);
         }
         let skipped = self.cursors[at].seek(to, &self.log);

@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use super::Consumer;
+use super::departed::Sums;
 use super::pending::PendingMap;
 use crate::keys::GroupKey;
 use crate::log::Removed;
@@ -20,8 +22,17 @@ pub(crate) struct Effects<T> {
     pub(crate) dying: Vec<Dying>,
     /// Messages that left, and that a group would miss.
     pub(crate) lost: Vec<Lost>,
-    /// Pending deliveries to drop.
-    pub(super) pending: Vec<PendingMap>,
+    /// Other memory to drop.
+    pub(super) discarded: Vec<Discarded<T>>,
+}
+
+/// What may take long to drop.
+#[derive(Debug)]
+#[allow(dead_code, reason = "only dropped")]
+pub(super) enum Discarded<T> {
+    Pending(PendingMap),
+    Consumer(Box<Consumer<T>>),
+    Sums(Sums),
 }
 
 impl<T> Effects<T> {
@@ -32,7 +43,7 @@ impl<T> Effects<T> {
             unwoken: Vec::new(),
             dying: Vec::new(),
             lost: Vec::new(),
-            pending: Vec::new(),
+            discarded: Vec::new(),
         }
     }
 }
@@ -50,7 +61,7 @@ impl<T> Effects<T> {
             | self.unwoken.capacity()
             | self.dying.capacity()
             | self.lost.capacity()
-            | self.pending.capacity()
+            | self.discarded.capacity()
             == 0
     }
 }

@@ -10,13 +10,13 @@ use crate::log::chunk::NIL;
 use crate::time::NEVER;
 
 /// Approximate number of pending deliveries that one hold of the lock looks at, because they are among the removed ones.
-const PASSED_SLICE: u64 = slice(4_000) as u64;
+const PASSED_SLICE: u64 = slice(3_000) as u64;
 /// Number of groups that lose a pending delivery of the same message in one hold of the lock.
-const GROUPS_SLICE: u64 = if cfg!(debug_assertions) { 1 } else { 50 };
+const GROUPS_SLICE: u64 = if cfg!(debug_assertions) { 1 } else { 40 };
 /// Messages that leave in one hold of the lock where each may be the last under its topic.
-const TOPICS_SLICE: u64 = 80;
+const TOPICS_SLICE: u64 = 60;
 /// Chunks in which one hold of the lock looks for times to live of their own.
-const OWN_SLICE: usize = 4;
+const OWN_SLICE: usize = 3;
 
 impl<T> State<T> {
     pub(crate) fn ttl(&self) -> Option<u64> {
@@ -57,7 +57,7 @@ impl<T> State<T> {
     /// Removes a slice of the expired messages. Returns how many, and whether those were all.
     fn remove_expired(&mut self, fx: &mut Effects<T>) -> (u64, bool) {
         let now = self.latest.mono;
-        let (groups, first_pending) = self.groups_with_pending();
+        let (groups, first_pending) = self.firsts.pending();
         let is_crowd = groups > GROUPS_SLICE;
         // The message that no group has pending any more, out of so many that it took several holds of the lock.
         let mut freed = None;
@@ -139,32 +139,28 @@ impl<T> State<T> {
         (count, is_done)
     }
 
-    /// How many groups have pending deliveries, and the lowest seq of these.
-    fn groups_with_pending(&self) -> (u64, u64) {
-        let firsts = self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()?.first_pending());
-        firsts.fold((0, u64::MAX), |(count, lowest), first| (count + 1, lowest.min(first)))
-    }
-
     /// Removes the pending deliveries of a message that is about to expire from the groups whose index is at least
     /// `from`, in as many as one hold of the lock may change. Returns where to continue; None: no group has it pending
     /// any more, except for those that rescue it when it leaves.
     fn lose_pending_of(&mut self, seq: u64, from: usize, fx: &mut Effects<T>) -> Option<usize> {
         let mut left = GROUPS_SLICE;
-        for index in from..self.groups.capacity() {
-            if self.groups.get(index).is_none_or(|group| group.rescues) {
+        let mut from = from;
+        while let Some(group) = self.firsts.pending_before(seq + 1, from) {
+            from = group + 1;
+            if self.groups[group].rescues {
                 continue;
             }
             if left == 0 {
-                return Some(index);
+                return Some(group);
             }
-            left -= self.lose_pending(index, seq..seq + 1, |_, _| false, fx);
+            left -= self.lose_pending(group, seq..seq + 1, |_, _| false, fx);
         }
         None
     }
 
     /// Finds the next moment at which something is due.
     fn find_due(&mut self) {
-        self.due = self.groups.iter().filter_map(|(_, group)| group.acks.as_ref()?.due()).min().unwrap_or(NEVER);
+        self.due = self.firsts.next_due();
         if !self.expires {
             return;
         }

@@ -28,9 +28,9 @@ impl<T> State<T> {
     /// All figures except those of present consumers and groups.
     pub(crate) fn figures(&mut self, now: Now) -> Figures {
         let queue = self.stats();
-        let departed = self.departed.sums().map(|(who, past)| DepartedStats {
-            group: who.group.map(|group| self.groups[group].name.clone()),
-            name: who.name.clone(),
+        let departed = self.departed.sums().map(|(group, name, past)| DepartedStats {
+            group: group.map(|group| self.groups[group].name.clone()),
+            name: name.cloned(),
             read: past.read,
             missed: past.missed,
         });

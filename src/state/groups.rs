@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::acks::{Acks, SettleOutcome};
 use super::cursor::Cursor;
 use super::readers::Abandoned;
-use super::{Burial, Dying, Effects, Group, State};
+use super::{Burial, Discarded, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
 use crate::keys::{ConsumerKey, GroupKey};
@@ -63,6 +63,7 @@ impl<T> State<T> {
             dead_lettered: 0,
             refused_dead_letters: 0,
         });
+        self.note_firsts(index);
         self.moved(cursor, fx);
         Ok(GroupKey { index, serial })
     }
@@ -148,6 +149,7 @@ impl<T> State<T> {
                 let (dying, next) = acks.give_back(member, from);
                 fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
                 self.abandoned.extend(next.map(|from| Abandoned { group: key, member, from }));
+                self.note_firsts(key.index);
             }
             let available = self.available(cursor);
             self.wake_readers(cursor, available, fx);
@@ -159,11 +161,11 @@ impl<T> State<T> {
     pub(crate) fn remove_group(&mut self, key: GroupKey, fx: &mut Effects<T>) -> bool {
         let Ok(cursor) = self.group(key).map(|group| group.cursor) else { return false };
         for member in self.members(key) {
-            self.take_consumer(member.index);
+            fx.discarded.push(Discarded::Consumer(self.take_consumer(member.index)));
         }
         let mut group = self.groups.remove(key.index);
         self.names.remove(&group.name);
-        self.departed.forget_group(key.index);
+        fx.discarded.extend(self.departed.forget_group(key.index).map(Discarded::Sums));
         self.budget.set_pending(group.charged, 0);
         self.wake_producer(fx);
         // No group needs its pending messages any more: with `Retention::Interest` they may leave.
@@ -173,7 +175,8 @@ impl<T> State<T> {
                 self.look_at_everything();
             }
         }
-        fx.pending.extend(group.acks.as_mut().map(|acks| acks.take_from(0)));
+        fx.discarded.extend(group.acks.as_mut().map(|acks| Discarded::Pending(acks.take_from(0))));
+        self.note_firsts(key.index);
         self.remove_cursor(cursor, fx);
         true
     }
@@ -222,6 +225,7 @@ impl<T> State<T> {
             let receipt = Receipt { group: GroupKey { index, serial: group.serial }, seq, number: acks.next_number() };
             let (deliveries, until) = acks.deliver(seq, found.size, key.serial, now.mono);
             self.budget.set_pending(std::mem::replace(&mut group.charged, acks.len()), acks.len());
+            self.firsts.delivered(index, seq, until);
             self.due = self.due.min(until);
             match again {
                 Some(_) => group.redelivered += 1,
@@ -254,6 +258,7 @@ impl<T> State<T> {
         if let Some(due) = acks.due() {
             self.due = self.due.min(due);
         }
+        self.note_firsts(receipt.group.index);
         match outcome {
             SettleOutcome::TooLate => return false,
             SettleOutcome::Done => self.book(receipt.group, receipt.seq, Outcome::Read, fx),
@@ -295,6 +300,7 @@ impl<T> State<T> {
         let now = group.unsettled();
         let before = std::mem::replace(&mut group.charged, now);
         self.budget.set_pending(before, now);
+        self.note_firsts(index);
         if now < before {
             self.wake_producer(fx);
         }
@@ -303,9 +309,7 @@ impl<T> State<T> {
     /// Lets the groups process a slice of what is due. The rest is still due afterwards.
     pub(super) fn run_timers(&mut self, fx: &mut Effects<T>) {
         let now = self.latest.mono;
-        let is_due =
-            |(_, group): &(usize, &Group)| group.acks.as_ref().and_then(Acks::due).is_some_and(|due| due <= now);
-        let due: Vec<usize> = self.groups.iter().filter(is_due).map(|(index, _)| index).take(GROUPS).collect();
+        let due: Vec<usize> = self.firsts.due_at(now).take(GROUPS).collect();
         for index in due {
             let group = &mut self.groups[index];
             let key = GroupKey { index, serial: group.serial };
@@ -313,6 +317,7 @@ impl<T> State<T> {
             let (dying, ready) = acks.run_timers(now);
             fx.dying.extend(dying.into_iter().map(|seq| Dying { group: key, seq, is_termed: false }));
             let cursor = group.cursor;
+            self.note_firsts(index);
             self.wake_readers(cursor, ready, fx);
         }
     }
@@ -344,6 +349,7 @@ impl<T> State<T> {
                 if let Some(due) = acks.due() {
                     self.due = self.due.min(due);
                 }
+                self.note_firsts(key.index);
                 return;
             }
             Burial::Done => Outcome::DeadLettered,

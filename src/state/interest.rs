@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::cursor::Cursor;
+use super::firsts::Asking;
 use super::gone::Gone;
 use super::wanting::Wanting;
 use super::{Effects, State};
@@ -39,7 +40,7 @@ impl<T> State<T> {
         self.cursors.is_empty()
             || self.floor.lowest().is_some_and(|lowest| lowest <= seq)
             || self.log.topics.filters_of(topic).iter().any(is_before)
-            || self.groups.iter().any(|(_, group)| group.acks.as_ref().is_some_and(|acks| acks.contains(seq)))
+            || Asking::new(&self.firsts, &self.groups, true).may_be_pending(seq..seq + 1)
     }
 
     /// A cursor came, or moved: what it has passed has to be looked at.

@@ -5,9 +5,10 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::cursor::Cursor;
+use super::firsts::Asking;
 use super::gone::Gone;
 use super::slices::PENDING_SLICE;
-use super::{Effects, State};
+use super::{Discarded, Effects, State};
 use crate::log::Log;
 use crate::log::batch::LARGE;
 use crate::log::chunk::NIL;
@@ -17,7 +18,7 @@ use crate::time::NEVER;
 use crate::topics::Topic;
 
 /// Maximum number of chunks that one hold of the lock removes. This takes far less than 100 µs.
-pub(super) const SLICE: usize = 64;
+pub(super) const SLICE: usize = 48;
 /// Number of messages that can be dropped one by one in the time that a chunk takes.
 const SINGLY: usize = 8;
 /// Number of consumers whose read records are checked for each slice of removals.
@@ -33,10 +34,10 @@ impl<T> State<T> {
         self.budget.give_back(gone.need);
         self.budget.set_topics(self.log.topics.charge());
         self.trim_reads(TRIM);
-        for index in 0..self.groups.capacity() {
-            if self.groups.contains(index) {
-                self.lose_pending(index, gone.seqs.clone(), Log::contains, fx);
-            }
+        let mut from = 0;
+        while let Some(group) = self.firsts.pending_before(gone.seqs.end, from) {
+            self.lose_pending(group, gone.seqs.clone(), Log::contains, fx);
+            from = group + 1;
         }
         // Backwards, because the last entry takes the place of an entry that leaves.
         for place in (0..self.attended.gaps().len()).rev() {
@@ -75,6 +76,7 @@ impl<T> State<T> {
         cursor.lose(lost);
         group.charged = acks.len();
         self.budget.set_pending(before, group.charged);
+        self.firsts.note(index, Some(acks));
         if cursor.readers.is_empty() {
             return lost; // counting the unread messages is the most expensive step here
         }
@@ -129,20 +131,19 @@ impl<T> State<T> {
             self.collected = floor;
             return;
         }
-        let groups = &self.groups;
-        let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
+        let asking = Asking::new(&self.firsts, &self.groups, false);
         let swept = self.log.sweep(
             from,
             SLICE,
             &mut fx.removed,
-            |chunk| chunk.end() <= floor && !acks().any(|acks| acks.any_in(chunk.base..chunk.end())),
+            |chunk| chunk.end() <= floor && !asking.may_be_pending(chunk.base..chunk.end()),
             |chunk, index| {
                 let seq = chunk.seq(index);
-                (seq < floor).then(|| !acks().any(|acks| acks.contains(seq)))
+                if seq < floor { asking.count(seq).map(|groups| groups == 0) } else { None }
             },
         );
-        self.has_to_collect = !swept.done;
-        self.collected = if swept.done { floor } else { swept.upto };
+        self.has_to_collect = !swept.done || asking.is_cut.get();
+        self.collected = if self.has_to_collect { swept.upto } else { floor };
         self.give_back(Gone { need: swept.need, seqs: from..self.collected }, fx);
     }
 
@@ -209,9 +210,7 @@ impl<T> State<T> {
         // Whether `need` still does not fit after `gone` and `more` have left.
         let lacks = |more: Need| budget.check_without(gone.get().0.and(more), gone.get().1, need).is_err();
         let most_pending = if slice == usize::MAX { u64::MAX } else { PENDING_SLICE };
-        let is_cut = Cell::new(false);
-        let groups = &self.groups;
-        let acks = || groups.iter().filter_map(|(_, group)| group.acks.as_ref());
+        let asking = Asking::new(&self.firsts, &self.groups, slice == usize::MAX);
         let swept = self.log.sweep(
             head,
             slice,
@@ -219,7 +218,7 @@ impl<T> State<T> {
             |chunk| {
                 let (items, bytes) = chunk.live_from(0);
                 let whole = Need { items, bytes };
-                let leaves = !acks().any(|acks| acks.any_in(chunk.base..chunk.end())) && lacks(whole);
+                let leaves = lacks(whole) && !asking.may_be_pending(chunk.base..chunk.end());
                 if leaves {
                     gone.set((gone.get().0.and(whole), gone.get().1));
                 }
@@ -231,18 +230,19 @@ impl<T> State<T> {
                 }
                 let (need, pending) = gone.get();
                 if pending >= most_pending {
-                    is_cut.set(true);
+                    asking.is_cut.set(true);
                     return None;
                 }
-                let more = acks().filter(|acks| acks.contains(chunk.seq(index))).count() as u64;
+                let more = asking.count(chunk.seq(index))?;
                 gone.set((need.and(Need::one(chunk.size(index))), pending + more));
                 Some(true)
             },
         );
+        let is_cut = asking.is_cut.get();
         self.dropped += swept.need.items;
         self.rescue(from, fx);
         self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
-        swept.done && !is_cut.get()
+        swept.done && !is_cut
     }
 
     /// Drops the oldest messages one by one. How much each gives back depends on whether it is the last under its
@@ -254,6 +254,7 @@ impl<T> State<T> {
         let (mut gone, mut pending) = (Need::NONE, 0);
         let mut fits = false;
         let most_pending = if slice == usize::MAX { u64::MAX } else { PENDING_SLICE };
+        let asking = Asking::new(&self.firsts, &self.groups, slice == usize::MAX);
         for _ in 0..slice.saturating_mul(SINGLY) {
             self.budget.set_topics(self.log.topics.charge());
             fits = self.budget.check_without(gone, pending, self.need_under(need, topic)).is_ok();
@@ -261,8 +262,8 @@ impl<T> State<T> {
                 break;
             }
             let seq = self.log.head();
-            let acks = self.groups.iter().filter_map(|(_, group)| group.acks.as_ref());
-            pending += acks.filter(|acks| acks.contains(seq)).count() as u64;
+            let Some(more) = asking.count(seq) else { break };
+            pending += more;
             gone = gone.and(self.log.remove(seq, NIL, &mut fx.removed).unwrap_or(Need::NONE));
         }
         self.dropped += gone.items;
@@ -276,9 +277,10 @@ impl<T> State<T> {
         let end = self.log.next();
         let missed: Vec<u64> = self.cursors.iter().map(|(_, cursor)| cursor.missed(&self.log)).collect();
         for (_, group) in &mut self.groups {
-            fx.pending.extend(group.acks.as_mut().map(|acks| acks.take_from(0)));
+            fx.discarded.extend(group.acks.as_mut().map(|acks| Discarded::Pending(acks.take_from(0))));
             self.budget.set_pending(std::mem::take(&mut group.charged), 0);
         }
+        self.firsts.clear();
         let swept = self.log.sweep(0, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
         self.due = NEVER;
         for ((_, cursor), missed) in self.cursors.iter_mut().zip(missed) {

@@ -13,6 +13,7 @@ mod departed;
 mod effects;
 mod expiring;
 mod figures;
+mod firsts;
 mod floor;
 mod gone;
 mod groups;
@@ -50,7 +51,9 @@ use attended::Attended;
 use auditing::Audit;
 use cursor::Cursor;
 use departed::Departed;
+use effects::Discarded;
 pub(crate) use effects::{Burial, Dying, Effects};
+use firsts::Firsts;
 use floor::Floor;
 use hashing::ByBits;
 use readers::Abandoned;
@@ -69,6 +72,7 @@ pub(crate) struct State<T> {
     names: HashMap<String, usize>,
     cursors: Slab<Box<Cursor>>,
     groups: Slab<Group>,
+    firsts: Firsts,
     /// Sums of what removed consumers had read and missed.
     departed: Departed,
     abandoned: Vec<Abandoned>,
@@ -133,6 +137,7 @@ impl<T> State<T> {
             names: HashMap::new(),
             cursors: Slab::new(),
             groups: Slab::new(),
+            firsts: Firsts::default(),
             departed: Departed::default(),
             abandoned: Vec::new(),
             retention: options.retention,
@@ -228,6 +233,7 @@ impl<T> State<T> {
             assert_eq!(group.charged, group.unsettled());
             group.acks.iter().for_each(Acks::check);
         }
+        self.check_firsts();
         assert_eq!(self.budget.pending(), self.groups.iter().map(|(_, group)| group.charged).sum::<u64>());
     }
 }

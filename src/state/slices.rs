@@ -7,4 +7,4 @@ pub(super) const fn slice(length: usize) -> usize {
 }
 
 /// Approximate number of pending deliveries that one hold of the lock removes.
-pub(super) const PENDING_SLICE: u64 = slice(200) as u64;
+pub(super) const PENDING_SLICE: u64 = slice(150) as u64;
