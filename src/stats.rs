@@ -57,6 +57,8 @@ pub struct ConsumerStats {
     pub lag: u64,
     /// Messages that were removed before they were read.
     pub missed: u64,
+    /// How many of the missed messages were dropped to make room. For a member of a group, see the group.
+    pub dropped: u64,
     /// Time of the last read: wall clock, nanoseconds since the epoch.
     pub last_read: Option<u64>,
     /// The filters of the consumer; None: it reads everything. For a member of a group, the filters of the group.
@@ -83,6 +85,10 @@ pub struct GroupStats {
     /// Messages that were removed before they were settled, were delivered too often without a dead letter queue, or
     /// were too large for the dead letter queue.
     pub missed: u64,
+    /// How many of the missed messages were dropped to make room.
+    pub dropped: u64,
+    /// How many of the missed messages were delivered too often, and no dead letter queue took them.
+    pub undeliverable: u64,
     /// Messages acknowledged, or termed without a dead letter queue. Without acknowledgements: messages delivered.
     pub read: u64,
     /// Redeliveries: deliveries that were not the first of their message.
@@ -109,6 +115,8 @@ pub struct DepartedStats {
     pub read: u64,
     /// Messages removed before they were read. 0 for members of a group, because the group counts its losses.
     pub missed: u64,
+    /// How many of the missed messages were dropped to make room.
+    pub dropped: u64,
 }
 
 /// A consumer or a group.

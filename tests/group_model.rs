@@ -246,6 +246,9 @@ struct Team {
     owed: u64,
     read: u64,
     missed: u64,
+    /// How many of the missed messages were dropped, and how many were delivered in vain.
+    dropped: u64,
+    undeliverable: u64,
     taken: u64,
     /// Missed messages that deliveries have reported.
     told: u64,
@@ -283,10 +286,11 @@ impl Team {
     }
 
     /// Accounts for a message that has left. Returns whether it goes to the dead letter queue.
-    fn lose(&mut self, held: &Held) -> bool {
+    fn lose(&mut self, held: &Held, is_drop: bool) -> bool {
         let is_lost = self.has_ahead(held) || self.pending.remove(&held.seq).is_some();
         let is_rescued = is_lost && self.letters == Letters::Rescued;
         *(if is_rescued { &mut self.dead_lettered } else { &mut self.missed }) += u64::from(is_lost);
+        self.dropped += u64::from(is_lost && !is_rescued && is_drop);
         is_rescued
     }
 
@@ -307,6 +311,7 @@ struct Alone {
     position: u64,
     read: u64,
     missed: u64,
+    dropped: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -336,7 +341,7 @@ struct Model {
     rejected: u64,
     /// What the group that rescues has lost, and what is still to be moved to the dead letter queue: the messages that
     /// left together, in whatever order.
-    lost: VecDeque<BTreeSet<u64>>,
+    lost: VecDeque<(bool, BTreeSet<u64>)>,
     /// The letters: each is one of those that left together.
     dead: VecDeque<Rc<RefCell<BTreeSet<u64>>>>,
     dead_max: u64,
@@ -381,27 +386,28 @@ impl Model {
     }
 
     /// Removes messages unread. Every reader that has not reached a message, or has it pending, has missed it.
-    fn lose(&mut self, leaves: impl Fn(&Held) -> bool) -> u64 {
+    fn lose(&mut self, leaves: impl Fn(&Held) -> bool, is_drop: bool) -> u64 {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
         let mut lost = BTreeSet::new();
         for held in &gone {
             for team in &mut self.teams {
-                if team.lose(held) {
+                if team.lose(held, is_drop) {
                     lost.insert(held.seq);
                 }
             }
             for alone in self.alone.iter_mut().filter(|alone| alone.position <= held.seq) {
                 alone.missed += 1;
+                alone.dropped += u64::from(is_drop);
             }
         }
-        self.lost.push_back(lost);
+        self.lost.push_back((is_drop, lost));
         gone.len() as u64
     }
 
     /// Moves what was lost to the dead letter queue, as far as that takes it.
     fn rescue(&mut self) {
-        for mut lost in std::mem::take(&mut self.lost) {
+        for (is_drop, mut lost) in std::mem::take(&mut self.lost) {
             let count = lost.len() as u64;
             lost.retain(|&seq| !is_large(seq));
             let room = if self.dead_closed { 0 } else { self.dead_max.saturating_sub(self.dead.len() as u64) };
@@ -410,6 +416,7 @@ impl Model {
             if let Some(team) = team {
                 team.dead_lettered -= count - taken;
                 team.missed += count - taken;
+                team.dropped += if is_drop { count - taken } else { 0 };
             }
             self.dead_rejected += if self.dead_closed { 0 } else { count - taken };
             self.dead_next += taken;
@@ -423,11 +430,14 @@ impl Model {
             return 0;
         }
         let (now, ttl) = (self.now, self.options.ttl);
-        let count = self.lose(|held| match held.lifetime {
-            Lifetime::Queue => ttl.is_some_and(|ttl| held.at + ttl <= now),
-            Lifetime::Own(ttl) => held.at + ttl <= now,
-            Lifetime::Forever => false,
-        });
+        let count = self.lose(
+            |held| match held.lifetime {
+                Lifetime::Queue => ttl.is_some_and(|ttl| held.at + ttl <= now),
+                Lifetime::Own(ttl) => held.at + ttl <= now,
+                Lifetime::Forever => false,
+            },
+            false,
+        );
         self.expired += count;
         count
     }
@@ -507,9 +517,11 @@ impl Model {
         let mut pending = team.pending.remove(&seq).unwrap();
         if team.letters == Letters::None {
             *(if is_termed { &mut team.read } else { &mut team.missed }) += 1;
+            team.undeliverable += u64::from(!is_termed);
         } else if is_large(seq) && !self.dead_closed {
             self.dead_rejected += 1;
             team.missed += 1;
+            team.undeliverable += 1;
             team.refused_dead_letters += 1;
         } else if !self.dead_closed && (self.dead.len() as u64) < self.dead_max {
             self.dead.push_back(Rc::new(RefCell::new(BTreeSet::from([seq]))));
@@ -561,7 +573,7 @@ impl Model {
         }
         while !self.fits(count, size) {
             let oldest = self.head();
-            self.dropped += self.lose(|held| held.seq == oldest);
+            self.dropped += self.lose(|held| held.seq == oldest, true);
         }
         for _ in 0..count {
             self.held.push_back(Held { seq: self.next, size, at: self.now, lifetime, topic: topic.clone() });
@@ -813,6 +825,8 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 owed: 0,
                 read: 0,
                 missed: 0,
+                dropped: 0,
+                undeliverable: 0,
                 taken: 0,
                 told: 0,
                 redelivered: 0,
@@ -941,7 +955,7 @@ fn step(stand: &Stand, model: &mut Model, op: Op) {
                 && let Some(position) = model.resolve(start)
             {
                 let handle = queue.add_consumer(None, start, MissedPolicy::Skip).unwrap();
-                model.alone.push(Alone { handle, position, read: 0, missed: 0 });
+                model.alone.push(Alone { handle, position, read: 0, missed: 0, dropped: 0 });
             }
         }
         Op::CloseConsumer(who) => {
@@ -1043,6 +1057,7 @@ fn compare(stand: &Stand, model: &mut Model) {
         assert_eq!(figures.members, team.members.len() as u64);
         assert_eq!(figures.refused_dead_letters, team.refused_dead_letters);
         assert_eq!((figures.missed, figures.read), (team.missed, team.read));
+        assert_eq!((figures.dropped, figures.undeliverable), (team.dropped, team.undeliverable));
         assert_eq!((figures.redelivered, figures.dead_lettered), (team.redelivered, team.dead_lettered));
         let has_more = !ready.is_empty() || team.has_room() && unread_new > 0;
         for member in &team.members {
@@ -1061,6 +1076,7 @@ fn compare(stand: &Stand, model: &mut Model) {
     for alone in &model.alone {
         let figures = alone.handle.stats().unwrap();
         assert_eq!((figures.read, figures.missed), (alone.read, alone.missed));
+        assert_eq!(figures.dropped, alone.dropped);
         assert_eq!(figures.unread, model.held_from(alone.position));
         is_joined &= figures.unread == 0;
     }

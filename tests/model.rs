@@ -144,6 +144,8 @@ struct Reader {
     read: u64,
     passed: u64,
     missed: u64,
+    /// How many of the missed messages were dropped.
+    dropped: u64,
     taken: u64,
     tells: bool,
     /// Seqs at or after the position that left unread.
@@ -155,6 +157,14 @@ struct Reader {
     /// Seqs and microseconds, in the order of reading.
     reads: Vec<(u64, u64)>,
     seeked: bool,
+}
+
+/// Why messages leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Expired,
+    Dropped,
+    Discarded,
 }
 
 impl Reader {
@@ -216,16 +226,17 @@ impl Model {
         self.held.front().map_or(self.next, |held| held.seq)
     }
 
-    /// Removes messages. Every reader that has not reached a message has missed it.
-    fn take_out(&mut self, leaves: impl Fn(&Held) -> bool, is_missed: bool) -> u64 {
+    /// Removes messages. Every reader that has not reached a message has missed it, unless they are discarded.
+    fn take_out(&mut self, leaves: impl Fn(&Held) -> bool, why: Why) -> u64 {
         let (gone, stay): (Vec<_>, Vec<_>) = self.held.drain(..).partition(leaves);
         self.held = stay.into();
-        for reader in self.readers.iter_mut().filter(|_| is_missed) {
+        for reader in self.readers.iter_mut().filter(|_| why != Why::Discarded) {
             let unread = gone.iter().filter(|held| held.seq >= reader.position && reader.wants(held.topic));
             let unread: Vec<u64> = unread.map(|held| held.seq).collect();
             let before = reader.ahead.len();
             reader.ahead.extend(unread);
             reader.missed += (reader.ahead.len() - before) as u64;
+            reader.dropped += if why == Why::Dropped { (reader.ahead.len() - before) as u64 } else { 0 };
         }
         gone.len() as u64
     }
@@ -241,7 +252,7 @@ impl Model {
                 Lifetime::Own(ttl) => held.at + ttl <= now,
                 Lifetime::Forever => false,
             },
-            true,
+            Why::Expired,
         );
         self.expired += count;
         count
@@ -280,7 +291,7 @@ impl Model {
         }
         while !fits(self) {
             let oldest = self.head();
-            self.dropped += self.take_out(|held| held.seq == oldest, true);
+            self.dropped += self.take_out(|held| held.seq == oldest, Why::Dropped);
         }
         let first = self.next;
         for &size in sizes {
@@ -481,6 +492,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
                     read: 0,
                     passed: 0,
                     missed: 0,
+                    dropped: 0,
                     taken: 0,
                     tells: policy == MissedPolicy::Tell,
                     ahead: BTreeSet::new(),
@@ -558,7 +570,7 @@ fn step(queue: &Queue<u64>, clock: &Arc<ManualClock>, model: &mut Model, op: Op)
             queue.close(immediate);
             model.closed = true;
             if immediate {
-                model.take_out(|_| true, false);
+                model.take_out(|_| true, Why::Discarded);
                 for reader in &mut model.readers {
                     reader.pass_to(model.next, &model.held);
                     reader.seeked = true;
@@ -597,6 +609,7 @@ fn compare(queue: &Queue<u64>, model: &mut Model) {
         assert_eq!(figures.unread_bytes, unread.iter().map(|held| held.size).sum::<u64>());
         assert_eq!(figures.lag, unread.first().map_or(0, |held| model.now - held.at));
         assert_eq!((figures.read, figures.passed, figures.missed), (reader.read, reader.passed, reader.missed));
+        assert_eq!(figures.dropped, reader.dropped);
         assert_eq!((figures.filters, figures.filtered), (reader.filters.clone(), reader.filtered));
         assert_eq!(reader.handle.position().unwrap(), unread.first().map_or(model.next, |held| held.seq));
         if !reader.seeked {

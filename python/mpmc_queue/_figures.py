@@ -58,6 +58,8 @@ class ReaderFigures(Protocol):
     @property
     def missed_items(self) -> int | None: ...
     @property
+    def dropped_items(self) -> int | None: ...
+    @property
     def topics(self) -> tuple[str, ...] | None: ...
     @property
     def filtered_items(self) -> int | None: ...
@@ -93,6 +95,8 @@ class GroupFigures(ReaderFigures, Protocol):
     def dead_lettered_items(self) -> int | None: ...
     @property
     def refused_dead_letters(self) -> int | None: ...
+    @property
+    def undeliverable_items(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,7 @@ class PartOfConsumer:
     unread_items: int | None = None
     unread_bytes: int | None = None
     missed_items: int | None = None
+    dropped_items: int | None = None
     lag: float | None = None
     last_read_time: datetime | None = None
     filtered_items: int | None = None
@@ -143,11 +148,13 @@ class PartOfGroup:
     unread_items: int | None = None
     unread_bytes: int | None = None
     missed_items: int | None = None
+    dropped_items: int | None = None
     lag: float | None = None
     pending_items: int | None = None
     redelivered_items: int | None = None
     dead_lettered_items: int | None = None
     refused_dead_letters: int | None = None
+    undeliverable_items: int | None = None
     filtered_items: int | None = None
 
 
@@ -162,6 +169,7 @@ class Departed(NamedTuple):
     name: str | None
     read: int
     missed: int
+    dropped: int | None = None
 
 
 class Follows(NamedTuple):

@@ -124,7 +124,8 @@ class Event:
         """What happened."""
     @property
     def timestamp(self) -> datetime:
-        """When it happened, as an aware datetime in UTC."""
+        """When it happened, as an aware datetime in UTC. A read may be given a time some milliseconds early, but never one
+        before it was enqueued."""
     @property
     def queue(self) -> str:
         """The name of the queue."""
@@ -370,8 +371,12 @@ class ConsumerStats:
     def missed_items(self) -> int:
         """Messages that left before this consumer read them."""
     @property
+    def dropped_items(self) -> int:
+        """Those of `missed_items` that were dropped to make room. The others expired; of a member of a group, see
+        `GroupStats`."""
+    @property
     def last_read_time(self) -> datetime | None:
-        """When it last read, as an aware datetime in UTC; None before the first read."""
+        """When it last read, as an aware datetime in UTC, or some milliseconds before; None before the first read."""
 
 @final
 class GroupStats:
@@ -416,6 +421,13 @@ class GroupStats:
     @property
     def missed_items(self) -> int:
         """Messages that expired or were dropped, or that were delivered max_deliver times and have no dead letter queue."""
+    @property
+    def dropped_items(self) -> int:
+        """Those of `missed_items` that were dropped to make room."""
+    @property
+    def undeliverable_items(self) -> int:
+        """Those of `missed_items` that were delivered max_deliver times, and that no dead letter queue could take. What was
+        neither dropped nor undeliverable expired."""
     @property
     def refused_dead_letters(self) -> int:
         """Those of `missed_items` that were too large for the dead letter queue."""
@@ -791,7 +803,7 @@ class Queue(Generic[_T]):
         float,  # age of the oldest message held
         list[ConsumerStats],
         list[GroupStats],
-        list[tuple[str | None, str | None, int, int]],  # see _figures.Departed
+        list[tuple[str | None, str | None, int, int, int]],  # see _figures.Departed
         tuple[str, str],  # retention and overflow
         int,  # producers that wait for room
         list[tuple[UUID | str, UUID | str]],  # who follows whom (`after=`): consumers by id, groups by name

@@ -37,7 +37,7 @@ impl<T: Send + Sync + 'static, H: Host> Core<T, H> {
                 });
             }
             if !matches!(burial, Burial::Done) {
-                self.with(|state, _, fx| state.not_rescued(lost.group, fx));
+                self.with(|state, _, fx| state.not_rescued(lost.group, lost.why, fx));
             }
         }
         IS_RESCUING.set(is_nested);

@@ -5,6 +5,7 @@
 //! everything. Each chunk that holds a match has a [`Segment`](super::segment::Segment): which of its slots match, and
 //! their numbers. An index over those chunks finds the next one and sums up.
 
+use super::drops::Drops;
 use super::held::Held;
 use super::index::Index;
 use crate::topics::Filters;
@@ -22,6 +23,8 @@ pub(crate) struct Filter {
     pub(super) held: Held,
     /// The chunks that hold a match, except the one that is being filled.
     pub(super) index: Index,
+    /// Which matches were dropped.
+    pub(super) drops: Drops,
     /// How far the filter is built.
     pub(super) stage: Stage,
 }
@@ -48,7 +51,15 @@ pub(super) enum Stage {
 
 impl Filter {
     pub(super) fn new(filters: Filters) -> Self {
-        Filter { filters, users: 1, next: 0, held: Held::default(), index: Index::new(), stage: Stage::Texts(0) }
+        Filter {
+            filters,
+            users: 1,
+            next: 0,
+            held: Held::default(),
+            index: Index::new(),
+            drops: Drops::default(),
+            stage: Stage::Texts(0),
+        }
     }
 
     /// Whether a held message has been counted.

@@ -12,6 +12,7 @@ mod check;
 pub(crate) mod chunk;
 mod compaction;
 mod counting;
+pub(crate) mod drops;
 mod filter;
 pub(crate) mod filtering;
 pub(crate) mod granting;
@@ -42,6 +43,7 @@ use crate::time::clock::Now;
 use crate::topics::Topic;
 use batch::Batch;
 use chunk::{CHUNK_SIZE, Chunk, NIL};
+use drops::Drops;
 use held::Held;
 use index::Index;
 use lease::Leases;
@@ -103,6 +105,8 @@ pub(crate) struct Log<T> {
     pub(crate) leases: Leases<T>,
     /// Topics of the held messages, and the filters in use.
     pub(crate) topics: Box<Topics>,
+    /// Which messages were dropped.
+    pub(crate) drops: Drops,
 }
 
 impl<T> Log<T> {
@@ -123,6 +127,7 @@ impl<T> Log<T> {
             none: Slots::none(),
             leases: Leases::new(),
             topics: Box::default(),
+            drops: Drops::default(),
         }
     }
 

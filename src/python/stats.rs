@@ -207,6 +207,12 @@ impl ConsumerStats {
         self.stats.missed
     }
 
+    #[doc = doc!(ConsumerStats.dropped_items)]
+    #[getter]
+    fn dropped_items(&self) -> u64 {
+        self.stats.dropped
+    }
+
     #[doc = doc!(ConsumerStats.topics)]
     #[getter]
     fn topics<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
@@ -300,6 +306,18 @@ impl GroupStats {
         self.stats.missed
     }
 
+    #[doc = doc!(GroupStats.dropped_items)]
+    #[getter]
+    fn dropped_items(&self) -> u64 {
+        self.stats.dropped
+    }
+
+    #[doc = doc!(GroupStats.undeliverable_items)]
+    #[getter]
+    fn undeliverable_items(&self) -> u64 {
+        self.stats.undeliverable
+    }
+
     #[doc = doc!(GroupStats.refused_dead_letters)]
     #[getter]
     fn refused_dead_letters(&self) -> u64 {
@@ -356,8 +374,8 @@ pub(super) fn figures<'py>(
     let queue = QueueStats::new(py, figures.queue, name, created);
     let consumers: Vec<_> = figures.consumers.into_iter().map(ConsumerStats::from).collect();
     let groups: Vec<_> = figures.groups.into_iter().map(GroupStats::from).collect();
-    let departed: Vec<_> =
-        figures.departed.into_iter().map(|past| (past.group, past.name, past.read, past.missed)).collect();
+    let departed = figures.departed.into_iter();
+    let departed: Vec<_> = departed.map(|past| (past.group, past.name, past.read, past.missed, past.dropped)).collect();
     let settings = (word_for(&RETENTIONS, figures.retention), word_for(&OVERFLOWS, figures.overflow));
     let reader = |reader| match reader {
         Reader::Consumer(id) => uuid(py, id),

@@ -100,8 +100,17 @@ impl<T> State<T> {
         }
         let mut consumer = self.take_consumer(key.index);
         // The group counts the losses of its members.
-        let missed = if consumer.group.is_some() { 0 } else { self.cursors[consumer.cursor].missed(&self.log) };
-        self.departed.depart(&Who { group: consumer.group, name: consumer.name.take() }, consumer.read, missed);
+        let cursor = &self.cursors[consumer.cursor];
+        let (missed, dropped) = match consumer.group {
+            None => (cursor.missed(&self.log), cursor.dropped(&self.log)),
+            Some(_) => (0, 0),
+        };
+        self.departed.depart(
+            &Who { group: consumer.group, name: consumer.name.take() },
+            consumer.read,
+            missed,
+            dropped,
+        );
         match consumer.group {
             None => self.remove_cursor(consumer.cursor, fx),
             Some(group) => self.remove_member(group, consumer.serial, fx),

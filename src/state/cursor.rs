@@ -16,6 +16,17 @@ use crate::log::{Found, Log};
 use crate::topics::Filters;
 use crate::wait::list::WaitList;
 
+/// Why a message was missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Its time to live was over.
+    Expired,
+    /// It made room for others.
+    Dropped,
+    /// It was delivered as often as it may be, and there was no dead letter queue that could take it.
+    Undeliverable,
+}
+
 #[derive(Debug)]
 pub(crate) struct Cursor {
     /// Seq of the next message to read. Messages that have left may still be ahead of it.
@@ -26,6 +37,11 @@ pub(crate) struct Cursor {
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
     missed_behind: u64,
+    /// How many of these were dropped, and how many were delivered in vain: too often, or to nobody's dead letter queue.
+    dropped_behind: u64,
+    undeliverable: u64,
+    /// If messages at or after the position were dropped: how many drops it did not miss. None: those before it.
+    drops_spared: Option<u64>,
     /// Place of the filter whose matches alone it reads.
     pub(crate) filter: Option<usize>,
     /// The same as it was given.
@@ -73,11 +89,14 @@ impl Cursor {
             None => log.holes(position..log.next()),
             Some(filter) => log.gaps(filter, position..log.next(), log.next_number(Some(filter))),
         };
-        Cursor {
+        let mut cursor = Cursor {
             position,
             is_leased: false,
             hint: NIL,
             missed_behind: 0,
+            dropped_behind: 0,
+            undeliverable: 0,
+            drops_spared: None,
             filter,
             filters,
             number,
@@ -96,6 +115,51 @@ impl Cursor {
             readers: WaitList::default(),
             batches: WaitList::default(),
             gap_waiters: WaitList::default(),
+        };
+        cursor.spare_all_drops(log);
+        cursor
+    }
+
+    /// The number of the next message for it: its seq, or with a filter the number of the match.
+    fn next_number(&self) -> u64 {
+        if self.filter.is_some() { self.number } else { self.position }
+    }
+
+    /// Missed messages that were dropped.
+    pub(crate) fn dropped<T>(&self, log: &Log<T>) -> u64 {
+        let drops = log.drops_of(self.filter);
+        let spared = self.drops_spared.unwrap_or_else(|| drops.before(self.next_number()));
+        self.dropped_behind + drops.total() - spared
+    }
+
+    /// Missed messages that were delivered in vain.
+    pub(crate) fn undeliverable(&self) -> u64 {
+        self.undeliverable
+    }
+
+    /// Nothing of what was dropped so far counts.
+    fn spare_all_drops<T>(&mut self, log: &Log<T>) {
+        let drops = log.drops_of(self.filter);
+        self.drops_spared = (self.next_number() < drops.end()).then(|| drops.total());
+    }
+
+    /// Notes how many drops it did not miss, so that the log need not be asked later.
+    pub(super) fn note_drops<T>(&mut self, log: &Log<T>) {
+        let (number, drops) = (self.next_number(), log.drops_of(self.filter));
+        if number < drops.end() {
+            self.drops_spared.get_or_insert_with(|| drops.before(number));
+        }
+    }
+
+    /// Called before the position moves on to the message with a number, past others that have left.
+    #[inline]
+    fn pass_drops<T>(&mut self, number: u64, log: &Log<T>) {
+        let drops = log.drops_of(self.filter);
+        if number != self.next_number() && self.next_number() < drops.end() {
+            self.note_drops(log);
+            if number >= drops.end() {
+                self.dropped_behind += drops.total() - self.drops_spared.take().unwrap_or(drops.total());
+            }
         }
     }
 
@@ -121,7 +185,9 @@ impl Cursor {
             return self.move_on_to_match(filter, log);
         }
         let found = log.first_at(self.position, &mut self.hint);
-        self.skip_to(found.as_ref().map_or(log.next(), |found| found.seq));
+        let seq = found.as_ref().map_or(log.next(), |found| found.seq);
+        self.pass_drops(seq, log);
+        self.skip_to(seq);
         found
     }
 
@@ -135,6 +201,7 @@ impl Cursor {
         };
         if seq != self.position {
             let filtered = log.count_from(self.position, self.hint) - log.count_from(seq, hint);
+            self.pass_drops(number, log);
             self.pass_to(seq, number, filtered);
         }
         self.hint = hint;
@@ -198,8 +265,12 @@ impl Cursor {
         }
     }
 
-    /// Excuses a message at or after the position that has left: it does not count as missed.
-    pub(crate) fn excuse(&mut self, seq: u64) {
+    /// Excuses a message at or after the position that has left, or was dropped: it does not count as missed.
+    pub(crate) fn excuse<T>(&mut self, seq: u64, is_drop: bool, log: &Log<T>) {
+        if is_drop {
+            self.note_drops(log);
+            self.drops_spared = self.drops_spared.map(|spared| spared + 1);
+        }
         self.excused_count += 1;
         let place = self.excused.partition_point(|gap| gap.seqs.end < seq);
         match self.excused.get_mut(place) {
@@ -229,9 +300,14 @@ impl Cursor {
 
     /// Counts messages as missed that the position had already passed: pending messages that left. They had been
     /// delivered, so no delivery reports them.
-    pub(crate) fn lose(&mut self, count: u64) {
+    pub(crate) fn lose(&mut self, count: u64, why: Reason) {
         self.missed_behind += count;
         self.reported_by_delivery += count;
+        match why {
+            Reason::Expired => {}
+            Reason::Dropped => self.dropped_behind += count,
+            Reason::Undeliverable => self.undeliverable += count,
+        }
     }
 
     /// Whether something was passed that no read has told of yet.
@@ -309,15 +385,20 @@ impl Cursor {
         };
         self.read += skipped;
         match self.filter {
-            None if to > from => self.skip_to(to),
+            None if to > from => {
+                self.pass_drops(to, log);
+                self.skip_to(to);
+            }
             None => {
                 // Messages from there on that have left either did not count before, or have already been counted.
                 log.holes(to..from).into_iter().rev().for_each(|gap| self.excuse_first(gap));
+                self.step_back_to(to, log);
                 self.position = to;
             }
             Some(filter) if to > from => {
                 let (number, seq) = log.number_at(filter, to);
                 let held = log.count_from(from, self.hint) - log.count_from(to, NIL);
+                self.pass_drops(number, log);
                 self.pass_to(to, number, held - skipped);
                 // None of the excused messages is between the position and the next match.
                 self.missed_behind -= self.forget_excused(seq);
@@ -326,6 +407,7 @@ impl Cursor {
                 let (number, seq) = log.number_at(filter, to);
                 if seq < from {
                     log.gaps(filter, to..from, self.number).into_iter().rev().for_each(|gap| self.excuse_first(gap));
+                    self.step_back_to(number, log);
                     self.number = number;
                 }
                 self.position = to;
@@ -336,6 +418,15 @@ impl Cursor {
         skipped
     }
 
+    /// Called before the position moves back to the message with a number: what was dropped in between does not count.
+    fn step_back_to<T>(&mut self, number: u64, log: &Log<T>) {
+        self.note_drops(log);
+        let drops = log.drops_of(self.filter);
+        if self.drops_spared.is_none() && number < drops.end() {
+            self.drops_spared = Some(drops.total());
+        }
+    }
+
     fn excuse_first(&mut self, gap: Gap) {
         self.excused_count += gap.count;
         self.excused.push_front(gap);
@@ -343,7 +434,9 @@ impl Cursor {
 
     /// Moves the position to the end of an emptied queue. The discarded messages count neither as read nor as missed.
     pub(crate) fn discard_to<T>(&mut self, end: u64, missed: u64, log: &Log<T>) {
+        self.dropped_behind = self.dropped(log);
         (self.position, self.number) = (end, log.next_number(self.filter));
+        self.drops_spared = None;
         self.missed_behind = missed;
         self.excused.clear();
         self.excused_count = 0;

@@ -17,6 +17,7 @@ pub(crate) struct Past {
     here: usize,
     pub(crate) read: u64,
     pub(crate) missed: u64,
+    pub(crate) dropped: u64,
 }
 
 /// The sums of the queue or of one group, by name.
@@ -36,12 +37,13 @@ impl Departed {
     }
 
     /// Adds the figures of a removed consumer to its sum.
-    pub(crate) fn depart(&mut self, who: &Who, read: u64, missed: u64) {
+    pub(crate) fn depart(&mut self, who: &Who, read: u64, missed: u64, dropped: u64) {
         let Some(sums) = self.by_group.get_mut(&who.group) else { return };
         let Some(past) = sums.get_mut(&who.name) else { return };
         past.here -= 1;
         past.read += read;
         past.missed += missed;
+        past.dropped += dropped;
         if past.here == 0 && who.name.is_some() {
             sums.remove(&who.name);
         }

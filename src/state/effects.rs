@@ -3,6 +3,7 @@
 use std::task::Waker;
 
 use super::Consumer;
+use super::cursor::Reason;
 use super::departed::Sums;
 use super::pending::PendingMap;
 use crate::keys::GroupKey;
@@ -73,6 +74,7 @@ pub(crate) struct Lost {
     /// Index of its payload among the removed payloads.
     pub(crate) at: usize,
     pub(crate) topic: Option<Topic>,
+    pub(crate) why: Reason,
 }
 
 /// A message that is to be moved to the dead letter queue of a group.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::cursor::Reason;
 use super::gone::Gone;
 use super::leaving::SLICE;
 use super::slices::{PENDING_SLICE, slice};
@@ -134,7 +135,7 @@ impl<T> State<T> {
         }
         self.expired += gone.need.items;
         let count = gone.need.items;
-        self.rescue(from, fx);
+        self.rescue(from, Reason::Expired, fx);
         self.give_back(gone, fx);
         (count, is_done)
     }
@@ -153,7 +154,7 @@ impl<T> State<T> {
             if left == 0 {
                 return Some(group);
             }
-            left -= self.lose_pending(group, seq..seq + 1, |_, _| false, fx);
+            left -= self.lose_pending(group, seq..seq + 1, Reason::Expired, |_, _| false, fx);
         }
         None
     }

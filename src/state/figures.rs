@@ -18,7 +18,7 @@ impl<T> State<T> {
             consumers: self.consumers.len() as u64,
             ttl: self.ttl(),
             expired: self.expired,
-            dropped: self.dropped,
+            dropped: self.log.drops.total(),
             rejected: self.rejected,
             first_seq: self.log.head(),
             next_seq: self.log.next(),
@@ -33,6 +33,7 @@ impl<T> State<T> {
             name: name.cloned(),
             read: past.read,
             missed: past.missed,
+            dropped: past.dropped,
         });
         Figures {
             queue,

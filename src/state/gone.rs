@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::cursor::Reason;
 use crate::need::Need;
 
 /// What was taken out of the log.
@@ -10,11 +11,13 @@ pub(super) struct Gone {
     pub(super) need: Need,
     /// All removed messages have seqs in this range (other messages may have too). Empty while nothing was removed.
     pub(super) seqs: Range<u64>,
+    /// Why those miss them who have not read them.
+    pub(super) why: Reason,
 }
 
 impl Gone {
     pub(super) fn none() -> Self {
-        Gone { need: Need { bytes: 0, items: 0 }, seqs: 0..0 }
+        Gone { need: Need { bytes: 0, items: 0 }, seqs: 0..0, why: Reason::Expired }
     }
 
     pub(super) fn add(&mut self, need: Need, seqs: Range<u64>) {

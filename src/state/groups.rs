@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::acks::{Acks, SettleOutcome};
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Reason};
 use super::readers::Abandoned;
 use super::{Burial, Discarded, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
@@ -94,6 +94,8 @@ impl<T> State<T> {
             unread_bytes: backlog.bytes,
             lag: backlog.lag,
             missed: cursor.missed_with(backlog.new, &self.log),
+            dropped: cursor.dropped(&self.log),
+            undeliverable: cursor.undeliverable(),
             read: cursor.read,
             redelivered: group.redelivered,
             dead_lettered: group.dead_lettered,
@@ -281,7 +283,7 @@ impl<T> State<T> {
             Outcome::Read => cursor.read += 1,
             Outcome::DeadLettered => group.dead_lettered += 1,
             Outcome::Missed => {
-                cursor.lose(1);
+                cursor.lose(1, Reason::Undeliverable);
                 cursor.gap_waiters.wake(1, &mut fx.wakers);
             }
         }

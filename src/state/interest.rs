@@ -186,7 +186,7 @@ impl<T> State<T> {
     /// Removes messages that were just enqueued and that no cursor wants.
     pub(super) fn leave_at_once(&mut self, seqs: Range<u64>, fx: &mut Effects<T>) {
         let swept = self.log.sweep(seqs.start, usize::MAX, &mut fx.removed, |_| true, |_, _| Some(true));
-        self.give_back(Gone { need: swept.need, seqs }, fx);
+        self.give_back(Gone { need: swept.need, seqs, ..Gone::none() }, fx);
     }
 
     /// Checks the invariants between operations.

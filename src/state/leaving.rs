@@ -1,10 +1,10 @@
 //! What happens when messages leave: because they expired, because of overflow, or because every consumer has read
 //! them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Reason};
 use super::firsts::Asking;
 use super::gone::Gone;
 use super::slices::PENDING_SLICE;
@@ -21,6 +21,8 @@ use crate::topics::Topic;
 pub(super) const SLICE: usize = 48;
 /// Number of messages that can be dropped one by one in the time that a chunk takes.
 const SINGLY: usize = 8;
+/// Maximum number of cursors that note their drops in one hold of the lock.
+const ASKED: u64 = 1_000;
 /// Number of consumers whose read records are checked for each slice of removals.
 const TRIM: usize = 64;
 
@@ -36,7 +38,7 @@ impl<T> State<T> {
         self.trim_reads(TRIM);
         let mut from = 0;
         while let Some(group) = self.firsts.pending_before(gone.seqs.end, from) {
-            self.lose_pending(group, gone.seqs.clone(), Log::contains, fx);
+            self.lose_pending(group, gone.seqs.clone(), gone.why, Log::contains, fx);
             from = group + 1;
         }
         // Backwards, because the last entry takes the place of an entry that leaves.
@@ -59,6 +61,7 @@ impl<T> State<T> {
         &mut self,
         index: usize,
         seqs: Range<u64>,
+        why: Reason,
         stays: impl Fn(&Log<T>, u64) -> bool,
         fx: &mut Effects<T>,
     ) -> u64 {
@@ -73,7 +76,7 @@ impl<T> State<T> {
         // include them.
         let key = group.cursor;
         let cursor = &mut self.cursors[key];
-        cursor.lose(lost);
+        cursor.lose(lost, why);
         group.charged = acks.len();
         self.budget.set_pending(before, group.charged);
         self.firsts.note(index, Some(acks));
@@ -144,7 +147,7 @@ impl<T> State<T> {
         );
         self.has_to_collect = !swept.done || asking.is_cut.get();
         self.collected = if self.has_to_collect { swept.upto } else { floor };
-        self.give_back(Gone { need: swept.need, seqs: from..self.collected }, fx);
+        self.give_back(Gone { need: swept.need, seqs: from..self.collected, ..Gone::none() }, fx);
     }
 
     /// With `Retention::Interest`: removes one message, if no cursor or group needs it any more.
@@ -153,7 +156,7 @@ impl<T> State<T> {
             return;
         }
         if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
-            self.give_back(Gone { need, seqs: seq..seq + 1 }, fx);
+            self.give_back(Gone { need, seqs: seq..seq + 1, ..Gone::none() }, fx);
         }
     }
 
@@ -167,11 +170,13 @@ impl<T> State<T> {
         if !is_usual {
             return None;
         }
-        let budget = &self.budget;
+        let (budget, head) = (&self.budget, self.log.head());
         let (payload, gone) = self.log.pop_front(|gone| budget.check_without(gone, 0, need).is_ok())?;
+        if self.log.drops.add(head..head + 1) {
+            self.ask_for_drops(1);
+        }
         self.take_returned();
         self.budget.give_back(gone);
-        self.dropped += 1;
         // One message is added and one leaves. So records are trimmed as fast as they are made.
         self.trim_reads(1);
         Some(payload)
@@ -211,6 +216,8 @@ impl<T> State<T> {
         let lacks = |more: Need| budget.check_without(gone.get().0.and(more), gone.get().1, need).is_err();
         let most_pending = if slice == usize::MAX { u64::MAX } else { PENDING_SLICE };
         let asking = Asking::new(&self.firsts, &self.groups, slice == usize::MAX);
+        let drops = RefCell::new(std::mem::take(&mut self.log.drops));
+        let begun = Cell::new(0);
         let swept = self.log.sweep(
             head,
             slice,
@@ -221,6 +228,12 @@ impl<T> State<T> {
                 let leaves = lacks(whole) && !asking.may_be_pending(chunk.base..chunk.end());
                 if leaves {
                     gone.set((gone.get().0.and(whole), gone.get().1));
+                    let mut drops = drops.borrow_mut();
+                    let mut add = |seqs| begun.set(begun.get() + u64::from(drops.add(seqs)));
+                    match chunk.is_dense() {
+                        true => add(chunk.base..chunk.end()),
+                        false => (0..chunk.slots.len()).map(|index| chunk.seq(index)).for_each(|seq| add(seq..seq + 1)),
+                    }
                 }
                 leaves
             },
@@ -233,15 +246,20 @@ impl<T> State<T> {
                     asking.is_cut.set(true);
                     return None;
                 }
-                let more = asking.count(chunk.seq(index))?;
+                let seq = chunk.seq(index);
+                let more = asking.count(seq)?;
+                begun.set(begun.get() + u64::from(drops.borrow_mut().add(seq..seq + 1)));
                 gone.set((need.and(Need::one(chunk.size(index))), pending + more));
                 Some(true)
             },
         );
         let is_cut = asking.is_cut.get();
-        self.dropped += swept.need.items;
-        self.rescue(from, fx);
-        self.give_back(Gone { need: swept.need, seqs: head..swept.upto }, fx);
+        self.log.drops = drops.into_inner();
+        if begun.get() > 0 {
+            self.ask_for_drops(begun.get());
+        }
+        self.rescue(from, Reason::Dropped, fx);
+        self.give_back(Gone { need: swept.need, seqs: head..swept.upto, why: Reason::Dropped }, fx);
         swept.done && !is_cut
     }
 
@@ -255,6 +273,7 @@ impl<T> State<T> {
         let mut fits = false;
         let most_pending = if slice == usize::MAX { u64::MAX } else { PENDING_SLICE };
         let asking = Asking::new(&self.firsts, &self.groups, slice == usize::MAX);
+        let mut begun = 0;
         for _ in 0..slice.saturating_mul(SINGLY) {
             self.budget.set_topics(self.log.topics.charge());
             fits = self.budget.check_without(gone, pending, self.need_under(need, topic)).is_ok();
@@ -264,12 +283,36 @@ impl<T> State<T> {
             let seq = self.log.head();
             let Some(more) = asking.count(seq) else { break };
             pending += more;
+            begun += u64::from(self.log.note_drop(seq));
             gone = gone.and(self.log.remove(seq, NIL, &mut fx.removed).unwrap_or(Need::NONE));
         }
-        self.dropped += gone.items;
-        self.rescue(from, fx);
-        self.give_back(Gone { need: gone, seqs: head..self.log.head() }, fx);
+        if begun > 0 {
+            self.ask_for_drops(begun);
+        }
+        self.rescue(from, Reason::Dropped, fx);
+        self.give_back(Gone { need: gone, seqs: head..self.log.head(), why: Reason::Dropped }, fx);
         fits
+    }
+
+    /// Called when this many runs of drops have begun. Lets as many cursors note how many drops they did not miss. When
+    /// each has done so, what only they could ask for is forgotten. So there are hardly ever many more runs than cursors.
+    #[cold]
+    fn ask_for_drops(&mut self, runs: u64) {
+        let mut turns = 0;
+        for _ in 0..runs.min(ASKED) {
+            if let Some(cursor) = self.cursors.get_mut(self.next_asked) {
+                cursor.note_drops(&self.log);
+            }
+            self.next_asked += 1;
+            if self.next_asked >= self.cursors.capacity() {
+                self.next_asked = 0;
+                self.log.forget_drops();
+                turns += 1;
+                if turns == 2 {
+                    return; // there is nothing more to forget
+                }
+            }
+        }
     }
 
     /// Empties the queue. The discarded messages do not count as missed.
@@ -289,6 +332,6 @@ impl<T> State<T> {
         if self.retention == Retention::Interest {
             self.want_from(end);
         }
-        self.give_back(Gone { need: swept.need, seqs: 0..end }, fx);
+        self.give_back(Gone { need: swept.need, seqs: 0..end, ..Gone::none() }, fx);
     }
 }

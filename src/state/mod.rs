@@ -102,7 +102,6 @@ pub(crate) struct State<T> {
     /// The latest reading of the clock. It ensures that no time stamp runs backwards.
     latest: Now,
     pub(crate) expired: u64,
-    pub(crate) dropped: u64,
     pub(crate) rejected: u64,
     /// With `Retention::Interest`: the positions of all cursors without a filter. Otherwise empty.
     floor: Floor,
@@ -122,6 +121,8 @@ pub(crate) struct State<T> {
     joiners: WaitList,
     /// Keys of a cursor and of a group that had not read or settled everything at the last check.
     behind: (usize, usize),
+    /// The cursor that is asked next for what it did not miss of what was dropped.
+    next_asked: usize,
     next_ticket: u64,
     next_serial: u64,
 }
@@ -156,7 +157,6 @@ impl<T> State<T> {
             closed: false,
             latest: now,
             expired: 0,
-            dropped: 0,
             rejected: 0,
             floor: Floor::new(),
             wanting: Wanting::default(),
@@ -167,6 +167,7 @@ impl<T> State<T> {
             producers: VecDeque::new(),
             joiners: WaitList::default(),
             behind: (0, 0),
+            next_asked: 0,
             next_ticket: 0,
             next_serial: 0,
         }
@@ -215,6 +216,7 @@ impl<T> State<T> {
         }
         for (_, cursor) in &self.cursors {
             assert!(cursor.position <= self.log.next() && !cursor.is_leased);
+            assert!(cursor.dropped(&self.log) + cursor.undeliverable() <= cursor.missed(&self.log));
         }
         assert!(!self.log.leases.any_open() && !self.log.leases.has_returned());
         self.attended.check(&self.cursors);
@@ -234,6 +236,8 @@ impl<T> State<T> {
             group.acks.iter().for_each(Acks::check);
         }
         self.check_firsts();
+        // Two turns of all cursors, and what began in one hold of the lock.
+        assert!(self.log.drops.runs() <= 2 * self.cursors.capacity() + 2_000);
         assert_eq!(self.budget.pending(), self.groups.iter().map(|(_, group)| group.charged).sum::<u64>());
     }
 }

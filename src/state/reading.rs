@@ -232,6 +232,7 @@ impl<T> State<T> {
             unread_bytes: backlog.bytes,
             lag: backlog.lag,
             missed: cursor.missed_with(backlog.new, &self.log),
+            dropped: cursor.dropped(&self.log),
             last_read: Some(consumer.last_read).filter(|&at| at > 0),
             filters: cursor.filters.clone(),
             filtered: cursor.filtered,

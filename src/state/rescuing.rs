@@ -3,6 +3,7 @@
 //! They are counted as dead-lettered when they leave, under the lock, and are moved after the lock is released. A
 //! message that the dead letter queue does not take counts as missed after all.
 
+use super::cursor::Reason;
 use super::effects::Lost;
 use super::{Effects, State};
 use crate::keys::GroupKey;
@@ -23,7 +24,7 @@ impl<T> State<T> {
     }
 
     /// Collects the lost messages, from the removed payload at `from` on, for the groups that would miss them.
-    pub(super) fn rescue(&mut self, from: usize, fx: &mut Effects<T>) {
+    pub(super) fn rescue(&mut self, from: usize, why: Reason, fx: &mut Effects<T>) {
         if !self.has_rescuers {
             return;
         }
@@ -42,12 +43,12 @@ impl<T> State<T> {
                     if !does_match(topic.as_ref()) {
                         continue;
                     }
-                    cursor.excuse(seq);
+                    cursor.excuse(seq, why == Reason::Dropped, &self.log);
                 } else if !group.acks.as_mut().is_some_and(|acks| acks.rescue(seq)) {
                     continue;
                 }
                 group.dead_lettered += 1;
-                lost.push(Lost { group: key, at, topic: topic.clone() });
+                lost.push(Lost { group: key, at, topic: topic.clone(), why });
             }
         }
         let indices: Vec<usize> = self.groups.iter().map(|(index, _)| index).collect();
@@ -55,14 +56,14 @@ impl<T> State<T> {
     }
 
     /// Counts a message as missed by the group, because the dead letter queue did not take it.
-    pub(crate) fn not_rescued(&mut self, key: GroupKey, fx: &mut Effects<T>) {
+    pub(crate) fn not_rescued(&mut self, key: GroupKey, why: Reason, fx: &mut Effects<T>) {
         if self.group(key).is_err() {
             return;
         }
         let group = &mut self.groups[key.index];
         group.dead_lettered -= 1;
         let at = group.cursor;
-        self.cursors[at].lose(1);
+        self.cursors[at].lose(1, why);
         self.cursors[at].gap_waiters.wake(1, &mut fx.wakers);
         self.attended.update(&mut self.cursors, at);
     }

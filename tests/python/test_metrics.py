@@ -30,6 +30,7 @@ COUNTERS = {
     "mpmc_dropped_messages_total": (),
     "mpmc_rejected_messages_total": (),
     "mpmc_missed_messages_total": ("consumer", "group"),
+    "mpmc_missed_by_reason_messages_total": ("consumer", "group", "reason"),
     "mpmc_redelivered_messages_total": ("group",),
     "mpmc_dead_lettered_messages_total": ("group",),
     "mpmc_refused_dead_letters_total": ("group",),
@@ -179,6 +180,13 @@ EXPECTED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
     ("missed_messages", (("consumer", "billing"),)): 7,
     ("missed_messages", ()): 14,
     ("missed_messages", (("group", "workers"),)): 7,
+    ("missed_by_reason_messages", (("consumer", "billing"), ("reason", "expired"))): 5,
+    ("missed_by_reason_messages", (("consumer", "billing"), ("reason", "dropped"))): 2,
+    ("missed_by_reason_messages", (("reason", "expired"),)): 10,
+    ("missed_by_reason_messages", (("reason", "dropped"),)): 4,
+    ("missed_by_reason_messages", (("group", "workers"), ("reason", "expired"))): 5,
+    ("missed_by_reason_messages", (("group", "workers"), ("reason", "dropped"))): 2,
+    ("missed_by_reason_messages", (("group", "workers"), ("reason", "undeliverable"))): 0,
     ("redelivered_messages", (("group", "workers"),)): 1,
     ("dead_lettered_messages", (("group", "workers"),)): 1,
     ("refused_dead_letters", (("group", "workers"),)): 0,
@@ -269,6 +277,32 @@ def test_delivered_counts_deliveries_and_settled_counts_messages(make_queue, ack
         assert counters() == (2, 1)
 
 
+def test_missed_messages_are_counted_by_reason_when_their_readers_have_gone_too(make_queue):
+    queue = make_queue(ttl=1000, max_items=4, overflow="drop_oldest")
+    group = queue.add_group("workers", ack_wait=1000, max_deliver=1)
+    kept, gone = queue.add_consumer("billing"), queue.add_consumer("billing")
+    worker = group.add_consumer()
+    queue.enqueue_batch(range(3))
+    worker.read().nack()  # it has no dead letter queue
+    expire_all(queue)
+    queue.enqueue_batch(range(4))
+    queue.enqueue_batch(range(2))  # drops 2
+    scraped = Prometheus(queue)
+
+    def missed(**labels: str) -> list[float | None]:
+        reasons = ("expired", "dropped", "undeliverable")
+        return [scraped.value("mpmc_missed_by_reason_messages_total", reason=reason, **labels) for reason in reasons]
+
+    assert (gone.stats().missed_items, gone.stats().dropped_items) == (5, 2)
+    assert (group.stats().dropped_items, group.stats().undeliverable_items) == (2, 1)
+    gone.close()
+    kept.seek("latest")
+    kept.seek("earliest")
+    queue.enqueue(6)  # drops one more
+    assert missed(consumer="billing") == [6, 5, None]
+    assert missed(group="workers") == [2, 3, 1]
+
+
 def test_prometheus_reads_the_queues_own_figures(busy):
     samples = Prometheus(busy).scrape()
     wanted = expected({metric.name: metric.prometheus for metric in METRICS})
@@ -350,7 +384,7 @@ def test_topics_are_not_labels_and_filtered_readers_count_matches(make_queue):
     assert scraped.value("mpmc_enqueued_messages_total") == 6
     assert scraped.value("mpmc_consumer_lag_messages", consumer="orders") == 5
     assert scraped.value("mpmc_consumer_lag_messages", group="workers") == 1
-    assert {name for _, labels in scraped.scrape() for name, _ in labels} == {"queue", "consumer", "group"}
+    assert {name for _, labels in scraped.scrape() for name, _ in labels} == {"queue", "consumer", "group", "reason"}
 
 
 def test_names_with_every_kind_of_character_survive_the_text_format(make_queue):

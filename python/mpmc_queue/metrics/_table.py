@@ -30,6 +30,8 @@ class Reader(NamedTuple):
     group: str
     delivered: int | None  # here and below, None: not applicable or not known
     missed: int | None
+    dropped: int | None
+    undeliverable: int | None
     unread: int | None
     unread_bytes: int | None
     lag: float | None
@@ -54,9 +56,10 @@ def _reading(now: Figures) -> Reading:
         key = (consumer.name or "", consumer.group or "")
         delivered[key] = _sum(delivered.get(key), consumer.total_items_read)
         if consumer.group is None:
-            sums = positions.get(key, Reader(*key, *[None] * 5))
+            sums = positions.get(key, _nothing(key))
             positions[key] = sums._replace(
                 missed=_sum(sums.missed, consumer.missed_items),
+                dropped=_sum(sums.dropped, consumer.dropped_items),
                 unread=_sum(sums.unread, consumer.unread_items),
                 unread_bytes=_sum(sums.unread_bytes, consumer.unread_bytes),
                 # The lag of several consumers is that of the one furthest behind.
@@ -66,17 +69,31 @@ def _reading(now: Figures) -> Reading:
         key = (departed.name or "", departed.group or "")
         delivered[key] = _sum(delivered.get(key), departed.read)
         if departed.group is None:
-            sums = positions.get(key, Reader(*key, None, 0, 0, 0, 0.0))
-            positions[key] = sums._replace(missed=_sum(sums.missed, departed.missed))
+            sums = positions.get(key, _nothing(key)._replace(missed=0, unread=0, unread_bytes=0, lag=0.0))
+            missed, dropped = _sum(sums.missed, departed.missed), _sum(sums.dropped, departed.dropped)
+            positions[key] = sums._replace(missed=missed, dropped=dropped)
     for group in now.groups:
         positions["", group.name] = Reader(
-            "", group.name, None, group.missed_items, group.unread_items, group.unread_bytes, group.lag
+            consumer="",
+            group=group.name,
+            delivered=None,
+            missed=group.missed_items,
+            dropped=group.dropped_items,
+            undeliverable=group.undeliverable_items,
+            unread=group.unread_items,
+            unread_bytes=group.unread_bytes,
+            lag=group.lag,
         )
     readers: list[Reader] = []
     for key in delivered | positions:
-        reader = positions.get(key, Reader(*key, *[None] * 5))
+        reader = positions.get(key, _nothing(key))
         readers.append(reader._replace(delivered=delivered.get(key)))
     return Reading(now, readers)
+
+
+def _nothing(key: tuple[str, str]) -> Reader:
+    """A reader, by its labels, of which nothing is known."""
+    return Reader(*key, *[None] * 7)
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
@@ -144,6 +161,21 @@ def _of_readers(name: str, kind: Kind, unit: str, text: str, value: Callable[[Re
     return Metric(name, kind, unit, text, ("consumer", "group"), values)
 
 
+def _missed_by_reason() -> Metric:
+    def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
+        for reader in reading.readers:
+            if reader.missed is None or reader.dropped is None:
+                continue
+            expired = reader.missed - reader.dropped - (reader.undeliverable or 0)
+            yield (reader.consumer, reader.group, "expired"), expired
+            yield (reader.consumer, reader.group, "dropped"), reader.dropped
+            if reader.undeliverable is not None:
+                yield (reader.consumer, reader.group, "undeliverable"), reader.undeliverable
+
+    text = "Messages that left before they were read, by what became of them."
+    return Metric("missed_by_reason_messages", _COUNTER, "{message}", text, ("consumer", "group", "reason"), values)
+
+
 def _of_groups(name: str, kind: Kind, text: str, value: Callable[[GroupFigures], int | None]) -> Metric:
     def values(reading: Reading) -> Iterator[tuple[tuple[str, ...], float]]:
         for group in reading.figures.groups:
@@ -167,6 +199,7 @@ METRICS: Final = (
     _of_queue("dropped_messages", _COUNTER, "{message}", "Messages dropped to make room.", lambda of: of.dropped),
     _of_queue("rejected_messages", _COUNTER, "{message}", "Messages refused: queue full.", lambda of: of.rejected),
     _of_readers("missed_messages", _COUNTER, "{message}", "Messages that left before they were read.", lambda of: of.missed),
+    _missed_by_reason(),
     _of_groups("redelivered_messages", _COUNTER, "Deliveries that were not the first of their message.", lambda of: of.redelivered_items),
     _of_groups("dead_lettered_messages", _COUNTER, "Messages moved to the dead letter queue.", lambda of: of.dead_lettered_items),
     _of_groups("refused_dead_letters", _COUNTER, "Messages that the dead letter queue is too small for; they were missed.", lambda of: of.refused_dead_letters),

@@ -39,6 +39,7 @@ EXPECTED = {
 UNKNOWN = {
     "settled_messages", "expired_messages", "dropped_messages", "rejected_messages", "redelivered_messages",
     "dead_lettered_messages", "refused_dead_letters", "audit", "audit_complete", "unread", "waiting_producers",
+    "missed_by_reason_messages",
 }  # fmt: skip
 """What a server does not know: there is no sample of it."""
 
