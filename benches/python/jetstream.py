@@ -121,7 +121,7 @@ async def measure(url: str, rounds: int) -> list[float]:
 async def raw_publish(context: JetStreamContext, ids: Client | None = None) -> int:
     """With an id for each message, as ours: so the server stores what is sent twice only once."""
     for _ in range(COUNT):
-        await context.publish("raw", PAYLOAD, headers=ids and {"Nats-Msg-Id": ids._nuid.next().decode()})
+        await context.publish("raw", PAYLOAD, headers={"Nats-Msg-Id": ids._nuid.next().decode()} if ids else None)
     return COUNT
 
 
