@@ -903,3 +903,42 @@ fn a_batch_drops_as_much_that_is_pending_as_it_needs() {
     assert_eq!(f.books(), [500, 4_500, 4_000, 0]);
     assert_eq!((f.queue.len(), f.queue.stats().dropped), (5_000, 4_000));
 }
+
+#[test]
+fn missed_messages_are_counted_by_reason_and_rescued_ones_are_not() {
+    let ring =
+        || Options { max_items: Some(3), overflow: Overflow::DropOldest, ttl: Some(10 * SECOND), ..Options::default() };
+    let reasons = |f: &Fixture| {
+        let stats = f.group.stats().unwrap();
+        (stats.missed, stats.dropped, stats.undeliverable)
+    };
+    for has_pending in [false, true] {
+        // Pending or unread: two are dropped, and three expire.
+        let f = fixture_of(ring(), &acks(), None);
+        f.enqueue(3);
+        if has_pending {
+            assert_eq!(f.a.read_with(3, |_| ()), Ok(3));
+        }
+        f.enqueue(2);
+        assert_eq!(reasons(&f), (2, 2, 0));
+        f.seconds(10);
+        assert_eq!(reasons(&f), (5, 2, 0));
+    }
+    // One is delivered in vain.
+    let f = fixture_of(ring(), &GroupOptions { max_deliver: Some(1), ..acks() }, None);
+    f.enqueue(1);
+    let mut receipt = None;
+    f.a.read_with(1, |delivery| receipt = delivery.receipt).unwrap();
+    assert!(f.settle(receipt.unwrap(), Settle::Nack(0)));
+    assert_eq!(reasons(&f), (1, 0, 1));
+    // The dead letter queue takes what is dropped, and, once it is closed, nothing.
+    let (dead, _) = manual(Options::default());
+    let f = fixture_of(ring(), &GroupOptions { rescues_missed: true, ..acks() }, Some(&dead));
+    f.enqueue(5);
+    assert_eq!((reasons(&f), dead.len()), ((0, 0, 0), 2));
+    dead.close(false);
+    f.enqueue(1);
+    assert_eq!(reasons(&f), (1, 1, 0));
+    f.seconds(10);
+    assert_eq!(reasons(&f), (4, 1, 0));
+}

@@ -514,10 +514,12 @@ fn a_message_without_a_time_of_its_own_has_the_last_one_read_unless_it_may_expir
     assert_eq!(queue.enqueue(0, 8), Ok(0));
     assert_eq!(consumer(&queue).peek_with(|delivery| delivery.created), Ok(Some(began)));
     let (queue, clock) = manual(Options { ttl: Some(SECOND), ..untimed });
-    clock.advance(SECOND);
-    assert_eq!(queue.enqueue(0, 8), Ok(0));
-    clock.advance(SECOND - 1);
-    assert_eq!(queue.len(), 1);
-    clock.advance(1);
-    assert_eq!(queue.len(), 0);
+    for seq in 0..2 {
+        clock.advance(SECOND / 2);
+        assert_eq!(queue.enqueue(seq, 8), Ok(seq));
+        clock.advance(SECOND - 1);
+        assert_eq!(queue.len(), 1);
+        clock.advance(1);
+        assert_eq!(queue.len(), 0);
+    }
 }

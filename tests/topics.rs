@@ -141,3 +141,35 @@ fn interest_lets_go_of_a_large_backlog_in_slices() {
     assert_eq!(queue.len(), 0);
     queue.check();
 }
+
+#[test]
+fn what_was_dropped_counts_for_those_whose_next_match_it_was_and_for_no_others() {
+    let (queue, _) =
+        manual(Options { max_items: Some(4), overflow: Overflow::DropOldest, ttl: None, ..Options::default() });
+    let add = |numbers: std::ops::Range<u64>| numbers.for_each(|n| _ = enqueue(&queue, ["a", "b"][n as usize % 2], n));
+    let dropped = |reader: &Consumer<u64>| {
+        let stats = reader.stats().unwrap();
+        assert_eq!(stats.missed, stats.dropped);
+        stats.dropped
+    };
+    let all = || queue.add_consumer(None, Start::Earliest, MissedPolicy::Skip).unwrap();
+    let early = [all(), filtered(&queue, &["a"]), filtered(&queue, &["b"])];
+    add(0..7); // drops 0, 1 and 2
+    assert_eq!(early.each_ref().map(dropped), [3, 2, 1]);
+    let late = [all(), filtered(&queue, &["a"]), filtered(&queue, &["b"])];
+    assert_eq!(late.each_ref().map(dropped), [0; 3]);
+    for reader in early.iter().chain(&late) {
+        assert!(reader.read().unwrap().is_some()); // 3 or 4
+        reader.seek(Start::Earliest).unwrap();
+    }
+    assert_eq!(early.each_ref().map(dropped), [3, 2, 1]);
+    assert_eq!(late.each_ref().map(dropped), [0; 3]);
+    add(7..9); // drops 3 and 4
+    assert_eq!(early.each_ref().map(dropped), [5, 3, 2]);
+    assert_eq!(late.each_ref().map(dropped), [2, 1, 1]);
+    early.iter().chain(&late).for_each(|reader| reader.seek(Start::Latest).unwrap());
+    add(9..13);
+    assert_eq!(early.each_ref().map(dropped), [5, 3, 2]);
+    assert_eq!(late.each_ref().map(dropped), [2, 1, 1]);
+    queue.check();
+}

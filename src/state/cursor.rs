@@ -40,7 +40,8 @@ pub(crate) struct Cursor {
     /// How many of these were dropped, and how many were delivered in vain: too often, or to nobody's dead letter queue.
     dropped_behind: u64,
     undeliverable: u64,
-    /// If messages at or after the position were dropped: how many drops it did not miss. None: those before it.
+    /// If messages at or after the position were dropped: how many drops it did not miss. None: those before it. (No
+    /// position is set to one before a drop, because nothing is held there any more.)
     drops_spared: Option<u64>,
     /// Place of the filter whose matches alone it reads.
     pub(crate) filter: Option<usize>,
@@ -89,7 +90,7 @@ impl Cursor {
             None => log.holes(position..log.next()),
             Some(filter) => log.gaps(filter, position..log.next(), log.next_number(Some(filter))),
         };
-        let mut cursor = Cursor {
+        Cursor {
             position,
             is_leased: false,
             hint: NIL,
@@ -115,9 +116,7 @@ impl Cursor {
             readers: WaitList::default(),
             batches: WaitList::default(),
             gap_waiters: WaitList::default(),
-        };
-        cursor.spare_all_drops(log);
-        cursor
+        }
     }
 
     /// The number of the next message for it: its seq, or with a filter the number of the match.
@@ -137,12 +136,6 @@ impl Cursor {
         self.undeliverable
     }
 
-    /// Nothing of what was dropped so far counts.
-    fn spare_all_drops<T>(&mut self, log: &Log<T>) {
-        let drops = log.drops_of(self.filter);
-        self.drops_spared = (self.next_number() < drops.end()).then(|| drops.total());
-    }
-
     /// Notes how many drops it did not miss, so that the log need not be asked later.
     pub(super) fn note_drops<T>(&mut self, log: &Log<T>) {
         let (number, drops) = (self.next_number(), log.drops_of(self.filter));
@@ -151,15 +144,15 @@ impl Cursor {
         }
     }
 
-    /// Called before the position moves on to the message with a number, past others that have left.
+    /// Called before the position moves on to the message with a number, past others that have left. That message is held,
+    /// or has still to come, and so it is after all drops.
     #[inline]
     fn pass_drops<T>(&mut self, number: u64, log: &Log<T>) {
         let drops = log.drops_of(self.filter);
         if number != self.next_number() && self.next_number() < drops.end() {
-            self.note_drops(log);
-            if number >= drops.end() {
-                self.dropped_behind += drops.total() - self.drops_spared.take().unwrap_or(drops.total());
-            }
+            debug_assert!(number >= drops.end());
+            self.dropped_behind = self.dropped(log);
+            self.drops_spared = None;
         }
     }
 
@@ -392,7 +385,6 @@ impl Cursor {
             None => {
                 // Messages from there on that have left either did not count before, or have already been counted.
                 log.holes(to..from).into_iter().rev().for_each(|gap| self.excuse_first(gap));
-                self.step_back_to(to, log);
                 self.position = to;
             }
             Some(filter) if to > from => {
@@ -407,7 +399,6 @@ impl Cursor {
                 let (number, seq) = log.number_at(filter, to);
                 if seq < from {
                     log.gaps(filter, to..from, self.number).into_iter().rev().for_each(|gap| self.excuse_first(gap));
-                    self.step_back_to(number, log);
                     self.number = number;
                 }
                 self.position = to;
@@ -416,15 +407,6 @@ impl Cursor {
         self.hint = NIL;
         self.missed_behind -= skipped;
         skipped
-    }
-
-    /// Called before the position moves back to the message with a number: what was dropped in between does not count.
-    fn step_back_to<T>(&mut self, number: u64, log: &Log<T>) {
-        self.note_drops(log);
-        let drops = log.drops_of(self.filter);
-        if self.drops_spared.is_none() && number < drops.end() {
-            self.drops_spared = Some(drops.total());
-        }
     }
 
     fn excuse_first(&mut self, gap: Gap) {
