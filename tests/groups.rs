@@ -905,6 +905,25 @@ fn a_batch_drops_as_much_that_is_pending_as_it_needs() {
 }
 
 #[test]
+fn a_group_of_many_is_closed_for_all_of_its_members_and_those_who_wait() {
+    let f = fixture(acks());
+    let members: Vec<_> = (0..20).map(|_| f.group.add_consumer(None).unwrap()).collect();
+    f.enqueue(10);
+    for member in &members[..5] {
+        assert_eq!(member.read_with(2, |_| ()), Ok(2));
+    }
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| members[10].read_within(None));
+        assert!(f.group.close());
+        assert_eq!(waiting.join().unwrap(), Err(Error::ConsumerClosed));
+    });
+    assert!(members.iter().all(|member| member.read() == Err(Error::ConsumerClosed)));
+    assert_eq!((f.group.members().len(), f.group.stats(), f.group.close()), (0, Err(Error::GroupClosed), false));
+    assert_eq!(f.queue.memory_usage(), 10 * (1 + MESSAGE_OVERHEAD), "nothing is pending any more");
+    f.queue.check();
+}
+
+#[test]
 fn missed_messages_are_counted_by_reason_and_rescued_ones_are_not() {
     let ring =
         || Options { max_items: Some(3), overflow: Overflow::DropOldest, ttl: Some(10 * SECOND), ..Options::default() };

@@ -59,6 +59,9 @@ impl<T: Send + Sync + 'static, H: Host> Group<T, H> {
 
     /// Closes the group with all its members. Returns false if it was already closed.
     pub fn close(&self) -> bool {
+        while self.queue.core.with(|state, _, fx| state.remove_members(self.key, fx)) {
+            self.queue.core.let_others_in();
+        }
         let closed = self.queue.change_readers(|state, fx| state.remove_group(self.key, fx));
         let letters = lock::<H, _>(&self.queue.core.dead_letters).remove(&self.key.serial);
         drop(letters);

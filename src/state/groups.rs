@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::acks::{Acks, SettleOutcome};
 use super::cursor::{Cursor, Reason};
 use super::readers::Abandoned;
+use super::slices::slice;
 use super::{Burial, Discarded, Dying, Effects, Group, State};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::Error;
@@ -16,6 +17,8 @@ use crate::stats::GroupStats;
 use crate::time::clock::Now;
 use crate::topics::Topic;
 
+/// Number of members that one hold of the lock removes.
+const MEMBERS: usize = slice(150);
 /// Number of groups whose timers one hold of the lock processes.
 const GROUPS: usize = 4;
 
@@ -157,6 +160,19 @@ impl<T> State<T> {
             self.wake_readers(cursor, available, fx);
         }
         self.has_abandoned()
+    }
+
+    /// Removes a slice of the members of a group that is about to be removed, if it has more than that. What they hold
+    /// stays pending until then. Returns whether to call it again.
+    pub(crate) fn remove_members(&mut self, key: GroupKey, fx: &mut Effects<T>) -> bool {
+        let members = self.group(key).map_or(0, |group| group.members.len());
+        if members <= MEMBERS {
+            return false;
+        }
+        for member in self.groups[key.index].members.split_off(members - MEMBERS) {
+            fx.discarded.push(Discarded::Consumer(self.take_consumer(member.index)));
+        }
+        true
     }
 
     /// Removes a group with all its members. Returns false if it was already removed.
