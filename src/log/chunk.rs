@@ -5,12 +5,10 @@
 
 use super::held::Held;
 use super::segment::Segment;
+pub use super::slot::CHUNK_SIZE;
 use super::slots::Slots;
 use super::tags::Tags;
 use crate::time::NEVER;
-
-/// Slots in a chunk. (In loom's models, few enough that a model covers several chunks.)
-pub const CHUNK_SIZE: usize = if cfg!(loom) { 4 } else { 1000 };
 
 /// No chunk: the end of a link.
 pub(crate) const NIL: usize = usize::MAX;

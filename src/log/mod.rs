@@ -12,6 +12,7 @@ mod check;
 pub(crate) mod chunk;
 mod compaction;
 mod counting;
+mod dropping;
 pub(crate) mod drops;
 mod filter;
 pub(crate) mod filtering;

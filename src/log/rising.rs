@@ -1,6 +1,6 @@
 //! Slots of a chunk in ascending order, in little memory.
 
-use super::chunk::CHUNK_SIZE;
+use super::slot::CHUNK_SIZE;
 
 /// A list of more slots than this takes more memory than one bit for each slot of a chunk.
 const LISTED: usize = if cfg!(debug_assertions) { 5 } else { 80 };

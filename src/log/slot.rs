@@ -1,5 +1,8 @@
 //! One message in its chunk.
 
+/// Slots in a chunk. (In loom's models, few enough that a model covers several chunks.)
+pub const CHUNK_SIZE: usize = if cfg!(loom) { 4 } else { 1000 };
+
 /// When a message was enqueued, by the monotonic clock, and whether it has a time to live of its own.
 ///
 /// Bit 0 is the flag. The other bits are nanoseconds, enough for 292 years.

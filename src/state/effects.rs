@@ -2,10 +2,10 @@
 
 use std::task::Waker;
 
-use super::Consumer;
 use super::cursor::Reason;
 use super::departed::Sums;
 use super::pending::PendingMap;
+use super::readers::Consumer;
 use crate::keys::GroupKey;
 use crate::log::Removed;
 use crate::topics::Topic;

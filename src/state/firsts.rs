@@ -8,8 +8,8 @@ use std::ops::Range;
 use slab::Slab;
 
 use super::acks::Acks;
+use super::readers::Group;
 use super::slices::slice;
-use super::{Group, State};
 use crate::time::NEVER;
 
 /// Number of groups that one hold of the lock may ask whether they have a message pending.
@@ -130,20 +130,14 @@ impl<'a> Asking<'a> {
     }
 }
 
-impl<T> State<T> {
-    /// Called after the pending deliveries of a group have changed, and after a group was added or removed.
-    #[inline]
-    pub(super) fn note_firsts(&mut self, group: usize) {
-        self.firsts.note(group, self.groups.get(group).and_then(|group| group.acks.as_ref()));
-    }
-
+impl Firsts {
     /// Checks that they are those of the groups.
-    pub(super) fn check_firsts(&self) {
+    pub(super) fn check(&self, groups: &Slab<Group>) {
         let mut expected = Firsts::default();
-        (0..self.firsts.due.len()).for_each(|group| {
-            expected.note(group, self.groups.get(group).and_then(|group| group.acks.as_ref()));
+        (0..self.due.len()).for_each(|group| {
+            expected.note(group, groups.get(group).and_then(|group| group.acks.as_ref()));
         });
-        assert_eq!((&self.firsts.pending, &self.firsts.due), (&expected.pending, &expected.due));
-        assert!(self.groups.iter().all(|(group, _)| group < self.firsts.due.len()));
+        assert_eq!((&self.pending, &self.due), (&expected.pending, &expected.due));
+        assert!(groups.iter().all(|(group, _)| group < self.due.len()));
     }
 }

@@ -324,6 +324,12 @@ impl<T> State<T> {
         }
     }
 
+    /// Called after the pending deliveries of a group have changed, and after a group was added or removed.
+    #[inline]
+    pub(super) fn note_firsts(&mut self, group: usize) {
+        self.firsts.note(group, self.groups.get(group).and_then(|group| group.acks.as_ref()));
+    }
+
     /// Lets the groups process a slice of what is due. The rest is still due afterwards.
     pub(super) fn run_timers(&mut self, fx: &mut Effects<T>) {
         let now = self.latest.mono;

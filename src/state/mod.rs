@@ -235,7 +235,7 @@ impl<T> State<T> {
             assert_eq!(group.charged, group.unsettled());
             group.acks.iter().for_each(Acks::check);
         }
-        self.check_firsts();
+        self.firsts.check(&self.groups);
         // Two turns of all cursors, and what began in one hold of the lock.
         assert!(self.log.drops.runs() <= 2 * self.cursors.capacity() + 2_000);
         assert_eq!(self.budget.pending(), self.groups.iter().map(|(_, group)| group.charged).sum::<u64>());
