@@ -350,6 +350,7 @@ def consumer_stats(stats: ConsumerStats) -> None:
     assert_type(stats.unread_bytes, int)
     assert_type(stats.lag, float)
     assert_type(stats.missed_items, int)
+    assert_type(stats.dropped_items, int)
     assert_type(stats.last_read_time, datetime | None)
 
 
@@ -362,6 +363,8 @@ def group_stats(stats: GroupStats) -> None:
     assert_type(stats.lag, float)
     assert_type(stats.pending_items, int)
     assert_type(stats.missed_items, int)
+    assert_type(stats.dropped_items, int)
+    assert_type(stats.undeliverable_items, int)
     assert_type(stats.refused_dead_letters, int)
     assert_type(stats.topics, tuple[str, ...] | None)
     assert_type(stats.filtered_items, int)
