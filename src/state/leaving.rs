@@ -172,10 +172,11 @@ impl<T> State<T> {
         }
         let (budget, head) = (&self.budget, self.log.head());
         let (payload, gone) = self.log.pop_front(|gone| budget.check_without(gone, 0, need).is_ok())?;
-        if self.log.drops.add(head..head + 1) {
+        let begun = self.log.drops.add(head..head + 1);
+        self.take_returned();
+        if begun {
             self.ask_for_drops(1);
         }
-        self.take_returned();
         self.budget.give_back(gone);
         // One message is added and one leaves. So records are trimmed as fast as they are made.
         self.trim_reads(1);
@@ -298,9 +299,11 @@ impl<T> State<T> {
     /// each has done so, what only they could ask for is forgotten. So there are hardly ever many more runs than cursors.
     #[cold]
     fn ask_for_drops(&mut self, runs: u64) {
+        self.take_returned();
         let mut turns = 0;
         for _ in 0..runs.min(ASKED) {
-            if let Some(cursor) = self.cursors.get_mut(self.next_asked) {
+            // A lease that is open has a position after all drops, and will return it.
+            if let Some(cursor) = self.cursors.get_mut(self.next_asked).filter(|cursor| !cursor.is_leased) {
                 cursor.note_drops(&self.log);
             }
             self.next_asked += 1;
