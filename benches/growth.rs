@@ -390,8 +390,9 @@ fn hold_everything() {
     all[0].close();
     members[0].close();
     groups[0].close();
-    let crowd = queue.add_group("crowd", Start::Latest, &acking, None).unwrap();
-    (0..10_000).for_each(|_| _ = crowd.add_consumer(None).unwrap());
+    let (crowded, _) = filled(0, &options());
+    let crowd = crowded.add_group("crowd", Start::Latest, &acking, None).unwrap();
+    (0..5_000).for_each(|_| _ = crowd.add_consumer(None).unwrap());
     crowd.close();
     clock.advance(40 * SECOND);
     queue.force_expiration();
