@@ -90,12 +90,17 @@ impl<'a> Asking<'a> {
         Asking { firsts, groups, lowest: firsts.pending().1, left, is_cut: Cell::new(false) }
     }
 
+    /// Whether there is time to ask for one more message.
+    pub(super) fn has_time(&self) -> bool {
+        self.left.get() > 0
+    }
+
     /// Whether any group may have a message of these pending: true also if there is no time to ask.
     pub(super) fn may_be_pending(&self, seqs: Range<u64>) -> bool {
         if seqs.end <= self.lowest {
             return false;
         }
-        self.left.get() == 0
+        !self.has_time()
             || self
                 .have(seqs.end, |group, first| {
                     first >= seqs.start || self.acks(group).is_some_and(|acks| acks.any_in(seqs.clone()))
@@ -108,7 +113,7 @@ impl<'a> Asking<'a> {
         if seq < self.lowest {
             return Some(0);
         }
-        if self.left.get() == 0 {
+        if !self.has_time() {
             self.is_cut.set(true);
             return None;
         }

@@ -32,7 +32,7 @@ impl<T> State<T> {
     }
 
     /// Whether any cursor needs a held message, which is under the topic at a place.
-    pub(super) fn is_needed(&self, seq: u64, topic: u32) -> bool {
+    pub(super) fn is_needed(&self, seq: u64, topic: u32, asking: &Asking<'_>) -> bool {
         let is_before = |filter: &u32| {
             let lowest = self.wanting.positions.get(&(*filter as usize)).and_then(BTreeSet::first);
             lowest.is_some_and(|&(position, _)| position <= seq)
@@ -40,7 +40,7 @@ impl<T> State<T> {
         self.cursors.is_empty()
             || self.floor.lowest().is_some_and(|lowest| lowest <= seq)
             || self.log.topics.filters_of(topic).iter().any(is_before)
-            || Asking::new(&self.firsts, &self.groups, true).may_be_pending(seq..seq + 1)
+            || asking.may_be_pending(seq..seq + 1)
     }
 
     /// A cursor came, or moved: what it has passed has to be looked at.
@@ -144,12 +144,14 @@ impl<T> State<T> {
     /// there is more.
     pub(super) fn collect_unwanted(&mut self, fx: &mut Effects<T>) {
         let (mut looked_at, mut unneeded) = (0, Vec::new());
+        let asking = Asking::new(&self.firsts, &self.groups, false);
         while looked_at < LOOKED_AT
             && unneeded.len() < REMOVED
+            && asking.has_time()
             && let Some((filter, seqs)) = self.wanting.to_look_at.pop_front()
         {
             let (mut seq, mut hint) = (seqs.start, NIL);
-            while looked_at < LOOKED_AT && unneeded.len() < REMOVED {
+            while looked_at < LOOKED_AT && unneeded.len() < REMOVED && asking.has_time() {
                 let found = self.log.first_for(filter, seq, &mut hint);
                 let Some(found) = found.filter(|found| found.seq < seqs.end) else {
                     seq = seqs.end;
@@ -157,7 +159,7 @@ impl<T> State<T> {
                 };
                 looked_at += 1;
                 seq = found.seq + 1;
-                if !self.is_needed(found.seq, self.log.topic_place(found.seq, hint)) {
+                if !self.is_needed(found.seq, self.log.topic_place(found.seq, hint), &asking) {
                     unneeded.push(found.seq);
                 }
             }

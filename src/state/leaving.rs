@@ -152,7 +152,11 @@ impl<T> State<T> {
 
     /// With `Retention::Interest`: removes one message, if no cursor or group needs it any more.
     pub(super) fn collect_one(&mut self, seq: u64, fx: &mut Effects<T>) {
-        if self.retention != Retention::Interest || self.is_needed(seq, self.log.topic_place(seq, NIL)) {
+        if self.retention != Retention::Interest {
+            return;
+        }
+        let asking = Asking::new(&self.firsts, &self.groups, true);
+        if self.is_needed(seq, self.log.topic_place(seq, NIL), &asking) {
             return;
         }
         if let Some(need) = self.log.remove(seq, NIL, &mut fx.removed) {
