@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from mpmc_queue._mpmc_queue import Message
 
-# The methods of the extension.
-_aenqueue, _aenqueue_batch, _ajoin = Queue.aenqueue, Queue.aenqueue_batch, Queue.ajoin
-_aread, _aread_batch, _aread_latest = Consumer.aread, Consumer.aread_batch, Consumer.aread_latest
-_aget, _aget_batch, _atake_missed = Consumer.aget, Consumer.aget_batch, Consumer.atake_missed
+# The methods of the extension. (`[object]` is for type checkers.)
+_queue, _consumer = Queue[object], Consumer[object]
+_aenqueue, _aenqueue_batch, _ajoin = _queue.aenqueue, _queue.aenqueue_batch, _queue.ajoin
+_aread, _aread_batch, _aread_latest = _consumer.aread, _consumer.aread_batch, _consumer.aread_latest
+_aget, _aget_batch, _atake_missed = _consumer.aget, _consumer.aget_batch, _consumer.atake_missed
 
 _NO_LINGER = 0.0
 
@@ -62,7 +63,12 @@ async def aread(self: Consumer[Any], *, timeout: float | None = None) -> Message
 
 
 async def aread_batch(
-    self: Consumer[Any], limit: int, *, timeout: float | None = None, linger: float = _NO_LINGER, max_bytes: int | None = None
+    self: Consumer[Any],
+    limit: int,
+    *,
+    timeout: float | None = None,
+    linger: float = _NO_LINGER,
+    max_bytes: int | None = None,
 ) -> list[Message[Any]]:
     if timeout is None and linger is _NO_LINGER and (batch := self._read_batch_in_turn(limit, max_bytes)) is not None:
         return batch
@@ -80,7 +86,12 @@ async def aget(self: Consumer[Any], *, timeout: float | None = None) -> Any:
 
 
 async def aget_batch(
-    self: Consumer[Any], limit: int, *, timeout: float | None = None, linger: float = _NO_LINGER, max_bytes: int | None = None
+    self: Consumer[Any],
+    limit: int,
+    *,
+    timeout: float | None = None,
+    linger: float = _NO_LINGER,
+    max_bytes: int | None = None,
 ) -> list[Any]:
     if timeout is None and linger is _NO_LINGER and (batch := self._get_batch_in_turn(limit, max_bytes)) is not None:
         return batch

@@ -64,7 +64,6 @@ def test_calls_are_checkpoints_where_asyncio_has_just_run(make_queue):
         trio.run(in_trio, call)
 
 
-
 def test_a_reader_waits_and_is_woken_by_a_task(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()
