@@ -35,6 +35,13 @@ def enqueue(rounds: int) -> None:
             call(item)
 
 
+def enqueue_under(rounds: int) -> None:
+    for _ in range(rounds):
+        call = Queue[str]("q").enqueue
+        for item in ITEMS:
+            call(item, topic="sensors.17")
+
+
 def put(rounds: int) -> None:
     for _ in range(rounds):
         call = Queue[str]("q").put
@@ -112,6 +119,7 @@ def aread(rounds: int) -> None:
 
 OPERATIONS: Final[dict[str, Callable[[int], None]]] = {
     "enqueue": enqueue,
+    "enqueue(topic=)": enqueue_under,
     "put": put,
     "get_nowait": again("get_nowait"),
     "get": again("get"),

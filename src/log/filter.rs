@@ -23,6 +23,8 @@ pub(crate) struct Filter {
     pub(super) held: Held,
     /// The chunks that hold a match, except the one that is being filled.
     pub(super) index: Index,
+    /// Where its segment may be in the chunk that is being filled.
+    pub(super) hint: usize,
     /// Which matches were dropped.
     pub(super) drops: Drops,
     /// How far the filter is built.
@@ -57,6 +59,7 @@ impl Filter {
             next: 0,
             held: Held::default(),
             index: Index::new(),
+            hint: 0,
             drops: Drops::default(),
             stage: Stage::Texts(0),
         }

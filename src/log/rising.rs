@@ -4,6 +4,8 @@ use super::slot::CHUNK_SIZE;
 
 /// A list of more slots than this takes more memory than one bit for each slot of a chunk.
 const LISTED: usize = if cfg!(debug_assertions) { 5 } else { 80 };
+/// Room for so many slots in a new list. A list that ends shorter is cut.
+const AT_FIRST: usize = 12;
 const WORDS: usize = CHUNK_SIZE.div_ceil(64);
 
 /// Slots in ascending order.
@@ -92,7 +94,11 @@ impl Rising {
     #[cold]
     fn push_as_other(&mut self, slot: usize) {
         let mut list = match std::mem::take(self) {
-            Rising::First(len) => (0..len as u16).collect(),
+            Rising::First(len) => {
+                let mut list = Vec::with_capacity(len + AT_FIRST);
+                list.extend(0..len as u16);
+                list
+            }
             Rising::List(list) => list,
             Rising::Bits(_) => return,
         };

@@ -32,6 +32,13 @@ impl Segment {
         self.held.add(held);
     }
 
+    /// Adds a held message in a slot after the others.
+    #[inline]
+    pub(super) fn push_one(&mut self, slot: usize, number: u64, bytes: u64) {
+        self.push(slot, number);
+        self.held.add(Held { items: 1, bytes });
+    }
+
     /// Adds all slots of a range, numbered from `number` on.
     #[inline]
     pub(super) fn push_range(&mut self, slots: Range<usize>, number: u64, held: Held) {

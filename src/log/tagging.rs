@@ -8,6 +8,7 @@ use super::segment::Segment;
 use super::tags::NO_TOPIC;
 use super::topics::Topics;
 use crate::time::NEVER;
+use crate::time::clock::Now;
 use crate::topics::{Filters, Topic};
 
 /// Chunks that one hold of the lock counts for a new filter.
@@ -33,11 +34,22 @@ impl<T> Log<T> {
         }
     }
 
-    /// Gives one message the topic at a place.
+    /// Appends a message under the topic at a place, under which others are held.
     #[inline]
-    pub(crate) fn tag_one(&mut self, seq: u64, place: u32) {
-        self.topics.hold_at(place, 1);
-        self.mark(seq, place);
+    pub(crate) fn append_under(&mut self, place: u32, payload: T, size: u64, now: Now) -> u64 {
+        self.prepare_to_tag();
+        let seq = self.append(payload, size, now);
+        let Some(chunk) = self.chunks.get_mut(self.filling) else { return seq };
+        let slot = chunk.slots.len() - 1;
+        chunk.topics.push(slot, place);
+        let (filters, matching) = self.topics.hold_one(place);
+        for &filter in matching {
+            let books = &mut filters[filter as usize];
+            if books.stage == Stage::Built {
+                count_one(&mut chunk.segments, filter, books, slot, size);
+            }
+        }
+        seq
     }
 
     fn mark(&mut self, first: u64, place: u32) {
@@ -166,6 +178,26 @@ impl<T> Log<T> {
     }
 }
 
+/// Adds the last message of the chunk that is being filled to the counts of a filter that it matches.
+#[inline]
+fn count_one(segments: &mut Vec<Segment>, filter: u32, books: &mut Filter, slot: usize, bytes: u64) {
+    if segments.get(books.hint).is_none_or(|segment| segment.filter != filter) {
+        books.hint = find_or_insert(segments, filter, books.next);
+    }
+    segments[books.hint].push_one(slot, books.next, bytes);
+    books.next += 1;
+    books.held.add(Held { items: 1, bytes });
+}
+
+/// The place of a filter's segment in its chunk, where one is made if there is none.
+#[inline(never)]
+fn find_or_insert(segments: &mut Vec<Segment>, filter: u32, next: u64) -> usize {
+    segments.binary_search_by_key(&filter, |segment| segment.filter).unwrap_or_else(|place| {
+        segments.insert(place, Segment::new(filter, next));
+        place
+    })
+}
+
 /// Adds held messages of a chunk, which match, to the counts of a filter. `full`: the key of the chunk, unless it is
 /// the one that is being filled.
 fn count<T>(
@@ -179,10 +211,7 @@ fn count<T>(
     if added.items == 0 {
         return;
     }
-    let place = chunk.segments.binary_search_by_key(&filter, |segment| segment.filter).unwrap_or_else(|place| {
-        chunk.segments.insert(place, Segment::new(filter, books.next));
-        place
-    });
+    let place = find_or_insert(&mut chunk.segments, filter, books.next);
     enter(&mut chunk.segments[place], books.next);
     books.next += added.items;
     books.held.add(added);

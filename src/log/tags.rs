@@ -51,6 +51,19 @@ impl Tags {
         self.len = end;
     }
 
+    /// Sets the topic of one slot, after all that have an entry.
+    #[inline]
+    pub(super) fn push(&mut self, slot: usize, topic: u32) {
+        match slot == self.len {
+            true if self.each.is_empty() && topic == self.same => self.len += 1,
+            true if !self.each.is_empty() => {
+                self.each.push(topic);
+                self.len += 1;
+            }
+            _ => self.set(slot, slot + 1, topic),
+        }
+    }
+
     /// Keeps the entries of these slots, in order.
     pub(super) fn keep(&mut self, kept: &[usize]) {
         let tags = std::mem::take(self);
@@ -94,7 +107,10 @@ mod tests {
             let from = list.len() + gap;
             list.resize(from, NO_TOPIC);
             list.resize(from + count, topic);
-            tags.set(from, from + count, topic);
+            match count {
+                1 => tags.push(from, topic),
+                _ => tags.set(from, from + count, topic),
+            }
             if seed >> 50 & 31 == 0 {
                 let kept: Vec<usize> = (0..list.len()).filter(|slot| slot % 3 != 0).collect();
                 list = kept.iter().map(|&slot| list[slot]).collect();

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::hint::cold_path;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -24,8 +23,12 @@ const TEXTS: usize = 200;
 /// Topics that are few.
 const FEW: usize = 64;
 
-/// Topics whose places are remembered.
-const RECENT: usize = 32;
+/// The fewest places of topics that are remembered.
+const RECENT: usize = 64;
+/// The most, in 1 MiB.
+const MOST_RECENT: usize = 1 << 17;
+/// A topic is remembered in one of so many neighbouring buckets.
+const GROUP: usize = 4;
 
 /// A topic under which at least one message is held.
 #[derive(Debug)]
@@ -42,8 +45,9 @@ pub(crate) struct Topics {
     /// Places of the topics by text. (A hash table that grows would move all entries in one hold of the lock.)
     places: BTreeMap<Arc<str>, u32>,
     entries: Slab<Entry>,
-    /// Places that were found last, by the address of the text that the caller passed.
-    recent: [u32; RECENT],
+    /// Places that were found last, by the hash of their text, of which half is stored with them. At least twice as
+    /// many as there are topics, within its limits.
+    recent: Box<[[u64; GROUP]]>,
     /// Bytes charged for all topics.
     charge: u64,
     matcher: Matcher,
@@ -84,17 +88,35 @@ impl Topics {
         self.places.get(text).copied()
     }
 
-    /// The place of a topic, for callers that often pass the same text at the same address. Comparing it is cheaper
-    /// than hashing it.
+    /// The place of a topic under which a message is held, for the usual case: it was looked for before.
     #[inline]
     pub(crate) fn find_again(&mut self, text: &str) -> Option<u32> {
-        let recent = &mut self.recent[(text.as_ptr().addr() >> 4) % RECENT];
-        if self.entries.get(*recent as usize).is_some_and(|entry| entry.text.as_str() == text) {
-            return Some(*recent);
+        let hash = hash(text.as_bytes());
+        if let Some(group) = self.recent.get(hash as usize & self.recent.len().wrapping_sub(1)) {
+            for &remembered in group {
+                if remembered >> 32 == hash >> 32
+                    && let place = remembered as u32
+                    && self.entries.get(place as usize).is_some_and(|entry| entry.text.as_str() == text)
+                {
+                    return Some(place);
+                }
+            }
         }
-        cold_path();
+        self.look_up(text, hash)
+    }
+
+    /// Looks for the place of a topic, and remembers it.
+    #[cold]
+    fn look_up(&mut self, text: &str, hash: u64) -> Option<u32> {
         let place = self.places.get(text).copied()?;
-        *recent = place;
+        // It starts anew when it grows or shrinks, so that no hold of the lock moves what is in it.
+        let groups = (self.entries.len() * 2).next_power_of_two().clamp(RECENT, MOST_RECENT) / GROUP;
+        if self.recent.len() < groups || self.recent.len() / 8 > groups {
+            self.recent = vec![[0; GROUP]; groups].into();
+        }
+        let group = &mut self.recent[hash as usize & (self.recent.len() - 1)];
+        let free = group.iter().position(|&remembered| remembered == 0);
+        group[free.unwrap_or((hash >> 24) as usize % GROUP)] = hash >> 32 << 32 | u64::from(place);
         Some(place)
     }
 
@@ -110,15 +132,19 @@ impl Topics {
                 place
             }
         };
-        self.hold_at(place, items);
+        self.entries[place as usize].held += items;
+        self.charge += items * TOPIC_OVERHEAD;
         place
     }
 
-    /// Counts this many more messages under the topic at a place.
+    /// Counts one more message under the topic at a place. Returns all filters, and the places of those that the topic
+    /// matches.
     #[inline]
-    pub(super) fn hold_at(&mut self, place: u32, items: u64) {
-        self.entries[place as usize].held += items;
-        self.charge += items * TOPIC_OVERHEAD;
+    pub(super) fn hold_one(&mut self, place: u32) -> (&mut Slab<Filter>, &[u32]) {
+        let Some(entry) = self.entries.get_mut(place as usize) else { return (&mut self.filters, &[]) };
+        entry.held += 1;
+        self.charge += TOPIC_OVERHEAD;
+        (&mut self.filters, &entry.filters)
     }
 
     /// Counts messages under the topic at a place that have left.
@@ -250,7 +276,66 @@ impl Topics {
     }
 }
 
+/// A hash of a text: eight bytes at a time, by multiplications whose halves are folded, as in
+/// [wyhash](https://github.com/wangyi-fudan/wyhash). Topics that meet in one group, be it on purpose, are only looked up
+/// more often. No text has the hash 0.
+#[inline]
+fn hash(text: &[u8]) -> u64 {
+    const FACTOR: u128 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * FACTOR;
+        product as u64 ^ (product >> 64) as u64
+    };
+    let start = text.len() as u64;
+    let hash = match text.last_chunk::<8>() {
+        // The last eight bytes may be part of the word before them.
+        Some(last) => {
+            let words = text[..text.len() - 1].as_chunks::<8>().0.iter().chain([last]);
+            words.fold(start, |hash, word| mix(hash, u64::from_le_bytes(*word)))
+        }
+        None => mix(start, text.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+    };
+    hash | 1 << 63
+}
+
 /// The charge for a topic, apart from its messages.
 fn entry_charge(topic: &Topic) -> u64 {
     topic.0.len() as u64 + TOPIC_ENTRY
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn topics_that_are_alike_meet_seldom() {
+        for form in ["sensors.#", "#", "a.#.temperature.celsius", "orders.eu.#.x", "##", "0123456#"] {
+            let text = |number: usize| form.replace('#', &number.to_string());
+            let hashes: Vec<u64> = (0..10_000).map(|number| hash(text(number).as_bytes())).collect();
+            let groups: HashSet<u64> = hashes.iter().map(|hash| hash % 8_192).collect();
+            let halves: HashSet<u64> = hashes.iter().map(|hash| hash >> 32).collect();
+            // By chance, 10,000 keys take 5,777 of 8,192 places.
+            assert!(groups.len() > 5_600 && halves.len() > 9_990, "{form}: {} {}", groups.len(), halves.len());
+        }
+    }
+
+    #[test]
+    fn a_topic_is_found_as_long_as_a_message_is_held_under_it() {
+        let mut topics = Topics::default();
+        let topic = |number: usize| Topic::new(&format!("a.{number}")).unwrap();
+        for number in 0..3_000 {
+            let place = topics.hold(&topic(number), 1);
+            assert_eq!(topics.find_again(topic(number).as_str()), Some(place));
+            if number >= 100 {
+                let old = topic(number - 100);
+                let place = topics.find_again(old.as_str()).unwrap();
+                topics.release(place, 1);
+                assert_eq!(topics.find_again(old.as_str()), None);
+            }
+        }
+        let found = (0..3_000).filter(|&number| topics.find_again(topic(number).as_str()).is_some());
+        assert!(found.eq(2_900..3_000));
+    }
 }

@@ -134,9 +134,7 @@ impl<T> State<T> {
             return None;
         }
         let payload = payload.take()?;
-        self.log.prepare_to_tag();
-        let seq = self.log.append(payload, size, self.latest);
-        self.log.tag_one(seq, place);
+        let seq = self.log.append_under(place, payload, size, self.latest);
         self.take_returned();
         self.budget.charge(need);
         self.budget.set_topics(self.log.topics.charge());

@@ -188,8 +188,8 @@ pub(in crate::python) fn install_all(py: Python<'_>) -> PyResult<()> {
 
 /// Whether `topic` is the only argument by name. (Compiled code interns its names.)
 fn is_topic(names: &Bound<'_, PyTuple>) -> bool {
-    let first = names.get_borrowed_item(0);
-    names.len() == 1 && first.is_ok_and(|name| name.is(intern!(names.py(), "topic")))
+    let mut names = names.iter_borrowed();
+    names.next().is_some_and(|name| name.is(intern!(name.py(), "topic"))) && names.next().is_none()
 }
 
 /// Defines the front of one method.
