@@ -101,6 +101,31 @@ impl Reads {
         false
     }
 
+    /// Records the read of one message that does not follow the last one, if there is memory for that already. `at` is in
+    /// nanoseconds since the epoch.
+    #[inline(never)]
+    pub(crate) fn sparse_in_place(&mut self, seq: u64, at: u64) -> bool {
+        let at = at / 1000;
+        if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut() {
+            let end = *first + offsets.len() as u64;
+            let passed = at.saturating_sub(*began);
+            if end <= seq && seq - end <= LONGEST_GAP && offsets.len() < RUN && passed < u64::from(BRIDGED) {
+                let gap = (seq - end) as usize;
+                if offsets.capacity() - offsets.len() <= gap {
+                    return false;
+                }
+                offsets.extend(std::iter::repeat_n(BRIDGED, gap));
+                offsets.push(passed as u32);
+                return true;
+            }
+        }
+        let has_room = self.runs.len() < self.runs.capacity();
+        if has_room {
+            self.push(Run { first: seq, at, kind: Kind::Batch(1) });
+        }
+        has_room
+    }
+
     /// Records the read of one message. `at` is in nanoseconds since the epoch.
     pub(crate) fn single(&mut self, seq: u64, at: u64) {
         if !self.single_in_place(seq, at) {

@@ -4,8 +4,23 @@ use std::sync::Arc;
 
 use super::Log;
 use super::audit::Reads;
+use super::chunk::Chunk;
 use super::lane::{Lane, Lease};
 use super::lease::Holder;
+use super::route::Route;
+
+/// Where a lease begins, and what it reads.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// Seq of the next message.
+    pub(crate) position: u64,
+    /// Key of the chunk in which the position was last found.
+    pub(crate) hint: usize,
+    /// Place of the filter whose matches alone are read, and the number of the next one.
+    pub(crate) matches: Option<(usize, u64)>,
+    /// The most stops of its route, if it needs one.
+    pub(crate) stops: usize,
+}
 
 /// What a lease depends on, apart from the log.
 #[derive(Debug)]
@@ -28,27 +43,35 @@ impl<T> Log<T> {
         &mut self,
         lane: &Arc<Lane<T>>,
         holder: Holder,
-        (position, hint): (u64, usize),
+        from: &Beginning,
         terms: &Terms,
         reads: &mut Reads,
         last_read: u64,
     ) -> bool {
-        let key = if position == self.next { self.filling } else { self.chunk_at(position, hint) };
+        let position = from.position;
+        let key = if position == self.next { self.filling } else { self.chunk_at(position, from.hint) };
         let Some(chunk) = self.chunks.get(key).filter(|chunk| chunk.base <= position) else { return false };
-        // A lane does not read topics.
-        if !chunk.is_dense() || chunk.own > 0 || !chunk.topics.is_empty() || !self.leases.has_room() {
+        if !chunk.is_dense() || chunk.own > 0 || !self.leases.has_room() {
             return false;
         }
         let index = (position - chunk.base) as usize;
         if index == chunk.slots.capacity() {
             return false; // the next message goes into another chunk
         }
+        let route = match from.matches.is_none() && chunk.topics.is_empty() {
+            true => None,
+            false => match self.route(chunk, index, from) {
+                None => return false,
+                route => route,
+            },
+        };
         let until = match chunk.slots.get(index) {
             Some(slot) => (slot.stamp.mono() + chunk.mono).saturating_add(terms.lives),
             None => terms.deadline,
         };
         let lease = Lease {
             window: chunk.slots.window(),
+            route,
             base: chunk.base,
             index,
             end: chunk.slots.len(),
@@ -63,5 +86,27 @@ impl<T> Log<T> {
         };
         self.leases.open(holder, lane, key, lease);
         true
+    }
+
+    /// The next slots of a chunk that a lease reads, from a slot on. None: there are none, or not all messages between
+    /// them are held.
+    fn route(&self, chunk: &Chunk<T>, index: usize, from: &Beginning) -> Option<Box<Route>> {
+        let gone = self.head.saturating_sub(chunk.base) as usize;
+        if index < gone || chunk.live as usize + gone != chunk.slots.len() {
+            return None;
+        }
+        let mut route = Route::new(index, from.stops);
+        let mut add = |slot| {
+            let place = chunk.topic_at(slot);
+            route.push(slot, place, || self.topics.topic(place));
+        };
+        match from.matches {
+            None => (index..chunk.slots.len()).take(from.stops).for_each(&mut add),
+            Some((filter, number)) => {
+                let matches = chunk.segment(filter)?.from(index).take(from.stops);
+                matches.zip(number..).take_while(|((_, is), next)| is == next).for_each(|((slot, _), _)| add(slot));
+            }
+        }
+        (route.left() > 0).then(|| Box::new(route))
     }
 }

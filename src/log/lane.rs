@@ -12,6 +12,7 @@ use std::hint::cold_path;
 use std::sync::Arc;
 
 use super::audit::Reads;
+use super::route::Route;
 use super::slots::Window;
 use crate::delivery::Delivery;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,6 +53,8 @@ pub(crate) struct Lane<T> {
 #[derive(Debug)]
 pub(super) struct Lease<T> {
     pub(super) window: Window<T>,
+    /// Which slots it reads; None: all from `index` on, and no message has a topic.
+    pub(super) route: Option<Box<Route>>,
     /// Seq of the chunk's first slot.
     pub(super) base: u64,
     /// The next slot to read.
@@ -94,7 +97,21 @@ pub(crate) struct Run {
 impl<T> Lease<T> {
     /// Seq of the next message to read.
     pub(super) fn position(&self) -> u64 {
-        self.base + self.index as u64
+        self.base + self.route.as_ref().map_or(self.index, |route| route.position) as u64
+    }
+
+    /// Moves on to the next slot of the route. None: that was the last one.
+    #[inline]
+    fn follow_route(&mut self) -> Option<()> {
+        let next = self.route.as_ref()?.next()?;
+        if next != self.index {
+            // SAFETY: the slot is before one that is published, it is not before the position, and only the holder of
+            // the lane's lock has the lease.
+            self.through = unsafe { self.window.slot(next - 1) }?.through;
+            self.index = next;
+        }
+        self.end = next + 1;
+        Some(())
     }
 
     /// How many slots from the position on are published. At least `wanted`, or all published slots of the chunk.
@@ -137,25 +154,31 @@ impl<T> Lease<T> {
         clock: &Clock,
         visit: &mut Option<impl FnOnce(Delivery<'_, T>) -> R>,
     ) -> Option<R> {
-        if self.published(published, 1) == 0 {
+        if self.route.is_some() {
+            self.follow_route()?;
+        } else if self.published(published, 1) == 0 {
             return None;
         }
         let now = self.time(clock)?;
         // SAFETY: the slot is published, and only the holder of the lane's lock has the lease.
         let slot = unsafe { self.window.slot(self.index) }?;
         let payload = slot.payload.as_ref()?;
-        let (seq, created) = (self.position(), slot.wall + self.wall);
+        let (seq, created) = (self.base + self.index as u64, slot.wall + self.wall);
         let at = self.read_time(now, created);
-        if self.is_audited && !self.reads.single_in_place(seq, at) {
+        if self.is_audited
+            && !self.reads.single_in_place(seq, at)
+            && !(self.route.is_some() && self.reads.sparse_in_place(seq, at))
+        {
             return None;
         }
         let size = slot.through.wrapping_sub(self.through);
         self.through = slot.through;
         self.index += 1;
         self.last_read = at;
+        let topic = self.route.as_mut().and_then(|route| route.pass());
         // The visit comes last, after all counts are updated, because foreign code may panic.
         visit.take().map(|visit| {
-            visit(Delivery { payload, seq, size, created, topic: None, missed: 0, deliveries: 1, receipt: None })
+            visit(Delivery { payload, seq, size, created, topic, missed: 0, deliveries: 1, receipt: None })
         })
     }
 
@@ -202,7 +225,7 @@ impl<T> Lane<T> {
     /// The position, if the lease had no more messages when that was last checked.
     pub(crate) fn end(&self) -> Option<u64> {
         let guard = self.enter()?;
-        guard.as_ref().filter(|lease| lease.index == lease.end).map(Lease::position)
+        guard.as_ref().filter(|lease| lease.route.is_none() && lease.index == lease.end).map(Lease::position)
     }
 
     /// How many messages there are to read, up to `limit`, if the lane can tell.
@@ -211,6 +234,9 @@ impl<T> Lane<T> {
     pub(crate) fn ready(&self, limit: usize) -> Option<usize> {
         let mut guard = self.enter()?;
         let lease = guard.as_mut()?;
+        if let Some(route) = &lease.route {
+            return Some(limit).filter(|&limit| limit <= route.left());
+        }
         let ready = lease.published(&self.published, limit);
         (ready >= limit || ready > 0 && lease.is_last()).then_some(ready)
     }
@@ -225,7 +251,7 @@ impl<T> Lane<T> {
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Run {
         let Some(mut guard) = self.enter() else { return Run::default() };
-        let Some(lease) = guard.as_mut() else { return Run::default() };
+        let Some(lease) = guard.as_mut().filter(|lease| lease.route.is_none()) else { return Run::default() };
         let most = lease.published(&self.published, limit).min(limit);
         if most == 0 {
             return Run { is_all: lease.is_last(), ..Run::default() };

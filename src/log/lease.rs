@@ -42,6 +42,8 @@ pub(crate) struct Returned {
     pub(crate) chunk: usize,
     /// Messages read.
     pub(crate) read: u64,
+    /// Messages passed over because they do not match.
+    pub(crate) filtered: u64,
     /// Seq of the next message to read.
     pub(crate) position: u64,
     pub(crate) reads: Reads,
@@ -127,8 +129,10 @@ impl<T> Leases<T> {
         let Open { holder, lane, chunk, granted, .. } = self.open.swap_remove(place);
         if let Some(lease) = lane.close() {
             let position = lease.position();
-            let Lease { reads, last_read, .. } = lease;
-            self.returned.push(Returned { holder, chunk, read: position - granted, position, reads, last_read });
+            let Lease { reads, last_read, route, .. } = lease;
+            let passed = position - granted;
+            let read = route.map_or(passed, |route| route.read());
+            self.returned.push(Returned { holder, chunk, read, filtered: passed - read, position, reads, last_read });
         }
     }
 

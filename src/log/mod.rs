@@ -24,6 +24,7 @@ pub(crate) mod lease;
 mod removal;
 mod removed;
 mod rising;
+mod route;
 mod segment;
 mod slot;
 mod slots;

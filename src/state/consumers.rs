@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::acks::Acks;
 use super::cursor::Cursor;
 use super::departed::Who;
+use super::leasing::FEWEST_STOPS;
 use super::readers::Identity;
 use super::{Consumer, Discarded, Effects, State};
 use crate::error::Error;
@@ -60,6 +61,7 @@ impl<T> State<T> {
             group,
             lane: self.log.leases.lane(),
             is_usual: group.is_none() && self.cursors[cursor].is_usual(),
+            stops: FEWEST_STOPS as u8,
             read: 0,
             passed: 0,
             last_read: 0,

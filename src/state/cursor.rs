@@ -158,7 +158,27 @@ impl Cursor {
 
     /// Whether reads may take the fast path: the cursor reads everything, and has no order with other cursors.
     pub(super) fn is_usual(&self) -> bool {
-        self.filter.is_none() && self.after.is_empty() && self.followers.is_empty()
+        self.filter.is_none() && self.is_alone()
+    }
+
+    /// Whether it has no order with other cursors.
+    pub(super) fn is_alone(&self) -> bool {
+        self.after.is_empty() && self.followers.is_empty()
+    }
+
+    /// With a filter: its place, and the number of the next match.
+    pub(super) fn matches(&self) -> Option<(usize, u64)> {
+        self.filter.map(|filter| (filter, self.number))
+    }
+
+    /// Called when a lease ends: it has read so many messages, up to a position in a chunk, and has passed over others.
+    pub(super) fn move_on_by_lease(&mut self, position: u64, chunk: usize, read: u64, filtered: u64) {
+        (self.position, self.hint) = (position, chunk);
+        self.read += read;
+        self.filtered += filtered;
+        if self.filter.is_some() {
+            self.number += read;
+        }
     }
 
     /// Whether the cursor has no waiters.

@@ -5,9 +5,14 @@
 
 use super::State;
 use crate::keys::ConsumerKey;
-use crate::log::granting::Terms;
+use crate::log::granting::{Beginning, Terms};
 use crate::log::lease::{Holder, Returned};
 use crate::options::Retention;
+
+/// How many stops the route of a lease has. It costs time to make, and is in vain if the lease ends early: so a route has
+/// at most twice as many stops as were read of the last one.
+pub(super) const FEWEST_STOPS: u64 = 4;
+const MOST_STOPS: u64 = 64;
 
 impl<T> State<T> {
     /// Takes back all leases.
@@ -45,13 +50,13 @@ impl<T> State<T> {
     }
 
     fn take_in(&mut self, returned: Returned) {
-        let Returned { holder, chunk, read, position, reads, last_read } = returned;
+        let Returned { holder, chunk, read, filtered, position, reads, last_read } = returned;
         let cursor = &mut self.cursors[holder.cursor];
         cursor.is_leased = false;
-        (cursor.position, cursor.hint) = (position, chunk);
-        cursor.read += read;
+        cursor.move_on_by_lease(position, chunk, read, filtered);
         let consumer = &mut self.consumers[holder.consumer];
         consumer.read += read;
+        consumer.stops = (2 * read).clamp(FEWEST_STOPS, MOST_STOPS) as u8;
         (consumer.reads, consumer.last_read) = (reads, last_read);
     }
 
@@ -64,7 +69,7 @@ impl<T> State<T> {
             return;
         };
         let cursor = &mut self.cursors[consumer.cursor];
-        let may = consumer.is_usual
+        let may = (consumer.is_usual || consumer.group.is_none() && cursor.is_alone())
             && self.retention == Retention::Limits
             && self.joiners.is_empty()
             && !cursor.is_leased
@@ -83,14 +88,14 @@ impl<T> State<T> {
             is_timed: self.is_read_timed,
             is_audited: self.audit.is_on(),
         };
-        cursor.is_leased = self.log.grant(
-            &consumer.lane,
-            holder,
-            (cursor.position, cursor.hint),
-            &terms,
-            &mut consumer.reads,
-            consumer.last_read,
-        );
+        let from = Beginning {
+            position: cursor.position,
+            hint: cursor.hint,
+            matches: cursor.matches(),
+            stops: usize::from(consumer.stops),
+        };
+        cursor.is_leased =
+            self.log.grant(&consumer.lane, holder, &from, &terms, &mut consumer.reads, consumer.last_read);
         // An older lease may have been taken back for this one.
         self.take_returned();
     }
