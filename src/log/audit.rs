@@ -106,18 +106,25 @@ impl Reads {
     #[inline(never)]
     pub(crate) fn sparse_in_place(&mut self, seq: u64, at: u64) -> bool {
         let at = at / 1000;
-        if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut() {
-            let end = *first + offsets.len() as u64;
-            let passed = at.saturating_sub(*began);
-            if end <= seq && seq - end <= LONGEST_GAP && offsets.len() < RUN && passed < u64::from(BRIDGED) {
-                let gap = (seq - end) as usize;
-                if offsets.capacity() - offsets.len() <= gap {
-                    return false;
-                }
-                offsets.extend(std::iter::repeat_n(BRIDGED, gap));
-                offsets.push(passed as u32);
+        match self.runs.back_mut() {
+            Some(Run { first, at: then, kind: Kind::Batch(count) }) if *first + *count == seq && *then == at => {
+                *count += 1;
                 return true;
             }
+            Some(Run { first, at: began, kind: Kind::Singles(offsets) }) => {
+                let end = *first + offsets.len() as u64;
+                let passed = at.saturating_sub(*began);
+                if end <= seq && seq - end <= LONGEST_GAP && offsets.len() < RUN && passed < u64::from(BRIDGED) {
+                    let gap = (seq - end) as usize;
+                    if offsets.capacity() - offsets.len() <= gap {
+                        return false;
+                    }
+                    offsets.extend(std::iter::repeat_n(BRIDGED, gap));
+                    offsets.push(passed as u32);
+                    return true;
+                }
+            }
+            _ => {}
         }
         let has_room = self.runs.len() < self.runs.capacity();
         if has_room {

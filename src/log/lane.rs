@@ -251,39 +251,57 @@ impl<T> Lane<T> {
         mut visit: impl FnMut(Delivery<'_, T>),
     ) -> Run {
         let Some(mut guard) = self.enter() else { return Run::default() };
-        let Some(lease) = guard.as_mut().filter(|lease| lease.route.is_none()) else { return Run::default() };
-        let most = lease.published(&self.published, limit).min(limit);
+        let Some(lease) = guard.as_mut() else { return Run::default() };
+        let is_routed = lease.route.is_some();
+        let most = match &lease.route {
+            Some(route) => route.left().min(limit),
+            None => lease.published(&self.published, limit).min(limit),
+        };
         if most == 0 {
-            return Run { is_all: lease.is_last(), ..Run::default() };
+            return Run { is_all: !is_routed && lease.is_last(), ..Run::default() };
         }
         let Some(now) = lease.time(clock) else { return Run::default() };
-        if lease.is_audited && !lease.reads.has_place_for(lease.position(), most, now.wall.max(lease.last_read)) {
+        if lease.is_audited
+            && !is_routed
+            && !lease.reads.has_place_for(lease.position(), most, now.wall.max(lease.last_read))
+        {
             return Run::default();
         }
-        let mut reading = Reading { first: lease.index, most, now, created: 0, lease };
+        let mut reading = Reading { count: 0, most, now, created: 0, lease };
         let mut bytes = 0u64;
         let mut is_full = false;
         for _ in 0..most {
             let lease = &mut *reading.lease;
+            if is_routed && lease.follow_route().is_none() {
+                break;
+            }
             // SAFETY: the slot is published, and this is the lease's holder.
             let slot = unsafe { lease.window.slot(lease.index) };
             let Some((slot, payload)) = slot.and_then(|slot| Some((slot, slot.payload.as_ref()?))) else { break };
             let size = slot.through.wrapping_sub(lease.through);
             let sum = bytes.saturating_add(size);
-            if sum > max_bytes && lease.index > reading.first {
+            if sum > max_bytes && reading.count > 0 {
                 is_full = true;
                 break;
             }
+            let (seq, created) = (lease.base + lease.index as u64, slot.wall + lease.wall);
+            if is_routed && lease.is_audited {
+                let at = lease.read_time(now, created);
+                if !lease.reads.single_in_place(seq, at) && !lease.reads.sparse_in_place(seq, at) {
+                    break;
+                }
+            }
             bytes = sum;
-            let (seq, created) = (lease.position(), slot.wall + lease.wall);
+            reading.count += 1;
             reading.created = created;
             lease.through = slot.through;
             lease.index += 1;
-            visit(Delivery { payload, seq, size, created, topic: None, missed: 0, deliveries: 1, receipt: None });
+            let topic = lease.route.as_mut().and_then(|route| route.pass());
+            visit(Delivery { payload, seq, size, created, topic, missed: 0, deliveries: 1, receipt: None });
         }
         let lease = &*reading.lease;
-        let count = lease.index - reading.first;
-        let is_end = lease.index == lease.end && lease.is_last();
+        let count = reading.count;
+        let is_end = !is_routed && lease.index == lease.end && lease.is_last();
         Run { count, bytes, is_all: count == limit || is_full || count > 0 && is_end }
     }
 
@@ -319,8 +337,8 @@ impl<T> Lane<T> {
 /// A batch that is being read. Dropping this records what was read, even if foreign code panics.
 struct Reading<'a, T> {
     lease: &'a mut Lease<T>,
-    /// Index of the first slot, and the maximum number of slots.
-    first: usize,
+    /// How many messages were read, and the maximum.
+    count: usize,
     most: usize,
     /// When the read takes place, and when its last message was enqueued, by the wall clock.
     now: Now,
@@ -329,12 +347,12 @@ struct Reading<'a, T> {
 
 impl<T> Drop for Reading<'_, T> {
     fn drop(&mut self) {
-        let count = (self.lease.index - self.first) as u64;
+        let count = self.count as u64;
         let lease = &mut *self.lease;
         if count > 0 {
             let at = lease.read_time(self.now, self.created);
             lease.last_read = at;
-            if lease.is_audited {
+            if lease.is_audited && lease.route.is_none() {
                 lease.reads.in_place(lease.position() - count, count, self.most, at);
             }
         }

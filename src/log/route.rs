@@ -1,6 +1,5 @@
 //! Which slots a lease reads, where it does not read all that follow or where messages have topics.
 
-use crate::log::tags::NO_TOPIC;
 use crate::topics::Topic;
 
 /// Slots of a chunk that a lease reads next, with the topics of their messages. What is between them does not match, but is
@@ -8,37 +7,45 @@ use crate::topics::Topic;
 #[derive(Debug)]
 pub(super) struct Route {
     stops: Vec<Stop>,
-    /// The topics of the stops. Those that follow each other share one.
+    /// The topics of the stops, and their places. They are copies: so readers in several threads do not count references to
+    /// the same ones.
     topics: Vec<Topic>,
-    /// Place of the topic that was added last.
-    last: u32,
+    places: Vec<u32>,
     /// How many stops were read.
     read: usize,
     /// The slot after the last one that was read.
     pub(super) position: usize,
 }
 
+/// A topic is compared with so many of the last ones. Others may be copied again.
+const COMPARED: usize = 16;
+/// Stands for "no topic" in place of one of the topics.
+const NONE: u16 = u16::MAX;
+
 #[derive(Debug)]
 struct Stop {
     slot: u16,
-    /// How many topics there are up to its own; 0: it has none.
+    /// Which of the topics is its own; NONE: it has none.
     topic: u16,
 }
 
 impl Route {
     /// A route from a slot on, with room for so many stops.
     pub(super) fn new(position: usize, room: usize) -> Self {
-        Route { stops: Vec::with_capacity(room), topics: Vec::new(), last: NO_TOPIC, read: 0, position }
+        Route { stops: Vec::with_capacity(room), topics: Vec::new(), places: Vec::new(), read: 0, position }
     }
 
-    /// Adds a slot, and the place of its topic. `find` is called for the topic, unless it is that of the stop before.
+    /// Adds a slot, and the place of its topic. `find` is called for a topic that none of the last ones was.
     pub(super) fn push<'a>(&mut self, slot: usize, place: u32, find: impl FnOnce() -> Option<&'a Topic>) {
-        if place != NO_TOPIC && place != self.last {
-            self.topics.extend(find().cloned());
-            self.last = place;
-        }
-        let topic = if place == NO_TOPIC { 0 } else { self.topics.len() as u16 };
-        self.stops.push(Stop { slot: slot as u16, topic });
+        let first = self.places.len().saturating_sub(COMPARED);
+        let known = self.places[first..].iter().rposition(|&known| known == place).map(|known| first + known);
+        let topic = known.unwrap_or_else(|| {
+            let Some(topic) = find() else { return usize::from(NONE) };
+            self.places.push(place);
+            self.topics.push(topic.copy());
+            self.topics.len() - 1
+        });
+        self.stops.push(Stop { slot: slot as u16, topic: topic as u16 });
     }
 
     /// The next slot to read.
@@ -63,6 +70,6 @@ impl Route {
         let stop = self.stops.get(self.read)?;
         self.read += 1;
         self.position = usize::from(stop.slot) + 1;
-        usize::from(stop.topic).checked_sub(1).and_then(|place| self.topics.get(place))
+        self.topics.get(usize::from(stop.topic))
     }
 }

@@ -124,3 +124,78 @@ fn what_only_a_filter_wants_leaves_once_it_is_read() {
         queue.check();
     });
 }
+
+/// A reader of what is under "a" that has a lease with a route to the second match, behind a message that does not match.
+fn on_route(queue: &Queue) -> Consumer {
+    let reader = filtered(queue, "a");
+    enqueue_under(queue, "a", 1);
+    enqueue_under(queue, "b", 2);
+    enqueue_under(queue, "a", 3);
+    assert_eq!(read(&reader), Ok(Some(1)));
+    assert_eq!(queue.leases(), 1);
+    reader
+}
+
+#[test]
+fn a_match_ahead_of_a_lease_is_read_or_missed_when_it_is_dropped() {
+    explore(|| {
+        let (queue, _) = queue(Options { max_items: Some(3), overflow: Overflow::DropOldest, ..untimed() });
+        let reader = on_route(&queue);
+        let producing = spawn(&queue, |queue| {
+            for content in 4..=6 {
+                enqueue_under(&queue, "a", content);
+            }
+        });
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let visit = |delivery: Delivery<'_, Letter>| {
+                assert_eq!(delivery.topic.map(Topic::as_str), Some("a"));
+                seen.push(delivery.payload.content());
+            };
+            reader.read_with(1, visit).unwrap();
+        }
+        producing.join().unwrap();
+        seen.extend(drain(&reader));
+        let stats = reader.stats().unwrap();
+        assert_eq!(stats.missed, u64::from(!seen.contains(&3)));
+        assert_eq!(seen, (3 + stats.missed..=6).collect::<Vec<_>>());
+        assert!(stats.filtered <= 1);
+        queue.check();
+    });
+}
+
+#[test]
+fn a_match_ahead_of_a_lease_is_read_in_time_or_missed() {
+    explore(|| {
+        let (queue, clock) = queue(Options { ttl: Some(TTL), ..untimed() });
+        let reader = on_route(&queue);
+        let expiration = spawn(&queue, move |queue| {
+            clock.advance(TTL);
+            queue.force_expiration();
+            enqueue_under(&queue, "a", 4);
+        });
+        let mut contents: Vec<u64> = [read(&reader), read(&reader)].into_iter().filter_map(Result::unwrap).collect();
+        expiration.join().unwrap();
+        contents.extend(drain(&reader));
+        let stats = reader.stats().unwrap();
+        assert_eq!(contents, if stats.missed == 0 { vec![3, 4] } else { vec![4] });
+        assert_eq!((stats.read + stats.missed, stats.unread), (3, 0));
+        queue.check();
+    });
+}
+
+#[test]
+fn two_handles_on_a_route_share_what_matches() {
+    explore(|| {
+        let (queue, _) = queue(untimed());
+        let reader = on_route(&queue);
+        enqueue_under(&queue, "a", 4);
+        let reading = spawn(&reader, |reader| drain(&reader));
+        let mut contents = drain(&reader);
+        contents.extend(reading.join().unwrap());
+        contents.sort_unstable();
+        assert_eq!(contents, [3, 4]);
+        assert_eq!(reader.stats().unwrap().filtered, 1);
+        queue.check();
+    });
+}

@@ -166,11 +166,6 @@ impl Cursor {
         self.after.is_empty() && self.followers.is_empty()
     }
 
-    /// With a filter: its place, and the number of the next match.
-    pub(super) fn matches(&self) -> Option<(usize, u64)> {
-        self.filter.map(|filter| (filter, self.number))
-    }
-
     /// Called when a lease ends: it has read so many messages, up to a position in a chunk, and has passed over others.
     pub(super) fn move_on_by_lease(&mut self, position: u64, chunk: usize, read: u64, filtered: u64) {
         (self.position, self.hint) = (position, chunk);

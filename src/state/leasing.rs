@@ -10,9 +10,9 @@ use crate::log::lease::{Holder, Returned};
 use crate::options::Retention;
 
 /// How many stops the route of a lease has. It costs time to make, and is in vain if the lease ends early: so a route has
-/// at most twice as many stops as were read of the last one.
+/// at most twice as many stops as were read of the last one, or half as many as that one had.
 pub(super) const FEWEST_STOPS: u64 = 4;
-const MOST_STOPS: u64 = 64;
+const MOST_STOPS: u64 = 256;
 
 impl<T> State<T> {
     /// Takes back all leases.
@@ -56,7 +56,8 @@ impl<T> State<T> {
         cursor.move_on_by_lease(position, chunk, read, filtered);
         let consumer = &mut self.consumers[holder.consumer];
         consumer.read += read;
-        consumer.stops = (2 * read).clamp(FEWEST_STOPS, MOST_STOPS) as u8;
+        let half = u64::from(consumer.stops) / 2;
+        consumer.stops = (2 * read).max(half).clamp(FEWEST_STOPS, MOST_STOPS) as u16;
         (consumer.reads, consumer.last_read) = (reads, last_read);
     }
 
@@ -91,7 +92,7 @@ impl<T> State<T> {
         let from = Beginning {
             position: cursor.position,
             hint: cursor.hint,
-            matches: cursor.matches(),
+            filter: cursor.filter,
             stops: usize::from(consumer.stops),
         };
         cursor.is_leased =

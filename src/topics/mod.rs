@@ -27,6 +27,11 @@ impl Topic {
         Ok(Topic(text.into()))
     }
 
+    /// A topic with the same text, but memory of its own.
+    pub(crate) fn copy(&self) -> Self {
+        Topic(Arc::from(&*self.0))
+    }
+
     /// The text of the topic.
     pub fn as_str(&self) -> &str {
         &self.0
