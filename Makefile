@@ -179,7 +179,7 @@ tsan: SECONDS ?= 10
 tsan: need-rust
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' STRESS_SECONDS=$(SECONDS) \
 		TSAN_OPTIONS='suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=0 exitcode=66' \
-		cargo test --lib --test engine --test groups --test hostile --test leases --test contention \
+		cargo test --lib --test engine --test groups --test hostile --test leases --test routes --test contention \
 		--target $(host) --target-dir target/tsan -- --test-threads=1
 
 valgrind: ROUNDS ?= 5

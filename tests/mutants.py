@@ -38,7 +38,21 @@ text), and a test failed.
 |---|---|---|
 """
 # The rules first: they are quick, and do not depend on chance.
-RULES = ["--lib", "--test", "engine", "--test", "groups", "--test", "hostile", "--test", "leases", "--test", "topics"]
+RULES = [
+    "--lib",
+    "--test",
+    "engine",
+    "--test",
+    "groups",
+    "--test",
+    "hostile",
+    "--test",
+    "leases",
+    "--test",
+    "routes",
+    "--test",
+    "topics",
+]
 MODELS = ["--test", "model", "--test", "group_model"]
 # Seconds after which a run counts as hanging: a test that waits for ever has found a lost wake-up. Building is apart.
 PATIENCE = 150

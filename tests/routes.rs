@@ -217,3 +217,37 @@ fn changes_reach_a_reader_with_a_filter_at_once() {
     assert_eq!(reader.read(), Ok(Some(612)));
     queue.check();
 }
+
+#[test]
+fn what_has_left_from_the_middle_is_neither_passed_over_nor_read() {
+    let (queue, clock) = with_room();
+    let readers = ["a.*", "b"].map(|text| filtered(&queue, text));
+    add(&queue, 0..6);
+    for seq in 6..9 {
+        let topic = Topic::new(if seq == 8 { "b" } else { "a.6" }).unwrap();
+        assert_eq!(queue.enqueue_under(&topic, seq, 1, Lifetime::Own(SECOND)), Ok(seq));
+    }
+    add(&queue, 9..30);
+    clock.advance(SECOND);
+    assert_eq!(queue.len(), 27);
+    for (reader, first) in readers.iter().zip([0, 1]) {
+        let seqs: Vec<u64> = std::iter::from_fn(|| reader.read().unwrap()).collect();
+        assert!(seqs.iter().copied().eq((0..30).filter(|seq| seq % 3 == first && !(6..9).contains(seq))));
+        let passed = (0..30).filter(|seq| seq % 3 != first && !(6..9).contains(seq) && *seq <= 29).count() as u64;
+        assert_eq!(figures(&reader.stats().unwrap()), (9, 0, 2 - first, passed));
+    }
+    queue.check();
+}
+
+#[test]
+fn a_reader_with_a_filter_that_others_follow_has_no_lease() {
+    let (queue, _) = with_room();
+    let first = filtered(&queue, "a.*");
+    let options = ConsumerOptions { after: vec![first.predecessor()], ..ConsumerOptions::default() };
+    let second = queue.add_consumer_with(&options).unwrap();
+    add(&queue, 0..9);
+    assert_eq!((second.read(), first.read(), queue.leases()), (Ok(None), Ok(Some(0)), 0));
+    assert_eq!((second.read(), first.read(), queue.leases()), (Ok(Some(0)), Ok(Some(3)), 0));
+    assert_eq!([second.read(), second.read(), second.read()], [Ok(Some(1)), Ok(Some(2)), Ok(Some(3))]);
+    queue.check();
+}
