@@ -119,8 +119,8 @@
 //! - **chunk**, **slot**: the log is a list of chunks of [`CHUNK_SIZE`] slots, one for each message. **Hole**: a slot
 //!   whose message has left.
 //! - **lane**: where one consumer reads without the queue's lock, with a lock of its own. **Lease**: the permission to
-//!   do so, for one chunk from a position on. **Grant**: give a lease. **Recall**: take it back. **Vacate** a slot:
-//!   recall every lease that may still read it.
+//!   do so, for one chunk from a position on. **Route**: which slots of it, with a filter or topics. **Grant**: give a
+//!   lease. **Recall**: take it back. **Vacate** a slot: recall every lease that may still read it.
 //! - **published**: the seq before which slots may be read without the queue's lock.
 //! - **topic**: what a message is about. **Filter**: which topics a consumer reads. **Match**: a message whose topic a filter
 //!   lets through. **Number**: the place of a match among all matches of its filter, as the seq is among all messages.

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mpmc_queue::{Consumer, Delivery, Error, Lifetime, MissedPolicy, Options, Overflow, Queue, Start};
+use mpmc_queue::{
+    Consumer, ConsumerOptions, Delivery, Error, Filters, Lifetime, MissedPolicy, Options, Overflow, Queue, Start, Topic,
+};
 
 /// A message that stores its producer and its number. Messages that exist are counted.
 #[derive(Debug)]
@@ -166,4 +168,81 @@ fn threads_agree_about_a_small_ring_without_records() {
         ttl: None,
         ..Options::default()
     });
+}
+
+/// Reads what matches, until the queue is closed and empty. `only`: the producer whose messages match; None: those of all
+/// producers do. Returns how many messages were read and missed.
+fn read_matches(reader: &Consumer<Letter>, limit: usize, only: Option<u64>) -> u64 {
+    let (mut read, mut missed, mut last) = (0, 0, [None; PRODUCERS as usize]);
+    loop {
+        let visit = |delivery: Delivery<'_, Letter>| {
+            let producer = delivery.payload.producer;
+            assert!(only.is_none_or(|only| only == producer));
+            assert_eq!(delivery.topic.map(Topic::as_str), Some(TOPICS[producer as usize]));
+            let last = &mut last[producer as usize];
+            assert!(last.is_none_or(|last| last < delivery.payload.number), "in the order of each producer");
+            *last = Some(delivery.payload.number);
+            (read, missed) = (read + 1, missed + delivery.missed);
+        };
+        match reader.read_fitting_with(limit, u64::MAX, false, visit) {
+            Ok(0) => thread::yield_now(),
+            Ok(_) => {}
+            Err(Error::Closed) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+        if read % 64 == 0 {
+            assert_eq!(reader.stats().unwrap().read, read);
+        }
+    }
+    let stats = reader.stats().unwrap();
+    assert_eq!((stats.read, stats.unread), (read, 0));
+    assert!(stats.missed >= missed);
+    stats.read + stats.missed
+}
+
+const TOPICS: [&str; PRODUCERS as usize] = ["letters.of.one", "letters.of.the.other"];
+
+#[test]
+fn threads_agree_about_what_matches() {
+    let options = Options { max_items: Some(2_000), overflow: Overflow::DropOldest, ..Options::default() };
+    let queue = Queue::<Letter>::new(&options);
+    let alive = Arc::new(AtomicU64::new(0));
+    let readers = [(Some(0), 1), (Some(1), 1), (None, 1), (Some(0), 90), (None, 20)].map(|(only, limit)| {
+        let text = only.map_or("letters.>", |only: u64| TOPICS[only as usize]);
+        let filters = Some(Filters::new([text]).unwrap());
+        let reader = queue.add_consumer_with(&ConsumerOptions { filters, ..ConsumerOptions::default() }).unwrap();
+        (reader, limit, only)
+    });
+    let end = Instant::now() + duration();
+    thread::scope(|scope| {
+        let producers: Vec<_> = (0..PRODUCERS)
+            .map(|producer| {
+                let (queue, alive) = (&queue, &alive);
+                scope.spawn(move || {
+                    let topic = Topic::new(TOPICS[producer as usize]).unwrap();
+                    let mut number = 0;
+                    while Instant::now() < end {
+                        let letter = Letter::new(producer, number, alive);
+                        queue.enqueue_under(&topic, letter, 8, Lifetime::Queue).unwrap();
+                        number += 1;
+                    }
+                    number
+                })
+            })
+            .collect();
+        let reading: Vec<_> = readers
+            .iter()
+            .map(|(reader, limit, only)| (*only, scope.spawn(move || read_matches(reader, *limit, *only))))
+            .collect();
+        let added: Vec<u64> = producers.into_iter().map(|producer| producer.join().unwrap()).collect();
+        queue.close(false);
+        for (only, reader) in reading {
+            let matches = only.map_or(added.iter().sum(), |only| added[only as usize]);
+            assert_eq!(reader.join().unwrap(), matches);
+        }
+        queue.check();
+    });
+    drop(readers);
+    drop(queue);
+    assert_eq!(alive.load(Ordering::Relaxed), 0, "every payload is dropped once");
 }

@@ -17,8 +17,8 @@ const AT_ONCE: usize = 1;
 const FORGOTTEN: usize = 250;
 
 impl<T> Log<T> {
-    /// Called before messages with a topic are added. No lease reads the chunk that they go into afterwards, because a
-    /// lane does not read topics.
+    /// Called before messages with a topic are added. Afterwards no lease without a route reads the chunk that they go into,
+    /// because a lane knows only the topics of its route.
     #[inline]
     pub(crate) fn prepare_to_tag(&mut self) {
         if self.chunks.get(self.filling).is_some_and(|chunk| chunk.topics.is_empty()) {
