@@ -224,17 +224,17 @@ fn what_has_left_from_the_middle_is_neither_passed_over_nor_read() {
     let readers = ["a.*", "b"].map(|text| filtered(&queue, text));
     add(&queue, 0..6);
     for seq in 6..9 {
-        let topic = Topic::new(if seq == 8 { "b" } else { "a.6" }).unwrap();
-        assert_eq!(queue.enqueue_under(&topic, seq, 1, Lifetime::Own(SECOND)), Ok(seq));
+        let seq_under = queue.enqueue_under(&Topic::new("a.6").unwrap(), seq, 1, Lifetime::Own(SECOND));
+        assert_eq!(seq_under, Ok(seq));
     }
     add(&queue, 9..30);
     clock.advance(SECOND);
     assert_eq!(queue.len(), 27);
-    for (reader, first) in readers.iter().zip([0, 1]) {
+    for (reader, (first, missed)) in readers.iter().zip([(0, 3), (1, 0)]) {
         let seqs: Vec<u64> = std::iter::from_fn(|| reader.read().unwrap()).collect();
         assert!(seqs.iter().copied().eq((0..30).filter(|seq| seq % 3 == first && !(6..9).contains(seq))));
-        let passed = (0..30).filter(|seq| seq % 3 != first && !(6..9).contains(seq) && *seq <= 29).count() as u64;
-        assert_eq!(figures(&reader.stats().unwrap()), (9, 0, 2 - first, passed));
+        let passed = (0..30).filter(|seq| seq % 3 != first && !(6..9).contains(seq)).count() as u64;
+        assert_eq!(figures(&reader.stats().unwrap()), (9, 0, missed, passed));
     }
     queue.check();
 }
