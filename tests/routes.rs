@@ -251,3 +251,22 @@ fn a_reader_with_a_filter_that_others_follow_has_no_lease() {
     assert_eq!([second.read(), second.read(), second.read()], [Ok(Some(1)), Ok(Some(2)), Ok(Some(3))]);
     queue.check();
 }
+
+#[test]
+fn each_message_has_its_topic_where_all_differ() {
+    let (queue, _) = with_room();
+    let readers = [everything(&queue), filtered(&queue, "t.*")];
+    let name = |seq: u64| format!("t.{}", seq * 7919 % 700);
+    for seq in 0..1_500 {
+        assert_eq!(queue.enqueue_under(&Topic::new(&name(seq)).unwrap(), seq, 1, Lifetime::Queue), Ok(seq));
+    }
+    for reader in readers {
+        let mut leases = 0;
+        for seq in 0..1_500 {
+            assert_eq!(next(&reader), Some((seq, 1, Some(name(seq)), 0)));
+            leases += queue.leases();
+        }
+        assert!(leases > 1_400);
+    }
+    queue.check();
+}

@@ -101,12 +101,12 @@ impl<T> Log<T> {
         let mut route = Route::new(index, from.stops);
         let mut add = |slot| {
             let place = chunk.topic_at(slot);
-            route.push(slot, place, || self.topics.topic(place));
+            route.push(slot, place, || self.topics.topic(place))
         };
-        match from.filter {
-            None => (index..chunk.slots.len()).take(from.stops.min(UNFILTERED)).for_each(&mut add),
-            Some(filter) => chunk.segment(filter)?.from(index).take(from.stops).for_each(|(slot, _)| add(slot)),
-        }
+        let _has_room = match from.filter {
+            None => (index..chunk.slots.len()).take(from.stops.min(UNFILTERED)).all(&mut add),
+            Some(filter) => chunk.segment(filter)?.from(index).take(from.stops).all(|(slot, _)| add(slot)),
+        };
         (route.left() > 0).then(|| Box::new(route))
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Route {
 
 /// A topic is compared with so many of the last ones. Others may be copied again.
 const COMPARED: usize = 16;
+/// The most copies of a route, so that the routes of all leases are soon freed.
+const COPIES: usize = 32;
 /// Stands for "no topic" in place of one of the topics.
 const NONE: u16 = u16::MAX;
 
@@ -35,17 +37,22 @@ impl Route {
         Route { stops: Vec::with_capacity(room), topics: Vec::new(), places: Vec::new(), read: 0, position }
     }
 
-    /// Adds a slot, and the place of its topic. `find` is called for a topic that none of the last ones was.
-    pub(super) fn push<'a>(&mut self, slot: usize, place: u32, find: impl FnOnce() -> Option<&'a Topic>) {
+    /// Adds a slot, and the place of its topic. `find` is called for a topic that none of the last ones was. Returns
+    /// whether there was room.
+    pub(super) fn push<'a>(&mut self, slot: usize, place: u32, find: impl FnOnce() -> Option<&'a Topic>) -> bool {
         let first = self.places.len().saturating_sub(COMPARED);
         let known = self.places[first..].iter().rposition(|&known| known == place).map(|known| first + known);
-        let topic = known.unwrap_or_else(|| {
-            let Some(topic) = find() else { return usize::from(NONE) };
-            self.places.push(place);
-            self.topics.push(topic.copy());
-            self.topics.len() - 1
-        });
-        self.stops.push(Stop { slot: slot as u16, topic: topic as u16 });
+        let topic = match (known, find) {
+            (Some(known), _) => known as u16,
+            (None, _) if self.topics.len() == COPIES => return false,
+            (None, find) => find().map_or(NONE, |topic| {
+                self.places.push(place);
+                self.topics.push(topic.copy());
+                self.topics.len() as u16 - 1
+            }),
+        };
+        self.stops.push(Stop { slot: slot as u16, topic });
+        true
     }
 
     /// The next slot to read.
