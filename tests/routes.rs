@@ -220,7 +220,8 @@ fn changes_reach_a_reader_with_a_filter_at_once() {
 
 #[test]
 fn what_has_left_from_the_middle_is_neither_passed_over_nor_read() {
-    let (queue, clock) = with_room();
+    // Without records, no read needs the queue's lock for them.
+    let (queue, clock) = manual(Options { audit: false, ..Options::default() });
     let readers = ["a.*", "b"].map(|text| filtered(&queue, text));
     add(&queue, 0..6);
     for seq in 6..9 {
