@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from mpmc_queue._mpmc_queue import Message
 
 # The methods of the extension. (`[object]` is for type checkers.)
-_queue, _consumer = Queue[object], Consumer[object]
-_aenqueue, _aenqueue_batch, _ajoin = _queue.aenqueue, _queue.aenqueue_batch, _queue.ajoin
-_aread, _aread_batch, _aread_latest = _consumer.aread, _consumer.aread_batch, _consumer.aread_latest
-_aget, _aget_batch, _atake_missed = _consumer.aget, _consumer.aget_batch, _consumer.atake_missed
+_aenqueue = Queue[object].aenqueue
+_aenqueue_batch = Queue[object].aenqueue_batch
+_ajoin = Queue[object].ajoin
+_aread = Consumer[object].aread
+_aread_batch = Consumer[object].aread_batch
+_aread_latest = Consumer[object].aread_latest
+_aget = Consumer[object].aget
+_aget_batch = Consumer[object].aget_batch
+_atake_missed = Consumer[object].atake_missed
 
 _NO_LINGER = 0.0
 
