@@ -11,8 +11,6 @@
 Start with `help(mpmc_queue.Queue)`. `python -m mpmc_queue demo` shows a queue at work.
 """
 
-import sys
-
 from mpmc_queue import _defaults as _defaults
 from mpmc_queue._errors import (
     ConsumerClosedError,
@@ -40,11 +38,6 @@ from mpmc_queue._mpmc_queue import (
     register_sizer,
     wait_any,
 )
-
-if sys.version_info >= (3, 12):
-    from mpmc_queue import _coroutines
-
-    _coroutines.install()
 
 TYPE_CHECKING = False  # importing `typing` only for this constant would slow the import down
 if TYPE_CHECKING:

@@ -75,9 +75,6 @@ def register_sizer(cls: type[Any], sizer: Callable[[Any], int] | None, /) -> Non
     >>> register_sizer(Image, None)
     """
 
-_NOT_NOW: Final[object]
-"""What `Consumer._get_in_turn` returns instead of a payload."""
-
 def _check_topic(topic: object) -> str | None:
     """The argument `topic`, checked, for queues on a server; None: without a topic."""
 
@@ -604,8 +601,6 @@ class Queue(Generic[_T]):
         >>> asyncio.run(main())
         0
         """
-    def _enqueue_in_turn(self, payload: _T, /) -> int | None:
-        """Adds a message, for `aenqueue`; None: it did not, because that may wait or takes more than the usual case."""
     async def aenqueue_batch(
         self,
         payloads: Iterable[_T],
@@ -1054,8 +1049,6 @@ class Consumer(Generic[_T]):
         >>> asyncio.run(main())
         'a'
         """
-    def _read_in_turn(self) -> Message[_T] | None:
-        """Reads a message that is there, for `aread`; None: there is none, or other tasks have to get their turn first."""
     async def aread_batch(
         self, limit: int, *, timeout: float | None = None, linger: float = 0.0, max_bytes: int | None = None
     ) -> list[Message[_T]]:
@@ -1070,8 +1063,6 @@ class Consumer(Generic[_T]):
         >>> asyncio.run(main())
         2
         """
-    def _read_batch_in_turn(self, limit: int, max_bytes: int | None, /) -> list[Message[_T]] | None:
-        """As `_read_in_turn`, for `aread_batch`."""
     async def aread_latest(self, *, timeout: float | None = None) -> Message[_T] | None:
         """`read_latest` for asyncio.
 
@@ -1097,8 +1088,6 @@ class Consumer(Generic[_T]):
         'a'
         """
 
-    def _get_in_turn(self) -> _T:
-        """Takes the payload of a message that is there, for `aget`; `_NOT_NOW`: as with `_read_in_turn`."""
     async def aget_batch(
         self, limit: int, *, timeout: float | None = None, linger: float = 0.0, max_bytes: int | None = None
     ) -> list[_T]:
@@ -1170,8 +1159,6 @@ class Consumer(Generic[_T]):
         >>> reader.take_missed(timeout=None)
         1
         """
-    def _get_batch_in_turn(self, limit: int, max_bytes: int | None, /) -> list[_T] | None:
-        """As `_read_in_turn`, for `aget_batch`."""
     async def atake_missed(self, *, timeout: float | None = None) -> int:
         """`take_missed` for asyncio: waits (without limit, unless told otherwise) without holding up the loop.
 

@@ -8,7 +8,6 @@ use pyo3::types::{PyDateTime, PyList, PyString, PyTuple};
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::aio::operation::Operation;
-use super::aio::turn;
 use super::arguments::{self, Count, MaxBytes, SeekTo};
 use super::engine::EngineConsumer;
 use super::errors;
@@ -172,28 +171,11 @@ impl Consumer {
         Call::new(Operation::Read(slf), timeout)
     }
 
-    #[doc = doc!(Consumer._read_in_turn)]
-    fn _read_in_turn<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Message>>> {
-        if turn::may_take(py) { self.take_message(py) } else { Ok(None) }
-    }
-
     #[doc = doc!(Consumer.aread_batch)]
     #[pyo3(signature = (limit, *, timeout = Timeout::Never, linger = Linger(Timeout::NOW), max_bytes = None),
            text_signature = "($self, limit, *, timeout=None, linger=0.0, max_bytes=None)")]
     fn aread_batch(slf: Py<Self>, limit: Count, timeout: Timeout, linger: Linger, max_bytes: Option<MaxBytes>) -> Call {
         Call::new(Operation::ReadBatch(slf, Fill::new(limit, linger, max_bytes)), timeout)
-    }
-
-    #[doc = doc!(Consumer._read_batch_in_turn)]
-    #[pyo3(signature = (limit, max_bytes, /))]
-    fn _read_batch_in_turn<'py>(
-        &self,
-        py: Python<'py>,
-        limit: Count,
-        max_bytes: Option<MaxBytes>,
-    ) -> PyResult<Option<Bound<'py, PyList>>> {
-        let fill = Fill::new(limit, Linger(Timeout::NOW), max_bytes);
-        if turn::may_take(py) { self.take_messages(py, fill) } else { Ok(None) }
     }
 
     #[doc = doc!(Consumer.aread_latest)]
@@ -208,29 +190,11 @@ impl Consumer {
         Call::new(Operation::Get(slf), timeout)
     }
 
-    #[doc = doc!(Consumer._get_in_turn)]
-    fn _get_in_turn<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let payload = if turn::may_take(py) { self.take_payload(py)? } else { None };
-        payload.map_or_else(|| turn::not_now(py), |payload| Ok(payload.into_bound(py)))
-    }
-
     #[doc = doc!(Consumer.aget_batch)]
     #[pyo3(signature = (limit, *, timeout = Timeout::Never, linger = Linger(Timeout::NOW), max_bytes = None),
            text_signature = "($self, limit, *, timeout=None, linger=0.0, max_bytes=None)")]
     fn aget_batch(slf: Py<Self>, limit: Count, timeout: Timeout, linger: Linger, max_bytes: Option<MaxBytes>) -> Call {
         Call::new(Operation::GetBatch(slf, Fill::new(limit, linger, max_bytes)), timeout)
-    }
-
-    #[doc = doc!(Consumer._get_batch_in_turn)]
-    #[pyo3(signature = (limit, max_bytes, /))]
-    fn _get_batch_in_turn<'py>(
-        &self,
-        py: Python<'py>,
-        limit: Count,
-        max_bytes: Option<MaxBytes>,
-    ) -> PyResult<Option<Bound<'py, PyList>>> {
-        let fill = Fill::new(limit, Linger(Timeout::NOW), max_bytes);
-        if turn::may_take(py) { self.take_payloads(py, fill) } else { Ok(None) }
     }
 
     #[doc = doc!(Consumer.atake_missed)]

@@ -54,11 +54,10 @@ fn _mpmc_queue(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for check in [wrap_pyfunction!(topics::check_topic, module)?, wrap_pyfunction!(topics::check_filters, module)?] {
         module.setattr(check.getattr("__name__")?.cast::<PyString>()?, &check)?; // not public: not in `__all__`
     }
-    module.setattr("_NOT_NOW", aio::turn::not_now(py)?)?;
     // A debug build should not be measured.
     module.setattr("_IS_DEBUG_BUILD", cfg!(debug_assertions))?;
     message::memory::install(py)?;
     fast::fronts::install_all(py)?;
-    aio::call::install(py);
+    aio::install(py)?;
     lifecycle::install(py)
 }

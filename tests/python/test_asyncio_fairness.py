@@ -203,7 +203,7 @@ def test_an_error_while_a_consumer_changes_is_raised_by_that_call(name, error):
 
 ASYNC_METHODS = {
     Queue: ["aenqueue", "aenqueue_batch", "ajoin"],
-    Consumer: ["aread", "aread_batch", "aread_latest", "aget", "aget_batch", "atake_missed"],
+    Consumer: ["aread", "aread_batch", "aget", "atake_missed"],
 }
 
 
@@ -219,6 +219,12 @@ def test_frameworks_see_that_a_method_is_a_coroutine_function(owner, name):
     assert bound.__doc__ == getattr(owner, name).__doc__
     assert "asyncio" in bound.__doc__
     assert not inspect.iscoroutinefunction(queue.enqueue)
+
+
+@pytest.mark.parametrize("name", ["get_loop", "nothing_of_the_kind"])
+def test_a_coroutine_method_has_no_own_attributes(name):
+    with pytest.raises(AttributeError, match=name):
+        getattr(Queue.aenqueue, name)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks")

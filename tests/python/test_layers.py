@@ -12,7 +12,6 @@ PACKAGE = Path(mpmc_queue.__file__).parent
 FLOORS = [
     ["_defaults", "_errors", "_types"],
     ["_mpmc_queue"],
-    ["_coroutines"],
     ["mpmc_queue"],
     ["_asking", "_figures", "_locked", "_trio", "_watching", "logging", "protocols"],
     ["jetstream", "metrics", "dashboard"],

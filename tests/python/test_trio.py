@@ -37,33 +37,6 @@ def test_available_messages_are_read_with_a_checkpoint(make_queue):
     trio.run(main)
 
 
-def test_calls_are_checkpoints_where_asyncio_has_just_run(make_queue):
-    queue = make_queue()
-    queue.enqueue_batch("abcdefghij")
-    calls = {
-        "aread": lambda consumer: consumer.aread(),
-        "aget": lambda consumer: consumer.aget(),
-        "aread_batch": lambda consumer: consumer.aread_batch(1),
-        "aget_batch": lambda consumer: consumer.aget_batch(1),
-        "aenqueue": lambda consumer: queue.aenqueue("more"),
-    }
-
-    async def in_asyncio():
-        for call in calls.values():
-            assert await call(consumer) is not None
-
-    async def in_trio(call):
-        with trio.testing.assert_checkpoints():
-            assert await call(consumer) is not None
-
-    import trio.testing
-
-    for call in calls.values():
-        consumer = queue.add_consumer()
-        asyncio.run(in_asyncio())
-        trio.run(in_trio, call)
-
-
 def test_a_reader_waits_and_is_woken_by_a_task(make_queue):
     queue = make_queue()
     consumer = queue.add_consumer()

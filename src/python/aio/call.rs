@@ -121,7 +121,7 @@ impl Call {
 
     /// Reads a message that is already there, as [`step`](Self::step) would. None: nothing was done.
     fn read_fast<'py>(&self, py: Python<'py>) -> Option<PyResult<Bound<'py, Message>>> {
-        if !turn::may_take(py) {
+        if !turn::is_under_way() {
             return None;
         }
         let (consumer, timeout) = self.stage().take_read()?;
@@ -220,7 +220,7 @@ unsafe extern "C" fn send(
 }
 
 /// Called once, when the module is first imported.
-pub(in crate::python) fn install(py: Python<'_>) {
+pub(super) fn install(py: Python<'_>) {
     // SAFETY: the class was created just now and has no instance yet. It is a class created at run time, which has a
     // place for these functions.
     unsafe {

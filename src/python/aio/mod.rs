@@ -13,7 +13,16 @@ pub(super) mod call;
 mod future;
 pub(super) mod futures;
 pub(super) mod mailbox;
+mod method;
 pub(super) mod operation;
 mod progress;
 mod trio;
-pub(super) mod turn;
+mod turn;
+
+use pyo3::prelude::*;
+
+/// Called whenever the module is imported.
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    call::install(py);
+    method::install_all(py)
+}

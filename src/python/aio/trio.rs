@@ -8,18 +8,10 @@ use pyo3::sync::PyOnceLock;
 
 use crate::python::host::detach;
 
-/// The other half.
-static HELPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-
-/// Whether calls may be in tasks of trio, as far as an earlier call has found.
-#[inline]
-pub(super) fn is_possible(py: Python<'_>) -> bool {
-    HELPER.get(py).is_some()
-}
-
 /// The other half, if the program has imported trio.
 fn helper(py: Python<'_>) -> PyResult<Option<&Bound<'_, PyAny>>> {
     static MODULES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static HELPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     if let Some(helper) = HELPER.get(py) {
         return Ok(Some(helper.bind(py)));
     }

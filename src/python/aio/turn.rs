@@ -6,25 +6,19 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use super::trio;
 use crate::Clock;
 use crate::python::host::detach;
 
 /// Nanoseconds for which a task may make awaits that do not wait, before other tasks of its loop get their turn.
-const LENGTH: u64 = 1_000_000;
+const TURN: u64 = 1_000_000;
 /// The clock is read once in this many calls.
 const CALLS: u8 = 8;
 
-/// The current turn of this thread's loop.
-struct Turn {
-    /// When it began (monotonic nanoseconds); 0: it begins with the next call.
-    began: Cell<u64>,
-    /// Calls since the clock was last read.
-    untimed: Cell<u8>,
-}
-
 thread_local! {
-    static TURN: Turn = const { Turn { began: Cell::new(0), untimed: Cell::new(0) } };
+    /// When the current turn of this thread's loop began (monotonic nanoseconds); 0: it begins with the next call.
+    static BEGAN: Cell<u64> = const { Cell::new(0) };
+    /// Calls since the clock was last read.
+    static UNTIMED: Cell<u8> = const { Cell::new(0) };
     /// The holder of the loop when the turn began.
     static HOLDER: Cell<Option<Holder>> = const { Cell::new(None) };
 }
@@ -37,43 +31,28 @@ enum Holder {
     Loop(Py<PyWeakrefReference>),
 }
 
-/// Whether a call may take what is there without a step: a turn is under way, and no task of trio needs a checkpoint.
-#[inline]
-pub(in crate::python) fn may_take(py: Python<'_>) -> bool {
-    is_under_way() && !trio::is_possible(py)
-}
-
 /// Whether a turn has begun and has not lasted long enough.
 #[inline]
-fn is_under_way() -> bool {
-    TURN.with(|turn| {
-        let began = turn.began.get();
-        if began == 0 {
-            return false;
-        }
-        let untimed = turn.untimed.get() + 1;
-        if untimed < CALLS {
-            turn.untimed.set(untimed);
-            return true;
-        }
-        let is_in_time = Clock::System.now().mono.saturating_sub(began) < LENGTH;
-        if is_in_time {
-            turn.untimed.set(0);
-        }
-        is_in_time
-    })
-}
-
-/// What a read returns instead of a payload if it has to be awaited. Any other object may be a payload.
-pub(in crate::python) fn not_now(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static NOT_NOW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let create = || PyResult::Ok(py.import("builtins")?.getattr("object")?.call0()?.unbind());
-    Ok(NOT_NOW.get_or_try_init(py, create)?.bind(py).clone())
+pub(super) fn is_under_way() -> bool {
+    let began = BEGAN.get();
+    if began == 0 {
+        return false;
+    }
+    let untimed = UNTIMED.get() + 1;
+    if untimed < CALLS {
+        UNTIMED.set(untimed);
+        return true;
+    }
+    let is_in_time = Clock::System.now().mono.saturating_sub(began) < TURN;
+    if is_in_time {
+        UNTIMED.set(0);
+    }
+    is_in_time
 }
 
 /// Called when the loop turns. The next call of this thread begins a turn.
 pub(super) fn end() {
-    TURN.with(|turn| turn.began.set(0));
+    BEGAN.set(0);
 }
 
 /// Whether a call has to wait until the loop has turned, because the loop has not turned for a whole turn. Otherwise
@@ -87,7 +66,7 @@ fn begin(py: Python<'_>) -> PyResult<bool> {
     static GET_RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static END_TURN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let was_over = TURN.with(|turn| turn.began.replace(Clock::System.now().mono.max(1))) != 0;
+    let was_over = BEGAN.replace(Clock::System.now().mono.max(1)) != 0;
     let before = HOLDER.take();
     let event_loop = asyncio(py, &GET_RUNNING_LOOP, "_get_running_loop")?.call0()?;
     if event_loop.is_none() {

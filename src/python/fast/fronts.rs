@@ -21,7 +21,6 @@ use pyo3::types::{PyString, PyTuple};
 
 use crate::python::aio::call::Call;
 use crate::python::aio::operation::Operation;
-use crate::python::aio::turn;
 use crate::python::errors;
 use crate::python::objects::{Consumer, Queue};
 use crate::python::timeouts::Timeout;
@@ -180,10 +179,7 @@ pub(in crate::python) fn install_all(py: Python<'_>) -> PyResult<()> {
     install::<Get>(py)?;
     install::<GetNowait>(py)?;
     install::<Read>(py)?;
-    install::<Aread>(py)?;
-    install::<ReadInTurn>(py)?;
-    install::<GetInTurn>(py)?;
-    install::<EnqueueInTurn>(py)
+    install::<Aread>(py)
 }
 
 /// Whether `topic` is the only argument by name. (Compiled code interns its names.)
@@ -289,40 +285,6 @@ front!(
             let call = Call::new(Operation::Read(consumer.to_owned().unbind()), Timeout::Never);
             Outcome::from(Bound::new(py, call), py)
         }
-        _ => Outcome::UNUSUAL,
-    }
-);
-
-// From CPython 3.12 on, the asynchronous methods are made of these.
-
-front!(
-    /// `consumer._read_in_turn()`
-    ReadInTurn, Consumer, "_read_in_turn", |py, consumer, args| match args {
-        [] if turn::may_take(py) => {
-            consumer.get().take_message_fast(py).map_or(Outcome::UNUSUAL, |made| Outcome::from(made, py))
-        }
-        [] => Outcome::new(py.None().into_bound(py)),
-        _ => Outcome::UNUSUAL,
-    }
-);
-
-front!(
-    /// `consumer._get_in_turn()`
-    GetInTurn, Consumer, "_get_in_turn", |py, consumer, args| match args {
-        [] if turn::may_take(py) => consumer.get().take_payload_fast(py).map_or(Outcome::UNUSUAL, Outcome::new),
-        [] => Outcome::from(turn::not_now(py), py),
-        _ => Outcome::UNUSUAL,
-    }
-);
-
-front!(
-    /// `queue._enqueue_in_turn(payload)`
-    EnqueueInTurn, Queue, "_enqueue_in_turn", |py, queue, args| match args {
-        [payload] if turn::may_take(py) => match queue.get().add_fast(payload) {
-            Some(seq) => Outcome(queue.get().last_seq.int(py, seq)),
-            None => Outcome::new(py.None().into_bound(py)),
-        },
-        [_] => Outcome::new(py.None().into_bound(py)),
         _ => Outcome::UNUSUAL,
     }
 );

@@ -14,7 +14,6 @@ use pyo3::types::{PyDateTime, PyList, PyRange, PyString, PyTuple};
 use super::aio::call::Call;
 use super::aio::mailbox::waking;
 use super::aio::operation::Operation;
-use super::aio::turn;
 use super::arguments::{
     self, Audit, DeadLetterMissed, Ephemeral, MaxBytes, MaxItems, OnMissed, Overflows, OwnTtl, Retains, StartAt, Ttl,
 };
@@ -372,12 +371,6 @@ impl Queue {
            text_signature = "($self, payload, *, topic=None, ttl=mpmc_queue._defaults.QUEUE_TTL, timeout=None)")]
     fn aenqueue(slf: Py<Self>, payload: Py<PyAny>, topic: Under, ttl: OwnTtl, timeout: Timeout) -> Call {
         Call::new(Operation::Enqueue(slf, payload, Terms { lifetime: ttl.0, topic: topic.0 }), timeout)
-    }
-
-    #[doc = doc!(Queue._enqueue_in_turn)]
-    #[pyo3(signature = (payload, /))]
-    fn _enqueue_in_turn(&self, payload: &Bound<'_, PyAny>) -> Option<u64> {
-        if turn::may_take(payload.py()) { self.add_fast(payload) } else { None }
     }
 
     #[doc = doc!(Queue.aenqueue_batch)]
