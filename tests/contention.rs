@@ -86,6 +86,15 @@ fn read(reader: &Consumer<Letter>, limit: usize) {
     assert_eq!(stats.read + stats.missed, reader.queue().stats().next_seq);
 }
 
+/// Called when the queue was dropped.
+fn expect_no_letter(alive: &AtomicU64) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while alive.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
+        thread::yield_now(); // the expiration thread may be about to drop the last one
+    }
+    assert_eq!(alive.load(Ordering::Relaxed), 0, "every payload is dropped once");
+}
+
 fn meet(options: Options) {
     let queue = Queue::<Letter>::new(&options);
     let (alive, is_over) = (Arc::new(AtomicU64::new(0)), AtomicBool::new(false));
@@ -142,11 +151,7 @@ fn meet(options: Options) {
     assert!(stats.next_seq > 0);
     drop(readers);
     drop(queue);
-    let patience = Instant::now() + Duration::from_secs(20);
-    while alive.load(Ordering::Relaxed) > 0 && Instant::now() < patience {
-        thread::yield_now(); // the expiration thread may be about to drop the last one
-    }
-    assert_eq!(alive.load(Ordering::Relaxed), 0, "every payload is dropped once");
+    expect_no_letter(&alive);
 }
 
 #[test]
@@ -244,5 +249,5 @@ fn threads_agree_about_what_matches() {
     });
     drop(readers);
     drop(queue);
-    assert_eq!(alive.load(Ordering::Relaxed), 0, "every payload is dropped once");
+    expect_no_letter(&alive);
 }

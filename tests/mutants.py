@@ -38,21 +38,7 @@ text), and a test failed.
 |---|---|---|
 """
 # The rules first: they are quick, and do not depend on chance.
-RULES = [
-    "--lib",
-    "--test",
-    "engine",
-    "--test",
-    "groups",
-    "--test",
-    "hostile",
-    "--test",
-    "leases",
-    "--test",
-    "routes",
-    "--test",
-    "topics",
-]
+RULES = ["--lib", *(f"--test={rules}" for rules in ("engine", "groups", "hostile", "leases", "routes", "topics"))]
 MODELS = ["--test", "model", "--test", "group_model"]
 # Seconds after which a run counts as hanging: a test that waits for ever has found a lost wake-up. Building is apart.
 PATIENCE = 150

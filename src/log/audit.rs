@@ -5,6 +5,7 @@
 //! room is short, consecutive reads within a short time are merged into one record, like that of a batch.
 
 use std::collections::VecDeque;
+use std::iter;
 
 /// Maximum number of reads in one run of singles. A run is trimmed as a whole.
 const RUN: usize = 1000;
@@ -43,6 +44,19 @@ impl Run {
                 Kind::Singles(offsets) => offsets.len() as u64,
                 Kind::Batch(count) => *count,
             }
+    }
+
+    /// If it is a run of singles that can take a read after some unread seqs: its offsets, how many seqs to bridge, and the
+    /// offset of the read. `at` is in microseconds since the epoch.
+    fn bridge(&mut self, seq: u64, at: u64) -> Option<(&mut Vec<u32>, usize, u32)> {
+        let (end, passed) = (self.end(), at.saturating_sub(self.at));
+        let gap = seq.checked_sub(end).filter(|&gap| gap <= LONGEST_GAP)?;
+        match &mut self.kind {
+            Kind::Singles(offsets) if offsets.len() < RUN && passed < u64::from(BRIDGED) => {
+                Some((offsets, gap as usize, passed as u32))
+            }
+            _ => None,
+        }
     }
 
     /// When a seq was read, in microseconds since the epoch; None: it was not read.
@@ -111,20 +125,16 @@ impl Reads {
                 *count += 1;
                 return true;
             }
-            Some(Run { first, at: began, kind: Kind::Singles(offsets) }) => {
-                let end = *first + offsets.len() as u64;
-                let passed = at.saturating_sub(*began);
-                if end <= seq && seq - end <= LONGEST_GAP && offsets.len() < RUN && passed < u64::from(BRIDGED) {
-                    let gap = (seq - end) as usize;
-                    if offsets.capacity() - offsets.len() <= gap {
-                        return false;
+            Some(run) => {
+                if let Some((offsets, gap, passed)) = run.bridge(seq, at) {
+                    let has_room = offsets.capacity() - offsets.len() > gap;
+                    if has_room {
+                        offsets.extend(iter::repeat_n(BRIDGED, gap).chain([passed]));
                     }
-                    offsets.extend(std::iter::repeat_n(BRIDGED, gap));
-                    offsets.push(passed as u32);
-                    return true;
+                    return has_room;
                 }
             }
-            _ => {}
+            None => {}
         }
         let has_room = self.runs.len() < self.runs.capacity();
         if has_room {
@@ -142,21 +152,15 @@ impl Reads {
 
     #[cold]
     fn single_slowly(&mut self, seq: u64, at: u64) {
-        if let Some(Run { first, at: began, kind: Kind::Singles(offsets) }) = self.runs.back_mut() {
-            let end = *first + offsets.len() as u64;
-            let passed = at.saturating_sub(*began);
-            if end <= seq && seq - end <= LONGEST_GAP && offsets.len() < RUN && passed < u64::from(BRIDGED) {
-                let before = offsets.capacity();
-                let needed = (seq - end) as usize + 1;
-                if before - offsets.len() < needed {
-                    // The capacity grows by half, so that a record takes at most 4 · 1.5 bytes.
-                    offsets.reserve_exact(needed.max((offsets.len() / 2).min(RUN - offsets.len())));
-                }
-                self.offsets += (offsets.capacity() - before) * size_of::<u32>();
-                offsets.extend((end..seq).map(|_| BRIDGED));
-                offsets.push(passed as u32);
-                return;
+        if let Some((offsets, gap, passed)) = self.runs.back_mut().and_then(|run| run.bridge(seq, at)) {
+            let before = offsets.capacity();
+            if before - offsets.len() <= gap {
+                // The capacity grows by half, so that a record takes at most 4 · 1.5 bytes.
+                offsets.reserve_exact((gap + 1).max((offsets.len() / 2).min(RUN - offsets.len())));
             }
+            self.offsets += (offsets.capacity() - before) * size_of::<u32>();
+            offsets.extend(iter::repeat_n(BRIDGED, gap).chain([passed]));
+            return;
         }
         // After a full run another one is likely. Half of the capacity of the full run is reserved for it.
         let is_next =

@@ -59,7 +59,7 @@ pub(super) struct Lease<T> {
     pub(super) base: u64,
     /// The next slot to read.
     pub(super) index: usize,
-    /// Slots before this one are known to be published.
+    /// Without a route: slots before this one are known to be published.
     pub(super) end: usize,
     /// Payload bytes of the chunk's slots before `index`.
     pub(super) through: u64,
@@ -110,7 +110,6 @@ impl<T> Lease<T> {
             self.through = unsafe { self.window.slot(next - 1) }?.through;
             self.index = next;
         }
-        self.end = next + 1;
         Some(())
     }
 

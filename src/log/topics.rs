@@ -108,7 +108,7 @@ impl Topics {
     /// Looks for the place of a topic, and remembers it.
     #[cold]
     fn look_up(&mut self, text: &str, hash: u64) -> Option<u32> {
-        let place = self.places.get(text).copied()?;
+        let place = self.find(text)?;
         // It starts anew when it grows or shrinks, so that no hold of the lock moves what is in it.
         let groups = (self.entries.len() * 2).next_power_of_two().clamp(RECENT, MOST_RECENT) / GROUP;
         if self.recent.len() < groups || self.recent.len() / 8 > groups {

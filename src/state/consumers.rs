@@ -61,7 +61,7 @@ impl<T> State<T> {
             group,
             lane: self.log.leases.lane(),
             is_usual: group.is_none() && self.cursors[cursor].is_usual(),
-            stops: FEWEST_STOPS as u16,
+            stops: FEWEST_STOPS,
             read: 0,
             passed: 0,
             last_read: 0,

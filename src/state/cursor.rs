@@ -37,7 +37,8 @@ pub(crate) struct Cursor {
     pub(crate) hint: usize,
     /// Missed messages that the position has passed.
     missed_behind: u64,
-    /// How many of these were dropped, and how many were delivered in vain: too often, without a dead letter queue that took them.
+    /// How many of these were dropped, and how many were delivered in vain: too often, without a dead letter queue that
+    /// took them.
     dropped_behind: u64,
     undeliverable: u64,
     /// If messages at or after the position were dropped: how many drops it did not miss. None: those before it. (No

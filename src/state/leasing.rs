@@ -11,8 +11,8 @@ use crate::options::Retention;
 
 /// How many stops the route of a lease has. It costs time to make, and is in vain if the lease ends early: so a route has
 /// at most twice as many stops as were read of the last one, or half as many as that one had.
-pub(super) const FEWEST_STOPS: u64 = 4;
-const MOST_STOPS: u64 = 256;
+pub(super) const FEWEST_STOPS: usize = 4;
+const MOST_STOPS: usize = 256;
 
 impl<T> State<T> {
     /// Takes back all leases.
@@ -56,8 +56,7 @@ impl<T> State<T> {
         cursor.move_on_by_lease(position, chunk, read, filtered);
         let consumer = &mut self.consumers[holder.consumer];
         consumer.read += read;
-        let half = u64::from(consumer.stops) / 2;
-        consumer.stops = (2 * read).max(half).clamp(FEWEST_STOPS, MOST_STOPS) as u16;
+        consumer.stops = (2 * read as usize).max(consumer.stops / 2).clamp(FEWEST_STOPS, MOST_STOPS);
         (consumer.reads, consumer.last_read) = (reads, last_read);
     }
 
@@ -70,7 +69,8 @@ impl<T> State<T> {
             return;
         };
         let cursor = &mut self.cursors[consumer.cursor];
-        let may = (consumer.is_usual || consumer.group.is_none() && cursor.is_alone())
+        let may = consumer.group.is_none()
+            && cursor.is_alone()
             && self.retention == Retention::Limits
             && self.joiners.is_empty()
             && !cursor.is_leased
@@ -89,12 +89,8 @@ impl<T> State<T> {
             is_timed: self.is_read_timed,
             is_audited: self.audit.is_on(),
         };
-        let from = Beginning {
-            position: cursor.position,
-            hint: cursor.hint,
-            filter: cursor.filter,
-            stops: usize::from(consumer.stops),
-        };
+        let from =
+            Beginning { position: cursor.position, hint: cursor.hint, filter: cursor.filter, stops: consumer.stops };
         cursor.is_leased =
             self.log.grant(&consumer.lane, holder, &from, &terms, &mut consumer.reads, consumer.last_read);
         // An older lease may have been taken back for this one.

@@ -55,7 +55,7 @@ pub(crate) struct Consumer<T> {
     /// Whether its reads have no order with other consumers, so that they may take the fast path.
     pub(super) is_usual: bool,
     /// How many stops the route of its next lease has at most.
-    pub(super) stops: u16,
+    pub(super) stops: usize,
     /// Messages it read (for a member of a group: deliveries it received).
     pub(super) read: u64,
     /// How many of the read messages were skipped and never delivered.
